@@ -1,0 +1,38 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/engine.hpp"
+
+namespace dtk::cli {
+
+/// `dtk plugins …` and `dtk doctor`.
+struct PluginsRequest {
+    std::string kind;
+    std::vector<std::string> names;
+    std::vector<std::filesystem::path> folders;
+    bool json = false, verbose = false;
+};
+
+/// `dtk schedule show`.
+struct ScheduleRequest {
+    std::vector<std::string> names, set;
+    std::vector<std::filesystem::path> folders;
+    std::int64_t steps = 1000, rows = 11;
+    std::string format = "text";
+    std::optional<std::filesystem::path> picture;
+};
+
+// Each prints and returns the exit code.
+int run(RunRequest& request, bool resume);
+int check(const std::filesystem::path& file, const Overrides& overrides);
+int sample(const SampleRequest& request);
+int plugins_list(const PluginsRequest& request);
+int plugins_describe(const PluginsRequest& request);
+int plugins_path(const PluginsRequest& request);
+int schedule_show(const ScheduleRequest& request);
+int doctor(const PluginsRequest& request);
+
+}  // namespace dtk::cli

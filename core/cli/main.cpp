@@ -1,0 +1,153 @@
+// The command line. Results go to standard output, everything else to standard error.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/build.hpp"
+#include "base/words.hpp"
+#include "cli/commands.hpp"
+
+namespace {
+
+const char* const footer =
+    "Exit codes: 0 done, 1 the experiment failed, 2 usage or a mistake in a file, 3 a plugin, 130 interrupted.\n"
+    "Start with: dtk run experiments/quickstart.toml";
+
+void add_overrides(CLI::App* command, dtk::Overrides& overrides) {
+    command->add_option("--set", overrides.set, "lay KEY=VALUE over the file, the value in TOML: --set train.lr=1e-3")->type_name("KEY=VALUE")->allow_extra_args(false);
+    command->add_option("--seed", overrides.seed, "the seed, in place of the file's")->type_name("N")->check(CLI::NonNegativeNumber);
+    command->add_option("--device", overrides.device, "cpu, cuda or cuda:N, in place of the file's")->type_name("DEVICE");
+}
+
+void add_plugin_path(CLI::App* command, std::vector<std::filesystem::path>& folders) {
+    command->add_option("--plugin-path", folders, "look for plugins here first")->type_name("DIR")->allow_extra_args(false);
+}
+
+void add_progress(CLI::App* command, dtk::Progress::Mode& mode) {
+    using Mode = dtk::Progress::Mode;
+    static const std::map<std::string, Mode> modes{{"auto", Mode::automatic}, {"bar", Mode::bar}, {"plain", Mode::plain}, {"none", Mode::none}};
+    command->add_option("--progress", mode, "auto, bar, plain or none")->type_name("MODE")->transform(CLI::CheckedTransformer(modes).description(""));
+}
+
+/// What was typed and not understood, with the nearest thing that would have been.
+int usage(const CLI::App& app, const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error, std::cout, std::cerr);
+    fmt::print(stderr, "error: {}\n", error.what());
+    const CLI::App* command = &app;
+    while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+    std::vector<std::string> known;
+    for (const auto* sub : command->get_subcommands([](const CLI::App*) { return true; })) known.push_back(sub->get_name());
+    for (const auto* option : command->get_options())
+        for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+    for (const auto& word : app.remaining(true))
+        if (const auto near = dtk::nearest(word.substr(0, word.find('=')), known); !near.empty())
+            fmt::print(stderr, "  = help: did you mean `{}`?\n", near);
+    std::string path;
+    for (const auto* at = command; at; at = at->get_parent()) path = at->get_name() + (path.empty() ? "" : " ") + path;
+    fmt::print(stderr, "  = help: {} --help\n", path);
+    return dtk::mistaken;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_DFL);
+    // Before LibTorch is there: its threads would otherwise burn a core each while they wait.
+    ::setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+
+    CLI::App app("A plugin-based research toolkit for diffusion models.", "dtk");
+    app.set_version_flag("--version", std::string("dtk ") + std::string(dtk::version()) + "\n" + std::string(dtk::torch_build_text()));
+    app.footer(footer);
+    app.require_subcommand(1);
+    app.fallthrough();
+    int code = 0;
+
+    dtk::RunRequest run;
+    auto* run_command = app.add_subcommand("run", "train, sample and measure as an experiment file says");
+    run_command->add_option("experiment", run.file, "the experiment file")->required()->type_name("EXPERIMENT.toml");
+    add_overrides(run_command, run.overrides);
+    add_plugin_path(run_command, run.overrides.plugin_path);
+    add_progress(run_command, run.progress);
+    run_command->add_option("--out", run.out, "the run's folder; otherwise a fresh one, runs/NAME/TIME")->type_name("DIR");
+    run_command->add_option("--resume", run.resume, "go on with the latest run of this experiment, or with that one")->type_name("RUN")->expected(0, 1)->default_str("latest");
+    run_command->add_flag("-n,--dry-run", run.dry_run, "check everything, print the experiment with every field, and stop");
+    run_command->callback([&] { code = dtk::cli::run(run, run_command->count("--resume") > 0); });
+
+    std::filesystem::path checked;
+    dtk::Overrides check_overrides;
+    auto* check_command = app.add_subcommand("check", "check an experiment file and everything in it, without running it");
+    check_command->add_option("experiment", checked, "the experiment file")->required()->type_name("EXPERIMENT.toml");
+    add_overrides(check_command, check_overrides);
+    add_plugin_path(check_command, check_overrides.plugin_path);
+    check_command->callback([&] { code = dtk::cli::check(checked, check_overrides); });
+
+    dtk::SampleRequest sample;
+    std::optional<std::int64_t> how_many;
+    auto* sample_command = app.add_subcommand("sample", "draw samples from a run that has trained");
+    sample_command->add_option("run", sample.run, "the run's folder, or that of one of its stages")->required()->type_name("RUN");
+    sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(CLI::PositiveNumber);
+    add_overrides(sample_command, sample.overrides);
+    add_plugin_path(sample_command, sample.overrides.plugin_path);
+    add_progress(sample_command, sample.progress);
+    sample_command->add_option("--out", sample.out, "where they go; otherwise RUN/sampled/TIME")->type_name("DIR");
+    sample_command->callback([&] {
+        if (how_many) sample.overrides.set.push_back(fmt::format("sample.n={}", *how_many));
+        code = dtk::cli::sample(sample);
+    });
+
+    dtk::cli::PluginsRequest plugins;
+    auto* plugins_command = app.add_subcommand("plugins", "what plugins there are and what they take");
+    plugins_command->require_subcommand(1);
+    auto* list_command = plugins_command->add_subcommand("list", "every plugin: kind, name, what it is");
+    list_command->add_option("kind", plugins.kind, "only this kind")->type_name("KIND");
+    list_command->add_flag("--json", plugins.json, "as JSON");
+    list_command->add_flag("-v,--verbose", plugins.verbose, "with files, and what was skipped and why");
+    add_plugin_path(list_command, plugins.folders);
+    list_command->callback([&] { code = dtk::cli::plugins_list(plugins); });
+    auto* describe_command = plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
+    describe_command->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice")->required()->expected(1, 2)->type_name("[KIND] NAME");
+    describe_command->add_flag("--json", plugins.json, "as JSON");
+    add_plugin_path(describe_command, plugins.folders);
+    describe_command->callback([&] { code = dtk::cli::plugins_describe(plugins); });
+    auto* path_command = plugins_command->add_subcommand("path", "the folders that are searched, in order");
+    add_plugin_path(path_command, plugins.folders);
+    path_command->callback([&] { code = dtk::cli::plugins_path(plugins); });
+
+    dtk::cli::ScheduleRequest schedule;
+    auto* schedule_command = app.add_subcommand("schedule", "look at schedules");
+    schedule_command->require_subcommand(1);
+    auto* show_command = schedule_command->add_subcommand("show", "β, ᾱ, SNR and posterior variance, as a table and a picture");
+    show_command->add_option("name", schedule.names, "one schedule or several")->required()->type_name("NAME");
+    show_command->add_option("--steps", schedule.steps, "T")->type_name("T")->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))->capture_default_str();
+    show_command->add_option("--rows", schedule.rows, "rows of the table, evenly spread; 0: every step")->type_name("N")->check(CLI::NonNegativeNumber)->capture_default_str();
+    show_command->add_option("--format", schedule.format, "text, csv or json (csv and json hold every step)")->check(CLI::IsMember({"text", "csv", "json"}))->type_name("FORMAT")->capture_default_str();
+    show_command->add_option("--set", schedule.set, "a field of the schedule: --set s=0.01, or --set cosine.s=0.01")->type_name("KEY=VALUE")->allow_extra_args(false);
+    show_command->add_option("--picture", schedule.picture, "draw the curves into this file, .svg or .png")->type_name("FILE");
+    add_plugin_path(show_command, schedule.folders);
+    show_command->callback([&] { code = dtk::cli::schedule_show(schedule); });
+
+    dtk::cli::PluginsRequest doctor;
+    auto* doctor_command = app.add_subcommand("doctor", "what this machine and this build can do, and which plugins were skipped");
+    add_plugin_path(doctor_command, doctor.folders);
+    doctor_command->callback([&] { code = dtk::cli::doctor(doctor); });
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return usage(app, error);
+    } catch (const dtk::Error& error) {
+        fmt::print(stderr, "error: {}\n", error.what());
+        if (!error.help().empty()) fmt::print(stderr, "  = help: {}\n", error.help());
+        return dynamic_cast<const dtk::PluginError*>(&error) ? dtk::plugin_fault : dtk::mistaken;
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "error: {}\n", error.what());
+        return dtk::failed;
+    }
+    std::fflush(nullptr);
+    return code;
+}

@@ -1,0 +1,2 @@
+#pragma once
+#define DTK_API __attribute__((visibility("default")))

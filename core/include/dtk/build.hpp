@@ -1,0 +1,31 @@
+#pragma once
+// What a plugin and its host must agree on, as text: compared before anything of a plugin is called.
+
+#define DTK_TEXT_OF(x) #x
+#define DTK_TEXT(x) DTK_TEXT_OF(x)
+
+#if defined(__clang__)
+#define DTK_COMPILER "clang " DTK_TEXT(__clang_major__)
+#else
+#define DTK_COMPILER "gcc " DTK_TEXT(__GNUC__)
+#endif
+
+#if defined(_GLIBCXX_DEBUG)
+#define DTK_CONTAINERS "debug"
+#else
+#define DTK_CONTAINERS "release"
+#endif
+
+#if defined(_LIBCPP_VERSION)
+#define DTK_STANDARD_LIBRARY "libc++"
+#else
+#define DTK_STANDARD_LIBRARY "libstdc++ cxx11abi " DTK_TEXT(_GLIBCXX_USE_CXX11_ABI)
+#endif
+
+/// For plugins that see no tensor: schedules, grids.
+#define DTK_BASE_BUILD_TEXT DTK_COMPILER ", " DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS
+
+/// For all others. LibTorch's version is known where its headers are.
+#define DTK_TORCH_BUILD_TEXT                                                                                \
+    DTK_BASE_BUILD_TEXT ", LibTorch " DTK_TEXT(TORCH_VERSION_MAJOR) "." DTK_TEXT(TORCH_VERSION_MINOR) "." \
+        DTK_TEXT(TORCH_VERSION_PATCH)

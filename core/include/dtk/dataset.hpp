@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dtk/plugin.hpp>
+#include <dtk/random.hpp>
+#include <dtk/tensor.hpp>
+
+#define DTK_Dataset_VERSION 1
+
+namespace dtk {
+
+/// Examples and what they are conditioned on.
+struct Batch {
+    Tensor x = {};      ///< [B, ...] float32
+    Tensor label = {};  ///< [B] int64, or undefined
+    std::int64_t first = 0;  ///< these are rows first … first+B−1 …
+    std::int64_t of = 0;     ///< … of a batch of that many; 0: they are all of it
+};
+
+/// A known density and what follows from it. All in the dtype of x; rows are independent.
+class DTK_API Density {
+ public:
+    virtual ~Density();
+    /// log p(x) in nats. x: [n, d] → [n]
+    virtual Tensor log_prob(const Tensor& x) const = 0;
+    /// E[x_0 | α·x_0 + σ·ε = x]: the exact denoiser. x: [n, d], alpha and sigma: [n] → [n, d]
+    virtual Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const = 0;
+    /// −E log p in nats and the standard deviation of log p.
+    virtual double entropy() const = 0;
+    virtual double log_prob_sd() const = 0;
+    /// Which mode does each x belong to, and the weight of each mode; empty where there are no modes. → [n] int64
+    virtual std::vector<double> mode_weights() const { return {}; }
+    virtual Tensor nearest_mode(const Tensor& x) const;
+};
+
+/// Examples by number, so that the order, the batch size and the number of workers change nothing. Synthetic ones make
+/// example i from random numbers of their own; there are then as many as anybody asks for.
+class DTK_API Dataset {
+ public:
+    static constexpr const char* kind = "dataset";
+    virtual ~Dataset();
+
+    virtual std::vector<std::int64_t> shape() const = 0;  ///< of one example: {2} or {channels, height, width}
+    virtual std::int64_t size() const = 0;                ///< examples for training; 0: without end
+    /// The training examples of those numbers. index: [B] int64 on the CPU
+    virtual Batch examples(const Tensor& index) const = 0;
+    virtual std::int64_t test_size() const { return size(); }  ///< 0: without end
+    /// Examples that training never sees; those of a synthetic set come from another stream.
+    virtual Batch test_examples(const Tensor& index) const = 0;
+    virtual std::int64_t classes() const { return 0; }             ///< labels are 0 … classes−1; 0: no labels
+    virtual std::optional<std::pair<double, double>> range() const { return std::nullopt; }  ///< least and greatest value
+    virtual int levels() const { return 0; }                       ///< 256 for 8-bit values spread evenly over range()
+    virtual const Density* density() const { return nullptr; }
+    virtual std::string fingerprint() const { return {}; }         ///< hash of the files it was read from
+};
+
+}  // namespace dtk

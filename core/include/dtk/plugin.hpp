@@ -1,0 +1,78 @@
+#pragma once
+#include <memory>
+#include <type_traits>
+
+#include <boost/dll/alias.hpp>
+
+#include <dtk/build.hpp>
+#include <dtk/error.hpp>
+#include <dtk/fields.hpp>
+#if defined(DTK_TORCH_BUILD_ID)
+#include <torch/headeronly/version.h>
+#endif
+
+namespace dtk {
+
+/// What a plugin file says of itself. Its layout, Fields and View are fixed as long as the section is called dtk1.
+struct Descriptor {
+    const char* build;
+    const char* name;
+    const char* summary;
+    void (*describe)(Fields&);
+    /// Reads the fields and builds the plugin → the Interface it was declared with.
+    std::shared_ptr<void> (*create)(Fields&, const View&);
+};
+
+namespace detail {
+/// A plugin class `T` may have `struct Config` with `void fields(Fields&)`, and is built from (config), (config, view),
+/// (view) or nothing.
+template <class Interface, class T>
+struct Make {
+    static void describe([[maybe_unused]] Fields& fields) {
+        if constexpr (requires { typename T::Config; }) typename T::Config{}.fields(fields);
+    }
+    static std::shared_ptr<void> create([[maybe_unused]] Fields& fields, [[maybe_unused]] const View& view) {
+        std::shared_ptr<Interface> made;
+        if constexpr (requires { typename T::Config; }) {
+            typename T::Config config;
+            config.fields(fields);
+            if constexpr (std::is_constructible_v<T, const typename T::Config&, const View&>)
+                made = std::make_shared<T>(config, view);
+            else
+                made = std::make_shared<T>(config);
+        } else if constexpr (std::is_constructible_v<T, const View&>) {
+            made = std::make_shared<T>(view);
+        } else {
+            made = std::make_shared<T>();
+        }
+        return made;
+    }
+};
+}  // namespace detail
+
+}  // namespace dtk
+
+#if defined(DTK_TORCH_BUILD_ID)
+#define DTK_BUILD_TEXT DTK_TORCH_BUILD_TEXT
+#define DTK_BUILD_ID DTK_TORCH_BUILD_ID
+#else
+#define DTK_BUILD_TEXT DTK_BASE_BUILD_TEXT
+#define DTK_BUILD_ID DTK_BASE_BUILD_ID
+#endif
+
+#define DTK_JOIN_OF(Interface, name, version, build, tail) dtk_##Interface##_##name##__##version##_##build##tail
+#define DTK_JOIN(Interface, name, version, build, tail) DTK_JOIN_OF(Interface, name, version, build, tail)
+#define DTK_EXPORT(Interface, name, Type, summary, tail)                                                          \
+    static_assert(std::is_base_of_v<::dtk::Interface, Type>, #Type " must derive from dtk::" #Interface);         \
+    static constexpr ::dtk::Descriptor dtk_plugin_##name{DTK_BUILD_TEXT, #name, summary,                          \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::describe,  \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::create};   \
+    BOOST_DLL_ALIAS_SECTIONED(dtk_plugin_##name,                                                                  \
+                              DTK_JOIN(Interface, name, DTK_##Interface##_VERSION, DTK_BUILD_ID, tail), dtk1)
+
+/// Makes the file a plugin: `DTK_PLUGIN(Schedule, cosine, Cosine, "one line that says what it is")`.
+/// Kind, name, interface version and build stand in the name of one exported symbol, so they are read without loading.
+#define DTK_PLUGIN(Interface, name, Type, summary) DTK_EXPORT(Interface, name, Type, summary, )
+
+/// The same for the plugin that stands in where an experiment names none of its kind.
+#define DTK_DEFAULT_PLUGIN(Interface, name, Type, summary) DTK_EXPORT(Interface, name, Type, summary, _default)

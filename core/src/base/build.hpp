@@ -1,0 +1,20 @@
+#pragma once
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <dtk/api.hpp>
+
+namespace dtk {
+
+/// What this dtk was built with, in the words of dtk/build.hpp; a plugin must say the same.
+DTK_API std::string_view base_build_text();
+DTK_API std::string_view torch_build_text();
+/// Short hashes of the two, as they stand in plugins' symbol names.
+DTK_API std::string_view base_build_id();
+DTK_API std::string_view torch_build_id();
+DTK_API std::string_view version();
+/// The interface version of every kind of plugin, by its name in small letters.
+DTK_API const std::map<std::string, int>& interface_versions();
+
+}  // namespace dtk

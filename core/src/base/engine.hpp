@@ -1,0 +1,55 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/experiment.hpp"
+#include "base/progress.hpp"
+
+namespace dtk {
+
+struct RunRequest {
+    std::filesystem::path file;
+    Overrides overrides;
+    std::optional<std::filesystem::path> out;  ///< the run's folder; otherwise a fresh one under runs/<name>
+    std::optional<std::string> resume;         ///< a run's folder, or "latest"
+    bool dry_run = false;
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
+struct SampleRequest {
+    std::filesystem::path run;
+    Overrides overrides;
+    std::optional<std::filesystem::path> out;
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
+/// What needs LibTorch: opened when a command asks for it. Each call prints and returns an exit code.
+class Engine {
+ public:
+    virtual ~Engine() = default;
+    virtual int check(const std::filesystem::path& file, const Overrides& overrides) = 0;
+    virtual int run(const RunRequest& request) = 0;
+    virtual int sample(const SampleRequest& request) = 0;
+    /// Lines about LibTorch, the device and CUDA.
+    virtual std::string doctor() = 0;
+};
+
+/// Exit codes, everywhere.
+enum ExitCode { done = 0, failed = 1, mistaken = 2, plugin_fault = 3, interrupted = 130 };
+
+/// A run was stopped by a signal, after it saved what it had.
+class DTK_API Interrupted : public Error {
+ public:
+    using Error::Error;
+    ~Interrupted() override;
+};
+
+/// What went wrong belongs to a file or its contents: exit code 2 (an Error alone is a failed experiment, 1).
+class DTK_API Mistaken : public Error {
+ public:
+    using Error::Error;
+    ~Mistaken() override;
+};
+
+}  // namespace dtk

@@ -1,0 +1,268 @@
+#include "base/experiment.hpp"
+
+#include <random>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "base/files.hpp"
+#include "base/words.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+
+void TrainSettings::fields(Fields& f) {
+    f("steps", steps, at_least(1), "optimiser steps");
+    f("batch", batch, at_least(1), "examples in a step, over all accumulated parts");
+    f("accumulate", accumulate, at_least(1), "parts a batch is computed in, to save memory; divides batch");
+    f("optimizer", optimizer, {"adamw", "adam"}, "AdamW decouples the weight decay");
+    f("lr", lr, above(0), "learning rate");
+    f("weight_decay", weight_decay, at_least(0), "per step, times the learning rate");
+    f("beta1", beta1, up_from(0, 1), "decay of the mean gradient");
+    f("beta2", beta2, up_from(0, 1), "decay of the mean squared gradient");
+    f("eps", eps, above(0), "keeps the division finite");
+    f("warmup", warmup, at_least(0), "steps over which the learning rate rises from 0");
+    f("decay", decay, {"none", "cosine"}, "how the learning rate falls to 0 at the last step");
+    f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");
+    f("ema", ema, up_from(0, 1), "decay of the average of the parameters; 0: none is kept");
+    f("log_every", log_every, at_least(1), "steps between two lines of metrics");
+    f("checkpoint_every", checkpoint_every, at_least(0), "steps between two checkpoints; 0: only at the end");
+    f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
+}
+
+void SampleSettings::fields(Fields& f) {
+    f("n", n, in(1, 4294967296.0), "samples to draw");
+    f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
+    f("precision", precision, {"float32", "float64"}, "of the state; the model must take it");
+    f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
+    f("ema", ema, "sample with the average of the parameters, where one was kept");
+}
+
+namespace {
+
+const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage"};
+const std::vector<std::string> stage_keys{"dataset", "process", "model", "loss", "sampler", "metric", "train", "sample"};
+
+struct ExperimentSettings {
+    std::string name, device = "cpu";
+    std::int64_t seed = 0, threads = 0;
+    void fields(Fields& f) {
+        f("name", name, "name of the experiment and of its folder of runs");
+        f("seed", seed, at_least(0), "one number behind every random number of the run");
+        f("device", device, "cpu, cuda or cuda:N");
+        f("threads", threads, in(0, 1024), "threads of one operation; 0: as many as there are cores");
+    }
+};
+
+struct PluginSettings {
+    std::vector<std::string> path;
+    void fields(Fields& f) { f("path", path, "folders of plugins, looked in before the usual ones"); }
+};
+
+template <class Settings>
+std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved) {
+    const auto* node = reading.find(name);
+    if (!node) return std::nullopt;
+    const auto* table = node->as_table();
+    if (!table) {
+        reading.mistakes.add(place_of(node->source()), fmt::format("`{}` must be a table, [{}]", name, name));
+        return std::nullopt;
+    }
+    Settings settings;
+    Reader reader(reading, table, fmt::format("[{}]", name));
+    settings.fields(reader);
+    reader.finish();
+    resolved.insert_or_assign(name, reader.resolved());
+    return settings;
+}
+
+void check_train(const TrainSettings& train, Reading& reading) {
+    if (train.batch % train.accumulate != 0)
+        reading.mistakes.add(reading.place("train"), fmt::format("a batch of {} cannot be computed in {} equal parts", train.batch, train.accumulate),
+                             "make `accumulate` a divisor of `batch`");
+    if (train.warmup >= train.steps)
+        reading.mistakes.add(reading.place("train"), fmt::format("`warmup` = {} leaves none of the {} steps at the full learning rate", train.warmup, train.steps),
+                             "make `warmup` smaller than `steps`");
+}
+
+void read_metrics(StageSpec& stage) {
+    auto& reading = *stage.reading;
+    const auto* node = reading.find("metric");
+    if (!node) return;
+    toml::array resolved;
+    const auto read = [&](const toml::node& one) {
+        if (auto spec = read_plugin(reading, "metric", &one, place_of(one.source()))) {
+            resolved.push_back(spec.resolved);
+            stage.metrics.push_back(std::move(spec));
+        }
+    };
+    if (const auto* array = node->as_array())
+        for (const auto& one : *array) read(one);
+    else read(*node);
+    if (!resolved.empty()) stage.resolved.insert_or_assign("metric", std::move(resolved));
+}
+
+void read_stage(StageSpec& stage) {
+    auto& reading = *stage.reading;
+    const auto part = [&](const char* kind) {
+        const auto* node = reading.find(kind);
+        auto spec = read_plugin(reading, kind, node, reading.place(kind));
+        if (spec) stage.resolved.insert_or_assign(kind, spec.resolved);
+        return spec;
+    };
+    const auto required = [&](const char* kind) {
+        if (reading.find(kind)) return part(kind);
+        reading.mistakes.add(place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", kind),
+                             fmt::format("add a table [{}] with use = one of {}", kind, listed(reading.registry.names(kind), "or")));
+        return PluginSpec{};
+    };
+    stage.train = read_settings<TrainSettings>(reading, "train", stage.resolved);
+    stage.sample = read_settings<SampleSettings>(reading, "sample", stage.resolved);
+    if (stage.train) check_train(*stage.train, reading);
+    stage.dataset = required("dataset");
+    stage.process = part("process");
+    stage.model = required("model");
+    if (stage.train || reading.find("loss")) stage.loss = part("loss");
+    if (stage.sample || reading.find("sampler")) stage.sampler = part("sampler");
+    read_metrics(stage);
+    if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample"))
+        reading.mistakes.add(place_of(reading.scopes.front()->source()), "there is nothing to do: neither [train] nor [sample]",
+                             "add [train] with steps, or [sample] with n");
+    if (!stage.metrics.empty() && !stage.sample)
+        reading.mistakes.add(reading.place("metric"), "metrics measure samples, and there is no [sample]", "add [sample] with n");
+}
+
+/// Tables and keys that no stage and no plugin asked for.
+void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage, const Registry& registry, Mistakes& mistakes) {
+    auto known = stage_keys;
+    const auto kinds = registry.kinds();
+    known.insert(known.end(), kinds.begin(), kinds.end());
+    if (is_stage) known.emplace_back("name");
+    else known.insert(known.end(), experiment_keys.begin(), experiment_keys.end());
+    const auto always = is_stage ? std::vector<std::string>{"name"} : experiment_keys;
+    for (auto&& [key, node] : table) {
+        const std::string name(key.str());
+        if (std::find(always.begin(), always.end(), name) != always.end() || used.contains(&node)) continue;
+        if (std::find(known.begin(), known.end(), name) != known.end())
+            mistakes.add(place_of(key.source()), fmt::format("nothing in this experiment uses [{}]", name),
+                         fmt::format("remove it, or use a plugin that takes a {}", name));
+        else {
+            const auto near = nearest(name, known);
+            mistakes.add(place_of(key.source()), fmt::format("an experiment has no key `{}`", name),
+                         near.empty() ? fmt::format("it has {}", listed(known)) : fmt::format("did you mean `{}`?", near));
+        }
+    }
+}
+
+std::int64_t drawn_seed() {
+    std::random_device device;
+    return static_cast<std::int64_t>(device() & 0x7fffffffu);
+}
+
+}  // namespace
+
+std::unique_ptr<Registry> registry_for(const toml::table& root, const fs::path& folder, const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
+    auto folders = plugin_path;
+    if (const auto* node = root.get("plugins")) {
+        if (const auto* table = node->as_table()) {
+            const Registry none({});
+            Reading reading{none, mistakes, folder, {&root}};
+            PluginSettings settings;
+            Reader reader(reading, table, "[plugins]");
+            settings.fields(reader);
+            reader.finish();
+            for (const fs::path path : settings.path) {
+                const auto full = (path.is_absolute() ? path : folder / path).lexically_normal();
+                if (!fs::is_directory(full))
+                    mistakes.add(place_of(table->get("path")->source()), fmt::format("there is no folder {}", full.string()));
+                folders.push_back(full);
+            }
+        } else mistakes.add(place_of(node->source()), "`plugins` must be a table, [plugins]");
+    }
+    return std::make_unique<Registry>(plugin_folders(folders));
+}
+
+Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry, Mistakes& mistakes) {
+    Experiment experiment;
+    experiment.file = fs::absolute(file);
+    const auto folder = experiment.file.parent_path();
+    auto set = overrides.set;
+    if (overrides.seed) set.push_back(fmt::format("seed={}", *overrides.seed));
+    if (overrides.device) set.push_back(fmt::format("device=\"{}\"", *overrides.device));
+    experiment.root = read_toml(file, set, mistakes);
+    if (!mistakes.empty()) return experiment;
+    experiment.text = read_file(file);
+    registry = registry_for(experiment.root, folder, overrides.plugin_path, mistakes);
+
+    Reading reading{*registry, mistakes, folder, {&experiment.root}};
+    ExperimentSettings settings;
+    settings.name = file.stem().string();
+    Reader reader(reading, &experiment.root, "the experiment");
+    settings.fields(reader);
+    experiment.name = settings.name;
+    experiment.device = settings.device;
+    experiment.device_place = reading.place("device");
+    experiment.threads = settings.threads;
+    experiment.seed = experiment.root.contains("seed") ? settings.seed : drawn_seed();
+    if (experiment.name.empty() || experiment.name.find('/') != std::string::npos || experiment.name[0] == '.')
+        mistakes.add(reading.place("name"), fmt::format("`name` = \"{}\" cannot be the name of a folder", experiment.name), "use letters, digits, - and _");
+
+    std::set<const toml::node*> used;
+    const auto* stages = experiment.root.get("stage");
+    if (stages && !stages->is_array_of_tables()) mistakes.add(place_of(stages->source()), "`stage` must be a list of tables, [[stage]]");
+    if (stages && stages->is_array_of_tables()) {
+        for (const auto& node : *stages->as_array()) {
+            const auto& table = *node.as_table();
+            auto& stage = experiment.stages.emplace_back();
+            stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &experiment.root}});
+            if (const auto* name = table.get("name"); name && name->is_string()) stage.name = name->as_string()->get();
+            else mistakes.add(place_of(table.source()), "a stage needs a `name`, a text");
+            for (std::size_t i = 0; i + 1 < experiment.stages.size(); ++i)
+                if (experiment.stages[i].name == stage.name)
+                    mistakes.add(place_of(table.source()), fmt::format("two stages are named `{}`", stage.name));
+            read_stage(stage);
+            used.insert(stage.reading->used.begin(), stage.reading->used.end());
+        }
+        for (std::size_t i = 0; i < experiment.stages.size(); ++i)
+            report_unused(*experiment.stages[i].reading->scopes[0], used, true, *registry, mistakes);
+    } else {
+        auto& stage = experiment.stages.emplace_back();
+        stage.reading.reset(new Reading{*registry, mistakes, folder, {&experiment.root}});
+        read_stage(stage);
+        used = stage.reading->used;
+    }
+    report_unused(experiment.root, used, false, *registry, mistakes);
+    return experiment;
+}
+
+std::string Experiment::resolved() const {
+    toml::table table;
+    table.insert_or_assign("name", name);
+    table.insert_or_assign("seed", seed);
+    table.insert_or_assign("device", device);
+    table.insert_or_assign("threads", threads);
+    if (const auto* plugins = root.get("plugins"); plugins && plugins->is_table()) {
+        toml::array paths;
+        if (const auto* list = plugins->as_table()->get_as<toml::array>("path"))
+            for (const auto& path : *list)
+                if (const auto* text = path.as_string()) paths.push_back((file.parent_path() / text->get()).lexically_normal().string());
+        table.insert_or_assign("plugins", toml::table{{"path", std::move(paths)}});
+    }
+    if (root.contains("stage")) {
+        toml::array list;
+        for (const auto& stage : stages) {
+            auto one = stage.resolved;
+            one.insert_or_assign("name", stage.name);
+            list.push_back(std::move(one));
+        }
+        table.insert_or_assign("stage", std::move(list));
+    } else {
+        for (auto&& [key, node] : stages.front().resolved) node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
+    }
+    std::ostringstream out;
+    out << table << "\n";
+    return out.str();
+}
+
+}  // namespace dtk

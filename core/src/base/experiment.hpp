@@ -1,0 +1,70 @@
+#pragma once
+#include <optional>
+
+#include "base/reader.hpp"
+
+namespace dtk {
+
+/// `[train]`: how a model is fitted.
+struct TrainSettings {
+    std::int64_t steps = 1000, batch = 128, accumulate = 1;
+    std::string optimizer = "adamw";
+    double lr = 1e-3, weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+    std::int64_t warmup = 0;
+    std::string decay = "none";
+    double clip = 1, ema = 0.999;
+    std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0;
+    void fields(Fields& f);
+};
+
+/// `[sample]`: how many samples are drawn after training, and in what portions.
+struct SampleSettings {
+    std::int64_t n = 64, batch = 1024;
+    bool ema = true, clip = true;
+    std::string precision = "float32";
+    void fields(Fields& f);
+};
+
+/// One stage of an experiment: what it is made of, read and checked but not built.
+struct StageSpec {
+    std::string name;
+    PluginSpec dataset, process, model, loss, sampler;
+    std::vector<PluginSpec> metrics;
+    std::optional<TrainSettings> train;
+    std::optional<SampleSettings> sample;
+    std::unique_ptr<Reading> reading;
+    toml::table resolved;
+};
+
+/// An experiment file.
+struct Experiment {
+    std::filesystem::path file;
+    std::string name;
+    std::int64_t seed = 0;
+    std::string device = "cpu";
+    Place device_place;
+    std::int64_t threads = 0;
+    std::string text;  ///< the file as given
+    toml::table root;
+    std::vector<StageSpec> stages;
+    /// The experiment with every field written out; re-runs as is.
+    DTK_API std::string resolved() const;
+};
+
+/// What the command line says about an experiment beside its file.
+struct Overrides {
+    std::vector<std::string> set;  ///< KEY=VALUE
+    std::optional<std::int64_t> seed;
+    std::optional<std::string> device;
+    std::vector<std::filesystem::path> plugin_path;
+};
+
+/// The folders that the experiment's `[plugins] path` and the command line add, and the usual ones.
+DTK_API std::unique_ptr<Registry> registry_for(const toml::table& root, const std::filesystem::path& folder,
+                                       const std::vector<std::filesystem::path>& plugin_path, Mistakes& mistakes);
+
+/// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.
+DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,
+                                   Mistakes& mistakes);
+
+}  // namespace dtk

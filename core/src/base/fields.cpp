@@ -1,0 +1,13 @@
+#include <dtk/error.hpp>
+#include <dtk/fields.hpp>
+
+namespace dtk {
+
+Fields::~Fields() = default;
+
+std::shared_ptr<void> AnyChoice::built(const View& view) const {
+    if (!build) throw Error("plugin `" + use + "` was asked for before it was read from a file");
+    return build(view);
+}
+
+}  // namespace dtk

@@ -1,0 +1,55 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include <dtk/error.hpp>
+
+namespace dtk {
+
+/// Where something stands: a file or, for `--set`, what was typed.
+struct Place {
+    std::string source;
+    int line = 0;  ///< 0: the source as a whole
+    int column = 0;
+    int width = 1;
+    bool operator<(const Place& other) const { return std::tie(source, line, column) < std::tie(other.source, other.line, other.column); }
+};
+
+struct Mistake {
+    Place place;
+    std::string message;  ///< one sentence without a full stop
+    std::string help;     ///< the likely cure
+    int exit_code = 2;    ///< 2: a mistake in a file; 3: a plugin that cannot be used
+};
+
+/// Everything that is wrong with what a person wrote, printed at once and in order.
+class DTK_API Mistakes {
+ public:
+    void add(Place place, std::string message, std::string help = {});
+    void add_plugin(Place place, const Error& error);
+    /// A source's text, for showing the line in question.
+    void remember(const std::string& source, std::string text) { texts_[source] = std::move(text); }
+    bool empty() const { return found_.empty(); }
+    std::size_t count() const { return found_.size(); }
+    /// 0 when there are none, 3 when all are a plugin's fault, else 2.
+    int exit_code() const;
+    /// Sorted, each with its line of source.
+    std::string text() const;
+
+ private:
+    std::vector<Mistake> found_;
+    std::map<std::string, std::string> texts_;
+};
+
+/// An error whose place in a file is known.
+class DTK_API PlacedError : public Error {
+ public:
+    PlacedError(Place place, const std::string& message, std::string help, bool plugins_fault)
+        : Error(message, std::move(help)), place(std::move(place)), plugins_fault(plugins_fault) {}
+    ~PlacedError() override;
+    Place place;
+    bool plugins_fault;
+};
+
+}  // namespace dtk

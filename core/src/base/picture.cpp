@@ -1,0 +1,513 @@
+#include "base/picture.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <png.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <csetjmp>
+#include <csignal>
+#include <cstring>
+#include <dtk/error.hpp>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <system_error>
+#include <tuple>
+
+#include "base/files.hpp"
+
+extern char** environ;
+
+namespace dtk {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// UTF-8 whatever it was, on one line, without control characters.
+std::string plain_text(const std::string& text) {
+    using Json = nlohmann::json;
+    auto plain = Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+    std::ranges::replace_if(
+        plain, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+    return plain;
+}
+
+struct GridPlan {
+    std::int64_t columns, rows, scale, gap, width, height;
+};
+
+constexpr std::int64_t wanted_width = 600, most_pixels_a_side = 32768;
+
+GridPlan plan_of(const Images& images, const GridLook& look) {
+    const auto fits = [](std::int64_t value, std::int64_t least) {
+        return value >= least && value <= most_pixels_a_side;
+    };
+    if (!fits(images.height, 1) || !fits(images.width, 1) || !(images.channels == 1 || images.channels == 3) ||
+        images.count < 1 || images.count > std::int64_t{1} << 30 || !fits(look.columns, 0) || !fits(look.scale, 0) ||
+        !fits(look.gap, 0) ||
+        images.pixels.size() / static_cast<std::uint64_t>(images.height * images.width * images.channels) !=
+            static_cast<std::uint64_t>(images.count) ||
+        images.pixels.size() % static_cast<std::uint64_t>(images.count) != 0)
+        throw Error(fmt::format("{} bytes are not {} images of {} × {} pixels and {} channels", images.pixels.size(),
+                                images.count, images.height, images.width, images.channels));
+    GridPlan plan{};
+    plan.gap = look.gap;
+    plan.columns = look.columns > 0
+                       ? std::min(look.columns, images.count)
+                       : static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(images.count))));
+    plan.rows = (images.count + plan.columns - 1) / plan.columns;
+    const auto bare = plan.columns * images.width;
+    plan.scale = look.scale > 0 ? look.scale : (wanted_width + bare - 1) / bare;
+    // A narrow grid of many rows need not become a tower.
+    if (look.scale == 0)
+        plan.scale = std::clamp<std::int64_t>(4 * wanted_width / (plan.rows * images.height), 1, plan.scale);
+    plan.width = plan.columns * images.width * plan.scale + (plan.columns - 1) * plan.gap;
+    plan.height = plan.rows * images.height * plan.scale + (plan.rows - 1) * plan.gap;
+    if (!fits(plan.width, 1) || !fits(plan.height, 1))
+        throw Error(fmt::format("a picture of {} × {} pixels is too large", plan.width, plan.height),
+                    "draw fewer images, or set another scale or number of columns");
+    return plan;
+}
+
+/// One row of pixels of grid row `row`, `line` pixels below its top (before scaling).
+void draw_line(const Images& images, const GridPlan& plan, std::int64_t row, std::int64_t line,
+               std::vector<std::uint8_t>& out) {
+    std::ranges::fill(out, std::uint8_t{255});
+    const auto channels = images.channels;
+    for (std::int64_t column = 0; column < plan.columns; ++column) {
+        const auto index = row * plan.columns + column;
+        if (index >= images.count) break;
+        const auto* from = images.pixels.data() + (index * images.height + line) * images.width * channels;
+        auto* to = out.data() + column * (images.width * plan.scale + plan.gap) * channels;
+        for (std::int64_t x = 0; x < images.width; ++x, from += channels)
+            for (std::int64_t copy = 0; copy < plan.scale; ++copy) to = std::copy_n(from, channels, to);
+    }
+}
+
+struct PngState {
+    std::string bytes;
+    std::string reason;
+};
+
+void png_append(png_structp png, png_bytep data, std::size_t size) {
+    static_cast<PngState*>(png_get_io_ptr(png))->bytes.append(reinterpret_cast<const char*>(data), size);
+}
+void png_flush_nothing(png_structp) {}
+void png_remember(png_structp png, png_const_charp reason) {
+    static_cast<PngState*>(png_get_error_ptr(png))->reason = reason;
+    png_longjmp(png, 1);
+}
+void png_silent(png_structp, png_const_charp) {}
+
+/// libpng reports by longjmp, so nothing with a destructor may be born in here.
+bool encode(PngState& state, const Images& images, const GridPlan& plan, char* provenance,
+            std::vector<std::uint8_t>& line, std::vector<std::uint8_t>& white) {
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &state, png_remember, png_silent);
+    png_infop info = png ? png_create_info_struct(png) : nullptr;
+    if (!info || setjmp(png_jmpbuf(png))) {
+        png_destroy_write_struct(&png, &info);
+        return false;
+    }
+    png_set_write_fn(png, &state, png_append, png_flush_nothing);
+    png_set_IHDR(png, info, static_cast<png_uint_32>(plan.width), static_cast<png_uint_32>(plan.height), 8,
+                 images.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (*provenance) {
+        png_text text{};
+        char key[] = "Description";
+        bool ascii = true;
+        for (const char* c = provenance; *c; ++c) ascii = ascii && static_cast<unsigned char>(*c) < 0x80;
+        // tEXt is Latin-1; anything more takes iTXt, which is UTF-8.
+        text.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
+        text.key = key;
+        text.text = provenance;
+        png_set_text(png, info, &text, 1);
+    }
+    png_write_info(png, info);
+    for (std::int64_t row = 0; row < plan.rows; ++row) {
+        for (std::int64_t y = 0; row > 0 && y < plan.gap; ++y) png_write_row(png, white.data());
+        for (std::int64_t y = 0; y < images.height; ++y) {
+            draw_line(images, plan, row, y, line);
+            for (std::int64_t copy = 0; copy < plan.scale; ++copy) png_write_row(png, line.data());
+        }
+    }
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+    return true;
+}
+
+// Okabe and Ito's colours, which people with any colour vision can tell apart; yellow is too pale on white.
+constexpr std::array<unsigned, 7> palette{0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
+constexpr int chart_width = 640, chart_height = 420, equal_width = 520;
+constexpr int png_zoom = 2;
+constexpr std::size_t most_line_points = 4000, few_points = 20;
+
+/// A gnuplot string. Every byte that is not a letter is written as its octal code, so no text can end the string, the
+/// line or the command. (A digit would be taken for part of the code before it.)
+std::string gnuplot_text(const std::string& text) {
+    std::string result = "\"";
+    for (const unsigned char c : plain_text(text)) {
+        const bool simple = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == ' ';
+        if (simple)
+            result += static_cast<char>(c);
+        else
+            fmt::format_to(std::back_inserter(result), "\\{:03o}", c);
+    }
+    return result + '"';
+}
+
+/// Sums and quotients of such values, ours and gnuplot's, stay finite.
+bool drawable(double value, bool logarithmic) { return std::abs(value) < 1e150 && (!logarithmic || value > 1e-150); }
+
+void check(const Series& series) {
+    const auto size = series.x.size();
+    const bool band = !series.low.empty() || !series.high.empty();
+    if (series.y.size() != size || (band && (series.low.size() != size || series.high.size() != size)))
+        throw Error(fmt::format("the series `{}` of a chart has {} x, {} y, {} low and {} high values",
+                                plain_text(series.name), size, series.y.size(), series.low.size(), series.high.size()));
+}
+
+/// Which points to draw. A line of very many keeps the least and the greatest of each short stretch: it looks the same.
+std::vector<std::size_t> drawn_points(const Series& series) {
+    const auto size = series.x.size();
+    std::vector<std::size_t> kept;
+    if (series.style == Series::Style::points || size <= most_line_points) {
+        for (std::size_t i = 0; i < size; ++i) kept.push_back(i);
+        return kept;
+    }
+    const auto stretches = most_line_points / 4;
+    for (std::size_t s = 0; s < stretches; ++s) {
+        const auto begin = s * size / stretches, end = (s + 1) * size / stretches;
+        auto low = begin, high = begin;
+        for (auto i = begin; i < end; ++i) {
+            if (series.y[i] < series.y[low] || std::isnan(series.y[low])) low = i;
+            if (series.y[i] > series.y[high] || std::isnan(series.y[high])) high = i;
+        }
+        std::array<std::size_t, 4> ends{begin, low, high, end - 1};
+        std::ranges::sort(ends);
+        kept.insert(kept.end(), ends.begin(), std::unique(ends.begin(), ends.end()));
+    }
+    return kept;
+}
+
+/// The part of an axis that is shown.
+class Axis {
+ public:
+    Axis(bool logarithmic, const Chart::Range& wish) : logarithmic_(logarithmic) {
+        if (!wish || !drawable(wish->first, logarithmic) || !drawable(wish->second, logarithmic)) return;
+        std::tie(low_, high_) = std::minmax(wish->first, wish->second);
+        fixed_ = true;
+    }
+
+    void include(double value) {
+        if (fixed_ || !drawable(value, logarithmic_)) return;
+        low_ = std::min(low_, value);
+        high_ = std::max(high_, value);
+    }
+    bool shows(double value) const { return !fixed_ || (value >= low_ && value <= high_); }
+
+    /// Adds `margin` of its length at both ends, and a length to what has none.
+    void settle(double margin) {
+        if (low_ > high_) std::tie(low_, high_) = logarithmic_ ? std::pair(1.0, 10.0) : std::pair(0.0, 1.0);
+        if (high_ - low_ <= 1e-9 * std::max(std::abs(low_), std::abs(high_))) {
+            const double half = logarithmic_ ? low_ / 2 : low_ == 0 ? 0.5 : std::abs(low_) / 10;
+            low_ -= half;
+            high_ += half;
+        } else if (!fixed_ && logarithmic_) {
+            const double factor = std::pow(high_ / low_, margin);
+            low_ /= factor;
+            high_ *= factor;
+        } else if (!fixed_) {
+            const double pad = margin * (high_ - low_);
+            low_ = low_ >= 0 ? std::max(0.0, low_ - pad) : low_ - pad;
+            high_ += pad;
+        }
+    }
+    double length() const { return high_ - low_; }
+
+    std::string commands(char name) const {
+        auto text = fmt::format("set {}range [{}:{}]\n", name, low_, high_);
+        if (!logarithmic_) return text;
+        // Powers of ten alone would label less than two decades too thinly.
+        return text + (std::log10(high_ / low_) > 2.2
+                           ? fmt::format("set logscale {0}\nset {0}tics ({1})\n", name, fmt::join(decades(), ", "))
+                           : fmt::format("set logscale {0}\nset format {0} '%g'\nset {0}tics ({1:.9g})\n", name,
+                                         fmt::join(few_decades(), ", ")));
+    }
+
+ private:
+    /// Powers of ten, eight at most, each with its label.
+    std::vector<std::string> decades() const {
+        static constexpr std::array<std::string_view, 10> raised{"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+        const auto first = static_cast<int>(std::ceil(std::log10(low_)));
+        const auto last = static_cast<int>(std::floor(std::log10(high_)));
+        const int stride = 1 + (last - first) / 8;
+        std::vector<std::string> ticks;
+        for (int power = first; power <= last; ++power) {
+            if (power % stride != 0) continue;
+            std::string label = power < 0 ? "10⁻" : "10";
+            for (const char digit : fmt::format("{}", std::abs(power)))
+                label += raised[static_cast<std::size_t>(digit - '0')];
+            ticks.push_back(fmt::format("{} 1e{}", gnuplot_text(label), power));
+        }
+        return ticks;
+    }
+
+    std::vector<double> few_decades() const {
+        std::vector<double> ticks;
+        for (double decade = std::pow(10, std::floor(std::log10(low_))); decade <= high_; decade *= 10)
+            for (const double digit : {1, 2, 5})
+                if (digit * decade >= low_ && digit * decade <= high_) ticks.push_back(digit * decade);
+        if (ticks.size() > 2) return ticks;
+        const double rough = length() / 5, power = std::pow(10, std::floor(std::log10(rough)));
+        const double step = power * (rough < 2 * power ? 2 : rough < 5 * power ? 5 : 10);
+        ticks.clear();
+        for (double tick = std::ceil(low_ / step); tick * step <= high_; ++tick) ticks.push_back(tick * step);
+        return ticks;
+    }
+
+    bool logarithmic_, fixed_ = false;
+    double low_ = std::numeric_limits<double>::infinity(), high_ = -low_;
+};
+
+/// The commands that draw one chart; data goes into named blocks before them.
+class ChartScript {
+ public:
+    ChartScript(const Chart& chart, int number)
+        : chart_(chart), number_(number), x_(chart.log_x, chart.x_range), y_(chart.log_y, chart.y_range) {
+        for (std::size_t i = 0; i < chart.series.size(); ++i) add(chart.series[i], i);
+        const bool lines =
+            std::ranges::any_of(chart.series, [](const auto& s) { return s.style == Series::Style::line; });
+        x_.settle(lines && !chart.equal_axes ? 0.015 : 0.04);
+        y_.settle(0.05);
+        if (plots_.empty()) plots_ = {"NaN notitle"};
+        plots_.insert(plots_.end(), keys_.begin(), keys_.end());
+    }
+
+    /// Height over width of what is drawn, if both axes are to have one unit.
+    double aspect() const { return y_.length() / x_.length(); }
+
+    std::string text() const {
+        std::string out = data_;
+        out += R"(reset
+set border 3 lc rgb '#707070' lw 1
+set tics nomirror out scale 0.6 textcolor rgb '#404040'
+set grid lc rgb '#e4e4e4' lw 1 lt 1
+set style fill noborder
+set rmargin 4
+)";
+        out += keys_.empty()
+                   ? "unset key\n"
+                   : "set key below center horizontal Left reverse samplen 1.6 spacing 1.15 width 1 height 0.5 "
+                     "textcolor rgb '#202020'\n";
+        out += fmt::format("set title {} textcolor rgb '#202020' offset 0,-0.3\n", gnuplot_text(chart_.title));
+        out += fmt::format("set xlabel {} textcolor rgb '#404040'\n", gnuplot_text(chart_.x_label));
+        out += fmt::format("set ylabel {} textcolor rgb '#404040'\n", gnuplot_text(chart_.y_label));
+        out += x_.commands('x') + y_.commands('y');
+        if (chart_.equal_axes) out += "set size ratio -1\n";
+        return out + fmt::format("plot {}\n", fmt::join(plots_, ", \\\n     "));
+    }
+
+ private:
+    void add(const Series& series, std::size_t index) {
+        check(series);
+        const auto colour = palette[index % palette.size()];
+        const auto dash = 1 + index / palette.size() % 5;
+        const bool line = series.style == Series::Style::line;
+        const auto block = fmt::format("$d{}_{}", number_, index);
+        if (const auto points = write_data(series, block); points > 0) {
+            if (!series.low.empty())
+                plots_.push_back(
+                    fmt::format("{} using 1:3:4 with filledcurves fc rgb '#c8{:06x}' notitle", block, colour));
+            if (line && points > 1)
+                plots_.push_back(fmt::format("{} using 1:2 with {} dt {} lw 1.8 lc rgb '#{:06x}' notitle", block,
+                                             points > few_points ? "lines" : "linespoints pt 7 ps 0.6", dash, colour));
+            else
+                plots_.push_back(points_plot(block, points, colour));
+        }
+        // The legend has samples of its own: those of thin transparent points could not be seen.
+        if (!series.name.empty())
+            keys_.push_back(line ? fmt::format("NaN with lines lw 2.5 dt {} lc rgb '#{:06x}' title {}", dash, colour,
+                                               gnuplot_text(series.name))
+                                 : fmt::format("NaN with points pt 7 ps 1 lc rgb '#{:06x}' title {}", colour,
+                                               gnuplot_text(series.name)));
+    }
+
+    static std::string points_plot(const std::string& block, std::size_t count, unsigned colour) {
+        // Smaller and paler the more there are, from ten to ten thousand.
+        const auto crowd = std::clamp((std::log10(static_cast<double>(count)) - 1) / 3, 0.0, 1.0);
+        const auto transparency = static_cast<unsigned>(std::lround(255 * (0.25 + 0.5 * crowd)));
+        return fmt::format("{} using 1:2 with points pt 7 ps {:.2f} lc rgb '#{:02x}{:06x}' notitle", block,
+                           0.7 - 0.47 * crowd, transparency, colour);
+    }
+
+    /// → how many points can be drawn.
+    std::size_t write_data(const Series& series, const std::string& block) {
+        auto out = std::back_inserter(data_);
+        fmt::format_to(out, "{} << END\n", block);
+        std::size_t points = 0;
+        bool gap = true;
+        for (const auto i : drawn_points(series)) {
+            if (!drawable(series.x[i], chart_.log_x) || !drawable(series.y[i], chart_.log_y)) {
+                if (!std::exchange(gap, true)) data_ += '\n';
+                continue;
+            }
+            fmt::format_to(out, "{:.9g} {:.9g}", series.x[i], series.y[i]);
+            const bool shown = x_.shows(series.x[i]);
+            x_.include(series.x[i]);
+            if (shown) y_.include(series.y[i]);
+            if (!series.low.empty()) {
+                const bool band = drawable(series.low[i], chart_.log_y) && drawable(series.high[i], chart_.log_y);
+                for (const auto* edge : {&series.low, &series.high}) {
+                    const double value = band ? (*edge)[i] : series.y[i];
+                    fmt::format_to(out, " {:.9g}", value);
+                    if (shown) y_.include(value);
+                }
+            }
+            data_ += '\n';
+            gap = false;
+            ++points;
+        }
+        data_ += "END\n";
+        return points;
+    }
+
+    const Chart& chart_;
+    int number_;
+    Axis x_, y_;
+    std::string data_;
+    std::vector<std::string> plots_, keys_;
+};
+
+std::string script_of(const std::vector<Chart>& charts, int columns, bool svg) {
+    std::vector<ChartScript> scripts;
+    for (const auto& chart : charts) scripts.emplace_back(chart, static_cast<int>(scripts.size()));
+    const int rows = (static_cast<int>(charts.size()) + columns - 1) / columns;
+    int width = chart_width, height = chart_height;
+    if (std::ranges::all_of(charts, &Chart::equal_axes)) {
+        // Of the width some 90 go to the vertical axis; of the height some 110 to title, axis and legend.
+        double aspect = 0.4;
+        for (const auto& script : scripts) aspect = std::max(aspect, script.aspect());
+        width = equal_width;
+        height = 110 + static_cast<int>((width - 90) * std::min(aspect, 1.5));
+    }
+    width *= columns;
+    height *= rows;
+
+    std::string text = "set encoding utf8\n";
+    if (svg)
+        text += fmt::format("set terminal svg size {},{} noenhanced font 'sans-serif,12' background '#ffffff'\n", width,
+                            height);
+    else
+        text += fmt::format(
+            "set terminal pngcairo size {},{} noenhanced font 'Sans,12' fontscale {} linewidth {} pointscale {} "
+            "background '#ffffff'\n",
+            width * png_zoom, height * png_zoom, 0.85 * png_zoom, png_zoom, png_zoom);
+    if (charts.size() > 1) text += fmt::format("set multiplot layout {},{}\n", rows, columns);
+    for (const auto& script : scripts) text += script.text();
+    if (charts.size() > 1) text += "unset multiplot\n";
+    return text;
+}
+
+/// A file in memory that a child can have as one of its standard streams.
+class MemoryFile {
+ public:
+    MemoryFile() : descriptor_(::memfd_create("dtk", MFD_CLOEXEC)) {
+        if (descriptor_ < 0) throw Error(fmt::format("cannot make a file in memory: {}", std::strerror(errno)));
+    }
+    ~MemoryFile() { ::close(descriptor_); }
+    MemoryFile(const MemoryFile&) = delete;
+    MemoryFile& operator=(const MemoryFile&) = delete;
+    int descriptor() const { return descriptor_; }
+    fs::path path() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
+
+ private:
+    int descriptor_;
+};
+
+struct Finished {
+    int status;
+    std::string output, complaints;
+};
+
+/// Runs gnuplot on the script. In a process group of its own, so that an interrupt at the keyboard is left to us.
+Finished run_gnuplot(const std::string& script) {
+    const MemoryFile in, out, err;
+    OutputFile(in.descriptor(), "gnuplot's script").write(script);
+    ::lseek(in.descriptor(), 0, SEEK_SET);
+
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const std::array streams{in.descriptor(), out.descriptor(), err.descriptor()};
+    for (int i = 0; i < 3; ++i) posix_spawn_file_actions_adddup2(&actions, streams[static_cast<std::size_t>(i)], i);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    sigset_t none, pipe;
+    sigemptyset(&none);
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &pipe);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    std::array<char, 8> name{"gnuplot"};
+    std::array<char, 19> defaults{"--default-settings"};
+    std::array<char*, 3> arguments{name.data(), defaults.data(), nullptr};
+    pid_t child = 0;
+    const int reason = posix_spawnp(&child, "gnuplot", &actions, &attributes, arguments.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (reason != 0)
+        throw Error(
+            fmt::format("cannot draw charts with the program gnuplot: {}", std::generic_category().message(reason)),
+            "install it: apt-get install gnuplot-nox");
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return {status, read_file(out.path()), read_file(err.path())};
+}
+
+}  // namespace
+
+std::string png_of(const Images& images, const GridLook& look) {
+    const auto plan = plan_of(images, look);
+    std::vector<std::uint8_t> line(static_cast<std::size_t>(plan.width * images.channels)), white(line.size(), 255);
+    auto provenance = look.provenance;
+    PngState state;
+    if (!encode(state, images, plan, provenance.data(), line, white))
+        throw Error(fmt::format("libpng cannot draw this picture: {}", state.reason));
+    return std::move(state.bytes);
+}
+
+void write_image_grid(const fs::path& path, const Images& images, const GridLook& look) {
+    write_atomically(path, png_of(images, look));
+}
+
+void write_charts(const fs::path& path, const std::vector<Chart>& charts, int columns) {
+    const bool svg = path.extension() == ".svg";
+    if (!svg && path.extension() != ".png")
+        throw Error(fmt::format("cannot draw {}: charts are .svg or .png", path.string()), "change the extension");
+    if (charts.empty()) throw Error(fmt::format("there is no chart to draw in {}", path.string()));
+    columns = std::clamp(columns, 1, static_cast<int>(charts.size()));
+
+    const auto [status, output, complaints] = run_gnuplot(script_of(charts, columns, svg));
+    const bool whole = svg ? output.find("</svg>") != std::string::npos : output.starts_with("\x89PNG");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !whole)
+        throw Error(fmt::format("gnuplot could not draw {}: {}", path.string(),
+                                complaints.empty() ? "it said nothing" : plain_text(complaints)),
+                    "if it lacks the terminal svg or pngcairo: apt-get install gnuplot-nox");
+    write_atomically(path, output);
+}
+
+void write_chart(const fs::path& path, const Chart& chart) { write_charts(path, {chart}, 1); }
+
+}  // namespace dtk

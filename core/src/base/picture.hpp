@@ -1,0 +1,55 @@
+#pragma once
+// Pictures of samples (PNG) and charts (SVG or PNG, drawn by the program gnuplot).
+#include <cstdint>
+#include <dtk/api.hpp>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace dtk {
+
+/// Images one after the other, rows from the top, channels last: [count][height][width][channels], 1 or 3 channels.
+struct Images {
+    std::span<const std::uint8_t> pixels;
+    std::int64_t count, height, width, channels;
+};
+
+struct GridLook {
+    std::int64_t columns = 0;  ///< 0: as near to a square as `count` allows
+    std::int64_t scale = 0;    ///< each pixel becomes scale × scale; 0: so that the grid is at least about 600 wide
+    std::int64_t gap = 0;      ///< pixels of white between images, after scaling
+    std::string provenance{};  ///< kept in the file as the PNG text "Description"
+};
+
+/// → the bytes of a PNG file. Throws Error if the sizes do not fit the pixels.
+DTK_API std::string png_of(const Images& images, const GridLook& look = {});
+DTK_API void write_image_grid(const std::filesystem::path& path, const Images& images, const GridLook& look = {});
+
+/// One line or cloud of points. Points that cannot be drawn (not finite, beyond 1e150, or ≤ 0 on a logarithmic axis)
+/// are left out and break a line. All vectors that are given are of one size.
+struct Series {
+    enum class Style { line, points };
+    std::string name{};  ///< for the legend; none if empty
+    std::vector<double> x{}, y{};
+    std::vector<double> low{}, high{};  ///< if given, a band from low to high behind the line, in its colour
+    Style style = Style::line;
+};
+
+struct Chart {
+    using Range = std::optional<std::pair<double, double>>;
+    std::string title{}, x_label{}, y_label{};
+    bool log_x = false, log_y = false;
+    bool equal_axes = false;  ///< one unit is as long on both axes
+    Range x_range{}, y_range{};
+    std::vector<Series> series{};
+};
+
+/// Writes charts in rows of `columns`; .svg and .png by the extension. Texts are data: nothing in them is interpreted.
+/// Throws Error if gnuplot is missing or fails, or the vectors of a series differ in size.
+DTK_API void write_charts(const std::filesystem::path& path, const std::vector<Chart>& charts, int columns = 2);
+DTK_API void write_chart(const std::filesystem::path& path, const Chart& chart);
+
+}  // namespace dtk

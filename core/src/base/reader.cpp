@@ -1,0 +1,284 @@
+#include "base/reader.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/words.hpp"
+
+namespace dtk {
+
+namespace {
+std::string described(const toml::node& node) {
+    if (const auto* text = node.as_string()) return fmt::format("the text \"{}\"", text->get());
+    if (const auto* number = node.as_integer()) return fmt::format("the whole number {}", number->get());
+    if (const auto* number = node.as_floating_point()) return fmt::format("the number {}", number->get());
+    if (const auto* truth = node.as_boolean()) return truth->get() ? "true" : "false";
+    if (node.is_array()) return "a list";
+    if (node.is_table()) return "a table";
+    return "a date or time";
+}
+
+/// What a LibTorch error says before it lists its stack.
+std::string first_part(std::string text) {
+    if (const auto at = text.find("\nException raised from"); at != text.npos) text.erase(at);
+    return text;
+}
+}  // namespace
+
+std::string interval(Range range) {
+    const bool whole_line = std::isinf(range.lo) && std::isinf(range.hi);
+    if (whole_line) return "the numbers";
+    if (std::isinf(range.hi)) return fmt::format("{} {}", range.lo_open ? ">" : "≥", range.lo);
+    if (std::isinf(range.lo)) return fmt::format("{} {}", range.hi_open ? "<" : "≤", range.hi);
+    return fmt::format("{}{}, {}{}", range.lo_open ? '(' : '[', range.lo, range.hi, range.hi_open ? ')' : ']');
+}
+
+const View& no_view() {
+    static const char nothing[sizeof(void*)] = {};
+    return reinterpret_cast<const View&>(nothing);
+}
+
+const toml::node* Reading::find(std::string_view name) {
+    for (const auto* scope : scopes)
+        if (const auto* node = scope->get(name)) {
+            used.insert(node);
+            return node;
+        }
+    return nullptr;
+}
+
+Place Reading::place(std::string_view name) const {
+    for (const auto* scope : scopes)
+        for (auto&& [key, node] : *scope)
+            if (key.str() == name) return place_of(key.source());
+    return scopes.empty() ? Place{} : place_of(scopes.front()->source());
+}
+
+std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const {
+    const auto* table = node ? node->as_table() : nullptr;
+    Reader reader(reading, table, fmt::format("{} `{}`", kind, name));
+    try {
+        return descriptor->create(reader, view);
+    } catch (const PlacedError&) {
+        throw;
+    } catch (const Error& error) {
+        throw PlacedError(place, fmt::format("{} `{}`: {}", kind, name, error.what()), error.help(),
+                          dynamic_cast<const PluginError*>(&error) != nullptr);
+    } catch (const std::exception& error) {
+        throw PlacedError(place, fmt::format("{} plugin `{}` failed while it was built: {}", kind, name, first_part(error.what())),
+                          fmt::format("the fault is in {}", file->file.string()), true);
+    } catch (...) {
+        throw PlacedError(place, fmt::format("{} plugin `{}` threw something that is no exception", kind, name),
+                          fmt::format("the fault is in {}", file->file.string()), true);
+    }
+}
+
+PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place) {
+    std::string name;
+    const toml::table* table = nullptr;
+    if (node) {
+        if (const auto* text = node->as_string()) {
+            name = text->get();
+            place = place_of(node->source());
+        } else if ((table = node->as_table())) {
+            if (const auto* use = table->get("use")) {
+                place = place_of(use->source());
+                if (const auto* text = use->as_string()) name = text->get();
+                else {
+                    reading.mistakes.add(place, fmt::format("`use` must be the name of a {} plugin, not {}", kind, described(*use)));
+                    return {};
+                }
+                if (name.empty()) {
+                    reading.mistakes.add(place, fmt::format("`use` is empty: it must be the name of a {} plugin", kind),
+                                         fmt::format("there are {}", listed(reading.registry.names(kind))));
+                    return {};
+                }
+            }
+        } else {
+            reading.mistakes.add(place_of(node->source()), fmt::format("`{}` must be a table such as {{use = \"…\"}}, not {}", kind, described(*node)));
+            return {};
+        }
+    }
+    PluginSpec spec;
+    spec.kind = kind;
+    spec.place = place;
+    spec.node = node;
+    try {
+        const auto& file = reading.registry.find(kind, name);
+        if (const auto probe = reading.registry.probe({file}).front(); !probe.problem.empty())
+            throw PluginError(fmt::format("{} plugin `{}` cannot be used: {}", kind, file.name, probe.problem),
+                              fmt::format("the file is {}", file.file.string()));
+        spec.file = &file;
+        spec.name = file.name;
+        spec.descriptor = &reading.registry.load(file);
+    } catch (const Error& error) {
+        reading.mistakes.add_plugin(place, error);
+        return {};
+    }
+    Reader reader(reading, table, fmt::format("{} `{}`", kind, spec.name));
+    spec.descriptor->describe(reader);
+    reader.finish({"use"});
+    spec.resolved = reader.resolved();
+    spec.resolved.insert_or_assign("use", spec.name);
+    return spec;
+}
+
+const toml::node* Reader::node(const char* key) {
+    asked_.emplace_back(key);
+    return table_ ? table_->get(key) : nullptr;
+}
+
+void Reader::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
+    reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` of {} must be {}, not {}", key, owner_, wanted, described(node)));
+}
+
+bool Reader::number(const toml::node& node, const char* key, Range range, double& value) {
+    if (const auto* floating = node.as_floating_point()) value = floating->get();
+    else if (const auto* integer = node.as_integer()) value = static_cast<double>(integer->get());
+    else return wrong_type(node, key, "a number"), false;
+    if (!std::isfinite(value) || !range.holds(value))
+        return reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))), false;
+    return true;
+}
+
+bool Reader::whole(const toml::node& node, const char* key, Range range, std::int64_t& value) {
+    const auto* integer = node.as_integer();
+    if (!integer) return wrong_type(node, key, "a whole number"), false;
+    value = integer->get();
+    if (!range.holds(static_cast<double>(value)))
+        return reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))), false;
+    return true;
+}
+
+void Reader::operator()(const char* key, double& value, Range range, const char*) {
+    if (const auto* found = node(key)) number(*found, key, range, value);
+    resolved_.insert_or_assign(key, value);
+}
+
+void Reader::operator()(const char* key, std::int64_t& value, Range range, const char*) {
+    if (const auto* found = node(key)) whole(*found, key, range, value);
+    resolved_.insert_or_assign(key, value);
+}
+
+void Reader::operator()(const char* key, bool& value, const char*) {
+    if (const auto* found = node(key)) {
+        if (const auto* truth = found->as_boolean()) value = truth->get();
+        else wrong_type(*found, key, "true or false");
+    }
+    resolved_.insert_or_assign(key, value);
+}
+
+void Reader::operator()(const char* key, std::string& value, const Choices& choices, const char*) {
+    if (const auto* found = node(key)) {
+        const auto* text = found->as_string();
+        if (!text) wrong_type(*found, key, fmt::format("one of {}", listed(choices, "or")));
+        else if (std::find(choices.begin(), choices.end(), text->get()) == choices.end()) {
+            const auto near = nearest(text->get(), choices);
+            reading_.mistakes.add(place_of(found->source()), fmt::format("`{}` = \"{}\" of {} is none of {}", key, text->get(), owner_, listed(choices, "or")),
+                                  near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
+        } else value = text->get();
+    }
+    resolved_.insert_or_assign(key, value);
+}
+
+void Reader::operator()(const char* key, std::string& value, const char*) {
+    if (const auto* found = node(key)) {
+        if (const auto* text = found->as_string()) value = text->get();
+        else wrong_type(*found, key, "a text");
+    }
+    resolved_.insert_or_assign(key, value);
+}
+
+void Reader::operator()(const char* key, std::filesystem::path& value, const char*) {
+    if (const auto* found = node(key)) {
+        if (const auto* text = found->as_string(); text && !text->get().empty()) value = text->get();
+        else wrong_type(*found, key, "a path");
+    }
+    if (!value.empty() && value.is_relative()) value = (reading_.folder / value).lexically_normal();
+    resolved_.insert_or_assign(key, value.string());
+}
+
+template <class Value, class Read>
+void Reader::list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read) {
+    if (const auto* found = node(key)) {
+        if (const auto* array = found->as_array()) {
+            value.clear();
+            for (const auto& element : *array)
+                if (Value one{}; read(element, one)) value.push_back(std::move(one));
+        } else wrong_type(*found, key, wanted);
+    }
+}
+
+void Reader::operator()(const char* key, std::vector<double>& value, Range range, const char*) {
+    list(key, value, "a list of numbers", [&](const toml::node& node, double& one) { return number(node, key, range, one); });
+    toml::array array;
+    for (const double one : value) array.push_back(one);
+    resolved_.insert_or_assign(key, std::move(array));
+}
+
+void Reader::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char*) {
+    list(key, value, "a list of whole numbers", [&](const toml::node& node, std::int64_t& one) { return whole(node, key, range, one); });
+    toml::array array;
+    for (const auto one : value) array.push_back(one);
+    resolved_.insert_or_assign(key, std::move(array));
+}
+
+void Reader::operator()(const char* key, std::vector<std::string>& value, const char*) {
+    list(key, value, "a list of texts", [&](const toml::node& node, std::string& one) {
+        if (const auto* text = node.as_string()) return one = text->get(), true;
+        return wrong_type(node, key, "a list of texts"), false;
+    });
+    toml::array array;
+    for (const auto& one : value) array.push_back(one);
+    resolved_.insert_or_assign(key, std::move(array));
+}
+
+void Reader::operator()(const char* key, std::vector<Row>& value, Range range, const char*) {
+    list(key, value, "a list of lists of numbers", [&](const toml::node& node, Row& row) {
+        const auto* array = node.as_array();
+        if (!array) return wrong_type(node, key, "a list of lists of numbers"), false;
+        for (const auto& element : *array)
+            if (double one; number(element, key, range, one)) row.push_back(one);
+        return true;
+    });
+    toml::array array;
+    for (const auto& row : value) {
+        toml::array inner;
+        for (const double one : row) inner.push_back(one);
+        array.push_back(std::move(inner));
+    }
+    resolved_.insert_or_assign(key, std::move(array));
+}
+
+void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
+    const auto* found = node(key);
+    auto place = table_ ? place_of(table_->source()) : reading_.place(kind);
+    if (!found && (found = reading_.find(kind))) place = reading_.place(kind);
+    toml::value<std::string> named(value.use);
+    if (!found && !value.use.empty()) found = &named;
+    auto spec = std::make_shared<PluginSpec>(read_plugin(reading_, kind, found, place));
+    if (found == &named) spec->node = nullptr;
+    if (!*spec) return;
+    reading_.chosen.insert(spec->file);
+    value.use = spec->name;
+    value.build = [spec, reading = &reading_](const View& view) { return spec->make(*reading, view); };
+    resolved_.insert_or_assign(key, spec->resolved);
+}
+
+void Reader::finish(const std::set<std::string>& also_known) {
+    if (!table_) return;
+    auto known = asked_;
+    known.insert(known.end(), also_known.begin(), also_known.end());
+    for (auto&& [key, value] : *table_) {
+        if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
+        const auto near = nearest(key.str(), known);
+        const auto help = !near.empty()    ? fmt::format("did you mean `{}`?", near)
+                          : asked_.empty() ? fmt::format("{} has no keys", owner_)
+                                           : fmt::format("it has {}", listed(asked_));
+        reading_.mistakes.add(place_of(key.source()), fmt::format("{} has no key `{}`", owner_, key.str()), help);
+    }
+}
+
+}  // namespace dtk

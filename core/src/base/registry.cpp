@@ -1,0 +1,346 @@
+#include "base/registry.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+
+#include <boost/dll/library_info.hpp>
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <boost/dll/shared_library.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/build.hpp"
+#include "base/files.hpp"
+#include "base/words.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+constexpr std::string_view section = "dtk1";
+constexpr int probe_seconds = 20;
+
+/// dtk_Schedule_cosine__1_b12345678[_default] → its parts; nothing for a name of another shape.
+bool read_symbol(const std::string& symbol, PluginFile& plugin) {
+    std::string_view rest = symbol;
+    if (!rest.starts_with("dtk_")) return false;
+    rest.remove_prefix(4);
+    if (rest.ends_with("_default")) {
+        plugin.is_default = true;
+        rest.remove_suffix(8);
+    }
+    const auto kind_end = rest.find('_');
+    const auto name_end = rest.rfind("__");
+    if (kind_end == rest.npos || name_end == rest.npos || name_end <= kind_end) return false;
+    const auto tail = rest.substr(name_end + 2);
+    const auto version_end = tail.find('_');
+    if (version_end == tail.npos) return false;
+    const auto [_, error] = std::from_chars(tail.data(), tail.data() + version_end, plugin.interface_version);
+    if (error != std::errc()) return false;
+    plugin.kind = rest.substr(0, kind_end);
+    std::transform(plugin.kind.begin(), plugin.kind.end(), plugin.kind.begin(), [](unsigned char c) { return std::tolower(c); });
+    plugin.name = rest.substr(kind_end + 1, name_end - kind_end - 1);
+    plugin.build_id = tail.substr(version_end + 1);
+    plugin.symbol = symbol;
+    return true;
+}
+
+/// The system's own sentence, without what Boost.DLL and the loader put around it.
+std::string loader_message(const fs::path& file, std::string text) {
+    constexpr std::string_view before = "dlerror system message: ";
+    if (const auto at = text.find(before); at != text.npos) text.erase(0, at + before.size());
+    if (const auto at = text.find("): "); at != text.npos) text.erase(at);
+    if (const auto name = file.string() + ": "; text.starts_with(name)) text.erase(0, name.size());
+    return text;
+}
+
+void check_interface(const PluginFile& plugin) {
+    const auto version = interface_versions().find(plugin.kind);
+    if (version == interface_versions().end())
+        throw PluginError(fmt::format("{} is of a kind this dtk does not know, `{}`", plugin.file.string(), plugin.kind));
+    if (version->second != plugin.interface_version)
+        throw PluginError(fmt::format("{} plugin `{}` speaks another version of its interface\n  plugin: {} {}\n  dtk:    {} {}",
+                                      plugin.kind, plugin.name, plugin.kind, plugin.interface_version, plugin.kind, version->second),
+                          fmt::format("build it again with this dtk's headers; it is {}", plugin.file.string()));
+}
+
+bool same_build(const PluginFile& plugin) {
+    return plugin.build_id == base_build_id() || plugin.build_id == torch_build_id();
+}
+
+[[noreturn]] void refuse_build(const PluginFile& plugin, std::string_view plugin_says) {
+    throw PluginError(fmt::format("{} plugin `{}` was built for another dtk\n  plugin: {}\n  dtk:    {}\n          {}", plugin.kind,
+                                  plugin.name, plugin_says, torch_build_text(), base_build_text()),
+                      fmt::format("build it again with this dtk's compiler and LibTorch; it is {}", plugin.file.string()));
+}
+
+fs::path cache_file() {
+    const char* base = std::getenv("XDG_CACHE_HOME");
+    const char* home = std::getenv("HOME");
+    if (base && *base) return fs::path(base) / "dtk" / "plugins.json";
+    if (home && *home) return fs::path(home) / ".cache" / "dtk" / "plugins.json";
+    return {};
+}
+
+json read_cache() {
+    std::ifstream in(cache_file());
+    auto cache = json::parse(in, nullptr, false);
+    return cache.is_object() ? cache : json::object();
+}
+
+void write_cache(const json& cache) {
+    const auto file = cache_file();
+    if (file.empty()) return;
+    std::error_code ignored;  // a cache that cannot be written only costs time
+    fs::create_directories(file.parent_path(), ignored);
+    try {
+        write_atomically(file, cache.dump());
+    } catch (const Error&) {
+    }
+}
+
+/// In the child: load each plugin and say what it says, a line each; the line before a crash is missing.
+[[noreturn]] void probe_in_child(const Registry& registry, const std::vector<const PluginFile*>& plugins, int out) {
+    const int null = ::open("/dev/null", O_RDWR);
+    ::dup2(null, 0), ::dup2(null, 1), ::dup2(null, 2);
+    for (const auto* plugin : plugins) {
+        json line;
+        try {
+            line["summary"] = registry.load(*plugin).summary;
+        } catch (const std::exception& error) {
+            line["problem"] = error.what();
+        } catch (...) {
+            line["problem"] = "throws something that is no exception while it is loaded";
+        }
+        const auto text = line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+        if (::write(out, text.data(), text.size()) < 0) break;
+    }
+    ::_exit(0);
+}
+
+/// Loads the plugins in a child process → as many answers as it gave, then, if it died, one that says how.
+std::vector<json> probe_in_child(const Registry& registry, const std::vector<const PluginFile*>& plugins) {
+    int ends[2];
+    if (::pipe(ends) != 0) throw Error("cannot make a pipe to look at plugins");
+    const pid_t child = ::fork();
+    if (child < 0) throw Error("cannot start a process to look at plugins");
+    if (child == 0) {
+        ::close(ends[0]);
+        probe_in_child(registry, plugins, ends[1]);
+    }
+    ::close(ends[1]);
+    std::string text;
+    bool late = false;
+    char buffer[4096];
+    for (;;) {
+        pollfd waiting{ends[0], POLLIN, 0};
+        const int ready = ::poll(&waiting, 1, probe_seconds * 1000);
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready == 0) {
+            late = true;
+            ::kill(child, SIGKILL);
+            break;
+        }
+        const auto got = ::read(ends[0], buffer, sizeof buffer);
+        if (got <= 0) break;
+        text.append(buffer, static_cast<std::size_t>(got));
+    }
+    ::close(ends[0]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+
+    std::vector<json> answers;
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
+        answers.push_back(json::parse(text.substr(begin, end - begin)));
+    if (answers.size() < plugins.size()) {
+        const auto how = late ? fmt::format("does not finish loading in {} seconds", probe_seconds)
+                         : WIFSIGNALED(status)
+                             ? fmt::format("crashes while it is loaded (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
+                             : fmt::format("ends the program while it is loaded (exit code {})", WEXITSTATUS(status));
+        answers.push_back({{"problem", how}});
+    }
+    return answers;
+}
+
+}  // namespace
+
+PluginError::~PluginError() = default;
+
+Registry::Registry(std::vector<fs::path> folders) : folders_(std::move(folders)) {
+    for (const auto& folder : folders_) read_folder(folder);
+    std::sort(plugins_.begin(), plugins_.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.kind, a.name) < std::tie(b.kind, b.name); });
+}
+
+void Registry::read_folder(const fs::path& folder) {
+    std::error_code error;
+    std::vector<fs::path> files;
+    for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
+         !error && it != end; it.increment(error)) {
+        if (it.depth() >= 1) it.disable_recursion_pending();
+        if (it->path().extension() == ".so") files.push_back(it->path());
+    }
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files) try {
+            read_file(folder, file);
+        } catch (const std::exception&) {
+            skipped_.push_back({file, "is not a shared library"});
+        }
+}
+
+void Registry::read_file(const fs::path& folder, const fs::path& file) {
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (error) return skipped_.push_back({file, "cannot be read: " + error.message()});
+    char magic[4] = {};
+    std::ifstream(file, std::ios::binary).read(magic, 4);
+    if (size < 64 || std::string_view(magic, 4) != "\x7f" "ELF") return skipped_.push_back({file, "is not a shared library"});
+
+    boost::dll::library_info info(file);
+    const auto symbols = info.symbols(section.data());
+    if (symbols.empty()) {
+        for (const auto& other : info.sections())
+            if (other.size() > 3 && other.starts_with("dtk") && std::isdigit(static_cast<unsigned char>(other[3])))
+                return skipped_.push_back({file, fmt::format("speaks plugin interface {}, this dtk speaks {}", other, section)});
+        return skipped_.push_back({file, "holds no dtk plugin"});
+    }
+    for (const auto& symbol : symbols) {
+        PluginFile plugin;
+        if (!read_symbol(symbol, plugin)) {
+            skipped_.push_back({file, fmt::format("has a plugin symbol of an unknown shape, {}", symbol)});
+            continue;
+        }
+        plugin.file = file;
+        plugin.folder = folder;
+        const auto same = std::find_if(plugins_.begin(), plugins_.end(), [&](const PluginFile& known) {
+            return known.kind == plugin.kind && known.name == plugin.name;
+        });
+        if (same == plugins_.end()) plugins_.push_back(std::move(plugin));
+        else if (same->folder == folder) same->twins.push_back(file);
+        else same->shadowed.push_back(file);
+    }
+}
+
+std::vector<std::string> Registry::kinds() const {
+    std::vector<std::string> kinds;
+    for (const auto& plugin : plugins_)
+        if (kinds.empty() || kinds.back() != plugin.kind) kinds.push_back(plugin.kind);
+    return kinds;
+}
+
+std::vector<std::string> Registry::names(const std::string& kind) const {
+    std::vector<std::string> names;
+    for (const auto& plugin : plugins_)
+        if (plugin.kind == kind) names.push_back(plugin.name);
+    return names;
+}
+
+const PluginFile& Registry::find(const std::string& kind, const std::string& name) const {
+    std::vector<const PluginFile*> found;
+    for (const auto& plugin : plugins_)
+        if (plugin.kind == kind && (name.empty() ? plugin.is_default : plugin.name == name)) found.push_back(&plugin);
+    const auto known = names(kind);
+    if (found.empty() && name.empty())
+        throw Error(fmt::format("no {} is named and there is no default one", kind),
+                    known.empty() ? "" : fmt::format("there are {}", listed(known)));
+    if (found.empty()) {
+        const auto near = nearest(name, known);
+        auto help = near.empty() ? std::string() : fmt::format("did you mean `{}`? ", near);
+        help += known.empty() ? fmt::format("no plugin of kind {} was found; `dtk plugins path` shows where dtk looks", kind)
+                              : fmt::format("there are {}", listed(known));
+        for (const auto& skipped : skipped_)
+            if (skipped.file.stem() == name) help += fmt::format("; {} was skipped: it {}", skipped.file.string(), skipped.reason);
+        throw Error(fmt::format("{} plugin `{}` is not known", kind, name), help);
+    }
+    if (found.size() > 1)
+        throw PluginError(fmt::format("the {} plugins `{}` and `{}` both claim to be the default", kind, found[0]->name, found[1]->name),
+                          "name the one you want with `use`");
+    if (!found[0]->twins.empty())
+        throw PluginError(fmt::format("{} plugin `{}` is in two files of one folder: {} and {}", kind, found[0]->name,
+                                      found[0]->file.string(), found[0]->twins[0].string()),
+                          "remove or rename one of them");
+    return *found[0];
+}
+
+const Descriptor& Registry::load(const PluginFile& plugin) const {
+    // Never unloaded: objects, vtables and exceptions in flight may point into a plugin until exit.
+    static auto& loaded = *new std::map<fs::path, boost::dll::shared_library>;
+    check_interface(plugin);
+    if (!same_build(plugin)) refuse_build(plugin, "build id " + plugin.build_id);
+    auto& library = loaded[plugin.file];
+    if (!library.is_loaded()) {
+        boost::dll::fs::error_code error;
+        std::string message;
+        try {
+            library.load(plugin.file, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+        } catch (const boost::dll::fs::system_error& failure) {
+            message = loader_message(plugin.file, failure.what());
+        }
+        if (!message.empty())
+            throw PluginError(fmt::format("{} plugin `{}` cannot be loaded: {}", plugin.kind, plugin.name, message),
+                              fmt::format("build {} again with this dtk; a missing symbol means that it was linked against "
+                                          "another version or lacks a library",
+                                          plugin.file.string()));
+    }
+    const auto& descriptor = *static_cast<const Descriptor*>(library.get<const void* const>(plugin.symbol));
+    if (descriptor.build != base_build_text() && descriptor.build != torch_build_text()) refuse_build(plugin, descriptor.build);
+    return descriptor;
+}
+
+std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const {
+    auto cache = read_cache();
+    std::vector<std::string> keys;  // what was learnt holds for these bytes in this dtk
+    std::vector<std::size_t> unknown;
+    std::map<std::size_t, json> answers;
+    for (const auto& plugin : plugins) {
+        keys.push_back(fmt::format("{} {} {}", sha256_of_file(plugin.file), plugin.symbol, torch_build_id()));
+        if (!cache.contains(keys.back())) unknown.push_back(keys.size() - 1);
+    }
+    for (std::size_t done = 0; done < unknown.size();) {
+        std::vector<const PluginFile*> rest;
+        for (std::size_t i = done; i < unknown.size(); ++i) rest.push_back(&plugins[unknown[i]]);
+        for (auto& answer : probe_in_child(*this, rest)) answers[unknown[done++]] = std::move(answer);
+    }
+    std::vector<Probe> probes;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        const auto answer = answers.contains(i) ? answers[i] : cache[keys[i]];
+        probes.push_back({answer.value("summary", ""), answer.value("problem", "")});
+        // What failed is tried again next time: the cure may lie outside the plugin's file.
+        if (probes.back().problem.empty()) cache[keys[i]] = answer;
+    }
+    if (!unknown.empty()) write_cache(cache);
+    return probes;
+}
+
+std::vector<fs::path> plugin_folders(const std::vector<fs::path>& first) {
+    auto folders = first;
+    const auto add_all = [&](std::string_view list) {
+        while (!list.empty()) {
+            const auto end = std::min(list.find(':'), list.size());
+            if (end > 0) folders.emplace_back(list.substr(0, end));
+            list.remove_prefix(std::min(end + 1, list.size()));
+        }
+    };
+    if (const char* path = std::getenv("DTK_PLUGIN_PATH")) add_all(path);
+    if (const char* data = std::getenv("XDG_DATA_HOME"); data && *data) folders.push_back(fs::path(data) / "dtk" / "plugins");
+    else if (const char* home = std::getenv("HOME")) folders.push_back(fs::path(home) / ".local/share/dtk/plugins");
+    const fs::path program = boost::dll::program_location().parent_path().string();
+    folders.push_back((program / "../lib/dtk/plugins").lexically_normal());
+    folders.push_back(program / "plugins");
+    return folders;
+}
+
+}  // namespace dtk

@@ -1,0 +1,20 @@
+#pragma once
+// toml++ with limits that no honest experiment file meets.
+#include <filesystem>
+
+#define TOML_HEADER_ONLY 1
+#define TOML_MAX_NESTED_VALUES 32
+#include <toml++/toml.h>
+
+#include "base/mistakes.hpp"
+
+namespace dtk {
+
+/// Where a value or key stands.
+DTK_API Place place_of(const toml::source_region& region);
+
+/// The file with the overrides (`key.path=value`, the value in TOML, a bare word is text) laid over it.
+/// What is wrong goes into `mistakes`, and the table is then what could be read.
+DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides, Mistakes& mistakes);
+
+}  // namespace dtk

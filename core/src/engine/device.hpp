@@ -1,0 +1,18 @@
+#pragma once
+#include <string>
+
+#include <dtk/tensor.hpp>
+
+namespace dtk {
+
+/// "cpu", "cuda" or "cuda:N" as a device that is there; loads LibTorch's CUDA half when CUDA is asked for, before anything
+/// asks LibTorch whether it has CUDA. Errors: Error with what is missing; there is no falling back.
+at::Device device_of(const std::string& name);
+
+/// One line on LibTorch and one on CUDA.
+std::string device_report();
+
+/// How many threads an operation may use; 0: as many as there are cores.
+void use_threads(std::int64_t threads);
+
+}  // namespace dtk

@@ -1,0 +1,430 @@
+#include "base/engine.hpp"
+
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <ctime>
+#include <sstream>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "base/files.hpp"
+#include "base/picture.hpp"
+#include "engine/device.hpp"
+#include "engine/run_folder.hpp"
+#include "engine/safetensors.hpp"
+#include "engine/sampling.hpp"
+#include "engine/trainer.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+std::atomic<int> signals_seen{0};
+
+/// The first SIGINT or SIGTERM asks the run to finish its step; the second ends it as usual.
+void on_signal(int number) {
+    if (signals_seen.fetch_add(1) > 0) {
+        std::signal(number, SIG_DFL);
+        std::raise(number);
+    }
+}
+
+void say(const std::string& line) { fmt::print("{}\n", line), std::fflush(stdout); }
+
+/// Prints what is wrong; the exit code.
+int report(const Mistakes& mistakes) {
+    fmt::print(stderr, "{}", mistakes.text());
+    if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
+    return mistakes.exit_code();
+}
+
+/// An experiment read from its file, its stages built.
+struct Loaded {
+    std::unique_ptr<Registry> registry;
+    Experiment experiment;
+    Mistakes mistakes;
+    at::Device device = at::kCPU;
+};
+
+/// Reads the experiment and settles device and threads. What is wrong is in `mistakes`.
+void read(Loaded& loaded, const fs::path& file, const Overrides& overrides) {
+    loaded.experiment = read_experiment(file, overrides, loaded.registry, loaded.mistakes);
+    if (loaded.experiment.stages.empty()) return;
+    try {
+        loaded.device = device_of(loaded.experiment.device);
+    } catch (const Error& error) {
+        loaded.mistakes.add(loaded.experiment.device_place, error.what(), error.help());
+    }
+    use_threads(loaded.experiment.threads);
+}
+
+/// The stage alone, as an experiment that can be read again.
+std::string stage_text(const Experiment& experiment, const StageSpec& stage) {
+    toml::table table = stage.resolved;
+    table.insert_or_assign("name", experiment.name);
+    table.insert_or_assign("seed", experiment.seed);
+    std::ostringstream out;
+    out << table << "\n";
+    return out.str();
+}
+
+/// A trained network by the folder of the run or stage that made it.
+Artefact load_artefact(const fs::path& folder) {
+    std::string notes;
+    const auto path = newest_checkpoint(folder / "checkpoints", notes);
+    if (!path) throw Error(fmt::format("{} holds no checkpoint", folder.string()), "name an earlier stage of this file, or the folder of a run that has trained");
+    const auto checkpoint = load_checkpoint(*path);
+    const auto source = folder / "stage.toml";
+    auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
+    read(loaded, source, {});
+    Mistakes mistakes;
+    std::unique_ptr<Stage> stage;
+    if (loaded.mistakes.empty())
+        stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, [](const std::string&) -> Artefact { throw Error("an artefact of an artefact"); }, true, mistakes);
+    if (!stage || !mistakes.empty()) throw Mistaken(fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
+    restore(*stage, checkpoint, true, path->string());
+    stage->train(false);
+    for (auto& named : stage->named_tensors()) named.tensor->set_requires_grad(false);
+    return {stage->model_ptr(), stage->process_ptr(), sha256_of_file(*path)};
+}
+
+void check_stages(Loaded& loaded) {
+    std::map<std::string, std::shared_ptr<Stage>> earlier;
+    for (auto& spec : loaded.experiment.stages) {
+        const auto artefacts = [&](const std::string& name) -> Artefact {
+            if (const auto found = earlier.find(name); found != earlier.end()) return {found->second->model_ptr(), found->second->process_ptr(), {}};
+            if (fs::is_directory(name)) return load_artefact(name);
+            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name));
+        };
+        earlier[spec.name] = std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
+    }
+}
+
+std::string shape_text(const Stage& stage) { return fmt::format("{}", fmt::join(stage.dataset().shape(), "×")); }
+
+std::string summary(const Stage& stage) {
+    const auto& spec = stage.spec();
+    std::int64_t parameters = 0;
+    for (const auto& p : stage.model().parameters()) parameters += p.numel();
+    return fmt::format("data `{}` of shape {}, process `{}` of {} steps, model `{}` ({} parameters, predicts {})", spec.dataset.name, shape_text(stage),
+                       spec.process.name, stage.process().steps(), spec.model.name, parameters, name_of(stage.model().predicts()));
+}
+
+/// A number as JSON has it: null for what is not finite.
+json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+
+/// One stage while it runs: where it writes, what it has measured.
+class StageRun {
+ public:
+    StageRun(Stage& stage, fs::path folder, std::string text, at::Device device, Progress::Mode progress)
+        : stage_(stage), folder_(std::move(folder)), text_(std::move(text)), device_(device), progress_(progress) {}
+
+    json run(bool resume) {
+        fs::create_directories(folder_);
+        write_atomically(folder_ / "stage.toml", text_);
+        stage_.to(device_);
+        json result = json::object();
+        if (stage_.spec().train) train_(resume);
+        if (stage_.spec().sample) result = sample_and_measure("samples", *stage_.spec().sample, stage_.seed());
+        return result;
+    }
+
+    /// Samples, pictures and metrics, written under that name.
+    json sample_and_measure(const std::string& name, const SampleSettings& settings, std::int64_t seed) {
+        stage_.train(false);
+        const auto samples = draw_samples(stage_, settings, device_, progress_);
+        save_safetensors(folder_ / (name + ".safetensors"), {{{"samples", samples}}, {{"seed", std::to_string(seed)}, {"experiment", text_}}});
+        picture(name, samples);
+        json measured = json::array();
+        if (!at::isfinite(samples).all().item<bool>())
+            throw Error(fmt::format("{} of {} samples are not finite", (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
+                        "train longer, lower the learning rate, or give the sampler more steps");
+        if (!stage_.metrics().empty()) say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
+        for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
+            const auto& plugin = stage_.spec().metrics[i].name;
+            const auto m = stage_.metrics()[i]->measure(samples, stage_.dataset(), stage_.random("metric").stream(plugin));
+            say(fmt::format("{:<22}{:>12.6g}  {:>15.6g} ± {:<6.2g}   {}{}", plugin, m.value, m.expected, m.expected_sd, m.passes() ? "as true samples" : "off",
+                            m.note.empty() ? "" : "  (" + m.note + ")"));
+            measured.push_back({{"metric", plugin}, {"value", number(m.value)}, {"expected", number(m.expected)}, {"expected_sd", number(m.expected_sd)},
+                                {"passes", m.passes()}, {"n", samples.size(0)}, {"note", m.note}});
+        }
+        return {{"metrics", measured}, {"samples", samples.size(0)}};
+    }
+
+ private:
+    void train_(bool resume) {
+        const auto checkpoints = folder_ / "checkpoints";
+        fs::create_directories(checkpoints);
+        remove_temporaries(checkpoints);
+        std::optional<Checkpoint> from;
+        if (resume) {
+            std::string notes;
+            if (const auto path = newest_checkpoint(checkpoints, notes)) {
+                from = load_checkpoint(*path);
+                restore(stage_, *from, false, path->string());
+                stage_.to(device_);
+            }
+            if (!notes.empty()) Progress::note(notes);
+            Progress::note(fmt::format("going on after step {} of {}", from ? from->step : 0, stage_.spec().train->steps));
+        }
+        const auto steps = stage_.spec().train->steps;
+        if (!from || from->step < steps) {
+            train(stage_, text_, from ? &*from : nullptr, device_, progress_,
+                  {.metrics = [&](auto step, const auto& values) { log(step, values); },
+                   .by_noise = [&](auto, const auto& loss) { by_noise_ = loss; },
+                   .save = [&](const auto& checkpoint) { save(checkpoint); },
+                   .sample = [&](auto step) { picture_at(step); },
+                   .stop = [] { return signals_seen.load() > 0; }});
+            curves();
+        }
+        if (stage_.spec().sample && stage_.spec().sample->ema) use_averages();
+    }
+
+    void save(const Checkpoint& checkpoint) {
+        const auto path = checkpoint_path(folder_ / "checkpoints", checkpoint.step);
+        save_checkpoint(path, checkpoint, stage_);
+        curves();
+    }
+
+    void use_averages() {
+        std::string notes;
+        if (const auto path = newest_checkpoint(folder_ / "checkpoints", notes)) {
+            restore(stage_, load_checkpoint(*path), true, path->string());
+            stage_.to(device_);
+        }
+    }
+
+    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values) {
+        json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
+        for (const auto& [name, value] : values) line[name] = number(value);
+        append_line(folder_ / "metrics.jsonl", line.dump());
+    }
+
+    void picture_at(std::int64_t step) {
+        auto settings = stage_.spec().sample.value_or(SampleSettings{});
+        settings.n = std::min<std::int64_t>(settings.n, stage_.dataset().shape().size() == 3 ? 64 : 5000);
+        if (stage_.sampler()) picture(fmt::format("samples-{:08}", step), draw_samples(stage_, settings, device_, Progress::Mode::none));
+    }
+
+    /// A picture is worth no run: where it cannot be made, that is said and the run goes on.
+    void picture(const std::string& name, const Tensor& samples) {
+        try {
+            const auto file = draw_picture(folder_, name, samples, stage_.dataset(), text_);
+            if (!file.empty()) Progress::note(fmt::format("picture  {}", (folder_ / file).string()));
+        } catch (const Error& error) {
+            Progress::note(fmt::format("no picture of the samples: {}; {}", error.what(), error.help()));
+        }
+    }
+
+    void curves() {
+        Chart loss{.title = "training loss", .x_label = "step", .y_label = "loss", .log_y = true, .series = {{.name = "train"}}};
+        std::istringstream lines(read_file(folder_ / "metrics.jsonl"));
+        for (std::string text; std::getline(lines, text);) {
+            const auto line = json::parse(text, nullptr, false);
+            if (!line.is_object() || !line.contains("train/loss") || !line["train/loss"].is_number()) continue;
+            loss.series[0].x.push_back(line["step"]);
+            loss.series[0].y.push_back(line["train/loss"]);
+        }
+        for (const double y : loss.series[0].y) loss.log_y = loss.log_y && y > 0;
+        Chart noise{.title = "loss by noise level, last interval", .x_label = "t / T (0 least noisy)", .y_label = "loss", .series = {{.name = "train"}}};
+        for (std::size_t i = 0; i < by_noise_.size(); ++i)
+            if (std::isfinite(by_noise_[i])) {
+                noise.series[0].x.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(by_noise_.size()));
+                noise.series[0].y.push_back(by_noise_[i]);
+            }
+        try {
+            write_charts(folder_ / "loss.svg", {loss, noise});
+        } catch (const Error& error) {
+            Progress::note(fmt::format("no picture of the loss: {}; {}", error.what(), error.help()));
+        }
+    }
+
+    Stage& stage_;
+    fs::path folder_;
+    std::string text_;
+    at::Device device_;
+    Progress::Mode progress_;
+    std::vector<double> by_noise_;
+};
+
+/// Runs `work`; what it throws is said, and becomes an exit code. `record` is told how it ended.
+template <class Work>
+int guarded(Work work, const std::function<void(const std::string& status, const std::string& error)>& record = {}) {
+    const auto ended = [&](const char* status, const std::string& message, const std::string& help, int code) {
+        fmt::print(stderr, "{}: {}\n", code == interrupted ? "dtk" : "error", message);
+        if (!help.empty()) fmt::print(stderr, "  = help: {}\n", help);
+        if (record) try {
+                record(status, message);
+            } catch (const std::exception& error) {
+                fmt::print(stderr, "error: run.json could not be written: {}\n", error.what());
+            }
+        return code;
+    };
+    try {
+        return work();
+    } catch (const Interrupted& error) {
+        return ended("interrupted", error.what(), error.help(), interrupted);
+    } catch (const Mistaken& error) {
+        return ended("failed", error.what(), error.help(), mistaken);
+    } catch (const PluginError& error) {
+        return ended("failed", error.what(), error.help(), plugin_fault);
+    } catch (const Error& error) {
+        return ended("failed", error.what(), error.help(), failed);
+    } catch (const c10::Error& error) {
+        return ended("failed", error.what_without_backtrace(), "", failed);
+    } catch (const std::bad_alloc&) {
+        return ended("failed", "memory ran out", "make the batch or the model smaller", failed);
+    } catch (const std::exception& error) {
+        return ended("failed", error.what(), "", failed);
+    }
+}
+
+class TorchEngine final : public Engine {
+ public:
+    int check(const fs::path& file, const Overrides& overrides) override {
+        return guarded([&] {
+            Loaded loaded;
+            read(loaded, file, overrides);
+            if (!loaded.experiment.stages.empty()) check_stages(loaded);
+            if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+            say(fmt::format("{} is in order", file.string()));
+            return static_cast<int>(done);
+        });
+    }
+
+    int run(const RunRequest& request) override {
+        std::optional<RunFolder> folder;
+        json result = json::object();
+        Loaded loaded;
+        return guarded([&] { return run(request, loaded, folder, result); },
+                       [&](const std::string& status, const std::string& error) {
+                           if (!folder) return;
+                           folder->finish(status, result, error);
+                           if (status == "interrupted" || status == "failed")
+                               fmt::print(stderr, "go on with: dtk run {} --resume={}\n", request.file.string(), folder->path().string());
+                       });
+    }
+
+    int sample(const SampleRequest& request) override {
+        return guarded([&] {
+            const auto stage_file = request.run / "stage.toml";
+            if (!fs::exists(stage_file))
+                throw Mistaken(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()), "a run's folder holds stage.toml once it has begun");
+            Loaded loaded;
+            auto overrides = request.overrides;
+            read(loaded, stage_file, overrides);
+            if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+            auto& spec = loaded.experiment.stages.front();
+            if (!spec.sample || !spec.sampler) throw Mistaken("the run has no [sample]", "say how many: --n 64");
+            Stage stage(spec, loaded.experiment.seed, [](const std::string& name) { return load_artefact(name); }, true, loaded.mistakes);
+            if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+            if (!stage.model().parameters().empty()) {
+                std::string notes;
+                const auto path = newest_checkpoint(request.run / "checkpoints", notes);
+                fmt::print(stderr, "{}", notes);
+                if (!path) throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
+                restore(stage, load_checkpoint(*path), spec.sample->ema, path->string());
+            }
+            const auto out = request.out.value_or(request.run / "sampled" / time_stamp());
+            if (fs::exists(out) && !fs::is_empty(out)) throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
+            fs::create_directories(out);
+            write_atomically(out / "resolved.toml", loaded.experiment.resolved());
+            stage.to(loaded.device);
+            StageRun run(stage, out, stage_text(loaded.experiment, spec), loaded.device, request.progress);
+            const auto result = run.sample_and_measure("samples", *spec.sample, loaded.experiment.seed);
+            write_atomically(out / "result.json", result.dump(2) + "\n");
+            say(fmt::format("\nsamples  {}", (out / "samples.safetensors").string()));
+            return static_cast<int>(done);
+        });
+    }
+
+    std::string doctor() override { return device_report(); }
+
+ private:
+    static int run(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& folder, json& result) {
+        // A resumed run takes the seed that was drawn for it.
+        auto overrides = request.overrides;
+        std::optional<fs::path> resumed;
+        if (request.resume) {
+            Mistakes ignored;
+            const auto root = read_toml(request.file, overrides.set, ignored);
+            const auto name = root["name"].value_or(request.file.stem().string());
+            resumed = *request.resume == "latest" ? latest_run(name) : fs::path(*request.resume);
+            folder = RunFolder::existing(*resumed);
+            const auto record = json::parse(read_file(*resumed / "run.json"), nullptr, false);
+            if (!overrides.seed && !root.contains("seed") && record.contains("seed")) overrides.seed = record["seed"].get<std::int64_t>();
+        }
+        read(loaded, request.file, overrides);
+        if (!loaded.experiment.stages.empty()) check_stages(loaded);
+        if (!loaded.mistakes.empty()) {
+            folder.reset();
+            return report(loaded.mistakes);
+        }
+        auto& experiment = loaded.experiment;
+        const auto resolved = experiment.resolved();
+        if (request.dry_run) {
+            folder.reset();
+            fmt::print("{}", resolved);
+            return done;
+        }
+        if (resumed) refuse_changes(read_file(*resumed / "resolved.toml"), resolved, *resumed, folder);
+        else folder = RunFolder::fresh(experiment, request.out);
+
+        folder->begin(experiment, loaded.device.str());
+        signals_seen = 0;
+        std::signal(SIGINT, on_signal);
+        std::signal(SIGTERM, on_signal);
+        Progress::note(fmt::format("run      {}\ndevice   {}, {} threads, seed {}", folder->path().string(), loaded.device.str(), at::get_num_threads(), experiment.seed));
+
+        const bool many = experiment.root.contains("stage");
+        const auto stage_folder = [&](const std::string& name) { return many ? folder->path() / name : folder->path(); };
+        for (auto& spec : experiment.stages) {
+            const auto artefacts = [&](const std::string& name) {
+                for (const auto& stage : experiment.stages)
+                    if (stage.name == name && many) return load_artefact(stage_folder(name));
+                return load_artefact(name);
+            };
+            Stage stage(spec, experiment.seed, artefacts, true, loaded.mistakes);
+            if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());
+            Progress::note(many ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
+            auto one = StageRun(stage, stage_folder(spec.name), stage_text(experiment, spec), loaded.device, request.progress).run(resumed.has_value());
+            if (many) result[spec.name] = std::move(one);
+            else result = std::move(one);
+        }
+        folder->finish("completed", result);
+        say(fmt::format("\nrun      {}", folder->path().string()));
+        return done;
+    }
+
+    static void refuse_changes(const std::string& then, const std::string& now, const fs::path& run, std::optional<RunFolder>& folder) {
+        if (then == now) return;
+        std::istringstream a(then), b(now);
+        std::string difference;
+        for (std::string x, y; true;) {
+            const bool more_a = static_cast<bool>(std::getline(a, x)), more_b = static_cast<bool>(std::getline(b, y));
+            if (!more_a && !more_b) break;
+            if (!more_a) x.clear();
+            if (!more_b) y.clear();
+            if (x != y) difference += fmt::format("\n  then: {}\n  now:  {}", x, y);
+        }
+        folder.reset();
+        throw Mistaken(fmt::format("{} was run with another experiment:{}", run.string(), difference), "go on with the experiment as it was, or start a fresh run");
+    }
+};
+
+
+}  // namespace
+
+}  // namespace dtk
+
+extern "C" DTK_API dtk::Engine* dtk_open_engine() {
+    static dtk::TorchEngine engine;
+    return &engine;
+}

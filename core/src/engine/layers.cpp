@@ -1,0 +1,87 @@
+#include <dtk/layers.hpp>
+
+#include <cmath>
+#include <numbers>
+
+#include <ATen/autocast_mode.h>
+#include <fmt/format.h>
+
+#include <dtk/error.hpp>
+
+#include "engine/group_norm.hpp"
+
+namespace dtk {
+
+Tensor starting_value(Start start, at::IntArrayRef sizes, std::int64_t inputs, const Random& random) {
+    if (start == Start::zeros) return at::zeros(sizes);
+    const double bound = 1 / std::sqrt(static_cast<double>(inputs));
+    return random.uniform(sizes, at::kFloat).mul_(2 * bound).sub_(bound);
+}
+
+Linear::Linear(const Random& random, std::int64_t in, std::int64_t out, Start start)
+    : weight_(&parameter("weight", starting_value(start, {out, in}, in, random.stream("weight")))),
+      bias_(&parameter("bias", starting_value(start, {out}, in, random.stream("bias")))) {}
+
+Conv2d::Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Start start)
+    : weight_(&parameter("weight", starting_value(start, {out, in, kernel, kernel}, in * kernel * kernel, random.stream("weight")))),
+      bias_(&parameter("bias", starting_value(start, {out}, in * kernel * kernel, random.stream("bias")))),
+      stride_(stride),
+      padding_(kernel / 2) {}
+
+Tensor Conv2d::operator()(const Tensor& x) const { return at::conv2d(x, *weight_, *bias_, stride_, padding_); }
+
+GroupNorm::GroupNorm(const Random&, std::int64_t channels, std::int64_t groups, Then then)
+    : weight_(&parameter("weight", at::ones({channels}))),
+      bias_(&parameter("bias", at::zeros({channels}))),
+      groups_(groups),
+      silu_(then == Then::silu) {
+    if (groups < 1 || channels % groups != 0)
+        throw Error(fmt::format("{} channels do not fall into {} equal groups", channels, groups), "let `groups` divide every number of channels");
+}
+
+Tensor GroupNorm::operator()(const Tensor& x) const { return group_norm(x, *weight_, *bias_, groups_, silu_); }
+
+Embedding::Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd)
+    : weight_(&parameter("weight", random.stream("weight").normal({count, out}, at::kFloat).mul_(sd))) {}
+
+Tensor Embedding::operator()(const Tensor& label) const {
+    if (!label.defined()) throw Error("a network conditioned on classes was given no labels", "give it labels, or train it with `conditional = false`");
+    return at::embedding(*weight_, label);
+}
+
+SinusoidalEmbedding::SinusoidalEmbedding(std::int64_t features, double c) {
+    if (features < 2 || features % 2 != 0) throw Error(fmt::format("{} time features are not pairs of a sine and a cosine", features), "use an even number");
+    const auto n = features / 2;
+    std::vector<double> frequency, phase;
+    for (std::int64_t k = 0; k < features; ++k) {
+        frequency.push_back(c * std::pow(1e4, -static_cast<double>(k % n) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
+        phase.push_back(k < n ? 0 : std::numbers::pi / 2);  // cos x = sin(x + π/2)
+    }
+    frequency_ = &constant("frequency", at::tensor(frequency, at::kFloat));
+    phase_ = &constant("phase", at::tensor(phase, at::kFloat));
+}
+
+Tensor SinusoidalEmbedding::operator()(const Tensor& t) const {
+    return at::addcmul(*phase_, t.to(at::kFloat).unsqueeze(1), *frequency_).sin_();
+}
+
+Tensor Dropout::operator()(const Tensor& x, const Random* random) const {
+    if (p_ == 0 || !training()) return x;
+    if (!random) throw Error("dropout in training needs the step's random numbers (context.random)");
+    const auto kept = random->stream("dropout").stream(site_).uniform(x.sizes(), x.options().dtype(at::kFloat)) >= p_;
+    return x * kept * (1 / (1 - p_));
+}
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) {
+    // On the CPU LibTorch's bfloat16 kernel is 12 times slower than the float32 one below 64 positions.
+    const bool short_on_cpu = q.is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) < 64;
+    if (!short_on_cpu) return at::scaled_dot_product_attention(q, k, v);
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
+    return at::scaled_dot_product_attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat)).to(q.scalar_type());
+}
+
+Tensor to_image_layout(const Tensor& x) {
+    return x.is_cpu() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x.contiguous();
+}
+
+}  // namespace dtk

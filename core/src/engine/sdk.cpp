@@ -1,0 +1,117 @@
+// What the SDK's headers declare and every plugin shares.
+#include <array>
+
+#include <fmt/format.h>
+
+#include <dtk/loss.hpp>
+#include <dtk/metric.hpp>
+#include <dtk/model.hpp>
+#include <dtk/sampler.hpp>
+
+namespace dtk {
+
+Module::~Module() = default;
+Process::~Process() = default;
+GaussianProcess::~GaussianProcess() = default;
+Model::~Model() = default;
+Loss::~Loss() = default;
+Times::~Times() = default;
+Density::~Density() = default;
+Dataset::~Dataset() = default;
+Metric::~Metric() = default;
+View::~View() = default;
+
+namespace {
+constexpr std::array<std::string_view, 9> prediction_names{"eps", "x0", "v", "score", "mean", "velocity", "edm", "logits", "frames"};
+}  // namespace
+
+std::string_view name_of(Predicts kind) { return prediction_names[static_cast<std::size_t>(kind)]; }
+
+Predicts predicts(std::string_view name) {
+    for (std::size_t i = 0; i < prediction_names.size(); ++i)
+        if (prediction_names[i] == name) return static_cast<Predicts>(i);
+    throw Error(fmt::format("there is no kind of prediction called `{}`", name));
+}
+
+std::vector<Module::Named> Module::named_tensors() const {
+    std::vector<Named> all;
+    for (const auto& slot : slots_) all.push_back({slot.name, slot.tensor.get(), slot.trained, slot.saved});
+    for (const auto& [name, part] : children_)
+        for (auto& inner : part->named_tensors()) all.push_back({name + "." + inner.name, inner.tensor, inner.trained, inner.saved});
+    return all;
+}
+
+std::vector<Tensor> Module::parameters() const {
+    std::vector<Tensor> trained;
+    for (const auto& named : named_tensors())
+        if (named.trained) trained.push_back(*named.tensor);
+    return trained;
+}
+
+void Module::to(at::Device device) {
+    at::NoGradGuard no_grad;
+    for (auto& named : named_tensors()) {
+        auto moved = named.tensor->detach().to(device);
+        moved.set_requires_grad(named.trained && moved.is_floating_point());
+        *named.tensor = std::move(moved);
+    }
+}
+
+void Module::train(bool on) {
+    training_ = on;
+    for (auto& [name, part] : children_) part->train(on);
+}
+
+Tensor& Module::parameter(const std::string& name, Tensor value) {
+    value = value.detach();
+    value.set_requires_grad(true);
+    return *slots_.emplace_back(Slot{name, std::make_unique<Tensor>(std::move(value)), true, true}).tensor;
+}
+
+Tensor& Module::buffer(const std::string& name, Tensor value) {
+    return *slots_.emplace_back(Slot{name, std::make_unique<Tensor>(value.detach()), false, true}).tensor;
+}
+
+Tensor& Module::constant(const std::string& name, Tensor value) {
+    return *slots_.emplace_back(Slot{name, std::make_unique<Tensor>(value.detach()), false, false}).tensor;
+}
+
+void Module::add_child(const std::string& name, std::shared_ptr<Module> part) {
+    if (!part) throw Error(fmt::format("a module got an empty part `{}`", name));
+    children_.emplace_back(name, std::move(part));
+}
+
+Tensor Density::nearest_mode(const Tensor& x) const { return at::zeros({x.size(0)}, x.options().dtype(at::kLong)); }
+
+void Sampler::Config::fields(Fields& f) {
+    f("steps", steps, at_least(0), "times it visits; 0: every step of the process");
+    f("grid", grid, "which times");
+}
+
+Sampler::Sampler(const Config& config, const View& view) : steps_(config.steps), grid_(config.grid.make(view)) {
+    const auto most = view.process().steps();
+    if (steps_ > most)
+        throw Error(fmt::format("`steps` = {} is more than the {} steps of the process", steps_, most),
+                    "lower the sampler's `steps` or raise the process's");
+    times(view.process());
+}
+
+Sampler::~Sampler() = default;
+
+std::vector<double> Sampler::times(const Process& process) const {
+    return grid_->times(process.levels(), steps_ == 0 ? process.steps() : steps_);
+}
+
+Tensor rows_at(double t, const Tensor& x) { return at::full({x.size(0)}, t, x.options().dtype(at::kDouble)); }
+
+const GaussianProcess& gaussian(const Process& process, const char* who) {
+    if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&process)) return *gaussian;
+    throw Error(fmt::format("{} needs a Gaussian process, x_t = α·x_0 + σ·ε", who), "use another sampler, loss or model, or process `gaussian`");
+}
+
+const Density& known_density(const Dataset& data, const char* who) {
+    if (const auto* density = data.density()) return *density;
+    throw Error(fmt::format("{} needs data whose density is known", who), "use a data set that knows its density, or another metric");
+}
+
+}  // namespace dtk

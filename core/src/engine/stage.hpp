@@ -1,0 +1,72 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+
+#include <dtk/dataset.hpp>
+#include <dtk/loss.hpp>
+#include <dtk/metric.hpp>
+#include <dtk/model.hpp>
+#include <dtk/process.hpp>
+#include <dtk/sampler.hpp>
+#include <dtk/view.hpp>
+
+#include "base/experiment.hpp"
+
+namespace dtk {
+
+/// The objects of one stage, built from what its file says, and the view its plugins have of one another.
+class Stage : public View {
+ public:
+    using Artefacts = std::function<Artefact(const std::string&)>;
+    /// Builds dataset, process, model, loss, sampler and metrics in that order. What does not fit goes into `mistakes`;
+    /// parts that need a part that failed are then left out.
+    Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool running, Mistakes& mistakes);
+
+    const Dataset& dataset() const override { return given(dataset_, "data set"); }
+    const Process& process() const override { return given(process_, "process"); }
+    const Model& model() const override { return given(model_, "model"); }
+    Random random(std::string_view stream) const override { return Random(static_cast<std::uint64_t>(seed_), stream); }
+    Artefact artefact(const std::string& stage_or_run) const override { return artefacts_(stage_or_run); }
+    bool running() const override { return running_; }
+
+    const StageSpec& spec() const { return spec_; }
+    std::int64_t seed() const { return seed_; }
+    const std::shared_ptr<Model>& model_ptr() const { return model_; }
+    const std::shared_ptr<Process>& process_ptr() const { return process_; }
+    const Loss* loss() const { return loss_.get(); }
+    const Sampler* sampler() const { return sampler_.get(); }
+    const std::vector<std::shared_ptr<Metric>>& metrics() const { return metrics_; }
+
+    /// Every tensor a plugin of this stage owns, under the name of its part: "model.…", "process.…", "loss.…".
+    std::vector<Module::Named> named_tensors() const;
+    void to(at::Device device);
+    void train(bool on);
+    /// The model as losses and samplers see it: numbers for dropout, its own earlier estimate fed back where it wants it.
+    Predict predict(const Random* random) const;
+
+ private:
+    template <class Part>
+    static const Part& given(const std::shared_ptr<Part>& part, const char* what) {
+        if (!part) throw Error(std::string("it asks for the ") + what + " before that is built");
+        return *part;
+    }
+    template <class Part>
+    std::shared_ptr<Part> build(const PluginSpec& plugin, Mistakes& mistakes);
+
+    StageSpec& spec_;
+    std::int64_t seed_;
+    Artefacts artefacts_;
+    bool running_;
+    std::shared_ptr<Dataset> dataset_;
+    std::shared_ptr<Process> process_;
+    std::shared_ptr<Model> model_;
+    std::shared_ptr<Loss> loss_;
+    std::shared_ptr<Sampler> sampler_;
+    std::vector<std::shared_ptr<Metric>> metrics_;
+};
+
+/// What `predict` says, with x̂_0 kept between lo and hi.
+Predict clipped(Predict predict, const Process& process, double lo, double hi);
+
+}  // namespace dtk

@@ -1,0 +1,35 @@
+// Mean negative log-likelihood of the samples under the true density of the data:
+//   −(1/n) Σ log p(x_i);  of true samples its mean is the entropy H and its standard deviation sd(log p)/√n.
+// A fault to both sides: below H, samples crowd where the density is high. It does not see a missing mode, so never
+// judge by it alone.
+#include <cmath>
+
+#include <dtk/metric.hpp>
+
+namespace {
+
+struct Nll final : dtk::Metric {
+    struct Config {
+        double tolerance = 0.03;
+        void fields(dtk::Fields& f) {
+            f("tolerance", tolerance, dtk::at_least(0), "nats that pass beyond four standard deviations");
+        }
+    } cfg;
+
+    Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "the metric nll"); }
+
+    dtk::Measurement measure(const at::Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {
+        const auto& density = dtk::known_density(data, "the metric nll");
+        const auto n = samples.size(0);
+        return {.value = -density.log_prob(samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
+                .expected = density.entropy(),
+                .expected_sd = density.log_prob_sd() / std::sqrt(static_cast<double>(n)),
+                .two_sided = true,
+                .tolerance = cfg.tolerance,
+                .note = "nats per sample under the true density"};
+    }
+};
+
+}  // namespace
+
+DTK_PLUGIN(Metric, nll, Nll, "negative log-likelihood of the samples under the true density")

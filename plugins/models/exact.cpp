@@ -1,0 +1,109 @@
+// x̂_0 = E[x_0 | x_t], from the density of the data where it is known; otherwise from the examples themselves:
+//     x̂_0 = Σ_i w_i x_i,   w = softmax_i(−‖x_t − α x_i‖² / 2σ²)
+// The network that training would end with: Karras et al., "Elucidating the Design Space", 2022, app. B.3.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include <dtk/dataset.hpp>
+#include <dtk/model.hpp>
+#include <dtk/sampler.hpp>
+
+namespace {
+
+using at::Tensor;
+
+struct Exact final : dtk::Model {
+    struct Config {
+        std::string prediction = "x0";
+        std::int64_t limit = 0;
+        void fields(dtk::Fields& f) {
+            f("prediction", prediction, {"x0", "eps", "v"}, "what it answers");
+            f("limit", limit, dtk::at_least(0), "know this many training examples and no density; 0: the density, or all");
+        }
+    };
+    Exact(const Config& config, const dtk::View& view)
+        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), process_(dtk::gaussian(view.process(), "exact")) {
+        const auto size = data_.size();
+        if (config.limit == 0) density_ = data_.density();
+        if (!density_ && size == 0 && config.limit == 0)
+            throw dtk::Error("exact needs data whose density is known, or examples that end", "set `limit`, or use another model or data set");
+        if (size > 0 && config.limit > size)
+            throw dtk::Error(fmt::format("`limit` = {} is more than the {} training examples", config.limit, size), "lower it");
+        count_ = config.limit > 0 ? config.limit : size;
+        mean_ = &constant("mean", at::empty({0}));
+        examples_ = &constant("examples", at::empty({0}));
+        norms_ = &constant("norms", at::empty({0}));
+    }
+
+    dtk::Predicts predicts() const override { return predicts_; }
+
+    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+        // A density is cheap, so float64 whatever the state; thousands of images are not.
+        const auto x = xt.flatten(1).to(density_ || xt.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+        const auto alpha = process_.alpha(t, x), sigma = process_.sigma(t, x);
+        const auto clean = sigma == 0, silent = alpha == 0;  // x_t is α x_0; x_t says nothing of x_0
+        const auto s = sigma.masked_fill(clean, 1);
+        const auto noisy = density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
+        const auto x0 = at::where(clean, x / alpha.masked_fill(silent, 1), noisy);
+        return {predicts_, answer(x, x0, alpha, sigma, s).to(xt.scalar_type()).view_as(xt), {}};
+    }
+
+ private:
+    Tensor answer(const Tensor& x, const Tensor& x0, const Tensor& alpha, const Tensor& sigma, const Tensor& s) const {
+        if (predicts_ == dtk::Predicts::x0) return x0;
+        const auto eps = (x - alpha * x0) / s;
+        return predicts_ == dtk::Predicts::eps ? eps : alpha * eps - sigma * x0;
+    }
+
+    /// Σ_i w_i x_i, block by block with a running maximum. With m the mean of the data and up to what all i share,
+    ///     −‖x − αx_i‖²/2σ² = (α (x − αm)·x_i − ½α² ‖x_i − m‖²) / σ²,
+    /// a smaller difference of large numbers than without m.
+    Tensor empirical(const Tensor& x, const Tensor& alpha, const Tensor& sigma) {
+        if (examples_->numel() == 0) load(x.device());
+        const auto block = std::clamp<std::int64_t>((std::int64_t{1} << 24) / x.size(0), 64, 8192);
+        const auto seen = alpha * (x - alpha * *mean_) / sigma.square();
+        const auto spread = -0.5 * (alpha / sigma).square();
+
+        auto greatest = at::full({x.size(0), 1}, -INFINITY, x.options());
+        auto total = at::zeros_like(greatest), sum = at::zeros_like(x);
+        for (std::int64_t i = 0; i < count_; i += block) {
+            const auto xi = examples_->slice(0, i, std::min(i + block, count_)).to(x.scalar_type());
+            const auto norm = norms_->slice(0, i, std::min(i + block, count_)).to(x.scalar_type());
+            const auto logit = at::mm(seen, xi.t()) + spread * norm;
+            const auto top = at::maximum(greatest, logit.amax(1, true));
+            const auto w = (logit - top).exp(), shrink = (greatest - top).exp();
+            total = total * shrink + w.sum(1, true);
+            sum = sum * shrink + at::mm(w, xi);
+            greatest = top;
+        }
+        return sum / total;
+    }
+
+    void load(at::Device device) {
+        constexpr std::int64_t block = 4096;
+        const auto d = data_.examples(at::zeros({1}, at::kLong)).x.numel();
+        const auto x = at::empty({count_, d}), norms = at::empty({count_}, at::kDouble);
+        for (std::int64_t i = 0; i < count_; i += block) {
+            const auto index = at::arange(i, std::min(i + block, count_));
+            x.slice(0, i, i + index.size(0)).copy_(data_.examples(index).x.flatten(1));
+        }
+        const auto mean = x.mean(0, false, at::kDouble).to(at::kFloat);
+        for (std::int64_t i = 0; i < count_; i += block)
+            norms.slice(0, i, std::min(i + block, count_)).copy_((x.slice(0, i, i + block).to(at::kDouble) - mean).square().sum(1));
+        *mean_ = mean.to(device);
+        *norms_ = norms.to(device);
+        *examples_ = x.to(device);
+    }
+
+    dtk::Predicts predicts_;
+    const dtk::Dataset& data_;
+    const dtk::GaussianProcess& process_;
+    const dtk::Density* density_ = nullptr;
+    std::int64_t count_;
+    Tensor *mean_, *examples_, *norms_;
+};
+}  // namespace
+
+DTK_PLUGIN(Model, exact, Exact, "the exact denoiser, from the density of the data or from all examples")

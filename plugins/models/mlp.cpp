@@ -1,0 +1,61 @@
+// h_0 = [x_t, φ(t), e(c)],   h_{i+1} = SiLU(W_i h_i + b_i),   f(x_t, t) = W h_depth + b,   φ the positions of Ho et al. 2020
+// For data of few dimensions. Time is presented as 1000·t/T, so that a network does not depend on the number of steps.
+#include <vector>
+
+#include <dtk/dataset.hpp>
+#include <dtk/layers.hpp>
+#include <dtk/model.hpp>
+#include <dtk/process.hpp>
+
+namespace {
+struct Mlp final : dtk::Model {
+    struct Config {
+        std::int64_t width = 128, depth = 3, time_features = 32;
+        std::string prediction = "eps";
+        bool conditional = false;
+        void fields(dtk::Fields& f) {
+            f("width", width, dtk::at_least(1), "units of a hidden layer");
+            f("depth", depth, dtk::at_least(1), "hidden layers");
+            f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
+            f("prediction", prediction, {"eps", "x0", "v"}, "what the network answers");
+            f("conditional", conditional, "is the network told the class?");
+        }
+    };
+    Mlp(const Config& config, const dtk::View& view) : predicts_(dtk::predicts(config.prediction)) {
+        const auto& data = view.dataset();
+        const auto init = view.random("init");
+        std::int64_t d = 1;
+        for (const auto size : data.shape()) d *= size;
+        std::int64_t features = d + config.time_features;
+
+        time_ = child("time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
+        if (config.conditional) {
+            if (data.classes() == 0) throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
+            label_ = child<dtk::Embedding>("label", init, data.classes(), config.width);
+            features += config.width;
+        }
+        for (std::int64_t i = 0; i < config.depth; ++i)
+            hidden_.push_back(child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
+        out_ = child<dtk::Linear>("out", init, config.width, d, dtk::Start::zeros);
+    }
+
+    dtk::Predicts predicts() const override { return predicts_; }
+
+    dtk::Prediction forward(const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) override {
+        std::vector<at::Tensor> input{x.flatten(1).to(at::kFloat), (*time_)(t)};
+        if (label_) input.push_back((*label_)(context.label));
+        auto h = at::cat(input, 1);
+        for (const auto& layer : hidden_) h = at::silu((*layer)(h));
+        return {predicts_, (*out_)(h).to(x.scalar_type()).view_as(x), {}};
+    }
+
+ private:
+    dtk::Predicts predicts_;
+    std::shared_ptr<dtk::SinusoidalEmbedding> time_;
+    std::shared_ptr<dtk::Embedding> label_;
+    std::vector<std::shared_ptr<dtk::Linear>> hidden_;
+    std::shared_ptr<dtk::Linear> out_;
+};
+}  // namespace
+
+DTK_PLUGIN(Model, mlp, Mlp, "fully connected network, for data of few dimensions")

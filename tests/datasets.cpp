@@ -1,0 +1,460 @@
+#include <dtk/dataset.hpp>
+
+#include <zlib.h>
+
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <numbers>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <dtk/densities.hpp>
+#include <dtk/gzip.hpp>
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "folder.hpp"
+#include "support.hpp"
+
+namespace fs = std::filesystem;
+using at::Tensor;
+using nlohmann::json;
+
+namespace {
+
+const json& reference() {
+    static const json values = json::parse(std::ifstream(fs::path(DTK_TEST_DATA) / "reference_values.json"));
+    return values;
+}
+
+/// Numbers, or rows of numbers.
+Tensor tensor_of(const json& values) {
+    if (!values.front().is_array()) return at::tensor(values.get<std::vector<double>>(), at::kDouble);
+    std::vector<Tensor> rows;
+    for (const auto& row : values) rows.push_back(tensor_of(row));
+    return at::stack(rows);
+}
+
+double most_apart(const Tensor& a, const Tensor& b) {
+    REQUIRE(a.sizes() == b.sizes());
+    return (a - b).abs().max().item<double>();
+}
+
+std::shared_ptr<dtk::Dataset> dataset(const std::string& name, const std::string& fields = {}, std::int64_t seed = 1) {
+    return make<dtk::Dataset>(name, fields, TestView(seed));
+}
+
+Tensor rows(std::int64_t n, double value) { return at::full({n}, value, at::kDouble); }
+
+dtk::NoiseLevels linear_levels() {
+    std::vector<double> betas(1000);
+    for (int i = 0; i < 1000; ++i) betas[i] = 1e-4 + (0.02 - 1e-4) * i / 999;
+    return dtk::NoiseLevels::from_betas(betas);
+}
+
+/// The published x̂_0 and ε* at the published points, at every published step.
+void check_denoiser(const dtk::Density& density, const Tensor& x, const json& at_steps, double tolerance) {
+    const auto levels = linear_levels();
+    for (const auto& [step, values] : at_steps.items()) {
+        INFO("step " << step);
+        const auto t = std::stoll(step);
+        const auto x0 = density.posterior_mean(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
+        CHECK(most_apart(x0, tensor_of(values["x0_hat"])) < tolerance);
+        CHECK(most_apart((x - levels.alpha(t) * x0) / levels.sigma(t), tensor_of(values["eps"])) < tolerance * std::max(1.0, levels.alpha(t) / levels.sigma(t)));
+    }
+}
+
+/// Every data set here whose density is known.
+std::vector<std::pair<std::string, std::string>> known_laws() {
+    return {{"gaussian_mixture", ""},
+            {"gaussian_mixture", "preset = \"gmm1d\""},
+            {"gaussian_mixture", "preset = \"ring8\""},
+            {"gaussian_mixture", "preset = \"none\"\nmeans = [[0, 0, 1], [1, 2, 3]]\nstd = [0.5]"},
+            {"swiss_roll", ""},
+            {"moons", ""},
+            {"checkerboard", ""},
+            {"checkerboard", "squares = 2\nnoise = 0.3"}};
+}
+
+constexpr std::int64_t many = 20'000;
+
+}  // namespace
+
+TEST_CASE("a Gaussian mixture has the published density and denoiser") {
+    for (const std::string name : {"gmm1d", "gmm2d"}) {
+        INFO(name);
+        const auto& expected = reference()["mixtures"][name];
+        const auto data = dataset("gaussian_mixture", "preset = \"" + name + "\"");
+        const auto& density = *data->density();
+        const auto x = tensor_of(expected["points"]);
+        CHECK(most_apart(density.log_prob(x), tensor_of(expected["logp"])) < 1e-11);
+        check_denoiser(density, x, expected["linear"], 1e-11);
+        for (const auto& [sigma, values] : expected["ve_denoiser"].items())
+            CHECK(most_apart(density.posterior_mean(x, rows(x.size(0), 1), rows(x.size(0), std::stod(sigma))), tensor_of(values)) < 1e-11);
+    }
+}
+
+TEST_CASE("the entropy of every ready-made mixture is the published one") {
+    for (const std::string name : {"gmm1d", "gmm2d", "ring8", "grid25"}) {
+        INFO(name);
+        const auto& expected = reference()["mixtures"][name];
+        const auto data = dataset("gaussian_mixture", "preset = \"" + name + "\"");
+        // The Gauss-Hermite rule behind the published plane values is good to 5e-9 and 5e-8.
+        CHECK(std::abs(data->density()->entropy() - expected["entropy_nats"].get<double>()) < 5e-9);
+        CHECK(std::abs(data->density()->log_prob_sd() - expected["nll_std_nats"].get<double>()) < 5e-8);
+        const auto weights = data->density()->mode_weights();
+        REQUIRE(weights.size() == expected["w"].size());
+        for (std::size_t k = 0; k < weights.size(); ++k) CHECK(weights[k] == Approx(expected["w"][k].get<double>()).margin(2e-3));
+    }
+}
+
+// By the trapezoidal rule on one lattice for the whole plane, with steps of 0.02 and 0.01 alike.
+TEST_CASE("the entropy of a mixture has eleven digits") {
+    const auto data = dataset("gaussian_mixture");
+    CHECK(std::abs(data->density()->entropy() - 2.046442086723) < 1e-11);
+    CHECK(std::abs(data->density()->log_prob_sd() - 1.022818520968) < 1e-11);
+}
+
+TEST_CASE("the entropy of a Gaussian in many dimensions is its closed form, nearly") {
+    const auto data = dataset("gaussian_mixture", "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 0.3]]");
+    const double log_det = std::log((2 * 1 - 0.25) * 0.3);
+    CHECK(std::abs(data->density()->entropy() - 0.5 * (3 * (1 + std::log(2 * std::numbers::pi)) + log_det)) < 0.01);
+    CHECK(data->density()->log_prob_sd() == Approx(std::sqrt(1.5)).epsilon(0.01));
+}
+
+TEST_CASE("where modes overlap, the weight of a mode is the probability of being assigned to it") {
+    const auto data = dataset("gaussian_mixture", "preset = \"none\"\nweights = [0.7, 0.3]\nmeans = [[-1], [1]]\nstd = [1]");
+    const double border = std::log(0.7 / 0.3) / 2;
+    const auto below = [&](double mean) { return 0.5 * std::erfc((mean - border) / std::numbers::sqrt2); };
+    const auto weights = data->density()->mode_weights();
+    CHECK(weights[0] == Approx(0.7 * below(-1) + 0.3 * below(1)).margin(1e-4));
+    CHECK(weights[0] + weights[1] == Approx(1).epsilon(1e-12));
+    const auto side = data->density()->nearest_mode(at::tensor({border - 0.01, border + 0.01}, at::kDouble).unsqueeze(1));
+    CHECK(side[0].item<std::int64_t>() == 0);
+    CHECK(side[1].item<std::int64_t>() == 1);
+}
+
+TEST_CASE("the swiss roll has the published density and denoiser") {
+    const auto& expected = reference()["swiss_roll"];
+    const auto data = dataset("swiss_roll");
+    const auto x = tensor_of(expected["points"]);
+    CHECK(most_apart(data->density()->log_prob(x), tensor_of(expected["logp"])) < 1e-8);
+    check_denoiser(*data->density(), x, expected["eps_star_linear"], 1e-8);
+}
+
+TEST_CASE("the swiss roll has the published entropy and scale") {
+    for (const auto& row : reference()["swiss_roll"]["entropy_vs_noise"]) {
+        INFO("noise " << row["noise"]);
+        const auto data = dataset("swiss_roll", fmt::format("noise = {:.3f}", row["noise"].get<double>()));
+        CHECK(std::abs(data->density()->entropy() - row["entropy_nats"].get<double>()) < 2e-8);
+        const auto* curve = dynamic_cast<const dtk::SmearedCurve*>(data->density());
+        REQUIRE(curve);
+        CHECK(std::abs(curve->scale() - row["scale"].get<double>()) < 1e-10);
+    }
+}
+
+TEST_CASE("examples follow the density they are said to have") {
+    for (const auto& [name, fields] : known_laws()) {
+        INFO(name << ' ' << fields);
+        const auto data = dataset(name, fields);
+        const auto& density = *data->density();
+        const auto x = data->test_examples(at::arange(many)).x.to(at::kDouble);
+        const auto log_p = density.log_prob(x);
+        CHECK(std::abs(log_p.mean().item<double>() + density.entropy()) < 4 * density.log_prob_sd() / std::sqrt(many));
+        CHECK(log_p.std().item<double>() == Approx(density.log_prob_sd()).epsilon(0.05));
+    }
+}
+
+TEST_CASE("the standard sets are centred and have a mean variance of 1") {
+    for (const auto* name : {"swiss_roll", "moons", "checkerboard"}) {
+        INFO(name);
+        const auto x = dataset(name)->examples(at::arange(many)).x.to(at::kDouble);
+        CHECK(x.mean(0).abs().max().item<double>() < 4 * 1.2 / std::sqrt(many));
+        CHECK(x.var(0).mean().item<double>() == Approx(1).epsilon(0.03));
+    }
+}
+
+// With little noise E[x_0 | x] = x + σ² ∇log p(x) + O(σ⁴) (Robbins 1956).
+TEST_CASE("the denoiser follows the slope of the log-density") {
+    for (const auto& [name, fields] : known_laws()) {
+        INFO(name << ' ' << fields);
+        const auto data = dataset(name, fields);
+        const auto& density = *data->density();
+        const auto x = data->test_examples(at::arange(50)).x.to(at::kDouble);
+        constexpr double sigma = 1e-4, h = 1e-5;
+        const auto score = (density.posterior_mean(x, rows(50, 1), rows(50, sigma)) - x) / (sigma * sigma);
+        for (std::int64_t axis = 0; axis < x.size(1); ++axis) {
+            auto step = at::zeros({x.size(1)}, at::kDouble);
+            step[axis] = h;
+            const auto slope = (density.log_prob(x + step) - density.log_prob(x - step)) / (2 * h);
+            CHECK(((score.select(1, axis) - slope).abs() / (1 + slope.abs())).max().item<double>() < 2e-4);
+        }
+    }
+}
+
+// The error of the best denoiser is uncorrelated with any function of x_t, such as x_t and the denoiser itself.
+TEST_CASE("the error of the denoiser is orthogonal to what it sees") {
+    for (const auto& [name, fields] : known_laws())
+        for (const double sigma : {0.05, 0.4, 0.95}) {
+            INFO(name << ' ' << fields << ", sigma " << sigma);
+            const auto data = dataset(name, fields);
+            const double alpha = std::sqrt(1 - sigma * sigma);
+            const auto x0 = data->test_examples(at::arange(many)).x.to(at::kDouble);
+            const auto xt = alpha * x0 + sigma * dtk::Random(3, "noise").normal(x0.sizes(), x0.options());
+            const auto estimate = data->density()->posterior_mean(xt, rows(many, alpha), rows(many, sigma));
+            for (const auto& seen : {at::ones_like(xt), xt, estimate}) {
+                const auto product = (x0 - estimate) * seen;
+                const auto z = product.mean(0) / (product.std(0) / std::sqrt(many));
+                CHECK(z.abs().max().item<double>() < 4.5);
+            }
+        }
+}
+
+TEST_CASE("the denoiser holds from no noise to nothing but noise") {
+    for (const auto& [name, fields] : known_laws()) {
+        INFO(name << ' ' << fields);
+        const auto data = dataset(name, fields);
+        const auto x = data->test_examples(at::arange(100)).x.to(at::kDouble);
+        CHECK(most_apart(data->density()->posterior_mean(x, rows(100, 0.5), rows(100, 0)), 2 * x) < 1e-9);
+        const auto blind = data->density()->posterior_mean(x, rows(100, 0), rows(100, 1));
+        CHECK((blind - blind[0]).abs().max().item<double>() < 1e-12);
+        const auto mean = data->test_examples(at::arange(many)).x.to(at::kDouble).mean(0);
+        CHECK(most_apart(blind[0], mean) < 0.06);
+        const auto nearly = data->density()->posterior_mean(x, rows(100, 1e-7), rows(100, 1));
+        CHECK((nearly - blind).abs().max().item<double>() < 1e-5);
+        CHECK(data->density()->posterior_mean(1e4 * x, rows(100, 1), rows(100, 0.01)).isfinite().all().item<bool>());
+    }
+}
+
+TEST_CASE("a density answers in the type of its argument") {
+    for (const auto& [name, fields] : known_laws()) {
+        const auto data = dataset(name, fields);
+        const auto x = data->examples(at::arange(10)).x;
+        const auto log_p = data->density()->log_prob(x);
+        CHECK(log_p.scalar_type() == at::kFloat);
+        CHECK(most_apart(log_p.to(at::kDouble), data->density()->log_prob(x.to(at::kDouble))) < 1e-5);
+        CHECK(data->density()->posterior_mean(x, rows(10, 1), rows(10, 1)).scalar_type() == at::kFloat);
+    }
+}
+
+TEST_CASE("a row of a density does not depend on its neighbours") {
+    for (const auto& [name, fields] : known_laws()) {
+        const auto data = dataset(name, fields);
+        const auto x = data->examples(at::arange(many)).x.to(at::kDouble);
+        CHECK(most_apart(data->density()->log_prob(x).slice(0, many - 3), data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
+    }
+}
+
+TEST_CASE("an example depends on its number and the seed alone") {
+    for (const auto& [name, fields] : known_laws()) {
+        INFO(name << ' ' << fields);
+        const auto data = dataset(name, fields);
+        const auto all = data->examples(at::arange(100)).x;
+        CHECK(all.sizes().slice(1) == at::IntArrayRef(data->shape()));
+        CHECK(all.scalar_type() == at::kFloat);
+        CHECK(data->examples(at::tensor({70, 3}, at::kLong)).x.equal(all.index_select(0, at::tensor({70, 3}, at::kLong))));
+        CHECK(dataset(name, fields)->examples(at::arange(100)).x.equal(all));
+        CHECK_FALSE(dataset(name, fields, 2)->examples(at::arange(100)).x.equal(all));
+        CHECK_FALSE(data->test_examples(at::arange(100)).x.equal(all));
+        CHECK(data->size() == 0);
+    }
+}
+
+TEST_CASE("labels name the part an example was drawn from") {
+    const auto mixture = dataset("gaussian_mixture", "preset = \"ring8\"\nlabels = true");
+    CHECK(mixture->classes() == 8);
+    const auto ring = mixture->examples(at::arange(1000));
+    CHECK((ring.label == mixture->density()->nearest_mode(ring.x)).to(at::kDouble).mean().item<double>() > 0.99);
+    const auto moons = dataset("moons", "noise = 0.05\nlabels = true");
+    CHECK(moons->classes() == 2);
+    const auto two = moons->examples(at::arange(1000));
+    CHECK(two.label.equal(moons->density()->nearest_mode(two.x)));
+    CHECK_FALSE(dataset("moons")->examples(at::arange(2)).label.defined());
+}
+
+TEST_CASE("a mixture that is none is refused with the cure") {
+    const auto complaint = [](const std::string& fields) {
+        return complaint_of([&] { dataset("gaussian_mixture", fields); });
+    };
+    const std::string own = "preset = \"none\"\n";
+    CHECK(complaint(own) == "`means` is empty | give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`");
+    CHECK(complaint("std = [1]").starts_with("preset = \"gmm2d\" already says"));
+    CHECK(complaint(own + "means = [[0], [1]]").starts_with("neither `covariances` nor `std`"));
+    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\ncovariances = [[1]]").starts_with("both `covariances` and `std`"));
+    CHECK(complaint(own + "means = [[0], [1, 2]]\nstd = [1]").starts_with("row 2 of `means` has 2 numbers, the first has 1"));
+    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1, 1, 1]").starts_with("3 `std` for 2 `means`"));
+    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [1]").starts_with("1 `weights` for 2 `means`"));
+    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [0.5, 0.4]").starts_with("the `weights` sum to 0.9, not to 1"));
+    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0, 1]]").starts_with("row 1 of `covariances` has 3 numbers, not 4"));
+    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0.5, 0, 1]]").starts_with("row 1 of `covariances` is not symmetric"));
+    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 2, 2, 1]]").starts_with("row 1 of `covariances` is not positive definite: its least eigenvalue is -1"));
+    CHECK(complaint_of([] { dataset("checkerboard", "squares = 5"); }) == "`squares` = 5 is odd | write 4 or 6");
+}
+
+namespace {
+
+using Bytes = std::vector<unsigned char>;
+
+Bytes idx(const std::vector<int>& shape, const Bytes& values) {
+    Bytes bytes{0, 0, 8, static_cast<unsigned char>(shape.size())};
+    for (const int n : shape)
+        for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<unsigned char>(n >> shift));
+    bytes.insert(bytes.end(), values.begin(), values.end());
+    return bytes;
+}
+
+void write(const fs::path& path, const Bytes& bytes) {
+    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+Bytes read(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_gzip(const fs::path& path, const Bytes& bytes) {
+    const auto file = gzopen(path.c_str(), "wb");
+    gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+    gzclose(file);
+}
+
+/// Three training images and two for testing, of 2 × 2, labels 0, 2, 1 and 2, 0; the training images as gzip.
+struct SmallSet {
+    Folder folder;
+    SmallSet() {
+        write_gzip(folder / "train-images-idx3-ubyte.gz", idx({3, 2, 2}, {0, 255, 128, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+        write(folder / "train-labels-idx1-ubyte", idx({3}, {0, 2, 1}));
+        write(folder / "t10k-images-idx3-ubyte", idx({2, 2, 2}, {9, 8, 7, 6, 5, 4, 3, 2}));
+        write(folder / "t10k-labels-idx1-ubyte", idx({2}, {2, 0}));
+    }
+    std::shared_ptr<dtk::Dataset> open(const std::string& more = {}) const {
+        return dataset("idx", fmt::format("folder = \"{}\"\n{}", folder.path.string(), more));
+    }
+    std::string complaint(const std::string& more = {}) const {
+        return complaint_of([&] { open(more)->examples(at::zeros({1}, at::kLong)); });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("IDX files are read to the last bit, plain or gzip") {
+    const SmallSet files;
+    const auto data = files.open();
+    CHECK(data->shape() == std::vector<std::int64_t>{1, 2, 2});
+    CHECK(data->size() == 3);
+    CHECK(data->test_size() == 2);
+    CHECK(data->classes() == 3);
+    CHECK(data->levels() == 256);
+    const auto batch = data->examples(at::tensor({0, 2}, at::kLong));
+    CHECK(batch.x.sizes() == at::IntArrayRef{2, 1, 2, 2});
+    const auto values = (batch.x.flatten().to(at::kDouble) + 1) * 127.5;
+    CHECK(most_apart(values, at::tensor({0, 255, 128, 1, 6, 7, 8, 9}, at::kDouble)) < 1e-4);
+    CHECK(batch.x.min().item<float>() == -1.0f);
+    CHECK(batch.x.max().item<float>() == 1.0f);
+    CHECK(batch.label.equal(at::tensor({0, 1}, at::kLong)));
+    CHECK(data->test_examples(at::tensor({1}, at::kLong)).label.item<std::int64_t>() == 0);
+    CHECK(data->fingerprint().size() == 64);
+    CHECK(files.open("limit = 2")->size() == 2);
+    CHECK_FALSE(files.open("labels = \"\"\ntest_labels = \"\"")->examples(at::zeros({1}, at::kLong)).label.defined());
+}
+
+TEST_CASE("the fingerprint changes with the files") {
+    const SmallSet files;
+    const auto before = files.open()->fingerprint();
+    CHECK(files.open("limit = 1")->fingerprint() == before);
+    write(files.folder / "t10k-labels-idx1-ubyte", idx({2}, {1, 0}));
+    CHECK(files.open()->fingerprint() != before);
+}
+
+TEST_CASE("an IDX file that is not what it should be is refused by name") {
+    const SmallSet files;
+    const auto images = (files.folder / "train-images-idx3-ubyte.gz").string(), labels = (files.folder / "train-labels-idx1-ubyte").string();
+    const auto says = [&](const std::string& complaint, const std::string& file, const std::string& what) {
+        INFO(complaint);
+        CHECK(complaint.find(file) != std::string::npos);
+        CHECK(complaint.find(what) != std::string::npos);
+    };
+    says(files.complaint("images = \"none\""), "none", "apt-get install dataset-fashion-mnist");
+    says(files.complaint("images = \"train-labels-idx1-ubyte\""), labels, "has 1 dimension, but images have 3");
+    says(files.complaint("labels = \"train-images-idx3-ubyte\""), images, "has 3 dimensions, but labels have 1");
+    says(files.complaint("labels = \"t10k-labels-idx1-ubyte\""), images, "2 labels in");
+    says(files.complaint("labels = \"\""), "", "labels for only one of training and test images");
+    says(files.complaint("limit = 4"), images, "`limit` = 4, but");
+    says(complaint_of([&] { files.open()->examples(at::tensor({3}, at::kLong)); }), images, "example 3 was asked for");
+
+    const auto test_images = (files.folder / "t10k-images-idx3-ubyte").string();
+    write(test_images, idx({2, 2, 3}, Bytes(12)));
+    says(files.complaint(), "", "training images are 2 × 2, test images 2 × 3");
+    write(test_images, idx({2, 2, 2}, Bytes(7)));
+    says(files.complaint(), test_images, "holds 23 bytes, but 2 × 2 × 2 values need 24");
+    says(files.complaint(), test_images, "cut short");
+    write(test_images, idx({2, 2, 2}, Bytes(9)));
+    says(files.complaint(), test_images, "appended");
+    write(test_images, idx({0, 2, 2}, {}));
+    says(files.complaint(), test_images, "says that its dimensions are 0");
+    write(test_images, {});
+    says(files.complaint(), test_images, "is no IDX file");
+    write(test_images, {0, 0, 8, 3, 0, 0});
+    says(files.complaint(), test_images, "ends within its header");
+    write(test_images, {0, 0, 13, 3});
+    says(files.complaint(), test_images, "type 0x0d, not unsigned bytes");
+    write(test_images, {0x89, 'P', 'N', 'G'});
+    says(files.complaint(), test_images, "is no IDX file: it begins with 89 50 4e 47");
+}
+
+TEST_CASE("a label that training never shows is refused") {
+    const SmallSet files;
+    write(files.folder / "t10k-labels-idx1-ubyte", idx({2}, {3, 0}));
+    CHECK(files.complaint().find("has the label 3, but those for training end at 2") != std::string::npos);
+}
+
+TEST_CASE("a gzip file that is cut short or damaged is refused, at the latest when it is read") {
+    const Folder folder;
+    const auto path = folder / "data.gz";
+    Bytes content(100'000);
+    for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<unsigned char>(i * i % 251);
+    write_gzip(path, content);
+    const auto whole = read(path);
+    CHECK(dtk::read_maybe_gzip(path, content.size()) == content);
+    CHECK(dtk::glance(path, 10).size == content.size());
+    CHECK(dtk::glance(path, 10).head == Bytes(content.begin(), content.begin() + 10));
+    CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, content.size() - 1); }).find("holds more than") != std::string::npos);
+
+    for (std::size_t size = 3; size < whole.size(); size += size < 40 || size + 40 > whole.size() ? 1 : 37) {
+        write(path, Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
+        INFO(size << " bytes of " << whole.size());
+        CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }).find(path.string()) != std::string::npos);
+    }
+    for (std::size_t i = 10; i < whole.size(); i += 53) {
+        auto other = whole;
+        other[i] ^= 0x40;
+        write(path, other);
+        INFO("byte " << i << " of " << whole.size());
+        CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }).find("is damaged") != std::string::npos);
+    }
+    auto twice = whole;
+    twice.insert(twice.end(), whole.begin(), whole.end());
+    write(path, twice);
+    CHECK(dtk::read_maybe_gzip(path, 1 << 20).size() == 2 * content.size());
+}
+
+TEST_CASE("Fashion-MNIST is checked at once and read in half a second") {
+    if (!fs::exists("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")) return;
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    const auto data = dataset("idx");
+    const std::chrono::duration<double> opened = Clock::now() - start;
+    const auto first = data->examples(at::arange(60'000));
+    const std::chrono::duration<double> loaded = Clock::now() - start;
+    WARN(fmt::format("opened in {:.3f} s, 60,000 images as float32 in {:.3f} s", opened.count(), loaded.count()));
+    CHECK(data->size() == 60'000);
+    CHECK(data->test_size() == 10'000);
+    CHECK(data->classes() == 10);
+    CHECK(at::bincount(first.label).eq(6000).all().item<bool>());
+    // The published mean and spread of the pixels, in 0 … 1.
+    const auto pixels = (first.x + 1) / 2;
+    CHECK(pixels.mean().item<double>() == Approx(0.2860).margin(1e-4));
+    CHECK(pixels.std().item<double>() == Approx(0.3530).margin(1e-4));
+}

@@ -1,0 +1,93 @@
+#pragma once
+// What tests of plugins share: every plugin that was built, made from a line of TOML.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <dtk/dataset.hpp>
+#include <dtk/loss.hpp>
+#include <dtk/metric.hpp>
+#include <dtk/model.hpp>
+#include <dtk/sampler.hpp>
+#include <dtk/schedule.hpp>
+
+#include "base/files.hpp"
+#include "base/reader.hpp"
+
+namespace support {
+
+/// The plugins of the build, and the deliberate offenders only where a test adds their folder.
+inline const dtk::Registry& registry() {
+    static const dtk::Registry plugins({DTK_PLUGINS});
+    return plugins;
+}
+
+/// What an experiment would show its plugins.
+struct View : dtk::View {
+    std::shared_ptr<dtk::Dataset> data;
+    std::shared_ptr<dtk::Process> chain;
+    std::shared_ptr<dtk::Model> network;
+    std::uint64_t seed = 1;
+    const dtk::Dataset& dataset() const override { return data ? *data : throw dtk::Error("no data set"); }
+    const dtk::Process& process() const override { return chain ? *chain : throw dtk::Error("no process"); }
+    const dtk::Model& model() const override { return network ? *network : throw dtk::Error("no model"); }
+    dtk::Random random(std::string_view stream) const override { return {seed, stream}; }
+    dtk::Artefact artefact(const std::string& name) const override { throw dtk::Error("no artefact `" + name + "`"); }
+    bool running() const override { return true; }
+};
+
+/// The plugin of that kind and name, its fields from `toml` ("width = 8\ndepth = 2"). Throws Error with every mistake.
+template <class Interface>
+std::shared_ptr<Interface> make(const std::string& name, const std::string& toml, const dtk::View& view) {
+    dtk::Mistakes mistakes;
+    auto& table = *new toml::table(toml::parse(std::string_view(toml)));  // nested plugins read it when they are built
+    table.insert_or_assign("use", name);
+    auto& reading = *new dtk::Reading{registry(), mistakes, ".", {}};
+    const auto spec = dtk::read_plugin(reading, Interface::kind, &table, {});
+    if (!mistakes.empty()) throw dtk::Error(mistakes.text());
+    dtk::Mistakes later;
+    return std::static_pointer_cast<Interface>(spec.make(*new dtk::Reading{registry(), *new dtk::Mistakes, ".", {}}, view));
+}
+
+template <class Interface>
+std::shared_ptr<Interface> make(const std::string& name, const std::string& toml = {}) {
+    return make<Interface>(name, toml, dtk::no_view());
+}
+
+/// A data set, a process and the exact denoiser over them.
+inline View exact(const std::string& dataset, const std::string& data_fields, const std::string& process_fields, const std::string& model_fields = {}) {
+    View view;
+    view.data = make<dtk::Dataset>(dataset, data_fields, view);
+    view.chain = make<dtk::Process>("gaussian", process_fields, view);
+    view.network = make<dtk::Model>("exact", model_fields, view);
+    view.network->train(false);
+    return view;
+}
+
+inline dtk::Predict ask(const std::shared_ptr<dtk::Model>& model) {
+    return [model](const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) { return model->forward(x, t, context); };
+}
+
+/// Our own reference values; how they were made stands beside them.
+inline const nlohmann::json& reference() {
+    static const auto values = nlohmann::json::parse(dtk::read_file(DTK_TEST_DATA "/reference_values.json"));
+    return values;
+}
+
+/// A (nested) list of numbers → float64.
+inline at::Tensor tensor(const nlohmann::json& list) {
+    if (!list.is_array()) return at::scalar_tensor(list.get<double>(), at::kDouble);
+    std::vector<at::Tensor> rows;
+    for (const auto& row : list) rows.push_back(tensor(row));
+    return at::stack(rows);
+}
+
+/// max |a − b|
+inline double distance(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+}  // namespace support
