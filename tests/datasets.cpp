@@ -1,14 +1,9 @@
-#include <dtk/dataset.hpp>
-
 #include <zlib.h>
 
 #include <chrono>
 #include <cmath>
 #include <fstream>
 #include <numbers>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <dtk/densities.hpp>
 #include <dtk/gzip.hpp>
@@ -21,30 +16,27 @@
 namespace fs = std::filesystem;
 using at::Tensor;
 using nlohmann::json;
+using support::reference;
 
 namespace {
 
-const json& reference() {
-    static const json values = json::parse(std::ifstream(fs::path(DTK_TEST_DATA) / "reference_values.json"));
-    return values;
-}
-
-/// Numbers, or rows of numbers.
-Tensor tensor_of(const json& values) {
-    if (!values.front().is_array()) return at::tensor(values.get<std::vector<double>>(), at::kDouble);
-    std::vector<Tensor> rows;
-    for (const auto& row : values) rows.push_back(tensor_of(row));
-    return at::stack(rows);
-}
-
-double most_apart(const Tensor& a, const Tensor& b) {
-    REQUIRE(a.sizes() == b.sizes());
-    return (a - b).abs().max().item<double>();
-}
-
 std::shared_ptr<dtk::Dataset> dataset(const std::string& name, const std::string& fields = {}, std::int64_t seed = 1) {
-    return make<dtk::Dataset>(name, fields, TestView(seed));
+    support::View view;
+    view.seed = static_cast<std::uint64_t>(seed);
+    return support::make<dtk::Dataset>(name, fields, view);
 }
+
+/// What `work` threw, as "message | help"; empty if it went well.
+std::string complaint_of(const std::function<void()>& work) {
+    try {
+        work();
+    } catch (const dtk::Error& error) {
+        return std::string(error.what()) + " | " + error.help();
+    }
+    return {};
+}
+
+bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Tensor rows(std::int64_t n, double value) { return at::full({n}, value, at::kDouble); }
 
@@ -61,8 +53,8 @@ void check_denoiser(const dtk::Density& density, const Tensor& x, const json& at
         INFO("step " << step);
         const auto t = std::stoll(step);
         const auto x0 = density.posterior_mean(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
-        CHECK(most_apart(x0, tensor_of(values["x0_hat"])) < tolerance);
-        CHECK(most_apart((x - levels.alpha(t) * x0) / levels.sigma(t), tensor_of(values["eps"])) < tolerance * std::max(1.0, levels.alpha(t) / levels.sigma(t)));
+        CHECK(support::distance(x0, support::tensor(values["x0_hat"])) < tolerance);
+        CHECK(support::distance((x - levels.alpha(t) * x0) / levels.sigma(t), support::tensor(values["eps"])) < tolerance * std::max(1.0, levels.alpha(t) / levels.sigma(t)));
     }
 }
 
@@ -88,11 +80,11 @@ TEST_CASE("a Gaussian mixture has the published density and denoiser") {
         const auto& expected = reference()["mixtures"][name];
         const auto data = dataset("gaussian_mixture", "preset = \"" + name + "\"");
         const auto& density = *data->density();
-        const auto x = tensor_of(expected["points"]);
-        CHECK(most_apart(density.log_prob(x), tensor_of(expected["logp"])) < 1e-11);
+        const auto x = support::tensor(expected["points"]);
+        CHECK(support::distance(density.log_prob(x), support::tensor(expected["logp"])) < 1e-11);
         check_denoiser(density, x, expected["linear"], 1e-11);
         for (const auto& [sigma, values] : expected["ve_denoiser"].items())
-            CHECK(most_apart(density.posterior_mean(x, rows(x.size(0), 1), rows(x.size(0), std::stod(sigma))), tensor_of(values)) < 1e-11);
+            CHECK(support::distance(density.posterior_mean(x, rows(x.size(0), 1), rows(x.size(0), std::stod(sigma))), support::tensor(values)) < 1e-11);
     }
 }
 
@@ -139,8 +131,8 @@ TEST_CASE("where modes overlap, the weight of a mode is the probability of being
 TEST_CASE("the swiss roll has the published density and denoiser") {
     const auto& expected = reference()["swiss_roll"];
     const auto data = dataset("swiss_roll");
-    const auto x = tensor_of(expected["points"]);
-    CHECK(most_apart(data->density()->log_prob(x), tensor_of(expected["logp"])) < 1e-8);
+    const auto x = support::tensor(expected["points"]);
+    CHECK(support::distance(data->density()->log_prob(x), support::tensor(expected["logp"])) < 1e-8);
     check_denoiser(*data->density(), x, expected["eps_star_linear"], 1e-8);
 }
 
@@ -217,11 +209,11 @@ TEST_CASE("the denoiser holds from no noise to nothing but noise") {
         INFO(name << ' ' << fields);
         const auto data = dataset(name, fields);
         const auto x = data->test_examples(at::arange(100)).x.to(at::kDouble);
-        CHECK(most_apart(data->density()->posterior_mean(x, rows(100, 0.5), rows(100, 0)), 2 * x) < 1e-9);
+        CHECK(support::distance(data->density()->posterior_mean(x, rows(100, 0.5), rows(100, 0)), 2 * x) < 1e-9);
         const auto blind = data->density()->posterior_mean(x, rows(100, 0), rows(100, 1));
         CHECK((blind - blind[0]).abs().max().item<double>() < 1e-12);
         const auto mean = data->test_examples(at::arange(many)).x.to(at::kDouble).mean(0);
-        CHECK(most_apart(blind[0], mean) < 0.06);
+        CHECK(support::distance(blind[0], mean) < 0.06);
         const auto nearly = data->density()->posterior_mean(x, rows(100, 1e-7), rows(100, 1));
         CHECK((nearly - blind).abs().max().item<double>() < 1e-5);
         CHECK(data->density()->posterior_mean(1e4 * x, rows(100, 1), rows(100, 0.01)).isfinite().all().item<bool>());
@@ -234,7 +226,7 @@ TEST_CASE("a density answers in the type of its argument") {
         const auto x = data->examples(at::arange(10)).x;
         const auto log_p = data->density()->log_prob(x);
         CHECK(log_p.scalar_type() == at::kFloat);
-        CHECK(most_apart(log_p.to(at::kDouble), data->density()->log_prob(x.to(at::kDouble))) < 1e-5);
+        CHECK(support::distance(log_p.to(at::kDouble), data->density()->log_prob(x.to(at::kDouble))) < 1e-5);
         CHECK(data->density()->posterior_mean(x, rows(10, 1), rows(10, 1)).scalar_type() == at::kFloat);
     }
 }
@@ -243,7 +235,7 @@ TEST_CASE("a row of a density does not depend on its neighbours") {
     for (const auto& [name, fields] : known_laws()) {
         const auto data = dataset(name, fields);
         const auto x = data->examples(at::arange(many)).x.to(at::kDouble);
-        CHECK(most_apart(data->density()->log_prob(x).slice(0, many - 3), data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
+        CHECK(support::distance(data->density()->log_prob(x).slice(0, many - 3), data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
     }
 }
 
@@ -279,18 +271,18 @@ TEST_CASE("a mixture that is none is refused with the cure") {
         return complaint_of([&] { dataset("gaussian_mixture", fields); });
     };
     const std::string own = "preset = \"none\"\n";
-    CHECK(complaint(own) == "`means` is empty | give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`");
-    CHECK(complaint("std = [1]").starts_with("preset = \"gmm2d\" already says"));
-    CHECK(complaint(own + "means = [[0], [1]]").starts_with("neither `covariances` nor `std`"));
-    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\ncovariances = [[1]]").starts_with("both `covariances` and `std`"));
-    CHECK(complaint(own + "means = [[0], [1, 2]]\nstd = [1]").starts_with("row 2 of `means` has 2 numbers, the first has 1"));
-    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1, 1, 1]").starts_with("3 `std` for 2 `means`"));
-    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [1]").starts_with("1 `weights` for 2 `means`"));
-    CHECK(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [0.5, 0.4]").starts_with("the `weights` sum to 0.9, not to 1"));
-    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0, 1]]").starts_with("row 1 of `covariances` has 3 numbers, not 4"));
-    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0.5, 0, 1]]").starts_with("row 1 of `covariances` is not symmetric"));
-    CHECK(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 2, 2, 1]]").starts_with("row 1 of `covariances` is not positive definite: its least eigenvalue is -1"));
-    CHECK(complaint_of([] { dataset("checkerboard", "squares = 5"); }) == "`squares` = 5 is odd | write 4 or 6");
+    CHECK(says(complaint(own), "`means` is empty | give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`"));
+    CHECK(says(complaint("std = [1]"), "preset = \"gmm2d\" already says"));
+    CHECK(says(complaint(own + "means = [[0], [1]]"), "neither `covariances` nor `std`"));
+    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\ncovariances = [[1]]"), "both `covariances` and `std`"));
+    CHECK(says(complaint(own + "means = [[0], [1, 2]]\nstd = [1]"), "row 2 of `means` has 2 numbers, the first has 1"));
+    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1, 1, 1]"), "3 `std` for 2 `means`"));
+    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [1]"), "1 `weights` for 2 `means`"));
+    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [0.5, 0.4]"), "the `weights` sum to 0.9, not to 1"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0, 1]]"), "row 1 of `covariances` has 3 numbers, not 4"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0.5, 0, 1]]"), "row 1 of `covariances` is not symmetric"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 2, 2, 1]]"), "row 1 of `covariances` is not positive definite: its least eigenvalue is -1"));
+    CHECK(says(complaint_of([] { dataset("checkerboard", "squares = 5"); }), "`squares` = 5 is odd | write 4 or 6"));
 }
 
 namespace {
@@ -350,7 +342,7 @@ TEST_CASE("IDX files are read to the last bit, plain or gzip") {
     const auto batch = data->examples(at::tensor({0, 2}, at::kLong));
     CHECK(batch.x.sizes() == at::IntArrayRef{2, 1, 2, 2});
     const auto values = (batch.x.flatten().to(at::kDouble) + 1) * 127.5;
-    CHECK(most_apart(values, at::tensor({0, 255, 128, 1, 6, 7, 8, 9}, at::kDouble)) < 1e-4);
+    CHECK(support::distance(values, at::tensor({0, 255, 128, 1, 6, 7, 8, 9}, at::kDouble)) < 1e-4);
     CHECK(batch.x.min().item<float>() == -1.0f);
     CHECK(batch.x.max().item<float>() == 1.0f);
     CHECK(batch.label.equal(at::tensor({0, 1}, at::kLong)));
@@ -371,43 +363,43 @@ TEST_CASE("the fingerprint changes with the files") {
 TEST_CASE("an IDX file that is not what it should be is refused by name") {
     const SmallSet files;
     const auto images = (files.folder / "train-images-idx3-ubyte.gz").string(), labels = (files.folder / "train-labels-idx1-ubyte").string();
-    const auto says = [&](const std::string& complaint, const std::string& file, const std::string& what) {
+    const auto refused = [](const std::string& complaint, const std::string& file, const std::string& what) {
         INFO(complaint);
-        CHECK(complaint.find(file) != std::string::npos);
-        CHECK(complaint.find(what) != std::string::npos);
+        CHECK(says(complaint, file));
+        CHECK(says(complaint, what));
     };
-    says(files.complaint("images = \"none\""), "none", "apt-get install dataset-fashion-mnist");
-    says(files.complaint("images = \"train-labels-idx1-ubyte\""), labels, "has 1 dimension, but images have 3");
-    says(files.complaint("labels = \"train-images-idx3-ubyte\""), images, "has 3 dimensions, but labels have 1");
-    says(files.complaint("labels = \"t10k-labels-idx1-ubyte\""), images, "2 labels in");
-    says(files.complaint("labels = \"\""), "", "labels for only one of training and test images");
-    says(files.complaint("limit = 4"), images, "`limit` = 4, but");
-    says(complaint_of([&] { files.open()->examples(at::tensor({3}, at::kLong)); }), images, "example 3 was asked for");
+    refused(files.complaint("images = \"none\""), "none", "apt-get install dataset-fashion-mnist");
+    refused(files.complaint("images = \"train-labels-idx1-ubyte\""), labels, "has 1 dimension, but images have 3");
+    refused(files.complaint("labels = \"train-images-idx3-ubyte\""), images, "has 3 dimensions, but labels have 1");
+    refused(files.complaint("labels = \"t10k-labels-idx1-ubyte\""), images, "2 labels in");
+    refused(files.complaint("labels = \"\""), "", "labels for only one of training and test images");
+    refused(files.complaint("limit = 4"), images, "`limit` = 4, but");
+    refused(complaint_of([&] { files.open()->examples(at::tensor({3}, at::kLong)); }), images, "example 3 was asked for");
 
     const auto test_images = (files.folder / "t10k-images-idx3-ubyte").string();
     write(test_images, idx({2, 2, 3}, Bytes(12)));
-    says(files.complaint(), "", "training images are 2 × 2, test images 2 × 3");
+    refused(files.complaint(), "", "training images are 2 × 2, test images 2 × 3");
     write(test_images, idx({2, 2, 2}, Bytes(7)));
-    says(files.complaint(), test_images, "holds 23 bytes, but 2 × 2 × 2 values need 24");
-    says(files.complaint(), test_images, "cut short");
+    refused(files.complaint(), test_images, "holds 23 bytes, but 2 × 2 × 2 values need 24");
+    refused(files.complaint(), test_images, "cut short");
     write(test_images, idx({2, 2, 2}, Bytes(9)));
-    says(files.complaint(), test_images, "appended");
+    refused(files.complaint(), test_images, "appended");
     write(test_images, idx({0, 2, 2}, {}));
-    says(files.complaint(), test_images, "says that its dimensions are 0");
+    refused(files.complaint(), test_images, "says that its dimensions are 0");
     write(test_images, {});
-    says(files.complaint(), test_images, "is no IDX file");
+    refused(files.complaint(), test_images, "is no IDX file");
     write(test_images, {0, 0, 8, 3, 0, 0});
-    says(files.complaint(), test_images, "ends within its header");
+    refused(files.complaint(), test_images, "ends within its header");
     write(test_images, {0, 0, 13, 3});
-    says(files.complaint(), test_images, "type 0x0d, not unsigned bytes");
+    refused(files.complaint(), test_images, "type 0x0d, not unsigned bytes");
     write(test_images, {0x89, 'P', 'N', 'G'});
-    says(files.complaint(), test_images, "is no IDX file: it begins with 89 50 4e 47");
+    refused(files.complaint(), test_images, "is no IDX file: it begins with 89 50 4e 47");
 }
 
 TEST_CASE("a label that training never shows is refused") {
     const SmallSet files;
     write(files.folder / "t10k-labels-idx1-ubyte", idx({2}, {3, 0}));
-    CHECK(files.complaint().find("has the label 3, but those for training end at 2") != std::string::npos);
+    CHECK(says(files.complaint(), "has the label 3, but those for training end at 2"));
 }
 
 TEST_CASE("a gzip file that is cut short or damaged is refused, at the latest when it is read") {
@@ -420,19 +412,19 @@ TEST_CASE("a gzip file that is cut short or damaged is refused, at the latest wh
     CHECK(dtk::read_maybe_gzip(path, content.size()) == content);
     CHECK(dtk::glance(path, 10).size == content.size());
     CHECK(dtk::glance(path, 10).head == Bytes(content.begin(), content.begin() + 10));
-    CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, content.size() - 1); }).find("holds more than") != std::string::npos);
+    CHECK(says(complaint_of([&] { dtk::read_maybe_gzip(path, content.size() - 1); }), "holds more than"));
 
     for (std::size_t size = 3; size < whole.size(); size += size < 40 || size + 40 > whole.size() ? 1 : 37) {
         write(path, Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
         INFO(size << " bytes of " << whole.size());
-        CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }).find(path.string()) != std::string::npos);
+        CHECK(says(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }), path.string()));
     }
     for (std::size_t i = 10; i < whole.size(); i += 53) {
         auto other = whole;
         other[i] ^= 0x40;
         write(path, other);
         INFO("byte " << i << " of " << whole.size());
-        CHECK(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }).find("is damaged") != std::string::npos);
+        CHECK(says(complaint_of([&] { dtk::read_maybe_gzip(path, 1 << 20); }), "is damaged"));
     }
     auto twice = whole;
     twice.insert(twice.end(), whole.begin(), whole.end());

@@ -69,12 +69,12 @@ struct Mmd final : dtk::Metric {
 
     Mmd(const Config& config, const dtk::View& view) : cfg(config) {
         if (const auto size = view.dataset().test_size(); size > 0 && size < 10)
-            throw dtk::Error(fmt::format("the metric mmd needs ten test examples or more, the data have {}", size), "use another metric");
+            throw dtk::Error(fmt::format("mmd needs ten test examples or more, the data have {}", size), "use another metric");
     }
 
     dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {
         const auto n = std::min(samples.size(0), cfg.most);
-        if (n < 10) throw dtk::Error(fmt::format("the metric mmd needs ten samples or more, not {}", n), "raise `n` in [sample]");
+        if (n < 10) throw dtk::Error(fmt::format("mmd needs ten samples or more, not {}", n), "raise `n` in [sample]");
         const auto m = data.test_size() == 0 ? n : std::min(n, data.test_size());
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
         const auto x = flat(samples.slice(0, 0, n)), y = flat(data.test_examples(at::arange(m, at::kLong)).x);

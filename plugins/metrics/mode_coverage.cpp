@@ -18,9 +18,9 @@ constexpr double passing_quantile = 0.999;
 constexpr double least_expected = 5;
 
 const dtk::Density& density_with_modes(const dtk::Dataset& data) {
-    const auto& density = dtk::known_density(data, "the metric mode_coverage");
+    const auto& density = dtk::known_density(data, "mode_coverage");
     if (density.mode_weights().size() < 2)
-        throw dtk::Error("the metric mode_coverage needs data with two modes or more", "use another metric, or data such as gaussian_mixture or moons");
+        throw dtk::Error("mode_coverage needs data with two modes or more", "use another metric, or data such as gaussian_mixture or moons");
     return density;
 }
 
@@ -56,7 +56,7 @@ struct ModeCoverage final : dtk::Metric {
 
         const auto cells = cells_of(std::move(modes));
         if (cells.size() < 2)
-            throw dtk::Error(fmt::format("{} samples are too few for the metric mode_coverage", x.size(0)),
+            throw dtk::Error(fmt::format("{} samples are too few for mode_coverage", x.size(0)),
                              fmt::format("draw at least {}", static_cast<std::int64_t>(least_expected) * 2 * static_cast<std::int64_t>(probability.size())));
         const double freedom = static_cast<double>(cells.size()) - 1;
         const double chi2 = std::accumulate(cells.begin(), cells.end(), 0.0, [](double sum, const Cell& cell) {

@@ -16,10 +16,10 @@ struct Nll final : dtk::Metric {
         }
     } cfg;
 
-    Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "the metric nll"); }
+    Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "nll"); }
 
     dtk::Measurement measure(const at::Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {
-        const auto& density = dtk::known_density(data, "the metric nll");
+        const auto& density = dtk::known_density(data, "nll");
         const auto n = samples.size(0);
         return {.value = -density.log_prob(samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
                 .expected = density.entropy(),

@@ -41,7 +41,7 @@ struct SlicedWasserstein final : dtk::Metric {
 
     SlicedWasserstein(const Config& config, const dtk::View& view) : cfg(config) {
         if (const auto size = view.dataset().test_size(); size == 1)
-            throw dtk::Error("the metric sliced_wasserstein needs two test examples or more", "use another metric");
+            throw dtk::Error("sliced_wasserstein needs two test examples or more", "use another metric");
     }
 
     dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data, const dtk::Random& random) const override {

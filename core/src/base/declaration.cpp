@@ -11,13 +11,6 @@ namespace dtk {
 
 namespace {
 
-/// A number as TOML writes it: a whole one keeps its point.
-std::string toml_number(double value) {
-    auto text = fmt::format("{}", value);
-    if (text.find_first_of(".en") == text.npos) text += ".0";
-    return text;
-}
-
 std::string toml_row(const Row& row) {
     std::string text = "[";
     for (std::size_t i = 0; i < row.size(); ++i) text += (i > 0 ? ", " : "") + toml_number(row[i]);

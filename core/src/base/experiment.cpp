@@ -1,7 +1,6 @@
 #include "base/experiment.hpp"
 
 #include <random>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -144,7 +143,9 @@ void report_unused(const toml::table& table, const std::set<const toml::node*>& 
     for (auto&& [key, node] : table) {
         const std::string name(key.str());
         if (std::find(always.begin(), always.end(), name) != always.end() || used.contains(&node)) continue;
-        if (std::find(known.begin(), known.end(), name) != known.end())
+        const bool kind = std::find(known.begin(), known.end(), name) != known.end();
+        if (kind && !mistakes.empty()) continue;  // whoever uses it may be what is broken
+        if (kind)
             mistakes.add(place_of(key.source()), fmt::format("nothing in this experiment uses [{}]", name),
                          fmt::format("remove it, or use a plugin that takes a {}", name));
         else {
@@ -190,32 +191,33 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     auto set = overrides.set;
     if (overrides.seed) set.push_back(fmt::format("seed={}", *overrides.seed));
     if (overrides.device) set.push_back(fmt::format("device=\"{}\"", *overrides.device));
-    experiment.root = read_toml(file, set, mistakes);
+    experiment.root = std::make_shared<toml::table>(read_toml(file, set, mistakes));
+    const auto& root = *experiment.root;
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
-    registry = registry_for(experiment.root, folder, overrides.plugin_path, mistakes);
+    registry = registry_for(root, folder, overrides.plugin_path, mistakes);
 
-    Reading reading{*registry, mistakes, folder, {&experiment.root}};
+    Reading reading{*registry, mistakes, folder, {&root}};
     ExperimentSettings settings;
     settings.name = file.stem().string();
-    Reader reader(reading, &experiment.root, "the experiment");
+    Reader reader(reading, &root, "the experiment");
     settings.fields(reader);
     experiment.name = settings.name;
     experiment.device = settings.device;
     experiment.device_place = reading.place("device");
     experiment.threads = settings.threads;
-    experiment.seed = experiment.root.contains("seed") ? settings.seed : drawn_seed();
+    experiment.seed = root.contains("seed") ? settings.seed : drawn_seed();
     if (experiment.name.empty() || experiment.name.find('/') != std::string::npos || experiment.name[0] == '.')
         mistakes.add(reading.place("name"), fmt::format("`name` = \"{}\" cannot be the name of a folder", experiment.name), "use letters, digits, - and _");
 
     std::set<const toml::node*> used;
-    const auto* stages = experiment.root.get("stage");
+    const auto* stages = root.get("stage");
     if (stages && !stages->is_array_of_tables()) mistakes.add(place_of(stages->source()), "`stage` must be a list of tables, [[stage]]");
     if (stages && stages->is_array_of_tables()) {
         for (const auto& node : *stages->as_array()) {
             const auto& table = *node.as_table();
             auto& stage = experiment.stages.emplace_back();
-            stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &experiment.root}});
+            stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &root}});
             if (const auto* name = table.get("name"); name && name->is_string()) stage.name = name->as_string()->get();
             else mistakes.add(place_of(table.source()), "a stage needs a `name`, a text");
             for (std::size_t i = 0; i + 1 < experiment.stages.size(); ++i)
@@ -228,11 +230,11 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
             report_unused(*experiment.stages[i].reading->scopes[0], used, true, *registry, mistakes);
     } else {
         auto& stage = experiment.stages.emplace_back();
-        stage.reading.reset(new Reading{*registry, mistakes, folder, {&experiment.root}});
+        stage.reading.reset(new Reading{*registry, mistakes, folder, {&root}});
         read_stage(stage);
         used = stage.reading->used;
     }
-    report_unused(experiment.root, used, false, *registry, mistakes);
+    report_unused(root, used, false, *registry, mistakes);
     return experiment;
 }
 
@@ -242,14 +244,14 @@ std::string Experiment::resolved() const {
     table.insert_or_assign("seed", seed);
     table.insert_or_assign("device", device);
     table.insert_or_assign("threads", threads);
-    if (const auto* plugins = root.get("plugins"); plugins && plugins->is_table()) {
+    if (const auto* plugins = root->get("plugins"); plugins && plugins->is_table()) {
         toml::array paths;
         if (const auto* list = plugins->as_table()->get_as<toml::array>("path"))
             for (const auto& path : *list)
                 if (const auto* text = path.as_string()) paths.push_back((file.parent_path() / text->get()).lexically_normal().string());
         table.insert_or_assign("plugins", toml::table{{"path", std::move(paths)}});
     }
-    if (root.contains("stage")) {
+    if (root->contains("stage")) {
         toml::array list;
         for (const auto& stage : stages) {
             auto one = stage.resolved;
@@ -260,9 +262,7 @@ std::string Experiment::resolved() const {
     } else {
         for (auto&& [key, node] : stages.front().resolved) node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
     }
-    std::ostringstream out;
-    out << table << "\n";
-    return out.str();
+    return toml_text(table);
 }
 
 }  // namespace dtk

@@ -45,7 +45,7 @@ struct Experiment {
     Place device_place;
     std::int64_t threads = 0;
     std::string text;  ///< the file as given
-    toml::table root;
+    std::shared_ptr<toml::table> root;  ///< stays where it is when the experiment moves: stages point into it
     std::vector<StageSpec> stages;
     /// The experiment with every field written out; re-runs as is.
     DTK_API std::string resolved() const;

@@ -1,5 +1,7 @@
 #include "base/toml.hpp"
 
+#include <sstream>
+
 #include <fmt/format.h>
 
 #include "base/files.hpp"
@@ -8,6 +10,15 @@ namespace dtk {
 
 namespace {
 constexpr std::uintmax_t largest_file = 1 << 20;
+
+/// A key as it must be written: bare where it can be.
+std::string key_text(std::string_view key) {
+    const bool bare = !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == key.npos;
+    if (bare) return std::string(key);
+    std::ostringstream out;
+    out << toml::value<std::string>(std::string(key));
+    return out.str();
+}
 
 void lay_over(toml::table& base, toml::table&& top) {
     for (auto&& [key, node] : top) {
@@ -78,6 +89,59 @@ toml::table read_toml(const std::filesystem::path& file, const std::vector<std::
     }
     for (const auto& override : overrides) lay_over(root, parse_override(override, mistakes));
     return root;
+}
+
+std::string toml_number(double value) {
+    auto text = fmt::format("{}", value);
+    if (text.find_first_of(".en") == text.npos) text += ".0";
+    return text;
+}
+
+namespace {
+std::string inline_text(const toml::node& node) {
+    if (const auto* number = node.as_floating_point()) return toml_number(number->get());
+    std::string text;
+    if (const auto* array = node.as_array()) {
+        for (const auto& element : *array) text += (text.empty() ? "" : ", ") + inline_text(element);
+        return "[" + text + "]";
+    }
+    if (const auto* table = node.as_table()) {
+        for (auto&& [key, value] : *table) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key_text(key.str()), inline_text(value));
+        return "{" + text + "}";
+    }
+    std::ostringstream out;
+    node.visit([&](const auto& value) {
+        if constexpr (!toml::is_table<decltype(value)> && !toml::is_array<decltype(value)>) out << value;
+    });
+    return out.str();
+}
+
+void write(const toml::table& table, const std::string& path, std::string& text) {
+    const auto line = [&](const toml::key& key, const toml::node& node) { text += fmt::format("{} = {}\n", key_text(key.str()), inline_text(node)); };
+    for (auto&& [key, node] : table)
+        if (key.str() == "use") line(key, node);
+    for (auto&& [key, node] : table)
+        if (key.str() != "use" && !node.is_table() && !node.is_array_of_tables()) line(key, node);
+    for (auto&& [key, node] : table)
+        if (const auto* inner = node.as_table()) {
+            const auto name = path.empty() ? key_text(key.str()) : path + "." + key_text(key.str());
+            text += fmt::format("\n[{}]\n", name);
+            write(*inner, name, text);
+        }
+    for (auto&& [key, node] : table)
+        if (node.is_array_of_tables())
+            for (const auto& inner : *node.as_array()) {
+                const auto name = path.empty() ? key_text(key.str()) : path + "." + key_text(key.str());
+                text += fmt::format("\n[[{}]]\n", name);
+                write(*inner.as_table(), name, text);
+            }
+}
+}  // namespace
+
+std::string toml_text(const toml::table& table) {
+    std::string text;
+    write(table, "", text);
+    return text;
 }
 
 }  // namespace dtk

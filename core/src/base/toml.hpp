@@ -17,4 +17,10 @@ DTK_API Place place_of(const toml::source_region& region);
 /// What is wrong goes into `mistakes`, and the table is then what could be read.
 DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides, Mistakes& mistakes);
 
+/// A number in the fewest digits that read back as the same number, with a point.
+DTK_API std::string toml_number(double value);
+
+/// The table as a file: plain values first, `use` before all, then tables, then lists of tables.
+DTK_API std::string toml_text(const toml::table& table);
+
 }  // namespace dtk

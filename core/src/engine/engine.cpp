@@ -70,9 +70,7 @@ std::string stage_text(const Experiment& experiment, const StageSpec& stage) {
     toml::table table = stage.resolved;
     table.insert_or_assign("name", experiment.name);
     table.insert_or_assign("seed", experiment.seed);
-    std::ostringstream out;
-    out << table << "\n";
-    return out.str();
+    return toml_text(table);
 }
 
 /// A trained network by the folder of the run or stage that made it.
@@ -383,7 +381,7 @@ class TorchEngine final : public Engine {
         std::signal(SIGTERM, on_signal);
         Progress::note(fmt::format("run      {}\ndevice   {}, {} threads, seed {}", folder->path().string(), loaded.device.str(), at::get_num_threads(), experiment.seed));
 
-        const bool many = experiment.root.contains("stage");
+        const bool many = experiment.root->contains("stage");
         const auto stage_folder = [&](const std::string& name) { return many ? folder->path() / name : folder->path(); };
         for (auto& spec : experiment.stages) {
             const auto artefacts = [&](const std::string& name) {

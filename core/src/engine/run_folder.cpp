@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include <ATen/Parallel.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -113,7 +114,7 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     record_["dtk"] = {{"version", std::string(version())}, {"build", std::string(torch_build_text())}};
     record_["host"] = host();
     record_["device"] = device;
-    record_["threads"] = experiment.threads;
+    record_["threads"] = at::get_num_threads();
     record_["plugins"] = plugins;
     write_atomically(path_ / "experiment.toml", experiment.text);
     write_atomically(path_ / "resolved.toml", resolved);

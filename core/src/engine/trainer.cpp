@@ -229,7 +229,10 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
         ++step, ++sums.steps;
         const bool last = step == settings.steps, stopping = log.stop();
         if (last || stopping || step % settings.log_every == 0) report();
-        progress.at(step, [&] { return fmt::format("loss {:.4g}  lr {:.1e}", shown_loss, learning_rate(settings, step - 1)); });
+        progress.at(step, [&] {
+            const auto rate = fmt::format("lr {:.1e}", learning_rate(settings, step - 1));
+            return std::isnan(shown_loss) ? rate : fmt::format("loss {:.4g}  {}", shown_loss, rate);
+        });
         if (last || stopping || (settings.checkpoint_every > 0 && step % settings.checkpoint_every == 0)) {
             if (sums.steps > 0) report();
             log.save(snapshot());

@@ -1,0 +1,309 @@
+// The variational bound and the simple loss with the exact denoiser, where every expectation is known. Expectations over
+// x_0 and ε are Gaussian quadrature, so what is compared is the toolkit's arithmetic and not luck.
+#include <cmath>
+#include <numbers>
+
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::ask;
+using support::distance;
+using support::make;
+
+namespace {
+
+const dtk::Random stream(5, "bounds");
+constexpr const char* data_07 = "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]";  // m = 0.7, s² = 0.25
+
+/// Pairs (x_0, x_t) at one time that stand for their joint law.
+struct Pairs {
+    Tensor x0, xt, weight;  // [n, 1], [n, 1], [n]
+};
+
+struct Component {
+    double weight, mean, variance;
+};
+const std::vector<Component> gauss{{1, 0.7, 0.25}};
+const std::vector<Component> gmm1d{{0.3, -2, 0.25}, {0.5, 0.5, 0.09}, {0.2, 3, 0.5}};
+
+/// What is averaged is quadratic in x_0 given x_t and the component, so two nodes at ±1 sd are exact there. In x_t the
+/// trapezoidal rule over ±9 sd: spectral for the smooth responsibilities of a mixture.
+Pairs pairs(const std::vector<Component>& components, const dtk::NoiseLevels& l, std::int64_t t) {
+    const double h = 1.0 / 12;
+    const auto z = at::arange(-9 * 12, 9 * 12 + 1, at::kDouble) * h;
+    const auto w = (-z.square() / 2).exp() * (h / std::sqrt(2 * std::numbers::pi));
+    const double a = l.alpha(t), s2 = l.sigma2(t);
+    std::vector<Tensor> x0, xt, weight;
+    for (const auto& c : components) {
+        const double v = a * a * c.variance + s2, sd = std::sqrt(s2 * c.variance / v);
+        const auto x = a * c.mean + std::sqrt(v) * z;
+        const auto m = c.mean + a * c.variance / std::sqrt(v) * z;
+        for (const double sign : {-1.0, 1.0}) x0.push_back(m + sign * sd), xt.push_back(x), weight.push_back(0.5 * c.weight * w);
+    }
+    return {at::cat(x0).unsqueeze(1), at::cat(xt).unsqueeze(1), at::cat(weight)};
+}
+
+double expected_term(const support::View& view, const std::vector<Component>& components, std::int64_t t, const std::string& variance) {
+    const auto p = pairs(components, view.chain->levels(), t);
+    const auto time = at::full({p.x0.size(0)}, static_cast<double>(t), at::kDouble);
+    const auto prediction = view.network->forward(p.xt, time, {});
+    return (view.chain->bound_term(p.x0, p.xt, time, time - 1, prediction, variance) * p.weight).sum().item<double>();
+}
+
+double expected_prior(const support::View& view, const std::vector<Component>& components) {
+    double sum = 0;  // quadratic in x_0
+    for (const auto& c : components) {
+        const double sd = std::sqrt(c.variance);
+        sum += c.weight * view.chain->prior_term(at::tensor({c.mean - sd, c.mean + sd}, at::kDouble).unsqueeze(1)).mean().item<double>();
+    }
+    return sum;
+}
+
+support::View chain(const std::string& data, const std::string& schedule, std::int64_t steps) {
+    return support::exact("gaussian_mixture", data, fmt::format("steps = {}\nschedule = \"{}\"", steps, schedule));
+}
+
+dtk::Batch batch(const support::View& view, std::int64_t n) {
+    auto drawn = view.data->examples(at::arange(n));
+    drawn.x = drawn.x.to(at::kDouble);
+    return drawn;
+}
+
+/// Mean and its standard error.
+std::pair<double, double> mean(const Tensor& x) {
+    return {x.mean().item<double>(), x.std().item<double>() / std::sqrt(static_cast<double>(x.numel()))};
+}
+
+const std::map<std::string, std::string> published{{"linear", "linear"}, {"cosine", "cosine"}, {"quad", "quadratic"}};
+
+}  // namespace
+
+TEST_CASE("each part of the bound on Gaussian data is the exact one") {
+    at::NoGradGuard no_grad;
+    for (const auto& [key, schedule] : published) {
+        const auto view = chain(data_07, schedule, 1000);
+        const double prior = expected_prior(view, gauss);
+        for (const char* variance : {"small", "large"}) {
+            INFO(key << ", " << variance);
+            const auto& expected = support::reference()["elbo"]["gaussian"][key][std::string("fixed_") + variance];
+            double denoising = 0;
+            for (std::int64_t t = 1; t < 1000; ++t) denoising += expected_term(view, gauss, t, variance);
+            const double reconstruction = expected_term(view, gauss, 0, variance);
+            CHECK(std::abs(prior - expected["L_T_prior"].get<double>()) < 1e-10);
+            CHECK(std::abs(denoising - expected["L_mid_denoising"].get<double>()) < 1e-10);
+            CHECK(std::abs(reconstruction - expected["L_0_reconstruction"].get<double>()) < 1e-10);
+            CHECK(std::abs(prior + denoising + reconstruction - expected["total_nats"].get<double>()) < 1e-10);
+            for (const auto& [t, term] : expected["terms_at_t"].items()) {
+                INFO("t = " << t);
+                CHECK(std::abs(expected_term(view, gauss, std::stoll(t), variance) - term.get<double>()) < 1e-10);
+            }
+        }
+    }
+}
+
+TEST_CASE("each term of the bound on a mixture is the exact one") {
+    at::NoGradGuard no_grad;
+    for (const auto& [key, schedule] : published) {
+        const auto view = chain("preset = \"gmm1d\"", schedule, 1000);
+        for (const char* variance : {"small", "large"}) {
+            const auto& expected = support::reference()["elbo"]["gmm1d"][key][std::string("fixed_") + variance];
+            INFO(key << ", " << variance);
+            CHECK(std::abs(expected_prior(view, gmm1d) - expected["L_T_prior"].get<double>()) < 1e-10);
+            for (const auto& [t, term] : expected["terms_at_t"].items()) {
+                INFO("t = " << t);
+                CHECK(std::abs(expected_term(view, gmm1d, std::stoll(t), variance) - term.get<double>()) < 1e-10);
+            }
+        }
+    }
+}
+
+TEST_CASE("the gap between bound and entropy depends on the number of steps as it must") {
+    at::NoGradGuard no_grad;
+    const auto& all = support::reference()["elbo"];
+    for (const auto& [key, schedule] : std::map<std::string, std::string>{{"linear_scaled", "linear"}, {"cosine", "cosine"}})
+        for (const std::int64_t T : {50, 100}) {
+            const auto& expected = all["gap_vs_T"][fmt::format("{}_T{}", key, T)];
+            const auto gap = [&](const std::string& data, const std::vector<Component>& components, const char* variance, double entropy) {
+                const auto view = chain(data, schedule, T);
+                double total = expected_prior(view, components);
+                for (std::int64_t t = 0; t < T; ++t) total += expected_term(view, components, t, variance);
+                return total - entropy;
+            };
+            for (const char* variance : {"small", "large"}) {
+                INFO(key << ", T = " << T << ", " << variance);
+                CHECK(std::abs(gap(data_07, gauss, variance, all["gaussian"]["entropy_nats"]) -
+                               expected[std::string("gaussian_gap_nats_fixed_") + variance].get<double>()) < 1e-10);
+                CHECK(std::abs(gap("preset = \"gmm1d\"", gmm1d, variance, all["gmm1d"]["entropy_nats"]) -
+                               expected[std::string("gmm1d_gap_nats_fixed_") + variance].get<double>()) < 1e-10);
+            }
+        }
+}
+
+TEST_CASE("the parts of the bound that are logged add up to it exactly") {
+    const auto view = chain("preset = \"gmm2d\"", "cosine", 40);
+    const auto data = view.data->examples(at::arange(500));
+    for (const char* fields : {"", "variance = \"large\"", "every_step = true"}) {
+        const auto loss = make<dtk::Loss>("elbo", fields, view);
+        const auto values = (*loss)(ask(view.network), *view.chain, data, stream);
+        REQUIRE(values.parts.size() == 3);
+        auto sum = at::zeros_like(values.value);
+        for (const auto& [name, part] : values.parts) sum = sum + part;
+        CHECK(at::equal(sum, values.value));
+    }
+}
+
+TEST_CASE("the bound over every step is the sum of the terms of what the model was asked") {
+    const auto view = chain("preset = \"gmm2d\"", "linear", 60);
+    const auto data = batch(view, 50);
+    for (const char* variance : {"small", "large"}) {
+        std::vector<std::pair<Tensor, Tensor>> asked;
+        const dtk::Predict watched = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+            asked.emplace_back(x, t);
+            return view.network->forward(x, t, context);
+        };
+        const auto loss = make<dtk::Loss>("elbo", fmt::format("every_step = true\nvariance = \"{}\"", variance), view);
+        const auto values = (*loss)(watched, *view.chain, data, stream);
+        CHECK(asked.size() == 60);
+        auto sum = view.chain->prior_term(data.x);
+        double times = 0;
+        for (const auto& [x, t] : asked) {
+            sum = sum + view.chain->bound_term(data.x, x, t, t - 1, view.network->forward(x, t, {}), variance);
+            times += t[0].item<double>();
+        }
+        CHECK(times == 60 * 59 / 2);
+        CHECK(distance(values.value, sum) < 1e-11);
+    }
+}
+
+TEST_CASE("the bound with drawn times is unbiased") {
+    const auto& all = support::reference()["elbo"];
+    const auto view = chain("preset = \"gmm1d\"", "cosine", 50);
+    const auto data = batch(view, 200000);
+    for (const char* times : {"uniform", "stratified"}) {
+        const auto loss = make<dtk::Loss>("elbo", fmt::format("variance = \"large\"\ntimes = \"{}\"", times), view);
+        const auto [value, se] = mean((*loss)(ask(view.network), *view.chain, data, stream).value);
+        const double exact = all["gmm1d"]["entropy_nats"].get<double>() + all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
+        INFO(times << ": " << value << " ± " << se << ", exact " << exact);
+        CHECK(std::abs(value - exact) < 4 * se);
+    }
+}
+
+TEST_CASE("a bound has a finite gradient at every step") {
+    const auto view = chain("preset = \"gmm2d\"", "linear", 50);
+    const auto x0 = batch(view, 50).x;
+    const auto t = at::arange(50, at::kDouble);
+    for (const char* kind : {"eps", "x0", "v"})
+        for (const auto& variance : view.chain->variances()) {
+            INFO(kind << ", " << variance);
+            auto answer = at::zeros_like(x0).set_requires_grad(true);
+            view.chain->bound_term(x0, view.chain->noised(x0, t, stream).x, t, t - 1, {dtk::predicts(kind), answer, {}}, variance).sum().backward();
+            CHECK(at::isfinite(answer.grad()).all().item<bool>());
+        }
+}
+
+TEST_CASE("a step that knows x_0 costs nothing with the variance of the posterior") {
+    for (const char* schedule : {"linear", "cosine", "cosine_log_snr"}) {
+        const auto view = chain("preset = \"gmm2d\"", schedule, 200);
+        const auto t = at::arange(1, 200, at::kDouble);
+        const auto x0 = batch(view, 199).x;
+        const auto xt = view.chain->noised(x0, t, stream).x;
+        for (const auto& s : {t - 1, (t / 2).floor().minimum(t - 1)})
+            CHECK(view.chain->bound_term(x0, xt, t, s, {dtk::Predicts::x0, x0, {}}, "small").abs().max().item<double>() == 0);
+    }
+}
+
+TEST_CASE("on unit Gaussian data the step with the large variance is the forward chain turned round") {
+    // E[x_0 | x_t] = α_t x_t and p(x_s | x_t) = N(α_t/α_s·x_t, σ²_{t|s}) = q(x_s | x_t), whose term is the information
+    // that x_0 adds: ½ log(σ²_t/σ²_s), in each dimension. They telescope.
+    for (const char* schedule : {"linear", "cosine", "quadratic"}) {
+        INFO(schedule);
+        const auto process = make<dtk::Process>("gaussian", fmt::format("schedule = \"{}\"", schedule));
+        const auto& gaussian = dtk::gaussian(*process, "the test");
+        const auto& l = process->levels();
+        double sum = 0, worst = 0, turned = 0;
+        for (std::int64_t t = 1; t < 1000; ++t) {
+            // x_0 given x_t is N(α x_t, σ²): two nodes each
+            const auto time = at::full({4}, static_cast<double>(t), at::kDouble);
+            const auto xt = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1);
+            const auto mean_x0 = gaussian.alpha(time, xt) * xt;
+            const auto x0 = mean_x0 + gaussian.sigma(time, xt) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
+            const dtk::Prediction prediction{dtk::Predicts::x0, mean_x0, {}};
+            const double term = process->bound_term(x0, xt, time, time - 1, prediction, "large").mean().item<double>();
+            worst = std::max(worst, std::abs(term - 0.5 * std::log(l.sigma2(t) / l.sigma2(t - 1))));
+            sum += term;
+            const auto z = stream.step(t).normal(xt.sizes(), xt.options());
+            const auto x = process->reverse_step(xt, prediction, time, time - 1, "large", stream.step(t));
+            turned = std::max(turned, distance(x, l.alpha(t) / l.alpha(t - 1) * xt + std::sqrt(l.added_variance(t, t - 1)) * z));
+        }
+        CHECK(worst < 1e-12);
+        CHECK(turned < 1e-12);
+        CHECK(sum == Approx(0.5 * std::log(l.sigma2(999) / l.sigma2(0))).margin(1e-10));
+    }
+}
+
+TEST_CASE("the simple loss of the exact denoiser is its known floor") {
+    const auto& mixtures = support::reference()["mixtures"];
+    for (const char* data : {"gmm1d", "gmm2d"})
+        for (const char* schedule : {"linear", "cosine"}) {
+            const auto view = chain(fmt::format("preset = \"{}\"", data), schedule, 1000);
+            const auto examples = batch(view, 200000);
+            const auto d = static_cast<double>(examples.x.size(1));
+            for (const char* target : {"eps", "x0", "v"}) {
+                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"\ntimes = \"stratified\"", target), view);
+                const auto [value, se] = mean((*loss)(ask(view.network), *view.chain, examples, stream).value);
+                const double floor = mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"].get<double>() / d;
+                INFO(data << ", " << schedule << ", " << target << ": " << value << " ± " << se << ", exact " << floor);
+                CHECK(std::abs(value - floor) < 4 * se + 2e-4 * floor);
+            }
+        }
+}
+
+TEST_CASE("the simple loss of the exact denoiser of the swiss roll is its known floor") {
+    const auto view = support::exact("swiss_roll", "", "schedule = \"linear\"");
+    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"\ntimes = \"stratified\"", view);
+    const auto [value, se] = mean((*loss)(ask(view.network), *view.chain, batch(view, 20000), stream).value);
+    INFO(value << " ± " << se);
+    CHECK(std::abs(2 * value - 0.473) < 8 * se + 0.001);
+}
+
+TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε, 1 + SNR for v, against x_0") {
+    const auto view = chain("preset = \"gmm2d\"", "linear", 1000);
+    const auto data = batch(view, 1000);
+    const auto values = [&](const char* target) {
+        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(ask(view.network), *view.chain, data, stream);
+    };
+    const auto x0 = values("x0"), eps = values("eps"), v = values("v");
+    CHECK(at::equal(x0.t, eps.t));
+    const auto& l = view.chain->levels();
+    auto snr = at::empty_like(x0.value);
+    for (std::int64_t i = 0; i < snr.numel(); ++i) snr[i] = l.snr(x0.t[i].item<std::int64_t>());
+    CHECK((eps.value / (snr * x0.value) - 1).abs().max().item<double>() < 1e-8);
+    CHECK((v.value / ((1 + snr) * x0.value) - 1).abs().max().item<double>() < 1e-8);
+}
+
+TEST_CASE("nothing a network could add to the exact denoiser lowers the simple loss to first order") {
+    const auto view = chain("preset = \"gmm2d\"", "cosine", 1000);
+    const auto data = batch(view, 100000);
+    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", view);
+    const auto n = data.x.size(0);
+    // θ_i scales a direction that may depend on x_t and t; its gradient is that example's share.
+    const std::vector<std::function<Tensor(const Tensor&, const Tensor&)>> directions{
+        [](const Tensor& x, const Tensor&) { return at::ones_like(x); },
+        [](const Tensor& x, const Tensor&) { return x; },
+        [](const Tensor& x, const Tensor& t) { return at::sin(2 * x) * (t / 1000).unsqueeze(1); },
+        [](const Tensor& x, const Tensor&) { return x.flip(1).square(); }};
+    for (std::size_t i = 0; i < directions.size(); ++i) {
+        auto theta = at::zeros({n, 1}, at::kDouble).set_requires_grad(true);
+        const dtk::Predict moved = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+            const auto exact = view.network->forward(x, t, context);
+            return dtk::Prediction{dtk::Predicts::eps, view.chain->convert(exact, dtk::Predicts::eps, x, t) + theta * directions[i](x, t), {}};
+        };
+        (*loss)(moved, *view.chain, data, stream).value.sum().backward();
+        const auto [gradient, se] = mean(theta.grad());
+        INFO("direction " << i << ": " << gradient << " ± " << se);
+        CHECK(std::abs(gradient) < 4 * se);
+    }
+}

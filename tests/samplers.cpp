@@ -1,0 +1,306 @@
+// Samplers against exact answers: with the exact denoiser what is left is the sampler's own error. Then the laws that
+// every sampler of the build keeps to.
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::ask;
+using support::distance;
+using support::make;
+
+namespace {
+
+const dtk::Random stream(11, "samplers");
+
+std::string gaussian_data(double mean, double sd) { return fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean, sd); }
+
+support::View preset(const std::string& data, const std::string& schedule, const std::string& prediction = "x0") {
+    return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data), fmt::format("schedule = \"{}\"", schedule),
+                          fmt::format("prediction = \"{}\"", prediction));
+}
+
+Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x, const dtk::Random& random = stream, const dtk::Watch& watch = {}) {
+    at::NoGradGuard no_grad;
+    return sampler.sample(ask(view.network), *view.chain, sampler.times(*view.chain), x, {}, random, watch);
+}
+
+/// One step t → s of a sampler as mean and standard deviation, got from what it does with two known draws.
+struct Step {
+    Tensor mean;
+    double sd;
+};
+Step step(const dtk::Sampler& sampler, const support::View& view, double t, std::optional<double> s, const Tensor& x) {
+    at::NoGradGuard no_grad;
+    std::vector<double> times{t};
+    if (s) times.push_back(*s);
+    const auto after = [&](const dtk::Random& random) {
+        Tensor first;
+        sampler.sample(ask(view.network), *view.chain, times, x, {}, random, [&](std::int64_t i, const Tensor& state) { if (i == 1) first = state; });
+        return first;
+    };
+    const auto a = stream.stream("a"), b = stream.stream("b");
+    const auto xa = after(a), xb = after(b);
+    const auto za = a.step(0).normal(x.sizes(), x.options()), zb = b.step(0).normal(x.sizes(), x.options());
+    const auto widest = (za - zb).abs().flatten().argmax();
+    const double sd = ((xa - xb).flatten()[widest] / (za - zb).flatten()[widest]).item<double>();
+    CHECK(distance(xa - sd * za, xb - sd * zb) < 1e-12);
+    return {xa - sd * za, sd};
+}
+
+/// The sampler's answer had its draws been these. noise: [N, B, d]
+Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x, const Tensor& noise) {
+    const auto times = sampler.times(*view.chain);
+    for (std::size_t i = 0; i < times.size(); ++i) {
+        const auto [mean, sd] = step(sampler, view, times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt, x);
+        x = mean + sd * noise[static_cast<std::int64_t>(i)];
+    }
+    return x;
+}
+
+/// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read off
+/// one call with a few rows: the noise of each is known.
+std::pair<double, double> output_law(const dtk::Sampler& sampler, const support::View& view) {
+    auto before = at::linspace(-2, 2, 9, at::kDouble).unsqueeze(1);
+    double mean = 0, variance = 1, worst = 0;
+    sampled(sampler, view, before, stream, [&](std::int64_t i, const Tensor& after) {
+        const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
+        const auto rows = at::cat({before, at::ones_like(before), z}, 1);
+        const auto fit = std::get<0>(at::linalg_lstsq(rows, after));
+        worst = std::max(worst, distance(rows.matmul(fit), after));
+        const double a = fit[0].item<double>(), b = fit[1].item<double>(), sd = fit[2].item<double>();
+        mean = a * mean + b;
+        variance = a * a * variance + sd * sd;
+        before = after;
+    });
+    CHECK(worst < 1e-11);
+    return {mean, variance};
+}
+
+double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
+
+/// Distribution function of gmm1d noised to α, σ.
+double cdf(double x, double alpha, double sigma) {
+    constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
+    double sum = 0;
+    for (int k = 0; k < 3; ++k) sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
+    return sum;
+}
+
+/// The probability flow on the line keeps quantiles, so x_s = F_s⁻¹(F_t(x_t)) exactly.
+double flow(double x, const dtk::NoiseLevels& l, std::int64_t t, std::int64_t s) {
+    const double u = cdf(x, l.alpha(t), l.sigma(t));
+    double lo = -20, hi = 20;
+    for (int i = 0; i < 100; ++i) {
+        const double mid = (lo + hi) / 2;
+        (cdf(mid, l.alpha(s), l.sigma(s)) < u ? lo : hi) = mid;
+    }
+    return (lo + hi) / 2;
+}
+
+/// Every sampler of the build, by its name.
+template <class Law>
+void for_every_sampler(const support::View& view, const std::string& fields, const Law& law) {
+    for (const auto& name : support::registry().names("sampler")) {
+        INFO(name);
+        law(*make<dtk::Sampler>(name, fields, view));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("ddim with the exact denoiser gives the reference samples") {
+    for (const char* schedule : {"linear", "cosine"})
+        for (const char* data : {"gmm1d", "gmm2d"}) {
+            const auto& reference = support::reference()["vp_samplers"][schedule][data];
+            const auto view = preset(data, schedule);
+            const auto x = support::tensor(reference["x_T"]);
+            const bool linear = std::string(schedule) == "linear";
+            for (const char* grid : {"leading", "trailing", "linspace"})
+                for (const int n : {10, 20, 50}) {
+                    INFO(schedule << ", " << data << ", " << grid << ", " << n << " steps");
+                    const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view);
+                    const auto expected = support::tensor(reference[fmt::format("{}_{}", grid, n)]["ddim_eta0"]);
+                    CHECK(distance(sampled(*ddim, view, x), expected) < (linear ? 1e-10 : 1e-9));
+                    CHECK(distance(sampled(*ddim, view, x.to(at::kFloat)).to(at::kDouble), expected) < (linear ? 1e-5 : 1e-3));
+                }
+            INFO(schedule << ", " << data << ", all steps");
+            const auto all = sampled(*make<dtk::Sampler>("ddim", "", view), view, x);
+            CHECK(distance(all, support::tensor(reference["ddim_eta0_full_T"])) < (linear ? 1e-10 : 1e-9));
+        }
+}
+
+TEST_CASE("it does not matter to a sampler in which kind the network answers") {
+    const auto x = support::tensor(support::reference()["constants"]["x2"]);
+    const auto told = [&](const char* kind) {
+        const auto view = preset("gmm2d", "linear", kind);
+        return sampled(*make<dtk::Sampler>("ddpm", "steps = 20", view), view, x);
+    };
+    const auto x0 = told("x0");
+    CHECK(distance(x0, told("eps")) < 1e-10);
+    CHECK(distance(x0, told("v")) < 1e-10);
+}
+
+TEST_CASE("noisy samplers given the listed noise give the reference samples") {
+    const std::vector<std::array<std::string, 3>> cases{{"ddim", "eta = 0.5", "ddim_eta0.5"},
+                                                        {"ddim", "eta = 1", "ddim_eta1"},
+                                                        {"ddpm", "variance = \"small\"", "ddpm_fixed_small"},
+                                                        {"ddpm", "variance = \"large\"", "ddpm_fixed_large"}};
+    for (const char* schedule : {"linear", "cosine"})
+        for (const char* data : {"gmm1d", "gmm2d"}) {
+            const auto& all = support::reference()["vp_samplers"][schedule][data];
+            const auto& reference = all["trailing_10"];
+            const auto view = preset(data, schedule);
+            for (const auto& [name, fields, key] : cases) {
+                INFO(schedule << ", " << data << ", " << key);
+                const auto sampler = make<dtk::Sampler>(name, "steps = 10\n" + fields, view);
+                CHECK(distance(replayed(*sampler, view, support::tensor(all["x_T"]), support::tensor(reference["noise"])),
+                               support::tensor(reference[key])) < 1e-9);
+            }
+        }
+}
+
+TEST_CASE("ddim with all of the noise is ddpm with the small variance") {
+    const auto view = preset("gmm2d", "linear");
+    const auto x = support::tensor(support::reference()["constants"]["x2"]);
+    for (const int n : {3, 20, 50}) {
+        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("eta = 1\nsteps = {}", n), view);
+        const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), view);
+        CHECK(distance(sampled(*ddim, view, x), sampled(*ddpm, view, x)) < 1e-12);
+    }
+}
+
+TEST_CASE("what samplers make of Gaussian data has the exact mean and variance") {
+    const std::map<std::string, std::string> schedules{{"linear", "\"linear\""},
+                                                       {"quad", "\"quadratic\""},
+                                                       {"scaled_linear", "{use = \"quadratic\", beta_start = 0.00085, beta_end = 0.012}"},
+                                                       {"cosine", "\"cosine\""},
+                                                       {"sigmoid_abar", "\"sigmoid\""}};
+    const std::map<std::string, std::pair<std::string, std::string>> samplers{
+        {"ddim", {"ddim", ""}}, {"ddpm_small", {"ddpm", "variance = \"small\"\n"}}, {"ddpm_large", {"ddpm", "variance = \"large\"\n"}}};
+    for (const auto& [key, schedule] : schedules)
+        for (const double s2 : {0.01, 0.25, 1.0}) {
+            const auto view = support::exact("gaussian_mixture", gaussian_data(0.7, std::sqrt(s2)), "schedule = " + schedule);
+            for (const int n : {10, 20, 50, 100})
+                for (const auto& [kind, sampler] : samplers) {
+                    const auto name = fmt::format("s2={:g},N={},{}", s2, n, kind);
+                    INFO(name << ", " << key);
+                    const auto& expected = support::reference()["schedule_ranking"]["gaussian"][name][key];
+                    const auto [mean, variance] =
+                        output_law(*make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), view), view);
+                    CHECK(std::abs(mean - expected["mean"].get<double>()) < 1e-9);
+                    CHECK(std::abs(variance - expected["var"].get<double>()) < 1e-9);
+                }
+        }
+}
+
+TEST_CASE("schedules with the exact score rank as the reference says") {
+    const auto& reference = support::reference()["schedule_ranking"]["gmm1d_ddim"];
+    const std::int64_t n = 20000;
+    const auto u = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
+    const auto z = at::special_ndtri(u).unsqueeze(1);
+    const auto truth = at::empty({n}, at::kDouble);
+    const dtk::NoiseLevels none = make<dtk::Schedule>("cosine")->levels(1);
+    for (std::int64_t i = 0; i < n; ++i) {
+        double lo = -20, hi = 20;
+        for (int k = 0; k < 60; ++k) {
+            const double mid = (lo + hi) / 2;
+            (cdf(mid, none.alpha(-1), none.sigma(-1)) < u.const_data_ptr<double>()[i] ? lo : hi) = mid;
+        }
+        truth.mutable_data_ptr<double>()[i] = (lo + hi) / 2;
+    }
+    for (const char* schedule : {"linear", "cosine"}) {
+        const auto view = preset("gmm1d", schedule);
+        for (const int steps : {5, 20, 50}) {
+            INFO(schedule << ", " << steps);
+            const auto x = std::get<0>(sampled(*make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), view), view, z).flatten().sort());
+            const auto& expected = reference[fmt::format("N={}", steps)][schedule];
+            CHECK(std::abs((x - truth).abs().mean().item<double>() - expected["W1"].get<double>()) < 1e-6);
+            CHECK(std::abs((x - truth).square().mean().sqrt().item<double>() - expected["W2"].get<double>()) < 1e-6);
+        }
+    }
+}
+
+TEST_CASE("ddim converges to the exact flow with order one") {
+    // Up to the last time but one: the step to no noise at all has an error of its own.
+    const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 4096\nschedule = \"linear\"");
+    const auto x = support::tensor(support::reference()["constants"]["x1"]);
+    std::vector<double> exact;
+    for (std::int64_t i = 0; i < x.size(0); ++i) exact.push_back(flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
+    const auto truth = at::tensor(exact, at::kDouble).unsqueeze(1);
+    std::vector<double> errors;
+    for (const std::int64_t n : {64, 256, 1024}) {
+        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"linspace\"", n + 1), view);
+        sampled(*ddim, view, x, stream, [&](std::int64_t i, const Tensor& state) { if (i == n) errors.push_back(distance(state, truth)); });
+    }
+    INFO("errors " << errors[0] << ", " << errors[1] << ", " << errors[2]);
+    CHECK(std::log(errors[1] / errors[2]) / std::log(4.0) == Approx(1).margin(0.05));
+    CHECK(std::log(errors[0] / errors[2]) / std::log(16.0) == Approx(1).margin(0.1));
+}
+
+TEST_CASE("every sampler does the same with the same numbers, and remembers nothing") {
+    const auto view = preset("gmm2d", "linear");
+    const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
+    for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler) {
+        const auto once = sampled(sampler, view, x);
+        sampled(sampler, view, stream.stream("other").normal({3, 2}, at::kDouble), stream.stream("other"));
+        CHECK(at::equal(once, sampled(sampler, view, x)));
+        CHECK(once.sizes() == x.sizes());
+        CHECK(once.scalar_type() == at::kDouble);
+        CHECK(sampled(sampler, view, x.to(at::kFloat)).scalar_type() == at::kFloat);
+    });
+}
+
+TEST_CASE("every sampler reports each step once, and ends with what it reported last") {
+    const auto view = preset("gmm2d", "linear");
+    const auto x = stream.stream("x").normal({4, 2}, at::kDouble);
+    for_every_sampler(view, "steps = 7", [&](const dtk::Sampler& sampler) {
+        std::vector<std::int64_t> steps;
+        Tensor last;
+        const auto end = sampled(sampler, view, x, stream, [&](std::int64_t i, const Tensor& state) { steps.push_back(i), last = state; });
+        CHECK(steps == std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7});
+        CHECK(at::equal(end, last));
+    });
+}
+
+TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in") {
+    const auto view = preset("gmm2d", "cosine");
+    const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
+    for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler) {
+        const auto parts = at::cat({sampled(sampler, view, x.slice(0, 0, 3)), sampled(sampler, view, x.slice(0, 3), stream.from(3))});
+        CHECK(distance(sampled(sampler, view, x), parts) < 1e-12);
+    });
+}
+
+TEST_CASE("every sampler stays finite with one, two or three steps") {
+    for (const char* schedule : {"linear", "cosine", "cosine_log_snr"}) {
+        const auto view = preset("gmm2d", schedule);
+        const auto x = stream.stream("x").normal({64, 2}, at::kFloat);
+        for (const int n : {1, 2, 3})
+            for_every_sampler(view, fmt::format("steps = {}", n), [&](const dtk::Sampler& sampler) {
+                INFO(schedule << ", " << n);
+                CHECK(at::isfinite(sampled(sampler, view, x)).all().item<bool>());
+            });
+    }
+}
+
+TEST_CASE("every sampler comes closer to the data with more steps") {
+    const auto view = support::exact("gaussian_mixture", gaussian_data(0.3, 0.5), "schedule = \"linear\"");
+    const auto x = stream.stream("x").normal({20000, 1}, at::kDouble);
+    const auto w2 = [&](const dtk::Sampler& sampler) {
+        const auto y = sampled(sampler, view, x);
+        return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);
+    };
+    for (const auto& name : support::registry().names("sampler")) {
+        const double few = w2(*make<dtk::Sampler>(name, "steps = 20", view)), many = w2(*make<dtk::Sampler>(name, "steps = 200", view));
+        INFO(name << ": " << few << " with 20 steps, " << many << " with 200");
+        CHECK(many < few);
+        CHECK(many < 0.03);
+    }
+}
