@@ -32,9 +32,8 @@ endif()
 file(GLOB dtk_torch_beside "${DTK_TORCH_ROOT}/../nvidia/*/lib")
 list(TRANSFORM dtk_torch_beside PREPEND "LINKER:-rpath-link,")
 
-add_library(dtk_torch INTERFACE)
-add_library(dtk::torch ALIAS dtk_torch)
-target_include_directories(dtk_torch SYSTEM INTERFACE
+add_library(dtk::torch INTERFACE IMPORTED GLOBAL)
+target_include_directories(dtk::torch SYSTEM INTERFACE
     "${DTK_TORCH_ROOT}/include" "${DTK_TORCH_ROOT}/include/torch/csrc/api/include")
-target_link_libraries(dtk_torch INTERFACE "${DTK_TORCH_ROOT}/lib/libtorch_cpu.so" "${DTK_TORCH_ROOT}/lib/libc10.so")
-target_link_options(dtk_torch INTERFACE ${dtk_torch_beside})
+target_link_libraries(dtk::torch INTERFACE "${DTK_TORCH_ROOT}/lib/libtorch_cpu.so" "${DTK_TORCH_ROOT}/lib/libc10.so")
+target_link_options(dtk::torch INTERFACE ${dtk_torch_beside})

@@ -2,12 +2,11 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <numbers>
-
 #include <dtk/densities.hpp>
 #include <dtk/gzip.hpp>
 #include <dtk/schedule.hpp>
+#include <fstream>
+#include <numbers>
 
 #include "catch.hpp"
 #include "folder.hpp"
@@ -54,7 +53,8 @@ void check_denoiser(const dtk::Density& density, const Tensor& x, const json& at
         const auto t = std::stoll(step);
         const auto x0 = density.posterior_mean(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
         CHECK(support::distance(x0, support::tensor(values["x0_hat"])) < tolerance);
-        CHECK(support::distance((x - levels.alpha(t) * x0) / levels.sigma(t), support::tensor(values["eps"])) < tolerance * std::max(1.0, levels.alpha(t) / levels.sigma(t)));
+        CHECK(support::distance((x - levels.alpha(t) * x0) / levels.sigma(t), support::tensor(values["eps"])) <
+              tolerance * std::max(1.0, levels.alpha(t) / levels.sigma(t)));
     }
 }
 
@@ -84,7 +84,8 @@ TEST_CASE("a Gaussian mixture has the published density and denoiser") {
         CHECK(support::distance(density.log_prob(x), support::tensor(expected["logp"])) < 1e-11);
         check_denoiser(density, x, expected["linear"], 1e-11);
         for (const auto& [sigma, values] : expected["ve_denoiser"].items())
-            CHECK(support::distance(density.posterior_mean(x, rows(x.size(0), 1), rows(x.size(0), std::stod(sigma))), support::tensor(values)) < 1e-11);
+            CHECK(support::distance(density.posterior_mean(x, rows(x.size(0), 1), rows(x.size(0), std::stod(sigma))),
+                                    support::tensor(values)) < 1e-11);
     }
 }
 
@@ -98,7 +99,8 @@ TEST_CASE("the entropy of every ready-made mixture is the published one") {
         CHECK(std::abs(data->density()->log_prob_sd() - expected["nll_std_nats"].get<double>()) < 5e-8);
         const auto weights = data->density()->mode_weights();
         REQUIRE(weights.size() == expected["w"].size());
-        for (std::size_t k = 0; k < weights.size(); ++k) CHECK(weights[k] == Approx(expected["w"][k].get<double>()).margin(2e-3));
+        for (std::size_t k = 0; k < weights.size(); ++k)
+            CHECK(weights[k] == Approx(expected["w"][k].get<double>()).margin(2e-3));
     }
 }
 
@@ -110,20 +112,24 @@ TEST_CASE("the entropy of a mixture has eleven digits") {
 }
 
 TEST_CASE("the entropy of a Gaussian in many dimensions is its closed form, nearly") {
-    const auto data = dataset("gaussian_mixture", "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 0.3]]");
+    const auto data =
+        dataset("gaussian_mixture",
+                "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 0.3]]");
     const double log_det = std::log((2 * 1 - 0.25) * 0.3);
     CHECK(std::abs(data->density()->entropy() - 0.5 * (3 * (1 + std::log(2 * std::numbers::pi)) + log_det)) < 0.01);
     CHECK(data->density()->log_prob_sd() == Approx(std::sqrt(1.5)).epsilon(0.01));
 }
 
 TEST_CASE("where modes overlap, the weight of a mode is the probability of being assigned to it") {
-    const auto data = dataset("gaussian_mixture", "preset = \"none\"\nweights = [0.7, 0.3]\nmeans = [[-1], [1]]\nstd = [1]");
+    const auto data =
+        dataset("gaussian_mixture", "preset = \"none\"\nweights = [0.7, 0.3]\nmeans = [[-1], [1]]\nstd = [1]");
     const double border = std::log(0.7 / 0.3) / 2;
     const auto below = [&](double mean) { return 0.5 * std::erfc((mean - border) / std::numbers::sqrt2); };
     const auto weights = data->density()->mode_weights();
     CHECK(weights[0] == Approx(0.7 * below(-1) + 0.3 * below(1)).margin(1e-4));
     CHECK(weights[0] + weights[1] == Approx(1).epsilon(1e-12));
-    const auto side = data->density()->nearest_mode(at::tensor({border - 0.01, border + 0.01}, at::kDouble).unsqueeze(1));
+    const auto side =
+        data->density()->nearest_mode(at::tensor({border - 0.01, border + 0.01}, at::kDouble).unsqueeze(1));
     CHECK(side[0].item<std::int64_t>() == 0);
     CHECK(side[1].item<std::int64_t>() == 1);
 }
@@ -235,7 +241,8 @@ TEST_CASE("a row of a density does not depend on its neighbours") {
     for (const auto& [name, fields] : known_laws()) {
         const auto data = dataset(name, fields);
         const auto x = data->examples(at::arange(many)).x.to(at::kDouble);
-        CHECK(support::distance(data->density()->log_prob(x).slice(0, many - 3), data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
+        CHECK(support::distance(data->density()->log_prob(x).slice(0, many - 3),
+                                data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
     }
 }
 
@@ -246,7 +253,8 @@ TEST_CASE("an example depends on its number and the seed alone") {
         const auto all = data->examples(at::arange(100)).x;
         CHECK(all.sizes().slice(1) == at::IntArrayRef(data->shape()));
         CHECK(all.scalar_type() == at::kFloat);
-        CHECK(data->examples(at::tensor({70, 3}, at::kLong)).x.equal(all.index_select(0, at::tensor({70, 3}, at::kLong))));
+        CHECK(data->examples(at::tensor({70, 3}, at::kLong))
+                  .x.equal(all.index_select(0, at::tensor({70, 3}, at::kLong))));
         CHECK(dataset(name, fields)->examples(at::arange(100)).x.equal(all));
         CHECK_FALSE(dataset(name, fields, 2)->examples(at::arange(100)).x.equal(all));
         CHECK_FALSE(data->test_examples(at::arange(100)).x.equal(all));
@@ -271,17 +279,22 @@ TEST_CASE("a mixture that is none is refused with the cure") {
         return complaint_of([&] { dataset("gaussian_mixture", fields); });
     };
     const std::string own = "preset = \"none\"\n";
-    CHECK(says(complaint(own), "`means` is empty | give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`"));
+    CHECK(says(complaint(own),
+               "`means` is empty | give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`"));
     CHECK(says(complaint("std = [1]"), "preset = \"gmm2d\" already says"));
     CHECK(says(complaint(own + "means = [[0], [1]]"), "neither `covariances` nor `std`"));
     CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\ncovariances = [[1]]"), "both `covariances` and `std`"));
     CHECK(says(complaint(own + "means = [[0], [1, 2]]\nstd = [1]"), "row 2 of `means` has 2 numbers, the first has 1"));
     CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1, 1, 1]"), "3 `std` for 2 `means`"));
     CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [1]"), "1 `weights` for 2 `means`"));
-    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [0.5, 0.4]"), "the `weights` sum to 0.9, not to 1"));
-    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0, 1]]"), "row 1 of `covariances` has 3 numbers, not 4"));
-    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0.5, 0, 1]]"), "row 1 of `covariances` is not symmetric"));
-    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 2, 2, 1]]"), "row 1 of `covariances` is not positive definite: its least eigenvalue is -1"));
+    CHECK(says(complaint(own + "means = [[0], [1]]\nstd = [1]\nweights = [0.5, 0.4]"),
+               "the `weights` sum to 0.9, not to 1"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0, 1]]"),
+               "row 1 of `covariances` has 3 numbers, not 4"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 0.5, 0, 1]]"),
+               "row 1 of `covariances` is not symmetric"));
+    CHECK(says(complaint(own + "means = [[0, 0]]\ncovariances = [[1, 2, 2, 1]]"),
+               "row 1 of `covariances` is not positive definite: its least eigenvalue is -1"));
     CHECK(says(complaint_of([] { dataset("checkerboard", "squares = 5"); }), "`squares` = 5 is odd | write 4 or 6"));
 }
 
@@ -298,7 +311,8 @@ Bytes idx(const std::vector<int>& shape, const Bytes& values) {
 }
 
 void write(const fs::path& path, const Bytes& bytes) {
-    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 Bytes read(const fs::path& path) {
@@ -362,7 +376,8 @@ TEST_CASE("the fingerprint changes with the files") {
 
 TEST_CASE("an IDX file that is not what it should be is refused by name") {
     const SmallSet files;
-    const auto images = (files.folder / "train-images-idx3-ubyte.gz").string(), labels = (files.folder / "train-labels-idx1-ubyte").string();
+    const auto images = (files.folder / "train-images-idx3-ubyte.gz").string(),
+               labels = (files.folder / "train-labels-idx1-ubyte").string();
     const auto refused = [](const std::string& complaint, const std::string& file, const std::string& what) {
         INFO(complaint);
         CHECK(says(complaint, file));
@@ -374,7 +389,8 @@ TEST_CASE("an IDX file that is not what it should be is refused by name") {
     refused(files.complaint("labels = \"t10k-labels-idx1-ubyte\""), images, "2 labels in");
     refused(files.complaint("labels = \"\""), "", "labels for only one of training and test images");
     refused(files.complaint("limit = 4"), images, "`limit` = 4, but");
-    refused(complaint_of([&] { files.open()->examples(at::tensor({3}, at::kLong)); }), images, "example 3 was asked for");
+    refused(complaint_of([&] { files.open()->examples(at::tensor({3}, at::kLong)); }), images,
+            "example 3 was asked for");
 
     const auto test_images = (files.folder / "t10k-images-idx3-ubyte").string();
     write(test_images, idx({2, 2, 3}, Bytes(12)));

@@ -38,7 +38,9 @@ std::string complaint_of(const std::function<void()>& work) {
 bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Examples that no metric compares with: those of training.
-Tensor truth(const dtk::Dataset& data, std::int64_t n, std::int64_t first = 0) { return data.examples(at::arange(first, first + n)).x; }
+Tensor truth(const dtk::Dataset& data, std::int64_t n, std::int64_t first = 0) {
+    return data.examples(at::arange(first, first + n)).x;
+}
 
 const std::vector<std::string> all_metrics{"nll", "sliced_wasserstein", "mmd", "mode_coverage"};
 
@@ -63,7 +65,8 @@ TEST_CASE("true samples pass every metric") {
         for (const auto& name : all_metrics) {
             const auto data = mixture(preset);
             const auto m = measured(name, truth(*data, 2000), data);
-            INFO(preset << ' ' << name << ": " << m.value << ", expected " << m.expected << " ± " << m.expected_sd << ", limit " << m.limit.value_or(0));
+            INFO(preset << ' ' << name << ": " << m.value << ", expected " << m.expected << " ± " << m.expected_sd
+                        << ", limit " << m.limit.value_or(0));
             CHECK(m.passes());
             CHECK_FALSE(m.note.empty());
         }
@@ -122,7 +125,8 @@ TEST_CASE("what a metric expects of true samples is the published floor") {
 
 TEST_CASE("mode coverage is limited by the 99.9 % point of the chi-square law") {
     // Abramowitz & Stegun, table 26.8.
-    const std::vector<std::pair<std::string, double>> published{{"gmm2d", 13.816}, {"ring8", 24.322}, {"grid25", 51.179}};
+    const std::vector<std::pair<std::string, double>> published{
+        {"gmm2d", 13.816}, {"ring8", 24.322}, {"grid25", 51.179}};
     for (const auto& [preset, limit] : published) {
         const auto data = mixture(preset);
         CHECK(*measured("mode_coverage", truth(*data, 2000), data).limit == Approx(limit).epsilon(1e-4));
@@ -169,10 +173,13 @@ TEST_CASE("the distances see samples that keep every axis but not their dependen
 
 TEST_CASE("a metric refuses data that lack what it needs when it is built") {
     const auto pictures = std::make_shared<Pictures>(400), one = std::make_shared<Pictures>(1);
-    const auto refusal = [](const std::string& name, const DatasetPointer& data) { return complaint_of([&] { metric(name, data); }); };
+    const auto refusal = [](const std::string& name, const DatasetPointer& data) {
+        return complaint_of([&] { metric(name, data); });
+    };
     CHECK(says(refusal("nll", pictures), "nll needs data whose density is known | "));
     CHECK(says(refusal("mode_coverage", pictures), "mode_coverage needs data whose density is known | "));
-    CHECK(says(refusal("mode_coverage", support::make<dtk::Dataset>("swiss_roll", "", support::View())), "two modes or more"));
+    CHECK(says(refusal("mode_coverage", support::make<dtk::Dataset>("swiss_roll", "", support::View())),
+               "two modes or more"));
     CHECK(says(refusal("sliced_wasserstein", one), "two test examples or more"));
     CHECK(says(refusal("mmd", one), "ten test examples or more"));
 }

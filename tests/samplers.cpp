@@ -187,7 +187,7 @@ TEST_CASE("what samplers make of Gaussian data has the exact mean and variance")
     for (const auto& [key, schedule] : schedules)
         for (const double s2 : {0.01, 0.25, 1.0}) {
             const auto view = support::exact("gaussian_mixture", gaussian_data(0.7, std::sqrt(s2)), "schedule = " + schedule);
-            for (const int n : {10, 20, 50, 100})
+            for (const int n : {10, 50})
                 for (const auto& [kind, sampler] : samplers) {
                     const auto name = fmt::format("s2={:g},N={},{}", s2, n, kind);
                     INFO(name << ", " << key);
@@ -217,7 +217,7 @@ TEST_CASE("schedules with the exact score rank as the reference says") {
     }
     for (const char* schedule : {"linear", "cosine"}) {
         const auto view = preset("gmm1d", schedule);
-        for (const int steps : {5, 20, 50}) {
+        for (const int steps : {5, 20}) {
             INFO(schedule << ", " << steps);
             const auto x = std::get<0>(sampled(*make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), view), view, z).flatten().sort());
             const auto& expected = reference[fmt::format("N={}", steps)][schedule];
@@ -292,7 +292,7 @@ TEST_CASE("every sampler stays finite with one, two or three steps") {
 
 TEST_CASE("every sampler comes closer to the data with more steps") {
     const auto view = support::exact("gaussian_mixture", gaussian_data(0.3, 0.5), "schedule = \"linear\"");
-    const auto x = stream.stream("x").normal({20000, 1}, at::kDouble);
+    const auto x = stream.stream("x").normal({5000, 1}, at::kDouble);
     const auto w2 = [&](const dtk::Sampler& sampler) {
         const auto y = sampled(sampler, view, x);
         return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);

@@ -77,7 +77,6 @@ log_every = 30
 )");
     bench.run();
     const auto checkpoint = bench.checkpoint("run");
-    INFO(fmt::format("{}", fmt::join(called(checkpoint, ""), " ")));
     REQUIRE(!called(checkpoint, "loss.log_variance").empty());
     const double w = checkpoint.tensors.at("loss.log_variance").item<double>();
     CHECK(std::abs(w) > 1e-3);

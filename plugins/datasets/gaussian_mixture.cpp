@@ -2,14 +2,13 @@
 //   log q_t(x_t)  = log Σ_k w_k Π_j N(y_j; 0, v_j)
 //   E[x_0 | x_t] = Σ_k r_k (μ_k + Q (α λ/v · y)),   r_k the posterior of component k
 // No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0.
-#include <cmath>
-#include <mutex>
-#include <numbers>
-
 #include <fmt/format.h>
 
+#include <cmath>
 #include <dtk/densities.hpp>
 #include <dtk/view.hpp>
+#include <mutex>
+#include <numbers>
 
 namespace {
 
@@ -28,19 +27,22 @@ class Mixture final : public dtk::Density {
     Tensor log_prob(const Tensor& x) const override {
         const auto one = at::ones({x.size(0)}, x.options().dtype(at::kDouble)), zero = at::zeros_like(one);
         const auto rows = x.to(at::kDouble);
-        return dtk::in_portions(x.size(0), portion(),
+        return dtk::in_portions(x.size(0), portion(x),
                                 [&](std::int64_t first, std::int64_t last) {
-                                    return terms(rows.slice(0, first, last), one.slice(0, first, last), zero.slice(0, first, last))
+                                    return terms(rows.slice(0, first, last), one.slice(0, first, last),
+                                                 zero.slice(0, first, last))
                                         .log_joint.logsumexp(0);
                                 })
             .to(x.scalar_type());
     }
 
     Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
-        const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble), b = sigma.to(x.device(), at::kDouble);
-        return dtk::in_portions(x.size(0), portion(),
+        const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble),
+                   b = sigma.to(x.device(), at::kDouble);
+        return dtk::in_portions(x.size(0), portion(x),
                                 [&](std::int64_t first, std::int64_t last) {
-                                    return denoised(rows.slice(0, first, last), a.slice(0, first, last), b.slice(0, first, last));
+                                    return denoised(rows.slice(0, first, last), a.slice(0, first, last),
+                                                    b.slice(0, first, last));
                                 })
             .to(x.scalar_type());
     }
@@ -69,8 +71,9 @@ class Mixture final : public dtk::Density {
 
     std::int64_t components() const { return means_.size(0); }
     std::int64_t dimensions() const { return means_.size(1); }
-    /// Rows that are looked at together: 512 KiB of float64, which stay in the cache.
-    std::int64_t portion() const { return (std::int64_t{1} << 16) / (components() * dimensions()); }
+    std::int64_t portion(const Tensor& x) const {
+        return std::max<std::int64_t>(dtk::numbers_at_once(x) / (components() * dimensions()), 1);
+    }
 
     Terms terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto to = [&](const Tensor& constant) { return constant.to(x.device()).unsqueeze(1); };
@@ -87,8 +90,8 @@ class Mixture final : public dtk::Density {
         return (log_joint.softmax(0).unsqueeze(2) * m).sum(0);
     }
 
-    /// Points z and weights that stand for N(0, I). In one and two dimensions the trapezoidal rule over |z| ≤ 8, finer for
-    /// few components: entropy and sd to 1e-10 unless one component lies inside another ten times as wide, the
+    /// Points z and weights that stand for N(0, I). In one and two dimensions the trapezoidal rule over |z| ≤ 8, finer
+    /// for few components: entropy and sd to 1e-10 unless one component lies inside another ten times as wide, the
     /// probability of being assigned to 1e-4. In more dimensions 2^18/K fixed random points: 0.002.
     dtk::QuadratureNodes standard_normal(std::int64_t component) const {
         const auto d = dimensions();
@@ -117,8 +120,9 @@ class Mixture final : public dtk::Density {
                 const auto [z, weight] = standard_normal(k);
                 const auto x = means_[k] + (z * lambda_[k].sqrt()).matmul(axes_[k].t());
                 const auto w = weight * log_weights_[k].exp();
-                for (std::int64_t first = 0; first < x.size(0); first += portion()) {
-                    const auto rows = x.slice(0, first, first + portion()), of_row = w.slice(0, first, first + portion());
+                for (std::int64_t first = 0; first < x.size(0); first += portion(x)) {
+                    const auto rows = x.slice(0, first, first + portion(x)),
+                               of_row = w.slice(0, first, first + portion(x));
                     const auto one = at::ones({rows.size(0)}, at::kDouble);
                     const auto log_joint = terms(rows, one, at::zeros_like(one)).log_joint;
                     const auto log_p = log_joint.logsumexp(0);
@@ -128,7 +132,8 @@ class Mixture final : public dtk::Density {
                 }
             }
             assigned /= assigned.sum();
-            averages_ = {-mean, std::sqrt(std::max(square - mean * mean, 0.0)),
+            averages_ = {-mean,
+                         std::sqrt(std::max(square - mean * mean, 0.0)),
                          {assigned.const_data_ptr<double>(), assigned.const_data_ptr<double>() + components()}};
         });
         return averages_;
@@ -176,7 +181,8 @@ Tensor weights_of(const Components& c) {
     const auto k = c.means.size();
     if (c.weights.empty()) return at::full({static_cast<std::int64_t>(k)}, 1.0 / static_cast<double>(k), at::kDouble);
     if (c.weights.size() != k)
-        throw dtk::Error(fmt::format("{} `weights` for {} `means`", c.weights.size(), k), "give one weight per row of `means`");
+        throw dtk::Error(fmt::format("{} `weights` for {} `means`", c.weights.size(), k),
+                         "give one weight per row of `means`");
     const auto weights = at::tensor(c.weights, at::kDouble);
     const double sum = weights.sum().item<double>();
     if (std::abs(sum - 1) > 1e-6)
@@ -186,13 +192,15 @@ Tensor weights_of(const Components& c) {
 
 Tensor means_of(const Components& c) {
     if (c.means.empty())
-        throw dtk::Error("`means` is empty", "give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`");
+        throw dtk::Error("`means` is empty",
+                         "give one row per component, as in means = [[-1, 0], [1, 0]], or name a `preset`");
     std::vector<double> flat;
     const auto d = c.means.front().size();
     for (std::size_t k = 0; k < c.means.size(); ++k) {
         if (c.means[k].size() != d || d == 0)
-            throw dtk::Error(fmt::format("row {} of `means` has {} numbers, the first has {}", k + 1, c.means[k].size(), d),
-                             "give every mean as many numbers as the data have dimensions");
+            throw dtk::Error(
+                fmt::format("row {} of `means` has {} numbers, the first has {}", k + 1, c.means[k].size(), d),
+                "give every mean as many numbers as the data have dimensions");
         flat.insert(flat.end(), c.means[k].begin(), c.means[k].end());
     }
     return at::tensor(flat, at::kDouble).reshape({-1, static_cast<std::int64_t>(d)});
@@ -211,18 +219,21 @@ Tensor covariance_of(const dtk::Row& row, std::size_t number, std::int64_t d) {
                          fmt::format("a covariance in {} dimensions is {}·{} numbers, row after row", d, d, d));
     const auto c = at::tensor(row, at::kDouble).reshape({d, d});
     if ((c - c.t()).abs().max().item<double>() > 1e-9 * c.abs().max().item<double>())
-        throw dtk::Error(fmt::format("row {} of `covariances` is not symmetric", number), "entry i, j must equal entry j, i");
+        throw dtk::Error(fmt::format("row {} of `covariances` is not symmetric", number),
+                         "entry i, j must equal entry j, i");
     const double least = at::linalg_eigvalsh(c).min().item<double>();
     if (!(least > 0))
-        throw dtk::Error(fmt::format("row {} of `covariances` is not positive definite: its least eigenvalue is {:.6g}", number, least),
+        throw dtk::Error(fmt::format("row {} of `covariances` is not positive definite: its least eigenvalue is {:.6g}",
+                                     number, least),
                          "shrink its entries off the diagonal");
     return c;
 }
 
 Tensor covariances_of(const Components& c, std::int64_t components, std::int64_t d) {
     if (c.covariances.empty() == c.std.empty())
-        throw dtk::Error(c.std.empty() ? "neither `covariances` nor `std` is given" : "both `covariances` and `std` are given",
-                         "give one of them, as in std = [0.2]");
+        throw dtk::Error(
+            c.std.empty() ? "neither `covariances` nor `std` is given" : "both `covariances` and `std` are given",
+            "give one of them, as in std = [0.2]");
     std::vector<Tensor> all;
     for (std::size_t k = 0; k < c.covariances.size(); ++k) all.push_back(covariance_of(c.covariances[k], k + 1, d));
     for (const double s : c.std) all.push_back(at::eye(d, at::kDouble) * (s * s));
@@ -235,7 +246,8 @@ struct GaussianMixture final : dtk::Dataset {
         std::string preset = "gmm2d";
         bool labels = false;
         void fields(dtk::Fields& f) {
-            f("preset", preset, {"gmm2d", "gmm1d", "ring8", "grid25", "none"}, "a ready-made mixture; none: the fields below");
+            f("preset", preset, {"gmm2d", "gmm1d", "ring8", "grid25", "none"},
+              "a ready-made mixture; none: the fields below");
             f("weights", weights, dtk::above(0), "of the components, with sum 1; empty: all equal");
             f("means", means, dtk::any_number(), "one row per component");
             f("covariances", covariances, dtk::any_number(), "one row of d·d numbers per component, or one for all");
@@ -244,11 +256,14 @@ struct GaussianMixture final : dtk::Dataset {
         }
     };
 
-    GaussianMixture(const Config& config, const dtk::View& view) : labels_(config.labels), random_(view.random("dataset")) {
+    GaussianMixture(const Config& config, const dtk::View& view)
+        : labels_(config.labels), random_(view.random("dataset")) {
         const auto c = config.preset == "none" ? Components(config) : preset_of(config.preset);
-        if (config.preset != "none" && !(config.weights.empty() && config.means.empty() && config.covariances.empty() && config.std.empty()))
-            throw dtk::Error(fmt::format("preset = \"{}\" already says which components the mixture has", config.preset),
-                             "write preset = \"none\" to give weights, means, covariances or std");
+        if (config.preset != "none" &&
+            !(config.weights.empty() && config.means.empty() && config.covariances.empty() && config.std.empty()))
+            throw dtk::Error(
+                fmt::format("preset = \"{}\" already says which components the mixture has", config.preset),
+                "write preset = \"none\" to give weights, means, covariances or std");
         means_ = means_of(c);
         const auto weights = weights_of(c), covariances = covariances_of(c, means_.size(0), means_.size(1));
         cumulative_ = weights.cumsum(0);
@@ -258,8 +273,12 @@ struct GaussianMixture final : dtk::Dataset {
 
     std::vector<std::int64_t> shape() const override { return {means_.size(1)}; }
     std::int64_t size() const override { return 0; }
-    dtk::Batch examples(const Tensor& index) const override { return drawn(random_.stream("train").samples(index), index.numel()); }
-    dtk::Batch test_examples(const Tensor& index) const override { return drawn(random_.stream("test").samples(index), index.numel()); }
+    dtk::Batch examples(const Tensor& index) const override {
+        return drawn(random_.stream("train").samples(index), index.numel());
+    }
+    dtk::Batch test_examples(const Tensor& index) const override {
+        return drawn(random_.stream("test").samples(index), index.numel());
+    }
     std::int64_t classes() const override { return labels_ ? means_.size(0) : 0; }
     const dtk::Density* density() const override { return density_.get(); }
 
@@ -280,4 +299,5 @@ struct GaussianMixture final : dtk::Dataset {
 
 }  // namespace
 
-DTK_PLUGIN(Dataset, gaussian_mixture, GaussianMixture, "a mixture of Gaussians, whose density and best denoiser are known")
+DTK_PLUGIN(Dataset, gaussian_mixture, GaussianMixture,
+           "a mixture of Gaussians, whose density and best denoiser are known")

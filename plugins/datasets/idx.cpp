@@ -1,15 +1,14 @@
 // Images in the IDX format of MNIST and Fashion-MNIST, plain or gzip: two zero bytes, the type (8: unsigned byte), the
 // number of dimensions, each dimension as a big-endian 32-bit number, then the values (LeCun, Cortes & Burges 1998).
 // A value v of 0 … 255 becomes x = 2 v/255 − 1.
-#include <filesystem>
-#include <mutex>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <dtk/dataset.hpp>
 #include <dtk/gzip.hpp>
 #include <dtk/view.hpp>
+#include <filesystem>
+#include <mutex>
 
 namespace {
 
@@ -37,8 +36,9 @@ class IdxFile {
             shape_.push_back(big_endian(seen.head, 4 + 4 * i));
             values *= static_cast<std::uint64_t>(shape_.back());
             if (values == 0 || values > most_bytes)
-                throw dtk::Error(fmt::format("{} says that its dimensions are {}", path_.string(), fmt::join(shape_, " × ")),
-                                 "the file is damaged: fetch it again");
+                throw dtk::Error(
+                    fmt::format("{} says that its dimensions are {}", path_.string(), fmt::join(shape_, " × ")),
+                    "the file is damaged: fetch it again");
         }
         bytes_ = 4 + 4 * dimensions + values;
         if (seen.size != bytes_) read();
@@ -52,10 +52,13 @@ class IdxFile {
     Tensor read() const {
         auto bytes = std::make_shared<std::vector<unsigned char>>(dtk::read_maybe_gzip(path_, most_bytes));
         if (bytes->size() != bytes_)
-            throw dtk::Error(fmt::format("{} holds {} bytes, but {} values need {}", path_.string(), bytes->size(), fmt::join(shape_, " × "), bytes_),
-                             bytes->size() < bytes_ ? "the file is cut short: fetch it again" : "the file has something appended: fetch it again");
+            throw dtk::Error(fmt::format("{} holds {} bytes, but {} values need {}", path_.string(), bytes->size(),
+                                         fmt::join(shape_, " × "), bytes_),
+                             bytes->size() < bytes_ ? "the file is cut short: fetch it again"
+                                                    : "the file has something appended: fetch it again");
         auto* values = bytes->data() + 4 + 4 * shape_.size();
-        return at::from_blob(values, shape_, [bytes](void*) {}, at::kByte);
+        return at::from_blob(
+            values, shape_, [bytes](void*) {}, at::kByte);
     }
 
  private:
@@ -65,14 +68,23 @@ class IdxFile {
 
     void check_magic(const std::vector<unsigned char>& head, std::size_t dimensions, const char* what) const {
         if (head.size() < 4 || head[0] != 0 || head[1] != 0)
-            throw dtk::Error(fmt::format("{} is no IDX file: it begins with {:02x}", path_.string(), fmt::join(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(head.size(), 4)), " ")),
-                             fmt::format("IDX files of {} begin with 00 00 08 {:02x}", what, dimensions));
+            throw dtk::Error(
+                fmt::format(
+                    "{} is no IDX file: it begins with {:02x}", path_.string(),
+                    fmt::join(head.begin(),
+                              head.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(head.size(), 4)), " ")),
+                fmt::format("IDX files of {} begin with 00 00 08 {:02x}", what, dimensions));
         if (head[2] != 8)
-            throw dtk::Error(fmt::format("the values of {} have type {:#04x}, not unsigned bytes (0x08)", path_.string(), head[2]), "only 8-bit IDX files can be read");
+            throw dtk::Error(
+                fmt::format("the values of {} have type {:#04x}, not unsigned bytes (0x08)", path_.string(), head[2]),
+                "only 8-bit IDX files can be read");
         if (head[3] != dimensions)
-            throw dtk::Error(fmt::format("{} has {} dimension{}, but {} have {}", path_.string(), head[3], head[3] == 1 ? "" : "s", what, dimensions),
+            throw dtk::Error(fmt::format("{} has {} dimension{}, but {} have {}", path_.string(), head[3],
+                                         head[3] == 1 ? "" : "s", what, dimensions),
                              "were images and labels exchanged?");
-        if (head.size() < 4 + 4 * dimensions) throw dtk::Error(fmt::format("{} ends within its header", path_.string()), "the file is cut short: fetch it again");
+        if (head.size() < 4 + 4 * dimensions)
+            throw dtk::Error(fmt::format("{} ends within its header", path_.string()),
+                             "the file is cut short: fetch it again");
     }
 
     fs::path path_;
@@ -86,12 +98,14 @@ class Images {
     Images(const fs::path& folder, const std::string& images, const std::string& labels, std::int64_t limit)
         : images_(found(folder, images), 3, "images"), limit_(limit) {
         if (limit > images_.count())
-            throw dtk::Error(fmt::format("`limit` = {}, but {} holds {} images", limit, images_.path().string(), images_.count()));
+            throw dtk::Error(
+                fmt::format("`limit` = {}, but {} holds {} images", limit, images_.path().string(), images_.count()));
         files_.push_back(images_.path());
         if (labels.empty()) return;
         const IdxFile file(found(folder, labels), 1, "labels");
         if (file.count() != images_.count())
-            throw dtk::Error(fmt::format("{} labels in {}, but {} images in {}", file.count(), file.path().string(), images_.count(), images_.path().string()),
+            throw dtk::Error(fmt::format("{} labels in {}, but {} images in {}", file.count(), file.path().string(),
+                                         images_.count(), images_.path().string()),
                              "are the two files from one set?");
         labels_ = file.read().to(at::kLong);
         files_.push_back(file.path());
@@ -105,7 +119,8 @@ class Images {
 
     dtk::Batch at(const Tensor& index) const {
         if (index.numel() > 0 && (index.min().item<std::int64_t>() < 0 || index.max().item<std::int64_t>() >= size()))
-            throw dtk::Error(fmt::format("example {} was asked for, but {} has {}", index.max().item<std::int64_t>(), images_.path().string(), size()));
+            throw dtk::Error(fmt::format("example {} was asked for, but {} has {}", index.max().item<std::int64_t>(),
+                                         images_.path().string(), size()));
         std::call_once(once_, [&] { pixels_ = images_.read().slice(0, 0, size()); });
         const auto x = pixels_.index_select(0, index).unsqueeze(1).to(at::kFloat).mul_(2).sub_(255).div_(255);
         return {x, labels_.defined() ? labels_.index_select(0, index) : Tensor()};
@@ -139,14 +154,17 @@ struct Idx final : dtk::Dataset {
     explicit Idx(const Config& c)
         : train_(c.folder, c.images, c.labels, c.limit), test_(c.folder, c.test_images, c.test_labels, 0) {
         if (train_.height() != test_.height() || train_.width() != test_.width())
-            throw dtk::Error(fmt::format("training images are {} × {}, test images {} × {}", train_.height(), train_.width(), test_.height(), test_.width()),
+            throw dtk::Error(fmt::format("training images are {} × {}, test images {} × {}", train_.height(),
+                                         train_.width(), test_.height(), test_.width()),
                              "are they from one set?");
         if (c.labels.empty() != c.test_labels.empty())
-            throw dtk::Error("labels for only one of training and test images", "give both `labels` and `test_labels`, or leave both empty");
+            throw dtk::Error("labels for only one of training and test images",
+                             "give both `labels` and `test_labels`, or leave both empty");
         if (!train_.labels().defined()) return;
         classes_ = train_.labels().max().item<std::int64_t>() + 1;
         if (const auto most = test_.labels().max().item<std::int64_t>(); most >= classes_)
-            throw dtk::Error(fmt::format("{} has the label {}, but those for training end at {}", test_.files().back().string(), most, classes_ - 1),
+            throw dtk::Error(fmt::format("{} has the label {}, but those for training end at {}",
+                                         test_.files().back().string(), most, classes_ - 1),
                              "are they from one set?");
     }
 

@@ -2,10 +2,9 @@
 //   moon 0: (cos φ, sin φ),   moon 1: (1 − cos φ, ½ − sin φ),   each + noise·z, z ~ N(0, I),
 // then centred and divided by one number so that the mean variance of the two axes is 1.
 #include <cmath>
-#include <numbers>
-
 #include <dtk/densities.hpp>
 #include <dtk/view.hpp>
+#include <numbers>
 
 namespace {
 
@@ -18,7 +17,8 @@ Tensor moon1(const Tensor& phi) { return at::stack({1 - phi.cos(), 0.5 - phi.sin
 class TwoMoons final : public dtk::SmearedCurve {
  public:
     TwoMoons(const dtk::QuadratureNodes& phi, double noise)
-        : SmearedCurve(at::cat({moon0(phi.at), moon1(phi.at)}), at::cat({phi.weight, phi.weight}) / (2 * std::numbers::pi), noise) {}
+        : SmearedCurve(at::cat({moon0(phi.at), moon1(phi.at)}),
+                       at::cat({phi.weight, phi.weight}) / (2 * std::numbers::pi), noise) {}
 
     /// By symmetry, whatever the noise.
     std::vector<double> mode_weights() const override { return {0.5, 0.5}; }
@@ -26,7 +26,8 @@ class TwoMoons final : public dtk::SmearedCurve {
     /// The moon that most probably made x.
     Tensor nearest_mode(const Tensor& x) const override {
         const auto one = at::ones({x.size(0)}, x.options().dtype(at::kDouble));
-        const auto of_moon = log_terms(x.to(at::kDouble), one, at::zeros_like(one)).reshape({x.size(0), 2, -1}).logsumexp(2);
+        const auto of_moon =
+            log_terms(x.to(at::kDouble), one, at::zeros_like(one)).reshape({x.size(0), 2, -1}).logsumexp(2);
         return of_moon.argmax(1);
     }
 };
@@ -53,8 +54,12 @@ struct Moons final : dtk::Dataset {
 
     std::vector<std::int64_t> shape() const override { return {2}; }
     std::int64_t size() const override { return 0; }
-    dtk::Batch examples(const Tensor& index) const override { return drawn(random_.stream("train").samples(index), index.numel()); }
-    dtk::Batch test_examples(const Tensor& index) const override { return drawn(random_.stream("test").samples(index), index.numel()); }
+    dtk::Batch examples(const Tensor& index) const override {
+        return drawn(random_.stream("train").samples(index), index.numel());
+    }
+    dtk::Batch test_examples(const Tensor& index) const override {
+        return drawn(random_.stream("test").samples(index), index.numel());
+    }
     std::int64_t classes() const override { return cfg.labels ? 2 : 0; }
     const dtk::Density* density() const override { return &density_; }
 

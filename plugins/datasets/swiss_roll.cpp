@@ -1,11 +1,10 @@
-// θ = π(1.5 + 3u), u ~ U(0, 1);  x = (θ cos θ, θ sin θ) + noise·z, z ~ N(0, I), then centred and divided by one number so
-// that the mean variance of the two axes is 1. The data of Sohl-Dickstein et al., "Deep Unsupervised Learning using
+// θ = π(1.5 + 3u), u ~ U(0, 1);  x = (θ cos θ, θ sin θ) + noise·z, z ~ N(0, I), then centred and divided by one number
+// so that the mean variance of the two axes is 1. The data of Sohl-Dickstein et al., "Deep Unsupervised Learning using
 // Nonequilibrium Thermodynamics", 2015, fig. 1, with a generator of our own, since theirs is not published.
 #include <cmath>
-#include <numbers>
-
 #include <dtk/densities.hpp>
 #include <dtk/view.hpp>
+#include <numbers>
 
 namespace {
 
@@ -26,7 +25,9 @@ dtk::QuadratureNodes nodes(double noise) {
 struct SwissRoll final : dtk::Dataset {
     struct Config {
         double noise = 0.5;
-        void fields(dtk::Fields& f) { f("noise", noise, dtk::in(0.02, 5), "standard deviation, where the turns are 2π apart"); }
+        void fields(dtk::Fields& f) {
+            f("noise", noise, dtk::in(0.02, 5), "standard deviation, where the turns are 2π apart");
+        }
     };
 
     SwissRoll(const Config& config, const dtk::View& view) : noise_(config.noise), random_(view.random("dataset")) {
@@ -36,8 +37,12 @@ struct SwissRoll final : dtk::Dataset {
 
     std::vector<std::int64_t> shape() const override { return {2}; }
     std::int64_t size() const override { return 0; }
-    dtk::Batch examples(const Tensor& index) const override { return drawn(random_.stream("train").samples(index), index.numel()); }
-    dtk::Batch test_examples(const Tensor& index) const override { return drawn(random_.stream("test").samples(index), index.numel()); }
+    dtk::Batch examples(const Tensor& index) const override {
+        return drawn(random_.stream("train").samples(index), index.numel());
+    }
+    dtk::Batch test_examples(const Tensor& index) const override {
+        return drawn(random_.stream("test").samples(index), index.numel());
+    }
     const dtk::Density* density() const override { return density_.get(); }
 
  private:

@@ -1,16 +1,15 @@
 // Squared maximum mean discrepancy between n samples x and m true examples y, without bias:
 //   MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) − 2 mean k(x_i, y_j),   k(x, y) = exp(−|x − y|²/2h²)
 // (Gretton et al., "A Kernel Two-Sample Test", 2012, eq. 3), h² the trace of the covariance of y.
-// Of true samples it is Σ_i λ_i ((1/√n)a_i − (1/√m)b_i)² − (1/n + 1/m)) (theorem 12 there), a, b ~ N(0, 1), λ the
+// Of true samples it is Σ_i λ_i ((a_i/√n − b_i/√m)² − 1/n − 1/m) (theorem 12 there), a, b ~ N(0, 1), λ the
 // eigenvalues of the kernel centred in both arguments, so its mean is 0 and, with s = 1/n + 1/m,
 //   variance = 2 s² Σ λ²,   third moment = 8 s³ Σ λ³.
-// It is skewed to the right: four standard deviations are passed by one true set in a hundred. So the limit is the 99.9 %
-// point of the shifted gamma law with those three moments; the sums come from up to 1000 of the true examples.
-#include <cmath>
-
-#include <boost/math/distributions/gamma.hpp>
+// It is skewed to the right: four standard deviations are passed by one true set in a hundred. So the limit is the 99.9
+// % point of the shifted gamma law with those three moments; the sums come from up to 1000 of the true examples.
 #include <fmt/format.h>
 
+#include <boost/math/distributions/gamma.hpp>
+#include <cmath>
 #include <dtk/metric.hpp>
 
 namespace {
@@ -51,25 +50,30 @@ PowerSums power_sums(const Tensor& y, double h2) {
     const auto row = k.sum(1, true) / (m - 1);
     const auto centred = (k - row - row.t() + row.mean()).fill_diagonal_(0);
     const auto square = centred.matmul(centred);
-    return {square.diagonal().sum().item<double>() / (m * (m - 1)), (square * centred).sum().item<double>() / (m * (m - 1) * (m - 2))};
+    return {square.diagonal().sum().item<double>() / (m * (m - 1)),
+            (square * centred).sum().item<double>() / (m * (m - 1) * (m - 2))};
 }
 
 /// The point below which a law of mean 0, that variance and that third moment lies with `passing_quantile`.
 double limit_of(double variance, double third_moment) {
     const double sd = std::sqrt(variance), skewness = std::max(third_moment / (variance * sd), 0.01);
     const double shape = 4 / (skewness * skewness);
-    return sd * (boost::math::quantile(boost::math::gamma_distribution<double>(shape), passing_quantile) - shape) / std::sqrt(shape);
+    return sd * (boost::math::quantile(boost::math::gamma_distribution<double>(shape), passing_quantile) - shape) /
+           std::sqrt(shape);
 }
 
 struct Mmd final : dtk::Metric {
     struct Config {
         std::int64_t most = 5000;
-        void fields(dtk::Fields& f) { f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square"); }
+        void fields(dtk::Fields& f) {
+            f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
+        }
     } cfg;
 
     Mmd(const Config& config, const dtk::View& view) : cfg(config) {
         if (const auto size = view.dataset().test_size(); size > 0 && size < 10)
-            throw dtk::Error(fmt::format("mmd needs ten test examples or more, the data have {}", size), "use another metric");
+            throw dtk::Error(fmt::format("mmd needs ten test examples or more, the data have {}", size),
+                             "use another metric");
     }
 
     dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {

@@ -1,15 +1,15 @@
 // Does every mode get its share? Each sample is assigned to its most probable mode; with n_k of n samples in mode k and
 // the exact probability p_k of being assigned to it,
 //   χ² = Σ_k (n_k − n p_k)² / (n p_k),
-// which for true samples has the χ² law of K − 1 degrees of freedom (Pearson 1900). It passes below that law's 99.9 % point.
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-
-#include <boost/math/distributions/chi_squared.hpp>
+// which for true samples has the χ² law of K − 1 degrees of freedom (Pearson 1900). It passes below that law's 99.9 %
+// point.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <boost/math/distributions/chi_squared.hpp>
+#include <cmath>
 #include <dtk/metric.hpp>
+#include <numeric>
 
 namespace {
 
@@ -20,7 +20,8 @@ constexpr double least_expected = 5;
 const dtk::Density& density_with_modes(const dtk::Dataset& data) {
     const auto& density = dtk::known_density(data, "mode_coverage");
     if (density.mode_weights().size() < 2)
-        throw dtk::Error("mode_coverage needs data with two modes or more", "use another metric, or data such as gaussian_mixture or moons");
+        throw dtk::Error("mode_coverage needs data with two modes or more",
+                         "use another metric, or data such as gaussian_mixture or moons");
     return density;
 }
 
@@ -49,15 +50,18 @@ struct ModeCoverage final : dtk::Metric {
         const auto x = samples.reshape({samples.size(0), -1}).to(at::kDouble);
         const auto n = static_cast<double>(x.size(0));
         const auto probability = density.mode_weights();
-        const auto counts = at::bincount(density.nearest_mode(x).cpu(), {}, static_cast<std::int64_t>(probability.size()));
+        const auto counts =
+            at::bincount(density.nearest_mode(x).cpu(), {}, static_cast<std::int64_t>(probability.size()));
         std::vector<Cell> modes;
         for (std::size_t k = 0; k < probability.size(); ++k)
-            modes.push_back({n * probability[k], static_cast<double>(counts[static_cast<std::int64_t>(k)].item<std::int64_t>())});
+            modes.push_back(
+                {n * probability[k], static_cast<double>(counts[static_cast<std::int64_t>(k)].item<std::int64_t>())});
 
         const auto cells = cells_of(std::move(modes));
         if (cells.size() < 2)
             throw dtk::Error(fmt::format("{} samples are too few for mode_coverage", x.size(0)),
-                             fmt::format("draw at least {}", static_cast<std::int64_t>(least_expected) * 2 * static_cast<std::int64_t>(probability.size())));
+                             fmt::format("draw at least {}", static_cast<std::int64_t>(least_expected) * 2 *
+                                                                 static_cast<std::int64_t>(probability.size())));
         const double freedom = static_cast<double>(cells.size()) - 1;
         const double chi2 = std::accumulate(cells.begin(), cells.end(), 0.0, [](double sum, const Cell& cell) {
             return sum + (cell.count - cell.expected) * (cell.count - cell.expected) / cell.expected;

@@ -3,7 +3,6 @@
 // A fault to both sides: below H, samples crowd where the density is high. It does not see a missing mode, so never
 // judge by it alone.
 #include <cmath>
-
 #include <dtk/metric.hpp>
 
 namespace {

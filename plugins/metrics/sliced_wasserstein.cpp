@@ -1,12 +1,11 @@
 // Sliced Wasserstein-1 distance between n samples and n true examples:
 //   SW1 = mean over unit vectors θ of (1/n) Σ_i |(θ·x)_(i) − (θ·y)_(i)|,   (·)_(i) the i-th in rising order
-// (Rabin, Peyré, Delon & Bernot, "Wasserstein Barycenter and its Application to Texture Mixing", 2011). It is never 0 for
-// finite sets, so `repeats` sets of true examples are compared with each other in the same directions: the mean and the
-// standard deviation over all their pairs are what a perfect sampler would get.
-#include <cmath>
-
+// (Rabin, Peyré, Delon & Bernot, "Wasserstein Barycenter and its Application to Texture Mixing", 2011). It is never 0
+// for finite sets, so `repeats` sets of true examples are compared with each other in the same directions: the mean and
+// the standard deviation over all their pairs are what a perfect sampler would get.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <dtk/metric.hpp>
 
 namespace {
@@ -15,10 +14,13 @@ using at::Tensor;
 
 /// The sorted shadows of the rows of x, [n, d], on each direction, [d, L]. → [L, n]
 Tensor sorted_shadows(const Tensor& x, const Tensor& directions) {
-    return std::get<0>(x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble).matmul(directions).t().contiguous().sort(1));
+    return std::get<0>(
+        x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble).matmul(directions).t().contiguous().sort(1));
 }
 
-double distance(const Tensor& sorted_x, const Tensor& sorted_y) { return (sorted_x - sorted_y).abs().mean().item<double>(); }
+double distance(const Tensor& sorted_x, const Tensor& sorted_y) {
+    return (sorted_x - sorted_y).abs().mean().item<double>();
+}
 
 /// Test examples of set `number`, n of them: new ones where the data never end, else n picked by a permutation.
 Tensor true_set(const dtk::Dataset& data, std::int64_t number, std::int64_t n, const dtk::Random& random) {
@@ -26,7 +28,8 @@ Tensor true_set(const dtk::Dataset& data, std::int64_t number, std::int64_t n, c
     if (data.test_size() == 0) return data.test_examples(index + number * n).x;
     // Sets 2i and 2i + 1 are two halves of one permutation and have no example in common.
     auto* one = index.mutable_data_ptr<std::int64_t>();
-    for (std::int64_t i = 0; i < n; ++i) one[i] = dtk::permuted(number % 2 * n + i, data.test_size(), random.seed(), number / 2);
+    for (std::int64_t i = 0; i < n; ++i)
+        one[i] = dtk::permuted(number % 2 * n + i, data.test_size(), random.seed(), number / 2);
     return data.test_examples(index).x;
 }
 
@@ -44,11 +47,14 @@ struct SlicedWasserstein final : dtk::Metric {
             throw dtk::Error("sliced_wasserstein needs two test examples or more", "use another metric");
     }
 
-    dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data, const dtk::Random& random) const override {
+    dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data,
+                             const dtk::Random& random) const override {
         // Of data that end, two sets must fit.
         const auto n = data.test_size() == 0 ? samples.size(0) : std::min(samples.size(0), data.test_size() / 2);
         const auto directions = unit_vectors(samples.numel() / samples.size(0), random);
-        const auto shadows = [&](std::int64_t number) { return sorted_shadows(true_set(data, number, n, random), directions); };
+        const auto shadows = [&](std::int64_t number) {
+            return sorted_shadows(true_set(data, number, n, random), directions);
+        };
 
         const double value = distance(sorted_shadows(samples.slice(0, 0, n), directions), shadows(0));
         const auto floor = over_pairs(data.test_size() == 0, shadows);
@@ -65,7 +71,8 @@ struct SlicedWasserstein final : dtk::Metric {
         return (v / v.norm(2, 1, true)).t().contiguous();
     }
 
-    /// Distances between true sets 1 … repeats: of all pairs where the sets are independent, else of sets 2i and 2i + 1.
+    /// Distances between true sets 1 … repeats: of all pairs where the sets are independent, else of sets 2i and 2i
+    /// + 1.
     template <class Shadows>
     Tensor over_pairs(bool independent, const Shadows& shadows) const {
         std::vector<double> distances;
@@ -85,4 +92,5 @@ struct SlicedWasserstein final : dtk::Metric {
 
 }  // namespace
 
-DTK_PLUGIN(Metric, sliced_wasserstein, SlicedWasserstein, "sliced Wasserstein-1 distance to true examples, with its floor")
+DTK_PLUGIN(Metric, sliced_wasserstein, SlicedWasserstein,
+           "sliced Wasserstein-1 distance to true examples, with its floor")

@@ -10,7 +10,7 @@
 namespace {
 struct Mlp final : dtk::Model {
     struct Config {
-        std::int64_t width = 128, depth = 3, time_features = 32;
+        std::int64_t width = 128, depth = 3, time_features = 64;
         std::string prediction = "eps";
         bool conditional = false;
         void fields(dtk::Fields& f) {

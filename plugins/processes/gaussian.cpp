@@ -98,15 +98,18 @@ struct Gaussian final : dtk::GaussianProcess {
         const Step step(*this, t, s);
         const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
         const auto error2 = (x0 - convert(prediction, Predicts::x0, xt, t)).square();
+        // No branch may divide by zero where the other one is taken: the gradient would be 0·∞.
+        const auto unless_last = [&](const Tensor& value) { return at::where(s >= 0, value, at::ones_like(value)); };
+        const auto kept = unless_last(step.posterior);
         if (prediction.variance) {  // a variance for every element
             const auto sigma2 = model_variance(step, prediction, variance, xt).expand_as(x0);
-            const auto posterior = like(xt, step.posterior);
+            const auto posterior = like(xt, kept);
             const auto kl = (sigma2 / posterior).log() + (posterior + like(xt, step.mean_x0).square() * error2) / sigma2 - 1;
             const auto decoder = (2 * std::numbers::pi * sigma2).log() + error2 / sigma2;
             return 0.5 * row_sum(at::where(like(xt, s) >= 0, kl, decoder));
         }
-        const auto e2 = row_sum(error2).to(at::kDouble), sigma2 = fixed_variance(step, variance);
-        const auto ratio = step.posterior / sigma2;
+        const auto e2 = row_sum(error2).to(at::kDouble), sigma2 = unless_last(fixed_variance(step, variance));
+        const auto ratio = kept / sigma2;
         const auto kl = d * (ratio - 1 - ratio.log()) + step.mean_x0.square() * e2 / sigma2;
         // The decoder is a Gaussian density around x̂_0 with the variance of Ho et al.'s code, β̃ of the step before.
         const auto decoder = d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder;

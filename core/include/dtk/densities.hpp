@@ -1,11 +1,10 @@
 #pragma once
 // What data sets of known density share: quadrature, the law of a noisy curve, work in portions.
 #include <algorithm>
+#include <dtk/dataset.hpp>
 #include <functional>
 #include <mutex>
 #include <vector>
-
-#include <dtk/dataset.hpp>
 
 namespace dtk {
 
@@ -25,8 +24,12 @@ struct LogProbMoments {
 /// Those of a density on the square |x|, |y| ≤ reach, by the trapezoidal rule with that step. For a density that is
 /// smooth and vanishes at the edge its error falls faster than any power of the step.
 /// density: (x: [n], y: [m]) → [n, m], all float64
-DTK_API LogProbMoments moments_on_lattice(const std::function<Tensor(const Tensor& x, const Tensor& y)>& density, double reach,
-                                          double step);
+DTK_API LogProbMoments moments_on_lattice(const std::function<Tensor(const Tensor& x, const Tensor& y)>& density,
+                                          double reach, double step);
+
+/// How many float64 numbers to look at together on the device of x: half a MiB, which stays in the cache of a CPU, or
+/// as much as keeps an accelerator busy.
+inline std::int64_t numbers_at_once(const Tensor& x) { return std::int64_t{1} << (x.is_cpu() ? 16 : 24); }
 
 /// work(first, last) for stretches of at most `portion` rows, joined along the first dimension; bounds memory.
 template <class Work>
@@ -34,12 +37,13 @@ Tensor in_portions(std::int64_t rows, std::int64_t portion, const Work& work) {
     portion = std::max<std::int64_t>(portion, 1);
     if (rows <= portion) return work(0, rows);
     std::vector<Tensor> parts;
-    for (std::int64_t first = 0; first < rows; first += portion) parts.push_back(work(first, std::min(first + portion, rows)));
+    for (std::int64_t first = 0; first < rows; first += portion)
+        parts.push_back(work(first, std::min(first + portion, rows)));
     return at::cat(parts);
 }
 
-/// A curve in the plane plus N(0, noise²·I), centred, then divided by one number that makes the mean variance of the two
-/// axes 1. The curve is given by quadrature nodes, so its law is a mixture Σ_k w_k N(x; c_k, s²·I) to rounding.
+/// A curve in the plane plus N(0, noise²·I), centred, then divided by one number that makes the mean variance of the
+/// two axes 1. The curve is given by quadrature nodes, so its law is a mixture Σ_k w_k N(x; c_k, s²·I) to rounding.
 class DTK_API SmearedCurve : public Density {
  public:
     /// points: [K, 2], weights: [K], which sum to 1; float64, in the curve's own coordinates, at most noise/2 apart.

@@ -161,28 +161,32 @@ std::int64_t drawn_seed() {
     return static_cast<std::int64_t>(device() & 0x7fffffffu);
 }
 
-}  // namespace
-
-std::unique_ptr<Registry> registry_for(const toml::table& root, const fs::path& folder, const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
-    auto folders = plugin_path;
-    if (const auto* node = root.get("plugins")) {
-        if (const auto* table = node->as_table()) {
-            const Registry none({});
-            Reading reading{none, mistakes, folder, {&root}};
-            PluginSettings settings;
-            Reader reader(reading, table, "[plugins]");
-            settings.fields(reader);
-            reader.finish();
-            for (const fs::path path : settings.path) {
-                const auto full = (path.is_absolute() ? path : folder / path).lexically_normal();
-                if (!fs::is_directory(full))
-                    mistakes.add(place_of(table->get("path")->source()), fmt::format("there is no folder {}", full.string()));
-                folders.push_back(full);
-            }
-        } else mistakes.add(place_of(node->source()), "`plugins` must be a table, [plugins]");
+/// The folders that the command line and `[plugins] path` add, absolute.
+std::vector<fs::path> added_folders(const toml::table& root, const fs::path& folder, const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
+    std::vector<fs::path> folders;
+    for (const auto& path : plugin_path) folders.push_back(fs::absolute(path).lexically_normal());
+    const auto* node = root.get("plugins");
+    if (!node) return folders;
+    const auto* table = node->as_table();
+    if (!table) {
+        mistakes.add(place_of(node->source()), "`plugins` must be a table, [plugins]");
+        return folders;
     }
-    return std::make_unique<Registry>(plugin_folders(folders));
+    const Registry none({});
+    Reading reading{none, mistakes, folder, {&root}};
+    PluginSettings settings;
+    Reader reader(reading, table, "[plugins]");
+    settings.fields(reader);
+    reader.finish();
+    for (const fs::path path : settings.path) {
+        folders.push_back((path.is_absolute() ? path : folder / path).lexically_normal());
+        if (!fs::is_directory(folders.back()))
+            mistakes.add(place_of(table->get("path")->source()), fmt::format("there is no folder {}", folders.back().string()));
+    }
+    return folders;
 }
+
+}  // namespace
 
 Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry, Mistakes& mistakes) {
     Experiment experiment;
@@ -195,7 +199,8 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     const auto& root = *experiment.root;
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
-    registry = registry_for(root, folder, overrides.plugin_path, mistakes);
+    experiment.plugin_path = added_folders(root, folder, overrides.plugin_path, mistakes);
+    registry = std::make_unique<Registry>(plugin_folders(experiment.plugin_path));
 
     Reading reading{*registry, mistakes, folder, {&root}};
     ExperimentSettings settings;
@@ -238,30 +243,38 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     return experiment;
 }
 
-std::string Experiment::resolved() const {
-    toml::table table;
-    table.insert_or_assign("name", name);
-    table.insert_or_assign("seed", seed);
-    table.insert_or_assign("device", device);
-    table.insert_or_assign("threads", threads);
-    if (const auto* plugins = root->get("plugins"); plugins && plugins->is_table()) {
+namespace {
+toml::table head(const Experiment& experiment) {
+    toml::table table{{"name", experiment.name}, {"seed", experiment.seed}, {"device", experiment.device}, {"threads", experiment.threads}};
+    if (!experiment.plugin_path.empty()) {
         toml::array paths;
-        if (const auto* list = plugins->as_table()->get_as<toml::array>("path"))
-            for (const auto& path : *list)
-                if (const auto* text = path.as_string()) paths.push_back((file.parent_path() / text->get()).lexically_normal().string());
+        for (const auto& path : experiment.plugin_path) paths.push_back(path.string());
         table.insert_or_assign("plugins", toml::table{{"path", std::move(paths)}});
     }
-    if (root->contains("stage")) {
-        toml::array list;
-        for (const auto& stage : stages) {
-            auto one = stage.resolved;
-            one.insert_or_assign("name", stage.name);
-            list.push_back(std::move(one));
-        }
-        table.insert_or_assign("stage", std::move(list));
-    } else {
-        for (auto&& [key, node] : stages.front().resolved) node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
+    return table;
+}
+
+void lay_into(toml::table& table, const toml::table& more) {
+    for (auto&& [key, node] : more) node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
+}
+}  // namespace
+
+std::string Experiment::resolved() const {
+    if (!root->contains("stage")) return resolved(stages.front());
+    auto table = head(*this);
+    toml::array list;
+    for (const auto& stage : stages) {
+        auto one = stage.resolved;
+        one.insert_or_assign("name", stage.name);
+        list.push_back(std::move(one));
     }
+    table.insert_or_assign("stage", std::move(list));
+    return toml_text(table);
+}
+
+std::string Experiment::resolved(const StageSpec& stage) const {
+    auto table = head(*this);
+    lay_into(table, stage.resolved);
     return toml_text(table);
 }
 

@@ -46,9 +46,12 @@ struct Experiment {
     std::int64_t threads = 0;
     std::string text;  ///< the file as given
     std::shared_ptr<toml::table> root;  ///< stays where it is when the experiment moves: stages point into it
+    std::vector<std::filesystem::path> plugin_path;  ///< folders of plugins that the command line and the file add
     std::vector<StageSpec> stages;
     /// The experiment with every field written out; re-runs as is.
     DTK_API std::string resolved() const;
+    /// One of its stages as an experiment of its own.
+    DTK_API std::string resolved(const StageSpec& stage) const;
 };
 
 /// What the command line says about an experiment beside its file.
@@ -58,10 +61,6 @@ struct Overrides {
     std::optional<std::string> device;
     std::vector<std::filesystem::path> plugin_path;
 };
-
-/// The folders that the experiment's `[plugins] path` and the command line add, and the usual ones.
-DTK_API std::unique_ptr<Registry> registry_for(const toml::table& root, const std::filesystem::path& folder,
-                                       const std::vector<std::filesystem::path>& plugin_path, Mistakes& mistakes);
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.
 DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,

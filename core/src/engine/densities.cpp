@@ -5,11 +5,7 @@
 
 namespace dtk {
 namespace {
-
 constexpr double log_2pi = 1.8378770664093454836;
-// Nodes times rows that are looked at together: 512 KiB of float64, which stay in the cache.
-constexpr std::int64_t terms_at_once = std::int64_t{1} << 16;
-
 }  // namespace
 
 QuadratureNodes gauss_legendre(const std::vector<double>& edges) {
@@ -31,11 +27,12 @@ LogProbMoments moments_on_lattice(const std::function<Tensor(const Tensor& x, co
     at::NoGradGuard no_grad;
     const auto side = static_cast<std::int64_t>(std::ceil(reach / step));
     const auto lattice = at::arange(-side, side + 1, at::kDouble) * step;
-    const auto sums = in_portions(lattice.size(0), terms_at_once / lattice.size(0), [&](std::int64_t first, std::int64_t last) {
-        const auto p = density(lattice.slice(0, first, last), lattice);
-        const auto log_p = p.clamp_min(1e-300).log();
-        return at::stack({p.sum(), (p * log_p).sum(), (p * log_p.square()).sum()}).unsqueeze(0);
-    });
+    const auto sums = in_portions(
+        lattice.size(0), numbers_at_once(lattice) / lattice.size(0), [&](std::int64_t first, std::int64_t last) {
+            const auto p = density(lattice.slice(0, first, last), lattice);
+            const auto log_p = p.clamp_min(1e-300).log();
+            return at::stack({p.sum(), (p * log_p).sum(), (p * log_p.square()).sum()}).unsqueeze(0);
+        });
     const auto total = sums.sum(0);
     const double mass = total[0].item<double>(), mean = total[1].item<double>() / mass;
     return {-mean, std::sqrt(std::max(total[2].item<double>() / mass - mean * mean, 0.0))};
@@ -67,7 +64,7 @@ Tensor SmearedCurve::log_terms(const Tensor& x, const Tensor& alpha, const Tenso
 Tensor SmearedCurve::log_prob(const Tensor& x) const {
     const auto one = at::ones({x.size(0)}, x.options().dtype(at::kDouble)), zero = at::zeros_like(one);
     const auto rows = x.to(at::kDouble);
-    return in_portions(x.size(0), terms_at_once / points_.size(0),
+    return in_portions(x.size(0), numbers_at_once(x) / points_.size(0),
                        [&](std::int64_t first, std::int64_t last) {
                            const auto part = rows.slice(0, first, last);
                            return log_terms(part, one.slice(0, first, last), zero.slice(0, first, last)).logsumexp(1);
@@ -79,9 +76,10 @@ Tensor SmearedCurve::log_prob(const Tensor& x) const {
 Tensor SmearedCurve::posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
     const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble), b = sigma.to(x.device(), at::kDouble);
     const auto c = points_.to(x.device());
-    return in_portions(x.size(0), terms_at_once / points_.size(0),
+    return in_portions(x.size(0), numbers_at_once(x) / points_.size(0),
                        [&](std::int64_t first, std::int64_t last) {
-                           const auto xs = rows.slice(0, first, last), as = a.slice(0, first, last), bs = b.slice(0, first, last);
+                           const auto xs = rows.slice(0, first, last), as = a.slice(0, first, last),
+                                      bs = b.slice(0, first, last);
                            const auto curve = log_terms(xs, as, bs).softmax(1).matmul(c);
                            const auto gain = as * s_ * s_ / ((as * s_).square() + bs.square());
                            return curve + gain.unsqueeze(1) * (xs - as.unsqueeze(1) * curve);

@@ -65,14 +65,6 @@ void read(Loaded& loaded, const fs::path& file, const Overrides& overrides) {
     use_threads(loaded.experiment.threads);
 }
 
-/// The stage alone, as an experiment that can be read again.
-std::string stage_text(const Experiment& experiment, const StageSpec& stage) {
-    toml::table table = stage.resolved;
-    table.insert_or_assign("name", experiment.name);
-    table.insert_or_assign("seed", experiment.seed);
-    return toml_text(table);
-}
-
 /// A trained network by the folder of the run or stage that made it.
 Artefact load_artefact(const fs::path& folder) {
     std::string notes;
@@ -335,7 +327,7 @@ class TorchEngine final : public Engine {
             fs::create_directories(out);
             write_atomically(out / "resolved.toml", loaded.experiment.resolved());
             stage.to(loaded.device);
-            StageRun run(stage, out, stage_text(loaded.experiment, spec), loaded.device, request.progress);
+            StageRun run(stage, out, loaded.experiment.resolved(spec), loaded.device, request.progress);
             const auto result = run.sample_and_measure("samples", *spec.sample, loaded.experiment.seed);
             write_atomically(out / "result.json", result.dump(2) + "\n");
             say(fmt::format("\nsamples  {}", (out / "samples.safetensors").string()));
@@ -392,7 +384,7 @@ class TorchEngine final : public Engine {
             Stage stage(spec, experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());
             Progress::note(many ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
-            auto one = StageRun(stage, stage_folder(spec.name), stage_text(experiment, spec), loaded.device, request.progress).run(resumed.has_value());
+            auto one = StageRun(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device, request.progress).run(resumed.has_value());
             if (many) result[spec.name] = std::move(one);
             else result = std::move(one);
         }

@@ -49,8 +49,10 @@ class Inflater {
             stream_.avail_out = room;
             const int status = inflate(&stream_, Z_NO_FLUSH);
             written += room - stream_.avail_out;
-            if (status == Z_STREAM_END) next_member();
-            else if (status != Z_OK) damaged(path_, fmt::format("is damaged: {}", stream_.msg ? stream_.msg : zError(status)));
+            if (status == Z_STREAM_END)
+                next_member();
+            else if (status != Z_OK)
+                damaged(path_, fmt::format("is damaged: {}", stream_.msg ? stream_.msg : zError(status)));
         }
         return written;
     }
@@ -85,7 +87,8 @@ std::uint64_t size_in_trailer(const InputFile& file, const fs::path& path) {
 }
 
 [[noreturn]] void too_long(const fs::path& path, std::uint64_t at_most) {
-    throw Error(fmt::format("{} holds more than the {} bytes expected", path.string(), at_most), "is it the right file?");
+    throw Error(fmt::format("{} holds more than the {} bytes expected", path.string(), at_most),
+                "is it the right file?");
 }
 
 }  // namespace

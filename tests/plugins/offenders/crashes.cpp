@@ -1,0 +1,14 @@
+// Crashes while it is loaded.
+#include <csignal>
+
+#include <dtk/schedule.hpp>
+
+namespace {
+[[maybe_unused]] const int at_load = std::raise(SIGSEGV);
+
+struct Crashes final : dtk::BetaSchedule {
+    std::vector<double> betas(std::int64_t steps) const override { return std::vector<double>(steps, 0.01); }
+};
+}  // namespace
+
+DTK_PLUGIN(Schedule, crashes, Crashes, "crashes")
