@@ -193,7 +193,8 @@ void Reader::operator()(const char* key, std::string& value, const char*) {
 
 void Reader::operator()(const char* key, std::filesystem::path& value, const char*) {
     if (const auto* found = node(key)) {
-        if (const auto* text = found->as_string(); text && !text->get().empty()) value = text->get();
+        const auto* text = found->as_string();
+        if (text && (!text->get().empty() || value.empty())) value = text->get();
         else wrong_type(*found, key, "a path");
     }
     if (!value.empty() && value.is_relative()) value = (reading_.folder / value).lexically_normal();
