@@ -15,7 +15,7 @@ using support::distance;
 namespace {
 
 /// Sixteen rectangular pictures of three classes, whose density nobody knows.
-struct Pictures final : dtk::Dataset {
+struct Pictures : dtk::Dataset {
     explicit Pictures(std::vector<std::int64_t> shape = {1, 8, 12}, std::int64_t classes = 3) : shape_(std::move(shape)), classes_(classes) {}
     std::vector<std::int64_t> shape() const override { return shape_; }
     std::int64_t size() const override { return 16; }
@@ -30,6 +30,11 @@ struct Pictures final : dtk::Dataset {
     std::int64_t classes_;
 };
 
+/// The same without end.
+struct Endless final : Pictures {
+    std::int64_t size() const override { return 0; }
+};
+
 support::View view_of(std::shared_ptr<dtk::Dataset> data, const std::string& process = "steps = 1000") {
     support::View view;
     view.data = std::move(data);
@@ -40,7 +45,7 @@ support::View view_of(std::shared_ptr<dtk::Dataset> data, const std::string& pro
 support::View pictures() { return view_of(std::make_shared<Pictures>()); }
 
 support::View mixture(const std::string& preset, const std::string& process = "steps = 1000") {
-    return view_of(support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\""), process);
+    return view_of(support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", support::View{}), process);
 }
 
 /// What a model may be asked with: B rows and everything a context may hold.
@@ -281,7 +286,7 @@ TEST_CASE("without a density the exact denoiser averages the examples") {
 }
 
 TEST_CASE("the exact denoiser is finite without noise and without signal") {
-    const std::string to_nothing = "steps = 4\nschedule = {use = \"linear\", beta_start = 0.0004, beta_end = 0.004}";
+    const std::string to_nothing = "steps = 4\nschedule = {use = \"cosine\", beta_max = 1.0}";
     for (const auto& view : {mixture("gmm2d", to_nothing), view_of(std::make_shared<Pictures>(), to_nothing)})
         for (const std::string kind : {"x0", "eps", "v"}) {
             REQUIRE(view.process().levels().alpha(3) == 0);
@@ -313,7 +318,7 @@ TEST_CASE("mistakes are named with their cure") {
     CHECK(says(complaint("unet", "heads = 3", images), "`heads` = 3 does not divide 32 channels"));
     CHECK(says(complaint("unet", "multipliers = [1, 2, 2, 2]", images), "8×16"));
     CHECK(says(complaint("exact", "limit = 17", images), "16"));
-    CHECK(says(complaint("exact", "", view_of(support::make<dtk::Dataset>("moons"))), "limit"));
+    CHECK(says(complaint("exact", "", view_of(std::make_shared<Endless>())), "limit"));
 }
 
 TEST_CASE("time features are those of Ho et al. 2020") {

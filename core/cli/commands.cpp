@@ -215,7 +215,7 @@ int plugins_list(const PluginsRequest& request) {
     for (std::size_t i = 0; i < shown.size(); ++i) {
         const auto& plugin = shown[i];
         const auto problem = probes[i].problem.substr(0, probes[i].problem.find('\n'));
-        const auto text = !problem.empty() ? "cannot be used: " + problem : probes[i].summary + (plugin.is_default ? " [default]" : "");
+        const auto text = !problem.empty() ? problem : probes[i].summary + (plugin.is_default ? " [default]" : "");
         fmt::print("{}  {}  {}\n", padded(plugin.kind, kind_width), padded(plugin.name, name_width), text);
         if (request.verbose) fmt::print("{}  {}\n", std::string(kind_width, ' '), plugin.file.string());
     }
@@ -229,7 +229,7 @@ int plugins_describe(const PluginsRequest& request) {
     for (const auto& plugin : named(all, request.names)) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
-            throw PluginError(fmt::format("{} plugin `{}` cannot be used: {}", plugin.kind, plugin.name, probe.problem), fmt::format("the file is {}", plugin.file.string()));
+            throw PluginError(probe.problem, probe.help);
         const auto& descriptor = all.load(plugin);
         const auto fields = declared_fields(descriptor);
         if (request.json) {

@@ -68,10 +68,12 @@ std::optional<Settings> read_settings(Reading& reading, const char* name, toml::
         reading.mistakes.add(place_of(node->source()), fmt::format("`{}` must be a table, [{}]", name, name));
         return std::nullopt;
     }
+    const auto before = reading.mistakes.count();
     Settings settings;
     Reader reader(reading, table, fmt::format("[{}]", name));
     settings.fields(reader);
     reader.finish();
+    if (reading.mistakes.count() > before) return std::nullopt;
     resolved.insert_or_assign(name, reader.resolved());
     return settings;
 }
@@ -128,7 +130,7 @@ void read_stage(StageSpec& stage) {
     if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample"))
         reading.mistakes.add(place_of(reading.scopes.front()->source()), "there is nothing to do: neither [train] nor [sample]",
                              "add [train] with steps, or [sample] with n");
-    if (!stage.metrics.empty() && !stage.sample)
+    if (!stage.metrics.empty() && !reading.find("sample"))
         reading.mistakes.add(reading.place("metric"), "metrics measure samples, and there is no [sample]", "add [sample] with n");
 }
 

@@ -41,16 +41,28 @@ std::string line_of(const std::string& text, int line) {
     return found;
 }
 
-/// Columns count characters; the marker under a line must too.
-std::string marker(const std::string& line, int column, int width) {
-    std::string padding;
-    int at = 1;
-    for (std::size_t i = 0; i < line.size() && at < column; ++i)
-        if ((static_cast<unsigned char>(line[i]) & 0xC0) != 0x80) {
-            padding += line[i] == '\t' ? '\t' : ' ';
-            ++at;
-        }
-    return padding + std::string(static_cast<std::size_t>(std::max(1, width)), '^');
+/// The characters of a line: columns count them, not bytes.
+std::vector<std::string> characters(const std::string& line) {
+    std::vector<std::string> all;
+    for (const char c : line)
+        if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 || all.empty()) all.emplace_back(1, c);
+        else all.back() += c;
+    return all;
+}
+
+/// The line with a mark under the columns in question; of a long one only what stands around them.
+std::pair<std::string, std::string> marked(const std::string& line, int column, int width) {
+    constexpr std::size_t before = 60, most = 120;
+    const auto all = characters(line);
+    const auto at = static_cast<std::size_t>(std::max(1, column) - 1);
+    const auto begin = all.size() > most && at > before ? at - before : 0, end = std::min(all.size(), begin + most);
+    std::string shown, mark;
+    for (std::size_t i = begin; i < end; ++i) {
+        shown += all[i];
+        if (i < at) mark += all[i] == "\t" ? '\t' : ' ';
+    }
+    const auto room = end > at ? end - at : 1;
+    return {shown, mark + std::string(std::min(room, static_cast<std::size_t>(std::max(1, width))), '^')};
 }
 }  // namespace
 
@@ -67,10 +79,8 @@ std::string Mistakes::text() const {
             text += fmt::format("{}--> {}:{}:{}\n", margin, source, line, column);
             const auto found = texts_.find(source);
             const auto shown = found == texts_.end() ? std::string() : line_of(found->second, line);
-            if (!shown.empty()) {
-                const int room = std::max(1, static_cast<int>(shown.size()) - column + 1);
-                text += fmt::format("{0} |\n{1} | {2}\n{0} | {3}\n", margin, number, shown, marker(shown, column, std::min(width, room)));
-            }
+            const auto [near, mark] = marked(shown, column, width);
+            if (!shown.empty()) text += fmt::format("{0} |\n{1} | {2}\n{0} | {3}\n", margin, number, near, mark);
         } else if (!source.empty()) {
             text += fmt::format(" --> {}\n", source);
         }

@@ -108,8 +108,7 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
     try {
         const auto& file = reading.registry.find(kind, name);
         if (const auto probe = reading.registry.probe({file}).front(); !probe.problem.empty())
-            throw PluginError(fmt::format("{} plugin `{}` cannot be used: {}", kind, file.name, probe.problem),
-                              fmt::format("the file is {}", file.file.string()));
+            throw PluginError(probe.problem, probe.help);
         spec.file = &file;
         spec.name = file.name;
         spec.descriptor = &reading.registry.load(file);
@@ -117,9 +116,11 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         reading.mistakes.add_plugin(place, error);
         return {};
     }
+    const auto before = reading.mistakes.count();
     Reader reader(reading, table, fmt::format("{} `{}`", kind, spec.name));
     spec.descriptor->describe(reader);
     reader.finish({"use"});
+    if (reading.mistakes.count() > before) return {};
     spec.resolved = reader.resolved();
     spec.resolved.insert_or_assign("use", spec.name);
     return spec;

@@ -112,6 +112,11 @@ void write_cache(const json& cache) {
     }
 }
 
+json thrown(const PluginFile& plugin, std::string_view what) {
+    return {{"problem", fmt::format("{} plugin `{}` throws while it is loaded: {}", plugin.kind, plugin.name, what)},
+            {"help", fmt::format("the fault is in {}", plugin.file.string())}};
+}
+
 /// In the child: load each plugin and say what it says, a line each; the line before a crash is missing.
 [[noreturn]] void probe_in_child(const Registry& registry, const std::vector<const PluginFile*>& plugins, int out) {
     const int null = ::open("/dev/null", O_RDWR);
@@ -120,10 +125,12 @@ void write_cache(const json& cache) {
         json line;
         try {
             line["summary"] = registry.load(*plugin).summary;
+        } catch (const Error& error) {
+            line = {{"problem", error.what()}, {"help", error.help()}};
         } catch (const std::exception& error) {
-            line["problem"] = error.what();
+            line = thrown(*plugin, error.what());
         } catch (...) {
-            line["problem"] = "throws something that is no exception while it is loaded";
+            line = thrown(*plugin, "something that is no exception");
         }
         const auto text = line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
         if (::write(out, text.data(), text.size()) < 0) break;
@@ -170,7 +177,8 @@ std::vector<json> probe_in_child(const Registry& registry, const std::vector<con
                          : WIFSIGNALED(status)
                              ? fmt::format("crashes while it is loaded (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
                              : fmt::format("ends the program while it is loaded (exit code {})", WEXITSTATUS(status));
-        answers.push_back({{"problem", how}});
+        const auto& plugin = *plugins[answers.size()];
+        answers.push_back({{"problem", fmt::format("{} plugin `{}` {}", plugin.kind, plugin.name, how)}, {"help", fmt::format("the fault is in {}", plugin.file.string())}});
     }
     return answers;
 }
@@ -262,7 +270,8 @@ const PluginFile& Registry::find(const std::string& kind, const std::string& nam
         help += known.empty() ? fmt::format("no plugin of kind {} was found; `dtk plugins path` shows where dtk looks", kind)
                               : fmt::format("there are {}", listed(known));
         for (const auto& skipped : skipped_)
-            if (skipped.file.stem() == name) help += fmt::format("; {} was skipped: it {}", skipped.file.string(), skipped.reason);
+            if (skipped.file.stem() == name)
+                throw PluginError(fmt::format("{} plugin `{}` cannot be used: {} {}", kind, name, skipped.file.string(), skipped.reason), "build it again with this dtk");
         throw Error(fmt::format("{} plugin `{}` is not known", kind, name), help);
     }
     if (found.size() > 1)
@@ -317,7 +326,7 @@ std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const
     std::vector<Probe> probes;
     for (std::size_t i = 0; i < keys.size(); ++i) {
         const auto answer = answers.contains(i) ? answers[i] : cache[keys[i]];
-        probes.push_back({answer.value("summary", ""), answer.value("problem", "")});
+        probes.push_back({answer.value("summary", ""), answer.value("problem", ""), answer.value("help", "")});
         // What failed is tried again next time: the cure may lie outside the plugin's file.
         if (probes.back().problem.empty()) cache[keys[i]] = answer;
     }

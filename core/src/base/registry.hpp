@@ -32,6 +32,7 @@ struct SkippedFile {
 struct Probe {
     std::string summary;
     std::string problem;  ///< why it cannot be used; empty when it can
+    std::string help;     ///< what to do about it
 };
 
 /// Finds plugins by reading files, loads the ones that are used, keeps them for ever.

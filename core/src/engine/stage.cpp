@@ -31,7 +31,7 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
         if (spec.train && model_->parameters().empty())
             mistakes.add(spec.reading->place("train"), fmt::format("model `{}` has no parameters to train", spec.model.name),
                          "remove [train], or use a model that learns");
-        if (!spec.train && !model_->parameters().empty())
+        if (!spec.reading->find("train") && !model_->parameters().empty())
             mistakes.add(spec.model.place, fmt::format("model `{}` has parameters, and there is no [train]", spec.model.name),
                          "add [train] with steps, or use a model without parameters");
     }
