@@ -29,7 +29,8 @@ Engine& engine() {
         const fs::path folder = boost::dll::program_location().parent_path().string();
         const auto beside = folder / "core" / "libdtk.so", installed = folder / "../lib/libdtk.so";
         try {
-            library.load((fs::exists(beside) ? beside : installed).string(), boost::dll::load_mode::rtld_now);
+            // Lazily: binding all of LibTorch's symbols at once would take longer than most commands.
+            library.load((fs::exists(beside) ? beside : installed).string(), boost::dll::load_mode::rtld_lazy);
         } catch (const boost::dll::fs::system_error& error) {
             throw Error(std::string("dtk's half that needs LibTorch cannot be loaded: ") + error.what(), "run ./dtk setup and ./dtk build");
         }
