@@ -14,7 +14,7 @@ endif()
 # No contraction into fused multiply-adds: the noise must have the same bits on every machine. Without errno, √ is one
 # instruction and loops over it are vectorised.
 # GCC 12 warns of overlaps in its own std::string that cannot happen (-Wrestrict and its like).
-add_compile_options(-Wall -Wextra -Wno-restrict -Wno-stringop-overflow -ffp-contract=off -fno-math-errno)
+add_compile_options(-Wall -Wextra -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -ffp-contract=off -fno-math-errno)
 
 find_program(DTK_CCACHE ccache)
 if(DTK_CCACHE)

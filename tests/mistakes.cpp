@@ -188,7 +188,7 @@ TEST_CASE("a key, table or plugin that is not known is named with its place and 
          {"22:2"}, {"nothing in this experiment uses [grid]", "remove it"}},
         {"no data set", {{"[dataset]\nuse = \"gaussian_mixture\"\n", ""}}, {}, {"there is no [dataset]", "add a table [dataset] with use = one of"}},
         {"nothing to do", {{"[train]\nsteps = 20\nbatch = 16\n", ""}, {"[sample]\nn = 32\n", ""}, {"[[metric]]\nuse = \"nll\"\n", ""}, {"use = \"mlp\"\nwidth = 8", "use = \"exact\""}},
-         {}, {"there is nothing to do: neither [train] nor [sample]", "add [train]"}},
+         {}, {"there is nothing to do: no [train], no [sample], no [[metric]]", "add [train]"}},
     });
 }
 
@@ -228,7 +228,7 @@ TEST_CASE("parts that do not fit each other are refused before any work, with th
         {"a grid that misses the noise", {{"steps = 100", "steps = 1000"}, {"steps = 10\n\n[sample]", "steps = 501\n[sampler.grid]\nuse = \"leading\"\n\n[sample]"}},
          {}, {"501 leading steps of 1000 would start at t = 500", "the grid `trailing`"}},
         {"a density nobody knows", {{"use = \"gaussian_mixture\"", "use = \"idx\"\nfolder = \"data\""}, {"use = \"mlp\"", "use = \"mlp\"\ndepth = 1"}}, {"32:7"}, {"density"}},
-        {"metrics without samples", {{"[sample]\nn = 32\n\n", ""}}, {"26:3"}, {"metrics measure samples, and there is no [sample]", "add [sample] with n"}},
+        {"metrics without samples", {{"[sample]\nn = 32\n\n", ""}}, {"26:3"}, {"`nll` measures samples, and there is no [sample]", "add [sample] with n"}},
         {"nothing to train", {{"use = \"mlp\"\nwidth = 8", "use = \"exact\""}}, {"17:2"}, {"model `exact` has no parameters to train", "remove [train]"}},
         {"nothing trained", {{"[train]\nsteps = 20\nbatch = 16\n", ""}}, {"15:7"}, {"model `mlp` has parameters, and there is no [train]", "add [train]"}},
         {"points for a U-Net", {{"use = \"mlp\"\nwidth = 8", "use = \"unet\""}}, {"15:7"}, {"unet needs images", "use model `mlp`"}},

@@ -45,9 +45,9 @@ std::vector<Cell> cells_of(std::vector<Cell> modes) {
 struct ModeCoverage final : dtk::Metric {
     explicit ModeCoverage(const dtk::View& view) { density_with_modes(view.dataset()); }
 
-    dtk::Measurement measure(const at::Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {
-        const auto& density = density_with_modes(data);
-        const auto x = samples.reshape({samples.size(0), -1}).to(at::kDouble);
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+        const auto& density = density_with_modes(outcome.data);
+        const auto x = outcome.samples.reshape({outcome.samples.size(0), -1}).to(at::kDouble);
         const auto n = static_cast<double>(x.size(0));
         const auto probability = density.mode_weights();
         const auto counts =

@@ -17,10 +17,10 @@ struct Nll final : dtk::Metric {
 
     Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "nll"); }
 
-    dtk::Measurement measure(const at::Tensor& samples, const dtk::Dataset& data, const dtk::Random&) const override {
-        const auto& density = dtk::known_density(data, "nll");
-        const auto n = samples.size(0);
-        return {.value = -density.log_prob(samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+        const auto& density = dtk::known_density(outcome.data, "nll");
+        const auto n = outcome.samples.size(0);
+        return {.value = -density.log_prob(outcome.samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
                 .expected = density.entropy(),
                 .expected_sd = density.log_prob_sd() / std::sqrt(static_cast<double>(n)),
                 .two_sided = true,

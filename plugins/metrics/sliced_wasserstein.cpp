@@ -47,17 +47,16 @@ struct SlicedWasserstein final : dtk::Metric {
             throw dtk::Error("sliced_wasserstein needs two test examples or more", "use another metric");
     }
 
-    dtk::Measurement measure(const Tensor& samples, const dtk::Dataset& data,
-                             const dtk::Random& random) const override {
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         // Of data that end, two sets must fit.
-        const auto n = data.test_size() == 0 ? samples.size(0) : std::min(samples.size(0), data.test_size() / 2);
-        const auto directions = unit_vectors(samples.numel() / samples.size(0), random);
+        const auto n = outcome.data.test_size() == 0 ? outcome.samples.size(0) : std::min(outcome.samples.size(0), outcome.data.test_size() / 2);
+        const auto directions = unit_vectors(outcome.samples.numel() / outcome.samples.size(0), random);
         const auto shadows = [&](std::int64_t number) {
-            return sorted_shadows(true_set(data, number, n, random), directions);
+            return sorted_shadows(true_set(outcome.data, number, n, random), directions);
         };
 
-        const double value = distance(sorted_shadows(samples.slice(0, 0, n), directions), shadows(0));
-        const auto floor = over_pairs(data.test_size() == 0, shadows);
+        const double value = distance(sorted_shadows(outcome.samples.slice(0, 0, n), directions), shadows(0));
+        const auto floor = over_pairs(outcome.data.test_size() == 0, shadows);
         return {.value = value,
                 .expected = floor.mean().item<double>(),
                 .expected_sd = floor.std().item<double>(),

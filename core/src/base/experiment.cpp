@@ -25,6 +25,7 @@ void TrainSettings::fields(Fields& f) {
     f("decay", decay, {"none", "cosine"}, "how the learning rate falls to 0 at the last step");
     f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");
     f("ema", ema, up_from(0, 1), "decay of the average of the parameters; 0: none is kept");
+    f("precision", precision, {"float32", "bf16"}, "of the network's products; parameters and sums stay float32");
     f("log_every", log_every, at_least(1), "steps between two lines of metrics");
     f("checkpoint_every", checkpoint_every, at_least(0), "steps between two checkpoints; 0: only at the end");
     f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
@@ -33,7 +34,8 @@ void TrainSettings::fields(Fields& f) {
 void SampleSettings::fields(Fields& f) {
     f("n", n, in(1, 4294967296.0), "samples to draw");
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
-    f("precision", precision, {"float32", "float64"}, "of the state; the model must take it");
+    f("network_batch", network_batch, at_least(0), "rows the network is asked for at a time, the last ones padded; 0: a whole portion. With it samples keep their bits whatever `batch`");
+    f("precision", precision, {"float32", "float64", "bf16"}, "of the state, if the model takes it; bf16: of the network's products only");
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
     f("ema", ema, "sample with the average of the parameters, where one was kept");
 }
@@ -127,11 +129,9 @@ void read_stage(StageSpec& stage) {
     if (stage.train || reading.find("loss")) stage.loss = part("loss");
     if (stage.sample || reading.find("sampler")) stage.sampler = part("sampler");
     read_metrics(stage);
-    if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample"))
-        reading.mistakes.add(place_of(reading.scopes.front()->source()), "there is nothing to do: neither [train] nor [sample]",
+    if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample") && !reading.find("metric"))
+        reading.mistakes.add(place_of(reading.scopes.front()->source()), "there is nothing to do: no [train], no [sample], no [[metric]]",
                              "add [train] with steps, or [sample] with n");
-    if (!stage.metrics.empty() && !reading.find("sample"))
-        reading.mistakes.add(reading.place("metric"), "metrics measure samples, and there is no [sample]", "add [sample] with n");
 }
 
 /// Tables and keys that no stage and no plugin asked for.

@@ -11,7 +11,7 @@ struct TrainSettings {
     std::string optimizer = "adamw";
     double lr = 1e-3, weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
     std::int64_t warmup = 0;
-    std::string decay = "none";
+    std::string decay = "none", precision = "float32";
     double clip = 1, ema = 0.999;
     std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0;
     void fields(Fields& f);
@@ -19,7 +19,7 @@ struct TrainSettings {
 
 /// `[sample]`: how many samples are drawn after training, and in what portions.
 struct SampleSettings {
-    std::int64_t n = 64, batch = 1024;
+    std::int64_t n = 64, batch = 1024, network_batch = 0;
     bool ema = true, clip = true;
     std::string precision = "float32";
     void fields(Fields& f);

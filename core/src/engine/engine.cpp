@@ -120,32 +120,26 @@ class StageRun {
         fs::create_directories(folder_);
         write_atomically(folder_ / "stage.toml", text_);
         stage_.to(device_);
-        json result = json::object();
         if (stage_.spec().train) train_(resume);
-        if (stage_.spec().sample) result = sample_and_measure("samples", *stage_.spec().sample, stage_.seed());
-        return result;
+        return evaluate();
     }
 
-    /// Samples, pictures and metrics, written under that name.
-    json sample_and_measure(const std::string& name, const SampleSettings& settings, std::int64_t seed) {
+    /// Draws samples where the stage has [sample], measures all that is to be measured, and writes both.
+    json evaluate() {
         stage_.train(false);
-        const auto samples = draw_samples(stage_, settings, device_, progress_);
-        save_safetensors(folder_ / (name + ".safetensors"), {{{"samples", samples}}, {{"seed", std::to_string(seed)}, {"experiment", text_}}});
-        picture(name, samples);
-        json measured = json::array();
-        if (!at::isfinite(samples).all().item<bool>())
-            throw Error(fmt::format("{} of {} samples are not finite", (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
-                        "train longer, lower the learning rate, or give the sampler more steps");
-        if (!stage_.metrics().empty()) say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
-        for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
-            const auto& plugin = stage_.spec().metrics[i].name;
-            const auto m = stage_.metrics()[i]->measure(samples, stage_.dataset(), stage_.random("metric").stream(plugin));
-            say(fmt::format("{:<22}{:>12.6g}  {:>15.6g} ± {:<6.2g}   {}{}", plugin, m.value, m.expected, m.expected_sd, m.passes() ? "as true samples" : "off",
-                            m.note.empty() ? "" : "  (" + m.note + ")"));
-            measured.push_back({{"metric", plugin}, {"value", number(m.value)}, {"expected", number(m.expected)}, {"expected_sd", number(m.expected_sd)},
-                                {"passes", m.passes()}, {"n", samples.size(0)}, {"note", m.note}});
+        Tensor samples;
+        json result = json::object();
+        if (const auto& settings = stage_.spec().sample) {
+            samples = draw_samples(stage_, *settings, device_, progress_);
+            save_safetensors(folder_ / "samples.safetensors", {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
+            picture("samples", samples);
+            result["samples"] = samples.size(0);
+            if (!at::isfinite(samples).all().item<bool>())
+                throw Error(fmt::format("{} of {} samples are not finite", (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
+                            "train longer, lower the learning rate, or give the sampler more steps");
         }
-        return {{"metrics", measured}, {"samples", samples.size(0)}};
+        if (!stage_.metrics().empty()) result["metrics"] = measure(samples);
+        return result;
     }
 
  private:
@@ -174,7 +168,36 @@ class StageRun {
                    .stop = [] { return signals_seen.load() > 0; }});
             curves();
         }
-        if (stage_.spec().sample && stage_.spec().sample->ema) use_averages();
+        if (!stage_.spec().sample || stage_.spec().sample->ema) use_averages();
+    }
+
+    json measure(const Tensor& samples) const {
+        json all = json::array();
+        const Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict({}), device_};
+        say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
+        for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
+            const auto& plugin = stage_.spec().metrics[i].name;
+            const auto m = stage_.metrics()[i]->measure(outcome, stage_.random("metric").stream(plugin));
+            const auto passes = m.passes();
+            say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", plugin, m.value,
+                            m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
+                            : m.standard_error > 0 ? fmt::format("(± {:.2g})", m.standard_error)
+                                                   : "",
+                            !passes ? "" : *passes ? "as true samples" : "off", m.note.empty() ? "" : "  (" + m.note + ")"));
+            json parts = json::object();
+            for (const auto& [name, part] : m.parts) {
+                say(fmt::format("  {:<20}{:>12.6g}", name, part));
+                parts[name] = number(part);
+            }
+            all.push_back({{"metric", plugin}, {"value", number(m.value)}, {"note", m.note}});
+            auto& line = all.back();
+            if (m.standard_error > 0) line["standard_error"] = number(m.standard_error);
+            if (m.expected) line["expected"] = number(*m.expected), line["expected_sd"] = number(m.expected_sd);
+            if (passes) line["passes"] = *passes;
+            if (!parts.empty()) line["parts"] = parts;
+            if (samples.defined()) line["n"] = samples.size(0);
+        }
+        return all;
     }
 
     void save(const Checkpoint& checkpoint) {
@@ -328,7 +351,7 @@ class TorchEngine final : public Engine {
             write_atomically(out / "resolved.toml", loaded.experiment.resolved());
             stage.to(loaded.device);
             StageRun run(stage, out, loaded.experiment.resolved(spec), loaded.device, request.progress);
-            const auto result = run.sample_and_measure("samples", *spec.sample, loaded.experiment.seed);
+            const auto result = run.evaluate();
             write_atomically(out / "result.json", result.dump(2) + "\n");
             say(fmt::format("\nsamples  {}", (out / "samples.safetensors").string()));
             return static_cast<int>(done);

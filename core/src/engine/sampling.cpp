@@ -24,14 +24,14 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     std::vector<Tensor> all;
     for (std::int64_t i = 0; i < portions; ++i) {
         const auto random = stage.random("sample").from(i * portion);
-        auto predict = stage.predict(nullptr);
-        if (const auto range = stage.dataset().range(); range && settings.clip) predict = clipped(predict, process, range->first, range->second);
+        Asking asking{.bf16 = settings.precision == "bf16", .rows = settings.network_batch};
+        if (settings.clip) asking.clip = stage.dataset().range();
         Context context;
         if (const auto classes = stage.dataset().classes(); classes > 0)  // as many of each class
             context.label = at::arange(i * portion, (i + 1) * portion, at::TensorOptions(device).dtype(at::kLong)).remainder(classes);
         const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
         const auto x = process.prior(sizes, options, random.stream("prior"));
-        all.push_back(sampler.sample(predict, process, times, x, context, random.stream("steps"), watch).cpu());
+        all.push_back(sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch).cpu());
     }
     progress.finish();
     return at::cat(all).slice(0, 0, settings.n);

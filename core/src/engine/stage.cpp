@@ -1,5 +1,6 @@
 #include "engine/stage.hpp"
 
+#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
 
 namespace dtk {
@@ -37,7 +38,11 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
     }
     if (dataset_)
         for (const auto& metric : spec.metrics)
-            if (auto made = build<Metric>(metric, mistakes)) metrics_.push_back(std::move(made));
+            if (auto made = build<Metric>(metric, mistakes)) {
+                if (made->needs_samples() && !spec.reading->find("sample"))
+                    mistakes.add(metric.place, fmt::format("`{}` measures samples, and there is no [sample]", metric.name), "add [sample] with n");
+                metrics_.push_back(std::move(made));
+            }
     if (dataset_ && spec.train && dataset_->size() > 0 && spec.train->batch > dataset_->size())
         mistakes.add(spec.reading->place("train"), fmt::format("a batch of {} is more than the {} examples there are", spec.train->batch, dataset_->size()),
                      "make `batch` smaller");
@@ -65,16 +70,68 @@ void Stage::train(bool on) {
     if (loss_) loss_->train(on);
 }
 
-Predict Stage::predict(const Random* random) const {
-    const auto ask = [model = model_, random](const Tensor& x, const Tensor& t, Context context) {
-        context.random = random;
-        return model->forward(x, t, context);
+namespace {
+/// Products in bfloat16 for as long as it lives.
+class Autocast {
+ public:
+    explicit Autocast(at::DeviceType device) : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
+        at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+        at::autocast::set_autocast_enabled(device_, true);
+        at::autocast::increment_nesting();
+    }
+    ~Autocast() {
+        if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+        at::autocast::set_autocast_enabled(device_, before_);
+    }
+
+ private:
+    at::DeviceType device_;
+    bool before_;
+};
+
+/// Rows first … first + rows − 1, after the last row that row again.
+Tensor portion(const Tensor& all, std::int64_t first, std::int64_t rows) {
+    if (!all.defined()) return all;
+    const auto there = all.slice(0, first, first + rows);
+    const auto lacking = rows - there.size(0);
+    if (lacking == 0) return there;
+    auto sizes = all.sizes().vec();
+    sizes[0] = lacking;
+    return at::cat({there, all.slice(0, -1).expand(sizes)});
+}
+
+Predict in_bf16(Predict ask) {
+    return [ask = std::move(ask)](const Tensor& x, const Tensor& t, const Context& context) {
+        const Autocast autocast(x.device().type());
+        auto prediction = ask(x, t, context);
+        prediction.value = prediction.value.to(x.scalar_type());
+        return prediction;
     };
-    if (!model_->self_conditions()) return ask;
-    // Chen, Zhang & Hinton, "Analog Bits", 2022: in training every second example is shown its own first estimate, in
-    // sampling every step is shown the one before.
+}
+
+Predict in_portions(Predict ask, std::int64_t rows) {
+    return [ask = std::move(ask), rows](const Tensor& x, const Tensor& t, const Context& context) {
+        std::vector<Tensor> values, variances;
+        Prediction prediction;
+        for (std::int64_t first = 0; first < x.size(0); first += rows) {
+            auto part = context;
+            for (auto* tensor : {&part.label, &part.mask, &part.self_condition, &part.tokens}) *tensor = portion(*tensor, first, rows);
+            for (auto& [name, tensor] : part.extra) tensor = portion(tensor, first, rows);
+            prediction = ask(portion(x, first, rows), portion(t, first, rows), part);
+            values.push_back(prediction.value);
+            if (prediction.variance) variances.push_back(prediction.variance->expand_as(prediction.value));
+        }
+        prediction.value = at::cat(values).slice(0, 0, x.size(0));
+        if (prediction.variance) prediction.variance = at::cat(variances).slice(0, 0, x.size(0));
+        return prediction;
+    };
+}
+
+/// Chen, Zhang & Hinton, "Analog Bits", 2022: in training every second example is shown its own first estimate, in
+/// sampling every step is shown the one before.
+Predict self_conditioned(Predict ask, const Random* random, std::shared_ptr<Process> process) {
     const auto estimate = std::make_shared<Tensor>();
-    return [ask, estimate, random, process = process_](const Tensor& x, const Tensor& t, Context context) {
+    return [ask = std::move(ask), estimate, random, process = std::move(process)](const Tensor& x, const Tensor& t, Context context) {
         if (random) {
             context.self_condition = at::zeros_like(x);
             const auto first = [&] {
@@ -93,11 +150,24 @@ Predict Stage::predict(const Random* random) const {
     };
 }
 
-Predict clipped(Predict predict, const Process& process, double lo, double hi) {
-    return [predict = std::move(predict), &process, lo, hi](const Tensor& x, const Tensor& t, const Context& context) {
-        const auto prediction = predict(x, t, context);
-        return Prediction{Predicts::x0, process.convert(prediction, Predicts::x0, x, t).clamp(lo, hi), prediction.variance};
+Predict clipped(Predict ask, std::shared_ptr<Process> process, std::pair<double, double> range) {
+    return [ask = std::move(ask), process = std::move(process), range](const Tensor& x, const Tensor& t, const Context& context) {
+        const auto prediction = ask(x, t, context);
+        return Prediction{Predicts::x0, process->convert(prediction, Predicts::x0, x, t).clamp(range.first, range.second), prediction.variance};
     };
+}
+}  // namespace
+
+Predict Stage::predict(const Asking& asking) const {
+    Predict ask = [model = model_, random = asking.random](const Tensor& x, const Tensor& t, Context context) {
+        context.random = random;
+        return model->forward(x, t, context);
+    };
+    if (asking.bf16) ask = in_bf16(std::move(ask));
+    if (asking.rows > 0) ask = in_portions(std::move(ask), asking.rows);
+    if (model_->self_conditions()) ask = self_conditioned(std::move(ask), asking.random, process_);
+    if (asking.clip) ask = clipped(std::move(ask), process_, *asking.clip);
+    return ask;
 }
 
 }  // namespace dtk

@@ -15,6 +15,14 @@
 
 namespace dtk {
 
+/// How a network is asked.
+struct Asking {
+    const Random* random = nullptr;  ///< for dropout; null outside training
+    bool bf16 = false;               ///< matrix products and convolutions in bfloat16
+    std::int64_t rows = 0;           ///< asked for so many rows at a time, padded; 0: all at once
+    std::optional<std::pair<double, double>> clip = {};  ///< x̂_0 is kept between these
+};
+
 /// The objects of one stage, built from what its file says, and the view its plugins have of one another.
 class Stage : public View {
  public:
@@ -42,8 +50,9 @@ class Stage : public View {
     std::vector<Module::Named> named_tensors() const;
     void to(at::Device device);
     void train(bool on);
-    /// The model as losses and samplers see it: numbers for dropout, its own earlier estimate fed back where it wants it.
-    Predict predict(const Random* random) const;
+    /// The model as losses and samplers see it: in portions, its products in bfloat16, its own earlier estimate fed back
+    /// where it wants it, x̂_0 clipped, in that order. The random numbers must outlive the answer.
+    Predict predict(const Asking& asking) const;
 
  private:
     template <class Part>
@@ -65,8 +74,5 @@ class Stage : public View {
     std::shared_ptr<Sampler> sampler_;
     std::vector<std::shared_ptr<Metric>> metrics_;
 };
-
-/// What `predict` says, with x̂_0 kept between lo and hi.
-Predict clipped(Predict predict, const Process& process, double lo, double hi);
 
 }  // namespace dtk

@@ -208,7 +208,7 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
             if (batch.label.defined()) batch.label = batch.label.to(device, true);
             batch.first = part * rows, batch.of = settings.batch;
             const auto draws = random.from(part * rows);
-            const auto values = (*stage.loss())(stage.predict(&draws), stage.process(), batch, draws);
+            const auto values = (*stage.loss())(stage.predict({.random = &draws, .bf16 = settings.precision == "bf16"}), stage.process(), batch, draws);
             const auto loss = values.value.sum() * share;
             loss.backward();
             finite = finite.logical_and(loss.detach().isfinite());
