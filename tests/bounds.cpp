@@ -233,7 +233,7 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
     // that x_0 adds: ½ log(σ²_t/σ²_s), in each dimension. They telescope.
     for (const char* schedule : {"linear", "cosine", "quadratic"}) {
         INFO(schedule);
-        const auto process = make<dtk::Process>("gaussian", fmt::format("schedule = \"{}\"", schedule));
+        const auto process = make<dtk::Process>("gaussian", fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
         const auto& gaussian = dtk::gaussian(*process, "the test");
         const auto& l = process->levels();
         double sum = 0, worst = 0, turned = 0;

@@ -23,7 +23,7 @@ std::shared_ptr<dtk::Metric> metric(const std::string& name, const DatasetPointe
 
 /// A process for metrics that do not ask it anything.
 const dtk::Process& chain() {
-    static const auto process = support::make<dtk::Process>("gaussian");
+    static const auto process = support::make<dtk::Process>("gaussian", "decoder = \"gaussian\"");
     return *process;
 }
 

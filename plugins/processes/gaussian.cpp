@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include <dtk/dataset.hpp>
 #include <dtk/process.hpp>
 #include <dtk/schedule.hpp>
 #include <dtk/view.hpp>
@@ -20,12 +21,15 @@ struct Gaussian final : dtk::GaussianProcess {
     struct Config {
         std::int64_t steps = 1000;
         dtk::Choice<dtk::Schedule> schedule;
+        std::string decoder = "auto";
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("schedule", schedule, "how noisy each step is");
+            f("decoder", decoder, {"auto", "gaussian", "discretised"}, "p(x_0 | x_1): a density, or the probability of x_0's bin; auto: of its bin where the data come in levels");
         }
     };
     Gaussian(const Config& config, const dtk::View& view) : levels_(config.schedule.make(view)->levels(config.steps)) {
+        if (config.decoder != "gaussian") read_levels(view.dataset(), config.decoder == "discretised");
         const auto T = config.steps;
         const auto table = [&](auto value) {  // entry t + 1 is time t; entry 0 is before the first step
             std::vector<double> column;
@@ -97,7 +101,8 @@ struct Gaussian final : dtk::GaussianProcess {
                       const std::string& variance) const override {
         const Step step(*this, t, s);
         const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
-        const auto error2 = (x0 - convert(prediction, Predicts::x0, xt, t)).square();
+        const auto estimate = convert(prediction, Predicts::x0, xt, t);
+        const auto error2 = (x0 - estimate).square();
         // No branch may divide by zero where the other one is taken: the gradient would be 0·∞.
         const auto unless_last = [&](const Tensor& value) { return at::where(s >= 0, value, at::ones_like(value)); };
         const auto kept = unless_last(step.posterior);
@@ -105,15 +110,15 @@ struct Gaussian final : dtk::GaussianProcess {
             const auto sigma2 = model_variance(step, prediction, variance, xt).expand_as(x0);
             const auto posterior = like(xt, kept);
             const auto kl = (sigma2 / posterior).log() + (posterior + like(xt, step.mean_x0).square() * error2) / sigma2 - 1;
-            const auto decoder = (2 * std::numbers::pi * sigma2).log() + error2 / sigma2;
-            return 0.5 * row_sum(at::where(like(xt, s) >= 0, kl, decoder));
+            return row_sum(at::where(like(xt, s) >= 0, 0.5 * kl, decoder(x0, estimate, sigma2)));
         }
         const auto e2 = row_sum(error2).to(at::kDouble), sigma2 = unless_last(fixed_variance(step, variance));
         const auto ratio = kept / sigma2;
         const auto kl = d * (ratio - 1 - ratio.log()) + step.mean_x0.square() * e2 / sigma2;
-        // The decoder is a Gaussian density around x̂_0 with the variance of Ho et al.'s code, β̃ of the step before.
-        const auto decoder = d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder;
-        return (0.5 * at::where(s >= 0, kl, decoder)).to(x0.scalar_type());
+        // The decoder has the variance of Ho et al.'s code, β̃ of the step before. A density needs e2 alone.
+        const auto last = levels_of_data_ == 0 ? 0.5 * (d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder)
+                                               : row_sum(decoder(x0, estimate, like(x0.to(at::kDouble), step.decoder)));
+        return at::where(s >= 0, 0.5 * kl, last).to(x0.scalar_type());
     }
 
     Tensor prior_term(const Tensor& x0) const override {
@@ -163,6 +168,31 @@ struct Gaussian final : dtk::GaussianProcess {
         return prediction.variance ? *prediction.variance : like(x, fixed_variance(step, variance));
     }
 
+    void read_levels(const dtk::Dataset& data, bool needed) {
+        if (data.levels() > 1 && data.range()) {
+            levels_of_data_ = data.levels();
+            range_ = *data.range();
+        } else if (needed) {
+            throw dtk::Error("decoder = \"discretised\" needs data that come in levels, such as 8-bit images", "leave it \"auto\"");
+        }
+    }
+
+    /// −log p(x_0 | x_1) of every element: a normal density around x̂_0 or, where the data come in levels, its integral over the
+    /// level's bin, the outermost bins without end (Ho et al. 2020, eq. 13).
+    Tensor decoder(const Tensor& x0, const Tensor& estimate, const Tensor& sigma2) const {
+        if (levels_of_data_ == 0) return 0.5 * ((2 * std::numbers::pi * sigma2).log() + (x0 - estimate).square() / sigma2);
+        constexpr double endless = 1e4;  // standard deviations; ∞ has no gradient
+        const auto [least, most] = range_;
+        const double half = 0.5 * (most - least) / (levels_of_data_ - 1);
+        const auto x = x0.to(at::kDouble), error = x - estimate.to(at::kDouble), sigma = sigma2.to(at::kDouble).sqrt();
+        const auto above = at::where(x > most - half, endless, (error + half) / sigma);
+        const auto below = at::where(x < least + half, -endless, (error - half) / sigma);
+        // Φ(b) − Φ(a) = Φ(−a) − Φ(−b): of the two the one in the lower tail, where log Φ is precise.
+        const auto mirrored = error > 0;
+        const auto a = at::special_log_ndtr(at::where(mirrored, -above, below)), b = at::special_log_ndtr(at::where(mirrored, -below, above));
+        return -(b + at::log1p(-(a - b).exp()));
+    }
+
     static Tensor at(const Tensor& table, const Tensor& t) { return table.index_select(0, t.to(at::kLong) + 1); }
 
     /// [B] float64 → [B, 1, …], ready to multiply x
@@ -179,6 +209,8 @@ struct Gaussian final : dtk::GaussianProcess {
     dtk::NoiseLevels levels_;
     Tensor *alpha_, *sigma2_, *beta_;
     double prior_sd_;
+    int levels_of_data_ = 0;  ///< 0: the data are real numbers
+    std::pair<double, double> range_;
 };
 }  // namespace
 

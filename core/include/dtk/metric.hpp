@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,8 +19,10 @@ struct Outcome {
     Tensor samples;  ///< [n, ...] on the CPU; undefined where none were drawn
     const Dataset& data;
     const Process& process;
-    Predict predict;               ///< the network with the parameters it is sampled with
+    Predict predict;               ///< the network as it is sampled with
     at::Device device = at::kCPU;  ///< where the network wants its input
+    /// To be told how far long work has come.
+    std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
 };
 
 /// One number, and what it would be for a perfect model with as many samples.

@@ -173,11 +173,20 @@ class StageRun {
 
     json measure(const Tensor& samples) const {
         json all = json::array();
-        const Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict({}), device_};
+        const auto& settings = stage_.spec().sample;
+        Asking asking;
+        if (!settings || settings->clip) asking.clip = stage_.dataset().range();
+        Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_};
         say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
         for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
             const auto& plugin = stage_.spec().metrics[i].name;
+            std::optional<Progress> progress;
+            outcome.progress = [&](std::int64_t done, std::int64_t of) {
+                if (!progress) progress.emplace(plugin, of, progress_);
+                progress->at(done);
+            };
             const auto m = stage_.metrics()[i]->measure(outcome, stage_.random("metric").stream(plugin));
+            if (progress) progress->finish();
             const auto passes = m.passes();
             say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", plugin, m.value,
                             m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
