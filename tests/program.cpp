@@ -391,6 +391,31 @@ TEST_CASE("samples do not depend on how many are drawn at a time") {
     }
 }
 
+TEST_CASE("samples keep their bits whatever the batch when the network always sees as many rows") {
+    const Folder folder;
+    std::vector<float> first;
+    for (const std::string batch : {"200", "1", "7", "64"}) {
+        const auto outcome = dtk_program({"sample", reference_run().string(), "--set", "sample.batch=" + batch, "--set", "sample.network_batch=16", "--out", batch}, folder.path);
+        INFO(batch << outcome.err);
+        REQUIRE(outcome.code == 0);
+        const auto samples = tensors(folder / batch / "samples.safetensors").values["samples"];
+        REQUIRE(samples.size() == 400);
+        if (first.empty()) first = samples;
+        CHECK((samples == first));
+    }
+}
+
+TEST_CASE("products in bfloat16 train and sample, near to those in float32") {
+    const Folder folder;
+    const auto path = run(folder, "bf16", {"--set", "train.precision=\"bf16\"", "--set", "sample.precision=\"bf16\""});
+    const auto narrow = tensors(last_checkpoint(path)), wide = tensors(last_checkpoint(reference_run()));
+    double most = 0;
+    for (const auto& [name, values] : wide.values)
+        if (name.rfind("model.", 0) == 0) most = std::max(most, distance(narrow.values.at(name), values));
+    CHECK(most > 0);
+    CHECK(most < 0.05);
+}
+
 TEST_CASE("a batch computed in parts trains as the whole one does") {
     const Folder folder;
     const auto parts = tensors(last_checkpoint(run(folder, "parts", {"--set", "train.accumulate=4"})));
@@ -426,29 +451,70 @@ TEST_CASE("a run that is interrupted saves itself, ends with 130, and goes on to
     for (std::string line; std::getline(lines, line); before = json::parse(line)["step"]) CHECK(json::parse(line)["step"].get<std::int64_t>() > before);
 }
 
-TEST_CASE("a run that is killed at any moment goes on to the same bits") {
-    const Folder folder;
-    const auto text = changed(experiment, "steps = 60", "steps = 600");
-    const auto whole = run(folder, "whole", {}, text);
-    std::mt19937 random(1);
-    for (int attempt = 0; attempt < 3; ++attempt) {
-        const auto name = "killed" + std::to_string(attempt);
-        auto running = start_dtk({"run", "small.toml", "--out", name, "--progress", "none"}, folder.path);
-        const auto checkpoints = std::to_string(20 * (1 + random() % 25));
-        const auto seen = folder / name / "checkpoints" / (std::string(8 - checkpoints.size(), '0') + checkpoints + ".safetensors");
-        while (!fs::exists(seen) && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
+namespace {
+/// Kills the run of small.toml `times` times, each time after a random part of what a whole run takes, and lets it go on.
+void kill_again_and_again(const Folder& folder, const std::string& name, int times, std::chrono::microseconds whole_run, std::mt19937& random) {
+    for (int kills = 0; kills < times; ++kills) {
+        const bool begun = fs::exists(folder / name / "run.json");
+        std::vector<std::string> command{"run", "small.toml", "--progress", "none"};
+        if (begun) command.push_back("--resume=" + name);
+        else command.insert(command.end(), {"--out", name});
+        auto running = start_dtk(command, folder.path);
+        std::this_thread::sleep_for(whole_run * (random() % 1000) / 1000);
         running.send(SIGKILL);
         const auto end = running.wait();
+        INFO(end.err);
         REQUIRE((end.signal == SIGKILL || end.code == 0));
-        const auto on = dtk_program({"run", "small.toml", "--resume=" + name, "--progress", "none"}, folder.path);
-        INFO(name << " after " << checkpoints << "\n" << on.err);
+        if (!begun && !fs::exists(folder / name / "run.json")) fs::remove_all(folder / name);  // killed before there was a run
+    }
+}
+
+void check_kills(int runs, int kills, const std::string& text) {
+    const Folder folder;
+    const auto began = std::chrono::steady_clock::now();
+    const auto whole = run(folder, "whole", {}, text);
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
+    std::mt19937 random(1);
+    for (int i = 0; i < runs; ++i) {
+        const auto name = "killed" + std::to_string(i);
+        kill_again_and_again(folder, name, kills, took, random);
+        const bool begun = fs::exists(folder / name / "run.json");
+        const auto on = dtk_program({"run", "small.toml", begun ? "--resume=" + name : "--out=" + name, "--progress", "none"}, folder.path);
+        INFO(name << "\n" << on.err);
         REQUIRE(on.code == 0);
         check_same(whole, folder / name);
         CHECK(temporaries(folder / name) == 0);
         std::istringstream lines(read(folder / name / "metrics.jsonl"));
         for (std::string line; std::getline(lines, line);) CHECK(json::accept(line));
     }
+}
+
+std::string long_experiment() { return changed(experiment, "steps = 60", "steps = 600"); }
+}  // namespace
+
+TEST_CASE("a run that is killed at any moment goes on to the same bits") { check_kills(1, 3, long_experiment()); }
+
+TEST_CASE("runs that are killed twenty times go on to the same bits", "[slow]") {
+    check_kills(10, 2, long_experiment());
+    check_kills(4, 5, changed(long_experiment(), "batch = 32", "batch = 32\naccumulate = 2\nema = 0.9\nsample_every = 50"));
+}
+
+TEST_CASE("a checkpoint that the disk has no room for stops the run, and the last good one is gone on from") {
+    const Folder folder;
+    const auto path = run(folder, "run", {}, changed(experiment, "width = 16", "width = 128"));
+    fs::remove(path / "checkpoints" / "00000060.safetensors");
+    const auto bytes = read(path / "checkpoints" / "00000040.safetensors");
+    const auto full = Running({"bash", "-c", "ulimit -f 100; exec " DTK_PROGRAM " run small.toml --resume=run --progress none"}, folder.path, own_environment()).wait();
+    INFO(full.err);
+    CHECK(full.code == 1);
+    CHECK(says(full.err, "00000060.safetensors"));
+    CHECK(says(full.err, "go on with: dtk run small.toml --resume="));
+    CHECK(read(path / "checkpoints" / "00000040.safetensors") == bytes);
+    CHECK(temporaries(path) == 0);
+    CHECK(json::parse(read(path / "run.json"))["status"] == "failed");
+    const auto whole = run(folder, "whole", {}, changed(experiment, "width = 16", "width = 128"));
+    REQUIRE(dtk_program({"run", "small.toml", "--resume=run", "--progress", "none"}, folder.path).code == 0);
+    check_same(whole, path);
 }
 
 TEST_CASE("going on passes over a damaged checkpoint, says so, and takes the one before") {

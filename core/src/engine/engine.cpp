@@ -182,7 +182,7 @@ class StageRun {
             const auto& plugin = stage_.spec().metrics[i].name;
             std::optional<Progress> progress;
             outcome.progress = [&](std::int64_t done, std::int64_t of) {
-                if (!progress) progress.emplace(plugin, of, progress_);
+                if (!progress) progress.emplace(plugin, of, Progress::Settings{.mode = progress_, .start = done});
                 progress->at(done);
             };
             const auto m = stage_.metrics()[i]->measure(outcome, stage_.random("metric").stream(plugin));

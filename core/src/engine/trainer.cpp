@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
+#include "engine/prefetch.hpp"
 
 namespace dtk {
 
@@ -197,16 +198,24 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
     stage.train(true);
     const auto parts = settings.accumulate, rows = settings.batch / parts;
     const double share = 1.0 / static_cast<double>(settings.batch);
+    Prefetch batches(
+        [&, numbers = Tensor()](std::int64_t number) mutable {
+            const auto part = number % parts;
+            if (part == 0 || !numbers.defined()) numbers = example_numbers(stage.dataset(), stage.seed(), number / parts, settings.batch);
+            auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
+            batch.first = part * rows, batch.of = settings.batch;
+            if (device.is_cuda()) batch.x = batch.x.pin_memory();
+            return batch;
+        },
+        step * parts, settings.steps * parts);
     while (step < settings.steps) {
-        const auto numbers = example_numbers(stage.dataset(), stage.seed(), step, settings.batch);
         const auto random = stage.random("train").step(step);
         optimizer.zero_grad();
         auto finite = at::ones({}, at::TensorOptions(device).dtype(at::kBool));
         for (std::int64_t part = 0; part < parts; ++part) {
-            auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
+            auto batch = batches.next();
             batch.x = batch.x.to(device, /*non_blocking=*/true);
             if (batch.label.defined()) batch.label = batch.label.to(device, true);
-            batch.first = part * rows, batch.of = settings.batch;
             const auto draws = random.from(part * rows);
             const auto values = (*stage.loss())(stage.predict({.random = &draws, .bf16 = settings.precision == "bf16"}), stage.process(), batch, draws);
             const auto loss = values.value.sum() * share;
