@@ -21,6 +21,7 @@ struct TrainSettings {
 struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0;
     bool ema = true, clip = true;
+    std::vector<std::int64_t> labels;
     std::string precision = "float32";
     void fields(Fields& f);
 };

@@ -118,6 +118,7 @@ class StageRun {
 
     json run(bool resume) {
         fs::create_directories(folder_);
+        remove_temporaries(folder_);
         write_atomically(folder_ / "stage.toml", text_);
         stage_.to(device_);
         if (stage_.spec().train) train_(resume);
@@ -161,8 +162,7 @@ class StageRun {
         const auto steps = stage_.spec().train->steps;
         if (!from || from->step < steps) {
             train(stage_, text_, from ? &*from : nullptr, device_, progress_,
-                  {.metrics = [&](auto step, const auto& values) { log(step, values); },
-                   .by_noise = [&](auto, const auto& loss) { by_noise_ = loss; },
+                  {.metrics = [&](auto step, const auto& values, const auto& by_noise) { log(step, values, by_noise); },
                    .save = [&](const auto& checkpoint) { save(checkpoint); },
                    .sample = [&](auto step) { picture_at(step); },
                    .stop = [] { return signals_seen.load() > 0; }});
@@ -223,9 +223,11 @@ class StageRun {
         }
     }
 
-    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values) {
+    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values, const std::vector<double>& by_noise) {
+        by_noise_ = by_noise;
         json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
         for (const auto& [name, value] : values) line[name] = number(value);
+        for (const double loss : by_noise) line["train/loss_by_noise"].push_back(number(loss));
         append_line(folder_ / "metrics.jsonl", line.dump());
     }
 

@@ -96,6 +96,7 @@ fs::path latest_run(const std::string& name) {
 }
 
 void RunFolder::begin(const Experiment& experiment, const std::string& device) {
+    remove_temporaries(path_);
     std::map<std::string, const PluginFile*> used;
     for (const auto& stage : experiment.stages) use_plugins(stage, used);
     json plugins = json::array();

@@ -20,6 +20,10 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     auto sizes = stage.dataset().shape();
     sizes.insert(sizes.begin(), portion);
 
+    Tensor classes;
+    if (!settings.labels.empty()) classes = at::tensor(settings.labels, at::kLong);
+    else if (stage.dataset().classes() > 0) classes = at::arange(stage.dataset().classes(), at::kLong);
+
     Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
     std::vector<Tensor> all;
     for (std::int64_t i = 0; i < portions; ++i) {
@@ -27,8 +31,8 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         Asking asking{.bf16 = settings.precision == "bf16", .rows = settings.network_batch};
         if (settings.clip) asking.clip = stage.dataset().range();
         Context context;
-        if (const auto classes = stage.dataset().classes(); classes > 0)  // as many of each class
-            context.label = at::arange(i * portion, (i + 1) * portion, at::TensorOptions(device).dtype(at::kLong)).remainder(classes);
+        if (classes.defined())  // as many of each class
+            context.label = classes.index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel())).to(device);
         const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
         const auto x = process.prior(sizes, options, random.stream("prior"));
         all.push_back(sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch).cpu());

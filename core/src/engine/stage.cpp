@@ -43,6 +43,11 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
                     mistakes.add(metric.place, fmt::format("`{}` measures samples, and there is no [sample]", metric.name), "add [sample] with n");
                 metrics_.push_back(std::move(made));
             }
+    if (dataset_ && spec.sample)
+        for (const auto label : spec.sample->labels)
+            if (label >= dataset_->classes())
+                mistakes.add(spec.reading->place("sample"), fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec.dataset.name,
+                                                                        dataset_->classes() == 0 ? "have no classes" : fmt::format("have classes 0 … {}", dataset_->classes() - 1)));
     if (dataset_ && spec.train && dataset_->size() > 0 && spec.train->batch > dataset_->size())
         mistakes.add(spec.reading->place("train"), fmt::format("a batch of {} is more than the {} examples there are", spec.train->batch, dataset_->size()),
                      "make `batch` smaller");

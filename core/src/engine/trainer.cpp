@@ -185,9 +185,8 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
         values.emplace_back("train/grad_norm", sums.norm.item<double>() / n);
         values.emplace_back("train/lr", learning_rate(settings, step - 1));
         values.emplace_back("time/steps_per_s", n / std::max(seconds, 1e-9));
-        log.metrics(step, values);
         const auto means = (sums.bin_loss / sums.bin_count).cpu().contiguous();
-        log.by_noise(step, {means.const_data_ptr<double>(), means.const_data_ptr<double>() + noise_bins});
+        log.metrics(step, values, {means.const_data_ptr<double>(), means.const_data_ptr<double>() + noise_bins});
         sums.clear(device);
         began = monotonic_seconds();
         if (bad >= 0)
