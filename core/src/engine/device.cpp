@@ -13,6 +13,8 @@
 
 #include <dtk/error.hpp>
 
+#include "engine/device_random.hpp"
+
 namespace dtk {
 
 namespace {
@@ -31,6 +33,10 @@ std::string load_cuda() {
         // Global, and before the first question whether there is CUDA: LibTorch remembers the answer.
         if (!::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL)) return fmt::format("LibTorch's CUDA half cannot be loaded: {}", ::dlerror());
         if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) return std::string("no CUDA device is visible (is there a GPU, and its driver?)");
+        // float32 is float32: LibTorch would let convolutions, and them alone, round their factors to TF32's 10 bits.
+        using at::Float32Backend, at::Float32Op, at::Float32Precision;
+        for (const auto op : {Float32Op::CONV, Float32Op::RNN, Float32Op::MATMUL})
+            at::globalContext().setFloat32Precision(Float32Backend::CUDA, op, Float32Precision::IEEE);
         return std::string();
     }();
     return problem;
@@ -57,10 +63,15 @@ at::Device device_of(const std::string& name) {
 }
 
 std::string device_report() {
-    const auto problem = load_cuda();
-    return fmt::format("LibTorch {}.{}.{} in {}, {} threads\nCUDA     {}\n", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH,
-                       torch_folder().string(), at::get_num_threads(),
-                       problem.empty() ? fmt::format("{} device(s)", static_cast<int>(at::detail::getCUDAHooks().deviceCount())) : "not usable: " + problem);
+    auto text = fmt::format("LibTorch {}.{}.{} in {}, {} threads\n", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH, torch_folder().string(), at::get_num_threads());
+    if (const auto problem = load_cuda(); !problem.empty()) return text + fmt::format("CUDA     not usable: {}\n", problem);
+    const int count = at::detail::getCUDAHooks().deviceCount();
+    text += fmt::format("CUDA     {} device(s)\n", count);
+    for (int i = 0; i < count; ++i) {
+        const auto why = why_host_numbers(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(i)));
+        text += fmt::format("         cuda:{} {}\n", i, why.empty() ? "makes its random numbers itself" : "is sent random numbers made on the host (the same, slower): " + why);
+    }
+    return text;
 }
 
 void use_threads(std::int64_t threads) {

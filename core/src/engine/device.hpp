@@ -9,7 +9,7 @@ namespace dtk {
 /// asks LibTorch whether it has CUDA. Errors: Error with what is missing; there is no falling back.
 at::Device device_of(const std::string& name);
 
-/// One line on LibTorch and one on CUDA.
+/// A line on LibTorch and some on CUDA.
 std::string device_report();
 
 /// How many threads an operation may use; 0: as many as there are cores.

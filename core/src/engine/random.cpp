@@ -7,7 +7,10 @@
 #include <dtk/philox.hpp>
 #include <dtk/random.hpp>
 #include <numeric>
+#include <type_traits>
 #include <utility>
+
+#include "engine/device_random.hpp"
 
 namespace dtk {
 namespace {
@@ -26,20 +29,6 @@ std::uint32_t checked_word(std::int64_t value, const char* what) {
     return static_cast<std::uint32_t>(value);
 }
 
-/// Everything about a draw but its shape and type.
-struct Draw {
-    philox::Kind kind;
-    philox::Key key;
-    std::uint64_t stream;
-    std::uint32_t step;
-    std::int64_t first_sample;
-    const std::int64_t* samples;  // one per row, or null: first_sample + row
-
-    std::uint32_t sample(std::int64_t row) const {
-        return static_cast<std::uint32_t>(samples ? samples[row] : first_sample + row);
-    }
-};
-
 /// Blocks are made in groups of this many, in arrays of their own, so that compilers vectorise over them. The size
 /// does not change the numbers.
 constexpr int lanes = 64;
@@ -57,64 +46,23 @@ void fill_words(const Draw& draw, Group& g) {
     }
 }
 
-struct NormalFloat {
-    using Number = float;
-    static constexpr int per_block = 4;
-    static void numbers(const Group& g, float* out) {
-        for (int i = 0; i < lanes; ++i) {
-            philox::normal_pair(g.w0[i], g.w1[i], out[4 * i], out[4 * i + 1]);
-            philox::normal_pair(g.w2[i], g.w3[i], out[4 * i + 2], out[4 * i + 3]);
-        }
-    }
-};
-
-struct NormalDouble {
-    using Number = double;
-    static constexpr int per_block = 2;
-    static void numbers(const Group& g, double* out) {
-        for (int i = 0; i < lanes; ++i)
-            philox::normal_pair({g.w0[i], g.w1[i], g.w2[i], g.w3[i]}, out[2 * i], out[2 * i + 1]);
-    }
-};
-
-struct UniformFloat {
-    using Number = float;
-    static constexpr int per_block = 4;
-    static void numbers(const Group& g, float* out) {
-        for (int i = 0; i < lanes; ++i) {
-            out[4 * i] = philox::uniform(g.w0[i]);
-            out[4 * i + 1] = philox::uniform(g.w1[i]);
-            out[4 * i + 2] = philox::uniform(g.w2[i]);
-            out[4 * i + 3] = philox::uniform(g.w3[i]);
-        }
-    }
-};
-
-struct UniformDouble {
-    using Number = double;
-    static constexpr int per_block = 2;
-    static void numbers(const Group& g, double* out) {
-        for (int i = 0; i < lanes; ++i) {
-            out[2 * i] = philox::uniform(g.w0[i], g.w1[i]);
-            out[2 * i + 1] = philox::uniform(g.w2[i], g.w3[i]);
-        }
-    }
-};
-
 struct Integer {
     using Number = std::int64_t;
     static constexpr int per_block = 2;
     std::uint64_t below;
-    void numbers(const Group& g, std::int64_t* out) const {
-        for (int i = 0; i < lanes; ++i) {
-            out[2 * i] = one(g.w0[i], g.w1[i]);
-            out[2 * i + 1] = one(g.w2[i], g.w3[i]);
-        }
+    void numbers(philox::Words w, std::int64_t* out) const {
+        out[0] = one(w.w0, w.w1);
+        out[1] = one(w.w2, w.w3);
     }
     std::int64_t one(std::uint64_t hi, std::uint64_t lo) const {
         return static_cast<std::int64_t>(philox::below(hi << 32 | lo, below));
     }
 };
+
+template <class Law>
+void numbers_of(const Law& law, const Group& g, typename Law::Number* out) {
+    for (int i = 0; i < lanes; ++i) law.numbers({g.w0[i], g.w1[i], g.w2[i], g.w3[i]}, out + i * Law::per_block);
+}
 
 /// Calls run(row, block, done, blocks) for each stretch of `used` successive blocks that lies in one row.
 template <class Run>
@@ -132,10 +80,7 @@ void for_each_run(std::int64_t first, std::int64_t row_blocks, int used, const R
 template <class Law>
 void fill(const Draw& draw, const Law& law, typename Law::Number* out, std::int64_t rows, std::int64_t row_size) {
     constexpr int per_block = Law::per_block;
-    const std::int64_t row_blocks = (row_size + per_block - 1) / per_block;
-    const std::int64_t blocks = rows * row_blocks;
-    if (row_blocks > static_cast<std::int64_t>(philox::max_blocks))
-        throw Error(fmt::format("a sample of {} random numbers is too large: 2^31 is the limit", row_size));
+    const std::int64_t row_blocks = blocks_of_row(row_size, per_block), blocks = rows * row_blocks;
 
     at::parallel_for(0, (blocks + lanes - 1) / lanes, 8192 / lanes, [&](std::int64_t begin, std::int64_t end) {
         Group group = {};
@@ -147,7 +92,7 @@ void fill(const Draw& draw, const Law& law, typename Law::Number* out, std::int6
                 std::iota(group.block + done, group.block + done + count, static_cast<std::uint32_t>(block));
             });
             fill_words(draw, group);
-            law.numbers(group, numbers);
+            numbers_of(law, group, numbers);
             for_each_run(first, row_blocks, used, [&](std::int64_t row, std::int64_t block, int done, int count) {
                 const std::int64_t element = block * per_block;
                 std::copy_n(numbers + done * per_block, std::min<std::int64_t>(count * per_block, row_size - element),
@@ -164,17 +109,27 @@ std::pair<std::int64_t, std::int64_t> rows_of(at::IntArrayRef sizes) {
     return {rows, row_size};
 }
 
+/// The numbers as they are made: on the device itself where that can be, else on the host. Wherever, they have the same bits.
 template <class Law>
-Tensor drawn(const Draw& draw, const Law& law, at::IntArrayRef sizes) {
-    Tensor out = at::empty(sizes, at::dtype(c10::CppTypeToScalarType<typename Law::Number>::value));
+Tensor drawn(const Draw& draw, const Law& law, const Tensor& samples, at::IntArrayRef sizes, at::Device device) {
     const auto [rows, row_size] = rows_of(sizes);
+    if (blocks_of_row(row_size, Law::per_block) > static_cast<std::int64_t>(philox::max_blocks))
+        throw Error(fmt::format("a sample of {} random numbers is too large: 2^31 is the limit", row_size));
+    const auto options = at::dtype(c10::CppTypeToScalarType<typename Law::Number>::value);
+    if constexpr (std::is_floating_point_v<typename Law::Number>)
+        if (makes_numbers(device)) {
+            Tensor out = at::empty(sizes, options.device(device));
+            if (out.numel() > 0) fill_on_device(draw, samples, out, rows, row_size);
+            return out;
+        }
+    Tensor out = at::empty(sizes, options);
     if (out.numel() > 0) fill(draw, law, out.mutable_data_ptr<typename Law::Number>(), rows, row_size);
     return out;
 }
 
-/// The one place that knows of devices: numbers are made on the host and copied.
-Tensor placed(const Tensor& on_host, const at::TensorOptions& options, at::ScalarType type) {
-    return on_host.to(options.device(), type);
+/// Copied without waiting where they were made on the host and are to be elsewhere.
+Tensor placed(const Tensor& numbers, const at::TensorOptions& options, at::ScalarType type) {
+    return numbers.to(options.device(), type, /*non_blocking=*/true);
 }
 
 at::ScalarType floating_type(const at::TensorOptions& options) {
@@ -234,15 +189,15 @@ Random Random::samples(const Tensor& index) const {
 Tensor Random::normal(at::IntArrayRef sizes, const at::TensorOptions& options) const {
     const at::ScalarType type = floating_type(options);
     const Draw draw = checked_draw(philox::Kind::normal, seed_, stream_, step_, first_sample_, samples_, sizes);
-    return placed(type == at::kDouble ? drawn(draw, NormalDouble{}, sizes) : drawn(draw, NormalFloat{}, sizes), options,
-                  type);
+    const auto device = options.device();
+    return placed(type == at::kDouble ? drawn(draw, NormalDouble{}, samples_, sizes, device) : drawn(draw, NormalFloat{}, samples_, sizes, device), options, type);
 }
 
 Tensor Random::uniform(at::IntArrayRef sizes, const at::TensorOptions& options) const {
     const at::ScalarType type = floating_type(options);
     const Draw draw = checked_draw(philox::Kind::uniform, seed_, stream_, step_, first_sample_, samples_, sizes);
-    if (type == at::kDouble) return placed(drawn(draw, UniformDouble{}, sizes), options, type);
-    Tensor numbers = drawn(draw, UniformFloat{}, sizes);
+    if (type == at::kDouble) return placed(drawn(draw, UniformDouble{}, samples_, sizes, options.device()), options, type);
+    Tensor numbers = drawn(draw, UniformFloat{}, samples_, sizes, options.device());
     // Cut, not rounded: 1 must not appear.
     if (type != at::kFloat) {
         const double steps = type == at::kHalf ? 0x1p11 : 0x1p8;
@@ -254,7 +209,7 @@ Tensor Random::uniform(at::IntArrayRef sizes, const at::TensorOptions& options) 
 Tensor Random::integers(std::int64_t below, at::IntArrayRef sizes) const {
     if (below < 1) throw Error(fmt::format("random integers below {} were asked for; there are none", below));
     const Draw draw = checked_draw(philox::Kind::integer, seed_, stream_, step_, first_sample_, samples_, sizes);
-    return drawn(draw, Integer{static_cast<std::uint64_t>(below)}, sizes);
+    return drawn(draw, Integer{static_cast<std::uint64_t>(below)}, samples_, sizes, at::kCPU);
 }
 
 // A Feistel network over pairs (l, r) of an a × b rectangle that holds 0 … n − 1 and few cells more: each round adds a
