@@ -1,11 +1,14 @@
 // x̂_0 = E[x_0 | x_t], from the density of the data where it is known; otherwise from the examples themselves:
 //     x̂_0 = Σ_i w_i x_i,   w = softmax_i(−‖x_t − α x_i‖² / 2σ²)
 // The network that training would end with: Karras et al., "Elucidating the Design Space", 2022, app. B.3.
+// Of bits, x̂_0 = P(x_0 = 1 | x_t): where x_t has the log-likelihood ratio λ for a bit of x_0, a normal observation of that bit at
+// α = σ = 1 has it at λ + ½, so that what is known for Gaussian noise answers for bits too.
 #include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
+#include <dtk/bernoulli.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/model.hpp>
 #include <dtk/sampler.hpp>
@@ -24,7 +27,8 @@ struct Exact final : dtk::Model {
         }
     };
     Exact(const Config& config, const dtk::View& view)
-        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), process_(dtk::gaussian(view.process(), "exact")) {
+        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())) {
+        if (!bits_) gaussian_ = &dtk::gaussian(view.process(), "exact");
         const auto size = data_.size();
         if (config.limit == 0) density_ = data_.density();
         if (!density_ && size == 0 && config.limit == 0)
@@ -41,8 +45,8 @@ struct Exact final : dtk::Model {
 
     dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
         // A density is cheap, so float64 whatever the state; thousands of images are not.
-        const auto x = xt.flatten(1).to(density_ || xt.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-        const auto alpha = process_.alpha(t, x), sigma = process_.sigma(t, x);
+        const auto state = xt.flatten(1).to(density_ || xt.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+        const auto [x, alpha, sigma] = observed(state, t);
         const auto clean = sigma == 0, silent = alpha == 0;  // x_t is α x_0; x_t says nothing of x_0
         const auto s = sigma.masked_fill(clean, 1);
         const auto noisy = density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
@@ -51,6 +55,16 @@ struct Exact final : dtk::Model {
     }
 
  private:
+    /// x = α x_0 + σ ε, which says of x_0 what x_t says.
+    struct Observed {
+        Tensor x, alpha, sigma;
+    };
+    Observed observed(const Tensor& xt, const Tensor& t) const {
+        if (gaussian_) return {xt, gaussian_->alpha(t, xt), gaussian_->sigma(t, xt)};
+        const auto one = at::ones({xt.size(0), 1}, xt.options());
+        return {bits_->evidence(xt, t) + 0.5, one, one};
+    }
+
     Tensor answer(const Tensor& x, const Tensor& x0, const Tensor& alpha, const Tensor& sigma, const Tensor& s) const {
         if (predicts_ == dtk::Predicts::x0) return x0;
         const auto eps = (x - alpha * x0) / s;
@@ -99,7 +113,8 @@ struct Exact final : dtk::Model {
 
     dtk::Predicts predicts_;
     const dtk::Dataset& data_;
-    const dtk::GaussianProcess& process_;
+    const dtk::BernoulliProcess* bits_;
+    const dtk::GaussianProcess* gaussian_ = nullptr;
     const dtk::Density* density_ = nullptr;
     std::int64_t count_;
     Tensor *mean_, *examples_, *norms_;

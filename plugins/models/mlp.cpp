@@ -17,7 +17,7 @@ struct Mlp final : dtk::Model {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
             f("depth", depth, dtk::at_least(1), "hidden layers");
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
-            f("prediction", prediction, {"eps", "x0", "v"}, "what the network answers");
+            f("prediction", prediction, {"eps", "x0", "v", "logits"}, "what the network answers; logits: of bits, the log-odds of x_0");
             f("conditional", conditional, "is the network told the class?");
         }
     };

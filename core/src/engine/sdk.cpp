@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <dtk/bernoulli.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
@@ -13,6 +14,7 @@ namespace dtk {
 Module::~Module() = default;
 Process::~Process() = default;
 GaussianProcess::~GaussianProcess() = default;
+BernoulliProcess::~BernoulliProcess() = default;
 Model::~Model() = default;
 Loss::~Loss() = default;
 Times::~Times() = default;
@@ -107,6 +109,11 @@ Tensor rows_at(double t, const Tensor& x) { return at::full({x.size(0)}, t, x.op
 const GaussianProcess& gaussian(const Process& process, const char* who) {
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&process)) return *gaussian;
     throw Error(fmt::format("{} needs a Gaussian process, x_t = α·x_0 + σ·ε", who), "use another sampler, loss or model, or process `gaussian`");
+}
+
+const BernoulliProcess& bernoulli(const Process& process, const char* who) {
+    if (const auto* bernoulli = dynamic_cast<const BernoulliProcess*>(&process)) return *bernoulli;
+    throw Error(fmt::format("{} needs a process of bits", who), "use process `bernoulli` with data of bits, such as heartbeat");
 }
 
 const Density& known_density(const Dataset& data, const char* who) {

@@ -1,0 +1,103 @@
+// K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised Learning using
+// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example: higher is better. All T steps are summed; what is random are the
+// test examples and their x_t, new ones at each step. Beside it stands what the model gains over the null model, K − L_null: independent elements of one
+// law, B(mean) for bits and a normal density for real numbers.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <optional>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <dtk/bernoulli.hpp>
+#include <dtk/metric.hpp>
+
+namespace {
+
+using at::Tensor;
+
+/// The mean of some numbers, and its variance.
+struct Estimate {
+    double mean = 0, variance = 0;
+    void add(const Tensor& values) {
+        const auto x = values.to(at::kDouble);
+        mean += x.mean().item<double>();
+        variance += x.var().item<double>() / static_cast<double>(x.numel());
+    }
+};
+
+struct Bound final : dtk::Metric {
+    struct Config {
+        std::int64_t examples = 200;
+        std::string variance = "small";
+        void fields(dtk::Fields& f) {
+            f("examples", examples, dtk::at_least(2), "test examples for each step");
+            f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
+        }
+    } c;
+    Bound(const Config& config, const dtk::View& view) : c(config) {
+        const auto offered = view.process().variances();
+        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
+            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+    }
+    bool needs_samples() const override { return false; }
+
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
+        at::NoGradGuard no_grad;
+        const auto& process = outcome.process;
+        const auto T = process.steps(), n = c.examples;
+        const auto turns = T + T / 8;  // batches of n examples, each its own
+        const auto test = [&](std::int64_t turn) {
+            auto index = at::arange(turn * n, (turn + 1) * n);
+            if (const auto there = outcome.data.test_size(); there > 0) index = index.remainder(there);
+            auto batch = outcome.data.test_examples(index);
+            batch.x = batch.x.to(outcome.device);
+            if (batch.label.defined()) batch.label = batch.label.to(outcome.device);
+            return batch;
+        };
+        Estimate prior, denoising, reconstruction, first, second;
+        const auto term = [&](std::int64_t step, std::int64_t turn) {
+            const auto batch = test(turn);
+            const auto t = at::full({n}, step, batch.x.options().dtype(at::kDouble));
+            const auto xt = process.noised(batch.x, t, random.step(turn)).x;
+            const auto prediction = outcome.predict(xt, t, {.label = batch.label});
+            first.add(batch.x);
+            second.add(batch.x.square());
+            outcome.progress(turn + 1, turns);
+            return process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
+        };
+        for (std::int64_t step = 1; step < T; ++step) denoising.add(term(step, step));
+        // Of bits the last step is rarely wrong, and then by far: it is one of T and needs more examples than the others.
+        std::vector<Tensor> last{term(0, 0)};
+        for (auto turn = T; turn < turns; ++turn) last.push_back(term(0, turn));
+        reconstruction.add(at::cat(last));
+        prior.add(process.prior_term(test(turns).x));
+
+        const auto bits = [](const Estimate& nats) { return -nats.mean / std::numbers::ln2; };
+        const double K = bits(prior) + bits(denoising) + bits(reconstruction);
+        const double mean = first.mean / static_cast<double>(turns), variance = second.mean / static_cast<double>(turns) - mean * mean;
+        std::string note = "bits per example";
+        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", {:.5g} more than independent elements have", K - *L);
+        if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / std::numbers::ln2);
+        return {.value = K,
+                .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / std::numbers::ln2,
+                .parts = {{"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}},
+                .note = note};
+    }
+
+ private:
+    /// L_null in bits per example; none for numbers that come in levels, whose bins a density does not see.
+    static std::optional<double> null_model(const dtk::Outcome& outcome, double mean, double variance) {
+        double d = 1;
+        for (const auto size : outcome.data.shape()) d *= static_cast<double>(size);
+        const auto p_log_p = [](double p) { return p > 0 ? p * std::log2(p) : 0; };
+        if (dynamic_cast<const dtk::BernoulliProcess*>(&outcome.process)) return d * (p_log_p(mean) + p_log_p(1 - mean));
+        if (outcome.data.levels() == 0) return -0.5 * d * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
+        return std::nullopt;
+    }
+};
+}  // namespace
+
+DTK_PLUGIN(Metric, bound, Bound, "the variational bound on test examples, in bits, and the gain over independent elements")

@@ -1,0 +1,27 @@
+// The share of samples that cannot occur: those where the true density is zero. Of data that may lie anywhere it is 0 always.
+// It does not see a missing mode, so never judge by it alone: mode_coverage counts them.
+#include <limits>
+
+#include <dtk/metric.hpp>
+
+namespace {
+struct OutsideSupport final : dtk::Metric {
+    struct Config {
+        double limit = 0.015;
+        void fields(dtk::Fields& f) { f("limit", limit, dtk::in(0, 1), "the largest share that passes"); }
+    } c;
+    OutsideSupport(const Config& config, const dtk::View& view) : c(config) { dtk::known_density(view.dataset(), "outside_support"); }
+
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+        const auto x = outcome.samples.reshape({outcome.samples.size(0), -1}).to(at::kDouble);
+        const auto inside = dtk::known_density(outcome.data, "outside_support").log_prob(x) > -std::numeric_limits<double>::infinity();
+        return {.value = 1 - inside.to(at::kDouble).mean().item<double>(),
+                .expected = 0,
+                .two_sided = false,
+                .limit = c.limit,
+                .note = "share of samples that the data never show"};
+    }
+};
+}  // namespace
+
+DTK_PLUGIN(Metric, outside_support, OutsideSupport, "the share of samples where the true density is zero")

@@ -1,0 +1,74 @@
+// h_0 = x_t,   h_{i+1} = sigmoid(W_i h_i + b_i),   f(x_t, t) = sigmoid(V_t h_depth + c_t):   a read-out of its own for each step
+// The network of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, appendix D.1.2,
+// which predicts P(x_{t−1} = 1 | x_t). Near the data that probability is 0 or 1 but for 1/T², and all that it says of the other
+// bits lies there: the network fits it badly. With `residual` its logit is added to that of the forward kernel turned around.
+#include <vector>
+
+#include <dtk/bernoulli.hpp>
+#include <dtk/dataset.hpp>
+#include <dtk/layers.hpp>
+#include <dtk/model.hpp>
+#include <dtk/schedule.hpp>
+
+namespace {
+
+using at::Tensor;
+
+struct PerStepMlp final : dtk::Model {
+    struct Config {
+        std::int64_t width = 50, depth = 3;
+        std::string prediction = "mean";
+        bool residual = false;
+        void fields(dtk::Fields& f) {
+            f("width", width, dtk::at_least(1), "units of a hidden layer");
+            f("depth", depth, dtk::at_least(1), "hidden layers, which all steps share");
+            f("prediction", prediction, {"mean", "logits"}, "what the network answers of bits: the probability of x_{t−1} = 1, or the log-odds of x_0");
+            f("residual", residual, "of the mean: start from the forward kernel turned around");
+        }
+    };
+    PerStepMlp(const Config& config, const dtk::View& view) : predicts_(dtk::predicts(config.prediction)) {
+        const auto init = view.random("init");
+        const auto T = view.process().steps();
+        std::int64_t d = 1;
+        for (const auto size : view.dataset().shape()) d *= size;
+        for (std::int64_t i = 0; i < config.depth; ++i)
+            hidden_.push_back(child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
+        weight_ = &parameter("out.weight", dtk::starting_value(dtk::Start::uniform, {T, d * config.width}, config.width, init.stream("out.weight")));
+        bias_ = &parameter("out.bias", dtk::starting_value(dtk::Start::uniform, {T, d}, config.width, init.stream("out.bias")));
+        if (config.residual) {
+            if (predicts_ != dtk::Predicts::mean) throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
+            rate_ = dtk::bernoulli(view.process(), "`residual`").rate();
+            std::vector<double> beta;
+            for (std::int64_t t = 0; t < T; ++t) beta.push_back(view.process().levels().added_variance(t, t - 1));
+            beta_ = &constant("beta", at::tensor(beta, at::kDouble));
+        }
+    }
+
+    dtk::Predicts predicts() const override { return predicts_; }
+
+    dtk::Prediction forward(const Tensor& x, const Tensor& t, const dtk::Context&) override {
+        const auto step = t.to(at::kLong);
+        auto h = x.flatten(1).to(at::kFloat);
+        const auto B = h.size(0), d = h.size(1);
+        for (const auto& layer : hidden_) h = (*layer)(h).sigmoid();
+        // A gather whose gradient adds rows up, which index_select on a table of thousands of steps does slowly.
+        auto value = at::embedding(*weight_, step).view({B, d, -1}).bmm(h.unsqueeze(2)).squeeze(2) + at::embedding(*bias_, step);
+        if (beta_) {
+            const auto beta = beta_->index_select(0, step).unsqueeze(1);
+            value = value + at::logit((1 - beta) * x.flatten(1) + beta * rate_).to(at::kFloat);
+        }
+        if (predicts_ == dtk::Predicts::mean) value = least + (1 - 2 * least) * value.sigmoid();
+        return {predicts_, value.to(x.scalar_type()).view_as(x), {}};
+    }
+
+ private:
+    static constexpr double least = 1e-7;  // a probability of 0 has an infinite bound and no gradient
+
+    dtk::Predicts predicts_;
+    std::vector<std::shared_ptr<dtk::Linear>> hidden_;
+    Tensor *weight_, *bias_, *beta_ = nullptr;
+    double rate_ = 0;
+};
+}  // namespace
+
+DTK_PLUGIN(Model, per_step_mlp, PerStepMlp, "fully connected network of bits with a read-out for each step (Sohl-Dickstein et al. 2015)")
