@@ -30,9 +30,9 @@ struct Axis {
 /// For h below `least_h`: nodes τ = (u − c)/w over the interval, weighted by exp(mhτ − h²τ²/2).
 Axis narrow(const Tensor& m, const Tensor& h, const Tensor& S) {
     const auto [at, weight] = dtk::gauss_legendre({-1, 1});
-    const auto tau = at.to(m.device());
+    const auto tau = at.to(m.device(), true);
     const auto log_f =
-        (m * h).unsqueeze(2) * tau - (h.unsqueeze(2) * tau).square() / 2 + (weight.to(m.device()) / 2).log();
+        (m * h).unsqueeze(2) * tau - (h.unsqueeze(2) * tau).square() / 2 + (weight.to(m.device(), true) / 2).log();
     return {log_f.logsumexp(2) - m.square() / 2 - S.log() - log_2pi / 2, (log_f.softmax(2) * tau).sum(2)};
 }
 
@@ -99,7 +99,7 @@ class Board final : public dtk::Density {
     Axis axis(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto a = alpha.unsqueeze(1);
         const auto S = ((a * noise_).square() + sigma.unsqueeze(1).square()).sqrt();
-        const auto signed_m = (x.unsqueeze(1) - a * middles_.to(x.device())) / S;
+        const auto signed_m = (x.unsqueeze(1) - a * middles_.to(x.device(), true)) / S;
         const auto m = signed_m.abs(), h = a * w_ / S;
         const auto [narrow_q, narrow_position] = narrow(m, h.clamp_max(least_h), S);
         const auto [wide_q, wide_position] = wide(m, h.clamp_min(least_h), S);
@@ -111,14 +111,14 @@ class Board final : public dtk::Density {
     /// [n, k, k]: log of (probability of the square)·q(x_t | square)
     Tensor log_joint(const Axis& x, const Axis& y) const {
         const auto all = x.log_q.unsqueeze(2) + y.log_q.unsqueeze(1) - std::log(dark_squares());
-        return all.masked_fill(dark_.to(all.device()).logical_not(), -std::numeric_limits<double>::infinity());
+        return all.masked_fill(dark_.to(all.device(), true).logical_not(), -std::numeric_limits<double>::infinity());
     }
 
     Tensor denoised(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto column = axis(x.select(1, 0), alpha, sigma), row = axis(x.select(1, 1), alpha, sigma);
         const auto joint = log_joint(column, row);
         const auto r = (joint - joint.logsumexp({1, 2}, true)).exp();
-        const auto middles = middles_.to(x.device());
+        const auto middles = middles_.to(x.device(), true);
         const auto u = at::stack(
             {(r.sum(2) * (middles + w_ * column.position)).sum(1), (r.sum(1) * (middles + w_ * row.position)).sum(1)},
             1);

@@ -76,17 +76,17 @@ class Mixture final : public dtk::Density {
     }
 
     Terms terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
-        const auto to = [&](const Tensor& constant) { return constant.to(x.device()).unsqueeze(1); };
+        const auto to = [&](const Tensor& constant) { return constant.to(x.device(), true).unsqueeze(1); };
         const auto a = alpha.unsqueeze(1);
-        const auto y = (x - a * to(means_)).bmm(axes_.to(x.device()));
+        const auto y = (x - a * to(means_)).bmm(axes_.to(x.device(), true));
         const auto v = a.square() * to(lambda_) + sigma.unsqueeze(1).square();
         return {to(log_weights_) - 0.5 * (y.square() / v + v.log() + log_2pi).sum(2), y, v};
     }
 
     Tensor denoised(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto [log_joint, y, v] = terms(x, alpha, sigma);
-        const auto shrunk = alpha.unsqueeze(1) * lambda_.to(x.device()).unsqueeze(1) / v * y;
-        const auto m = means_.to(x.device()).unsqueeze(1) + shrunk.bmm(axes_.to(x.device()).transpose(1, 2));
+        const auto shrunk = alpha.unsqueeze(1) * lambda_.to(x.device(), true).unsqueeze(1) / v * y;
+        const auto m = means_.to(x.device(), true).unsqueeze(1) + shrunk.bmm(axes_.to(x.device(), true).transpose(1, 2));
         return (log_joint.softmax(0).unsqueeze(2) * m).sum(0);
     }
 

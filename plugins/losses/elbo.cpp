@@ -45,8 +45,8 @@ struct Elbo final : dtk::Loss {
                     (step == 0 ? reconstruction : denoising) + term_at(at::full_like(t, step), random.stream(fmt::format("noise {}", step)));
         } else {
             const auto drawn = times_->draw(batch, process, random.stream("t"));
-            t = drawn.t.to(x0.device());
-            const auto term = term_at(t, random.stream("noise")) * drawn.weight.to(x0.options()) * static_cast<double>(T);
+            t = drawn.t.to(x0.device(), /*non_blocking=*/true);
+            const auto term = term_at(t, random.stream("noise")) * drawn.weight.to(x0.options(), true) * static_cast<double>(T);
             reconstruction = at::where(t == 0, term, reconstruction);
             denoising = at::where(t == 0, denoising, term);
         }

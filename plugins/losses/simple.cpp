@@ -24,12 +24,12 @@ struct Simple final : dtk::Loss {
     dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,
                                const dtk::Random& random) const override {
         const auto [t, weight] = times_->draw(batch, process, random.stream("t"));
-        const auto time = t.to(batch.x.device());
+        const auto time = t.to(batch.x.device(), /*non_blocking=*/true);
         const auto xt = process.noised(batch.x, time, random.stream("noise"));
         const auto prediction = predict(xt.x, time, {.label = batch.label});
         const auto kind = target_.value_or(prediction.kind);
         const auto error = process.convert(prediction, kind, xt.x, time) - process.target(kind, batch.x, xt, time);
-        return {error.square().flatten(1).mean(1) * weight.to(batch.x.options()), time};
+        return {error.square().flatten(1).mean(1) * weight.to(batch.x.options(), true), time};
     }
 
     std::shared_ptr<dtk::Times> times_;

@@ -18,14 +18,14 @@ struct Checkpoint {
     std::map<std::string, Tensor> mean, square;  ///< Adam's moments
 };
 
-void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Stage& stage);
+DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Stage& stage);
 
 /// Errors: Mistaken when the file is no checkpoint of dtk's or is damaged.
-Checkpoint load_checkpoint(const std::filesystem::path& path);
+DTK_API Checkpoint load_checkpoint(const std::filesystem::path& path);
 
 /// Puts the tensors (their averages, if asked for and there) into the stage's plugins. Errors: Mistaken naming what is
 /// missing, left over or of another shape.
-void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const std::string& from);
+DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const std::string& from);
 
 /// The newest checkpoint of a folder that reads without fault; what was passed over is said in `notes`.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes);

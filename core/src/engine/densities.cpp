@@ -53,12 +53,12 @@ SmearedCurve::~SmearedCurve() = default;
 Tensor SmearedCurve::standardised(const Tensor& raw) const { return (raw - mean_) / scale_; }
 
 Tensor SmearedCurve::log_terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
-    const auto c = points_.to(x.device());
+    const auto c = points_.to(x.device(), true);
     const auto a = alpha.unsqueeze(1);
     const auto variance = (a * s_).square() + sigma.unsqueeze(1).square();
     const auto distance2 = (x.select(1, 0).unsqueeze(1) - a * c.select(1, 0)).square() +
                            (x.select(1, 1).unsqueeze(1) - a * c.select(1, 1)).square();
-    return log_weights_.to(x.device()) - distance2 / (2 * variance) - variance.log() - log_2pi;
+    return log_weights_.to(x.device(), true) - distance2 / (2 * variance) - variance.log() - log_2pi;
 }
 
 Tensor SmearedCurve::log_prob(const Tensor& x) const {
@@ -75,7 +75,7 @@ Tensor SmearedCurve::log_prob(const Tensor& x) const {
 // Given node k, E[x_0 | x] = c_k + α s²/(α² s² + σ²)·(x − α c_k); averaged over the posterior of k.
 Tensor SmearedCurve::posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
     const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble), b = sigma.to(x.device(), at::kDouble);
-    const auto c = points_.to(x.device());
+    const auto c = points_.to(x.device(), true);
     return in_portions(x.size(0), numbers_at_once(x) / points_.size(0),
                        [&](std::int64_t first, std::int64_t last) {
                            const auto xs = rows.slice(0, first, last), as = a.slice(0, first, last),

@@ -32,7 +32,7 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         if (settings.clip) asking.clip = stage.dataset().range();
         Context context;
         if (classes.defined())  // as many of each class
-            context.label = classes.index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel())).to(device);
+            context.label = classes.index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel())).to(device, /*non_blocking=*/true);
         const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
         const auto x = process.prior(sizes, options, random.stream("prior"));
         all.push_back(sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch).cpu());

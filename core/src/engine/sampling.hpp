@@ -6,7 +6,7 @@ namespace dtk {
 
 /// n samples of the stage's sampler, on the CPU. Row k depends on the seed and on k, not on how the rows are portioned:
 /// every portion has the same size (what the last one holds too much is cut), so the network always sees the same shape.
-Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress);
+DTK_API Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress);
 
 /// The first n true examples that training never sees: what samples are held against in pictures.
 Tensor true_examples(const Dataset& data, std::int64_t n);

@@ -24,7 +24,7 @@ struct Asking {
 };
 
 /// The objects of one stage, built from what its file says, and the view its plugins have of one another.
-class Stage : public View {
+class DTK_API Stage : public View {
  public:
     using Artefacts = std::function<Artefact(const std::string&)>;
     /// Builds dataset, process, model, loss, sampler and metrics in that order. What does not fit goes into `mistakes`;
