@@ -1,6 +1,7 @@
 # dtk_add_plugin(NAME SOURCE... [FOLDER folder])
 #   One shared library NAME.so that exports nothing but its descriptors, built into <build>/plugins[/folder].
-#   A source whose headers never reach dtk/tensor.hpp (a schedule, a grid) is built without LibTorch.
+#   A source whose headers never reach dtk/tensor.hpp (a schedule, a grid) is built without LibTorch. The packaged
+#   libraries whose headers it includes are linked.
 
 string(REGEX MATCH "^[0-9]+" dtk_compiler_major "${CMAKE_CXX_COMPILER_VERSION}")
 string(MD5 DTK_BASE_BUILD_ID "${CMAKE_CXX_COMPILER_ID} ${dtk_compiler_major}")
@@ -34,6 +35,26 @@ function(dtk_uses_tensors file result)
         endforeach()
     endwhile()
     set(${result} FALSE PARENT_SCOPE)
+endfunction()
+
+# Links the packaged libraries whose headers the sources include: header, CMake's package, target.
+set(DTK_PACKAGED
+    "png\\.h PNG PNG::PNG"
+    "jpeglib\\.h JPEG JPEG::JPEG"
+    "zlib\\.h ZLIB ZLIB::ZLIB"
+    "openssl/[a-z0-9_]+\\.h OpenSSL OpenSSL::Crypto")
+function(dtk_link_included target)
+    foreach(source IN LISTS ARGN)
+        foreach(library IN LISTS DTK_PACKAGED)
+            separate_arguments(library)
+            list(POP_FRONT library header package)
+            file(STRINGS "${source}" includes REGEX "^#include <${header}>")
+            if(includes)
+                find_package(${package} REQUIRED)
+                target_link_libraries(${target} PRIVATE ${library})
+            endif()
+        endforeach()
+    endforeach()
 endfunction()
 
 # The precompiled tensor header that all plugins share.
@@ -70,6 +91,7 @@ function(dtk_add_plugin name)
     dtk_uses_tensors("${source}" uses_tensors)
     add_library(${name} MODULE ${sources})
     dtk_plugin_settings(${name} ${uses_tensors})
+    dtk_link_included(${name} ${sources})
     if(uses_tensors)
         dtk_tensor_header()
         target_precompile_headers(${name} REUSE_FROM dtk_tensor_header)

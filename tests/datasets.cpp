@@ -412,6 +412,34 @@ TEST_CASE("an IDX file that is not what it should be is refused by name") {
     refused(files.complaint(), test_images, "is no IDX file: it begins with 89 50 4e 47");
 }
 
+TEST_CASE("IDX files that are damaged behind a sound header are refused when the set is opened") {
+    const SmallSet files;
+    const auto images = files.folder / "train-images-idx3-ubyte.gz";
+    Bytes values(200 * 16);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<unsigned char>(i * i / 7);
+    write_gzip(images, idx({200, 4, 4}, values));
+    const auto whole = read(images);
+    const auto opening = [&] { return complaint_of([&] { files.open("labels = \"\"\ntest_labels = \"\"\ntest_images = \"train-images-idx3-ubyte\""); }); };
+    REQUIRE(opening().empty());
+    auto bytes = whole;
+    bytes[bytes.size() / 2] ^= 0x55;
+    write(images, bytes);
+    CHECK(says(opening(), images.string() + " is damaged"));
+    bytes = whole;
+    bytes.erase(bytes.end() - 40, bytes.end() - 8);  // check sum and size stay
+    write(images, bytes);
+    CHECK(says(opening(), images.string()));
+    bytes.resize(bytes.size() - 30);
+    write(images, bytes);
+    CHECK(says(opening(), images.string() + " is cut short"));
+}
+
+TEST_CASE("an IDX set without its folder or the name of its files says so") {
+    const SmallSet files;
+    CHECK(says(complaint_of([] { dataset("idx", "folder = \"/nowhere/at/all\""); }), "there is no folder /nowhere/at/all"));
+    CHECK(says(files.complaint("images = \"\""), "images without a name | say in `images`"));
+}
+
 TEST_CASE("a label that training never shows is refused") {
     const SmallSet files;
     write(files.folder / "t10k-labels-idx1-ubyte", idx({2}, {3, 0}));

@@ -16,11 +16,17 @@ namespace fs = std::filesystem;
 using at::Tensor;
 
 constexpr std::uint64_t most_bytes = std::uint64_t{1} << 34;
+constexpr std::int64_t quick_pixels = 100'000'000;  // less than a second's reading
 
 /// The file of that name in the folder, with or without .gz.
 fs::path found(const fs::path& folder, const std::string& name) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error))
+        throw dtk::Error(fmt::format("there is no folder {}", folder.string()),
+                         "say in `folder` where the files are, or for Debian's: apt-get install dataset-fashion-mnist");
+    if (name.empty()) throw dtk::Error("images without a name", "say in `images` and `test_images` what their files are called");
     for (const auto& candidate : {folder / name, folder / (name + ".gz")})
-        if (fs::is_regular_file(candidate)) return candidate;
+        if (fs::is_regular_file(candidate, error)) return candidate;
     throw dtk::Error(fmt::format("there is no file {}, nor {}.gz", (folder / name).string(), name),
                      "apt-get install dataset-fashion-mnist, or say in `folder` where the files are");
 }
@@ -92,7 +98,7 @@ class IdxFile {
     std::uint64_t bytes_ = 0;
 };
 
-/// Images and, if a name for them is given, their labels. Pixels are read when they are first asked for.
+/// Images and, if a name for them is given, their labels. Where there are many, pixels are read when they are first asked for.
 class Images {
  public:
     Images(const fs::path& folder, const std::string& images, const std::string& labels, std::int64_t limit)
@@ -101,6 +107,7 @@ class Images {
             throw dtk::Error(
                 fmt::format("`limit` = {}, but {} holds {} images", limit, images_.path().string(), images_.count()));
         files_.push_back(images_.path());
+        if (images_.count() * height() * width() <= quick_pixels) pixels();  // so that damage is found before anything is trained
         if (labels.empty()) return;
         const IdxFile file(found(folder, labels), 1, "labels");
         if (file.count() != images_.count())
@@ -121,12 +128,16 @@ class Images {
         if (index.numel() > 0 && (index.min().item<std::int64_t>() < 0 || index.max().item<std::int64_t>() >= size()))
             throw dtk::Error(fmt::format("example {} was asked for, but {} has {}", index.max().item<std::int64_t>(),
                                          images_.path().string(), size()));
-        std::call_once(once_, [&] { pixels_ = images_.read().slice(0, 0, size()); });
-        const auto x = pixels_.index_select(0, index).unsqueeze(1).to(at::kFloat).mul_(2).sub_(255).div_(255);
+        const auto x = pixels().index_select(0, index).unsqueeze(1).to(at::kFloat).mul_(2).sub_(255).div_(255);
         return {x, labels_.defined() ? labels_.index_select(0, index) : Tensor()};
     }
 
  private:
+    const Tensor& pixels() const {
+        std::call_once(once_, [&] { pixels_ = images_.read().slice(0, 0, size()); });
+        return pixels_;
+    }
+
     IdxFile images_;
     std::int64_t limit_;
     Tensor labels_;
