@@ -61,8 +61,18 @@ struct UniformDouble {
 /// Blocks of one row: the last one may stick out.
 DTK_HOST_DEVICE constexpr std::int64_t blocks_of_row(std::int64_t row_size, int per_block) { return (row_size + per_block - 1) / per_block; }
 
+/// Where a block lies, of all `blocks` that are numbered through all rows.
+struct BlockPlace {
+    std::int64_t row, block;
+};
+DTK_HOST_DEVICE constexpr BlockPlace place_of(std::int64_t number, std::int64_t row_blocks, std::int64_t blocks) {
+    // Devices divide 32 bits faster than 64.
+    const std::int64_t row = blocks >> 32 == 0 ? static_cast<std::uint32_t>(number) / static_cast<std::uint32_t>(row_blocks) : number / row_blocks;
+    return {row, number - row * row_blocks};
+}
+
 /// The work of one of `threads` threads, numbered from 0, that fill [rows, row_size], contiguous and not empty: a block at
-/// a time, numbered through all rows, so that neighbours write side by side.
+/// a time, so that neighbours write side by side.
 template <class Law>
 DTK_HOST_DEVICE void fill_as_thread(std::int64_t thread, std::int64_t threads, const Draw& draw, typename Law::Number* out, std::int64_t rows,
                                     std::int64_t row_size) {
@@ -71,13 +81,12 @@ DTK_HOST_DEVICE void fill_as_thread(std::int64_t thread, std::int64_t threads, c
         typename Law::Number of[per_block];
     };
     const std::int64_t row_blocks = blocks_of_row(row_size, per_block), blocks = rows * row_blocks;
-    const bool small = blocks >> 32 == 0;  // there a division of 32 bits will do, which devices are faster at
     for (std::int64_t i = thread; i < blocks; i += threads) {
-        const std::int64_t row = small ? static_cast<std::uint32_t>(i) / static_cast<std::uint32_t>(row_blocks) : i / row_blocks;
-        const std::int64_t block = i - row * row_blocks, element = block * per_block;
+        const BlockPlace place = place_of(i, row_blocks, blocks);
+        const std::int64_t element = place.block * per_block;
         Numbers numbers;
-        Law::numbers(draw.words(row, static_cast<std::uint32_t>(block)), numbers.of);
-        auto* to = out + row * row_size + element;
+        Law::numbers(draw.words(place.row, static_cast<std::uint32_t>(place.block)), numbers.of);
+        auto* to = out + place.row * row_size + element;
         if (row_size % per_block == 0)
             *reinterpret_cast<Numbers*>(to) = numbers;  // 16 bytes at once
         else

@@ -202,8 +202,9 @@ Gradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
     return {grad_x, over_samples[0], over_samples[1]};
 }
 
+/// LibTorch's. On a device that answers in the plain layout whatever it was given; the answer is put into that of x.
 Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
-    const auto z = at::group_norm(x, groups, weight, bias, epsilon);
+    const auto z = at::group_norm(x, groups, weight, bias, epsilon).contiguous(x.suggest_memory_format());
     return silu ? at::silu(z) : z;
 }
 

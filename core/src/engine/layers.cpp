@@ -80,6 +80,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) {
     return at::scaled_dot_product_attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat)).to(q.scalar_type());
 }
 
+// On a CUDA device channels-last would spare convolutions in bfloat16 their transpositions, and LibTorch's group norm there,
+// which reads the plain layout alone, would make as many: its turn comes with a group norm of our own for the device.
 Tensor to_image_layout(const Tensor& x) {
     return x.is_cpu() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x.contiguous();
 }
