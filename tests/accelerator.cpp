@@ -1,0 +1,462 @@
+// Training, resuming, sampling and measuring with every plugin on a pretend accelerator: all of it lives there, comes to the
+// CPU's numbers, and the host never waits for it inside a loop.
+#include <algorithm>
+#include <csignal>
+#include <sstream>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ATen/Parallel.h>
+
+#include "base/declaration.hpp"
+#include "base/engine.hpp"
+#include "base/experiment.hpp"
+#include "catch.hpp"
+#include "engine/checkpoint.hpp"
+#include "engine/sampling.hpp"
+#include "engine/trainer.hpp"
+#include "folder.hpp"
+#include "pretend.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using pretend::device;
+
+namespace {
+
+constexpr std::int64_t train_steps = 4;
+
+/// A plugin of each kind that was chosen: kind → table.
+using Tables = std::map<std::string, std::string>;
+
+/// What a plugin declares that a test may choose.
+struct Declared {
+    std::string small;                     ///< every size that is more than need be, made small
+    std::vector<std::string> options{""};  ///< nothing, or one field with a word that is not its default
+    std::vector<std::string> switches;     ///< one field that is off, on
+
+    Declared(const std::string& kind, const std::string& name) {
+        constexpr std::int64_t enough = 24;  // the β of fewer steps is more than 1 in some schedules
+        const auto& plugins = support::registry();
+        for (const auto& field : dtk::declared_fields(plugins.load(plugins.find(kind, name)))) {
+            if (field.type == "whole number" && std::stoll(field.default_value) > enough) small += fmt::format(", {} = {}", field.key, enough);
+            if (field.type == "truth" && field.default_value == "false") switches.push_back(fmt::format(", {} = true", field.key));
+            if (field.type != "text" || field.accepts.empty()) continue;
+            for (auto words = std::istringstream(field.accepts + ", "); words.good();) {
+                std::string word;
+                std::getline(words, word, ',');
+                words.get();
+                if (!word.empty() && field.default_value != '"' + word + '"') options.push_back(fmt::format(", {} = \"{}\"", field.key, word));
+            }
+        }
+    }
+};
+
+/// A handful of 4×8 pictures in three classes, in the files of MNIST.
+std::string pictures() {
+    static const Folder folder;
+    const auto write = [](const char* name, const std::vector<int>& sizes, const auto& value) {
+        std::string bytes{'\0', '\0', '\x08', static_cast<char>(sizes.size())};
+        int count = 1;
+        for (const int size : sizes) bytes += std::string{'\0', '\0', '\0', static_cast<char>(size)}, count *= size;
+        for (int i = 0; i < count; ++i) bytes += static_cast<char>(value(i));
+        dtk::write_atomically(folder / name, bytes);
+    };
+    for (const auto& [name, n] : {std::pair("train", 32), std::pair("t10k", 64)}) {
+        write(fmt::format("{}-images-idx3-ubyte", name).c_str(), {n, 4, 8}, [](int i) { return i * i * 7 % 256; });
+        write(fmt::format("{}-labels-idx1-ubyte", name).c_str(), {n}, [](int i) { return i % 3; });
+    }
+    return fmt::format("{{use = \"idx\", folder = \"{}\"}}", folder.path.string());
+}
+
+/// Data of several kinds, the simplest first; then whatever else there is.
+std::vector<std::string> all_data() {
+    std::vector<std::string> all{"{use = \"gaussian_mixture\"}", "{use = \"gaussian_mixture\", labels = true}", pictures()};
+    for (const auto& name : support::registry().names("dataset")) all.push_back(fmt::format("{{use = \"{}\"}}", name));
+    return all;
+}
+
+/// Further fields of [train] and [sample].
+struct Settings {
+    std::string train = ", ema = 0.5", sample = "";
+};
+
+/// An experiment, read, and its stage as often as it is wanted.
+class Bench {
+ public:
+    Bench(const Tables& tables, bool training, const Settings& settings = {}, const std::vector<std::filesystem::path>& more_plugins = {}) {
+        auto text = fmt::format("seed = 7\nsample = {{n = 50, batch = 32{}}}\n", settings.sample);
+        if (training) text += fmt::format("train = {{steps = {}, batch = 8, eps = 1e-3, log_every = 1000{}}}\n", train_steps, settings.train);
+        for (const auto& [kind, table] : tables) text += fmt::format("{} = {}\n", kind, table);
+        dtk::write_atomically(file("experiment.toml"), text);
+        dtk::Overrides overrides;
+        overrides.plugin_path = more_plugins;
+        overrides.plugin_path.emplace_back(DTK_PLUGINS);
+        experiment_ = dtk::read_experiment(file("experiment.toml"), overrides, registry_, mistakes_);
+        if (!mistakes_.empty()) return;
+        const auto stage = build();
+        model_ = !stage->model_ptr() ? Model::none : stage->model().parameters().empty() ? Model::fixed : Model::learns;
+    }
+
+    std::string mistakes() const { return mistakes_.text(); }
+    enum class Model { unknown, none, fixed, learns };
+    Model model() const { return model_; }
+    const dtk::StageSpec& spec() const { return experiment_.stages.front(); }
+    const std::string& text() const { return experiment_.text; }
+    std::filesystem::path file(const std::string& name) const { return folder_ / name; }
+
+    std::unique_ptr<dtk::Stage> stage(at::Device where) {
+        auto stage = build();
+        stage->to(where);
+        return stage;
+    }
+
+ private:
+    std::unique_ptr<dtk::Stage> build() {
+        const auto no_artefacts = [](const std::string&) -> dtk::Artefact { throw dtk::Error("there are no artefacts here"); };
+        return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true, mistakes_);
+    }
+
+    Folder folder_;
+    std::unique_ptr<dtk::Registry> registry_;
+    dtk::Mistakes mistakes_;
+    dtk::Experiment experiment_;
+    Model model_ = Model::unknown;
+};
+
+struct Trained {
+    dtk::Checkpoint last;
+    double loss = 0;
+    pretend::Counts counts;  ///< from the start to the end of the interval, the checkpoint left out
+};
+
+/// Trains until so many steps are done, all of them one logging interval. The checkpoint has been in a file.
+Trained trained(const Bench& bench, dtk::Stage& stage, at::Device where, std::int64_t until = train_steps, const dtk::Checkpoint* from = nullptr) {
+    Trained result;
+    auto done = from ? from->step : 0;
+    const auto before = pretend::counts();
+    const dtk::TrainingLog log{.metrics = [&](auto, const auto& values, const auto&) { result.loss = values.front().second; },
+                               .save = [&](const auto& checkpoint) {
+                                   result.counts = pretend::counts() - before;
+                                   dtk::save_checkpoint(bench.file("checkpoint.safetensors"), checkpoint, stage);
+                                   result.last = dtk::load_checkpoint(bench.file("checkpoint.safetensors"));
+                               },
+                               .sample = [](auto) {},
+                               .stop = [&] { return ++done == until; }};
+    try {
+        dtk::train(stage, bench.text(), from, where, dtk::Progress::Mode::none, log);
+    } catch (const dtk::Interrupted&) {
+    }
+    return result;
+}
+
+/// What a whole run comes to.
+struct Run {
+    Trained training;
+    Tensor samples;
+    std::int64_t portions = 0, sampling_steps = 0;
+    pretend::Counts sampling;
+    std::vector<double> metrics;
+};
+
+Run run(Bench& bench, at::Device where) {
+    Run result;
+    const auto& settings = *bench.spec().sample;
+    const auto stage = bench.stage(where);
+    if (bench.spec().train) {
+        result.training = trained(bench, *stage, where);
+        dtk::restore(*stage, result.training.last, settings.ema, "the checkpoint");
+    }
+    stage->train(false);
+
+    result.portions = (settings.n + settings.batch - 1) / settings.batch;
+    result.sampling_steps = static_cast<std::int64_t>(stage->sampler()->times(stage->process()).size());
+    const auto before = pretend::counts();
+    result.samples = dtk::draw_samples(*stage, settings, where, dtk::Progress::Mode::none);
+    result.sampling = pretend::counts() - before;
+
+    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}), where};
+    for (std::size_t i = 0; i < stage->metrics().size(); ++i)
+        result.metrics.push_back(stage->metrics()[i]->measure(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
+    for (const auto& named : stage->named_tensors()) REQUIRE(named.tensor->device() == where);
+    return result;
+}
+
+/// An experiment that can be run, and what it comes to on the CPU.
+struct Found {
+    std::unique_ptr<Bench> bench;  ///< null where there is none
+    Run here;
+    std::string complaint;         ///< about the last one that was tried
+};
+
+/// Looks for an experiment with those plugins, the rest chosen so that it fits them: the data, what the model answers, and
+/// the other plugins where the default is not wanted. It trains, unless the model that is wanted has nothing to learn.
+Found fitting(const std::map<std::string, std::string>& wanted, const std::string& model_fields = {}) {
+    const auto& plugins = support::registry();
+    const auto candidates = [&](const std::string& kind) {
+        if (const auto one = wanted.find(kind); one != wanted.end()) return std::vector{one->second};
+        auto names = plugins.names(kind);
+        std::ranges::stable_partition(names, [&](const auto& name) { return plugins.find(kind, name).is_default; });
+        return names;
+    };
+    Found found;
+    const bool training_wanted = !wanted.contains("model") || wanted.contains("loss");
+    const auto fits = [&](Tables tables) {
+        found.bench = std::make_unique<Bench>(tables, true);
+        if (found.bench->model() == Bench::Model::fixed && !training_wanted) {
+            tables.erase("loss");
+            found.bench = std::make_unique<Bench>(tables, false);
+        }
+        found.complaint = found.bench->mistakes();
+        if (found.complaint.empty()) try {
+                found.here = run(*found.bench, at::kCPU);
+                return true;
+            } catch (const dtk::Error& error) {
+                found.complaint = error.what();
+            }
+        return false;
+    };
+    for (const bool small : {true, false}) {
+        const auto table = [&](const std::string& kind, const std::string& name, const std::string& more = {}) {
+            return fmt::format("{{use = \"{}\"{}{}{}}}", name, small ? Declared(kind, name).small : "", kind == "sampler" ? ", steps = 6" : "", more);
+        };
+        Tables tables;
+        for (const auto& [kind, name] : wanted) tables[kind] = table(kind, name);
+        const auto has_partners = [&] {
+            for (const auto& loss : candidates("loss"))
+                for (const auto& sampler : candidates("sampler")) {
+                    tables["loss"] = table("loss", loss), tables["sampler"] = table("sampler", sampler);
+                    if (fits(tables)) return true;
+                    const auto model = found.bench->model();
+                    if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted)) return false;
+                }
+            return false;
+        };
+        for (const auto& data : all_data())
+            for (const auto& process : candidates("process"))
+                for (const auto& model : candidates("model"))
+                    for (const auto& option : Declared("model", model).options) {
+                        tables["dataset"] = data, tables["process"] = table("process", process), tables["model"] = table("model", model, option + model_fields);
+                        if (has_partners()) return found;
+                    }
+    }
+    found.bench.reset();
+    return found;
+}
+
+/// ‖a − b‖ / ‖b‖
+double off(const Tensor& a, const Tensor& b) {
+    const auto size = b.to(at::kDouble).norm().item<double>();
+    return (a.to(at::kDouble) - b.to(at::kDouble)).norm().item<double>() / (size > 0 ? size : 1);
+}
+
+/// The CPU has kernels of its own for some layers, which add in another order.
+constexpr double rounding = 1e-5;
+/// Batch, labels, times, weights and noise; dropout and constants of the data's density.
+constexpr std::int64_t most_crossings_a_step = 16;
+
+/// The same run on the device, and one that stops half way and goes on.
+void holds_on_device(Found& found) {
+    auto& bench = *found.bench;
+    INFO(bench.text());
+    const auto there = run(bench, device());
+
+    if (bench.spec().train) {
+        const auto& whole = there.training;
+        const auto half = trained(bench, *bench.stage(device()), device(), train_steps / 2);
+        REQUIRE(half.last.step == train_steps / 2);
+        const auto stage = bench.stage(device());
+        dtk::restore(*stage, half.last, false, "the checkpoint");
+        const auto resumed = trained(bench, *stage, device(), train_steps, &half.last);
+        for (const auto& [name, tensor] : found.here.training.last.tensors) {
+            INFO(name);
+            CHECK(at::equal(resumed.last.tensors.at(name), whole.last.tensors.at(name)));
+            CHECK(off(whole.last.tensors.at(name), tensor) <= rounding);
+        }
+        CHECK(whole.loss == Approx(found.here.training.loss).epsilon(rounding));
+
+        INFO("an interval of " << train_steps << " steps\n" << whole.counts.text());
+        INFO("an interval of " << train_steps / 2 << " steps\n" << half.counts.text());
+        CHECK(whole.counts.waited() == half.counts.waited());
+        CHECK(whole.counts.crossed() - half.counts.crossed() <= most_crossings_a_step * (train_steps - train_steps / 2));
+    }
+
+    CHECK(off(there.samples, found.here.samples) <= rounding);
+    {
+        INFO("sampling in " << there.portions << " portions of " << there.sampling_steps << " steps\n" << there.sampling.text());
+        CHECK(there.sampling_steps > there.portions);
+        CHECK(there.sampling.waited() == there.portions);
+        CHECK(there.sampling.crossed() <= most_crossings_a_step * there.sampling_steps * there.portions);
+    }
+    for (std::size_t i = 0; i < there.metrics.size(); ++i) CHECK(there.metrics[i] == Approx(found.here.metrics[i]).epsilon(rounding));
+}
+
+bool dies_of(int signal, const std::function<void()>& action) {
+    const auto child = ::fork();
+    if (child == 0) {
+        std::signal(signal, SIG_DFL);
+        action();
+        ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == signal;
+}
+
+/// What the host waited for while the action ran.
+std::int64_t waits_of(const std::function<void()>& action) {
+    const auto before = pretend::counts();
+    action();
+    return (pretend::counts() - before).waited();
+}
+
+/// Training with the test's careless loss.
+Trained carelessly(const std::string& offence, std::int64_t steps) {
+    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"}, {"model", "{use = \"mlp\"}"}, {"loss", fmt::format("{{use = \"careless\", offence = \"{}\"}}", offence)}},
+                true, {}, {std::filesystem::path(DTK_OFFENDERS) / "careless"});
+    REQUIRE(bench.mistakes().empty());
+    return trained(bench, *bench.stage(device()), device(), steps);
+}
+
+}  // namespace
+
+TEST_CASE("the device computes as the CPU does") {
+    const dtk::Random random(1, "test");
+    const auto result = [&](at::Device where) {
+        const auto normal = [&](const char* name, at::IntArrayRef sizes) { return random.stream(name).normal(sizes, at::kFloat).to(where).requires_grad_(true); };
+        const auto x = normal("x", {2, 4, 6, 6}), w = normal("w", {8, 4, 3, 3}), b = normal("b", {8}), z = normal("z", {2, 8});
+        auto y = at::silu(at::group_norm(at::conv2d(x, w, b, 1, 1), 2)) + z.unsqueeze(2).unsqueeze(3);
+        y = y.flatten(2).transpose(1, 2).matmul(z.t()).cumsum(1);
+        auto scratch = at::zeros({3}, y.options());
+        scratch.resize_({2, 2}).fill_(2).slice(1, 0, 1).mul_(3).t_();
+        (at::stack({y.logsumexp(1).sum(), y.square().mean()}) * scratch.diagonal()).sum().backward();
+        return at::cat({x.grad().flatten(), w.grad().flatten(), b.grad(), z.grad().flatten(), scratch.flatten()}).cpu();
+    };
+    CHECK(at::equal(result(device()), result(at::kCPU)));
+}
+
+TEST_CASE("the device refuses what CUDA refuses") {
+    const auto ours = at::ones({3}, at::TensorOptions(device())), host = at::ones({3});
+    CHECK_THROWS_WITH(ours + host, Catch::Matchers::Contains("tensors of two devices: `other` of aten::add, Float [3], is on cpu"));
+    CHECK_THROWS(host + ours);
+    CHECK_THROWS(host.clone().add_(ours));
+    CHECK_THROWS(at::zeros({}).add_(ours.sum()));
+    CHECK_THROWS_WITH(at::cat({ours, host}), Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
+    CHECK_THROWS(at::stack({host, ours}));
+    CHECK_THROWS(ours.index_select(0, at::zeros({2}, at::kLong)));
+    CHECK_THROWS(at::_foreach_add_(std::vector{ours.clone()}, std::vector{host}));
+    CHECK_THROWS(ours.dot(host));
+    CHECK(dies_of(SIGSEGV, [&] { std::exit(ours.const_data_ptr<float>()[0] > 0); }));
+
+    CHECK((ours * at::scalar_tensor(2) + 1).sum().item<float>() == 9);
+    CHECK((at::where(ours > 0, 2.0, ours) / 2).sum().item<float>() == 3);
+}
+
+TEST_CASE("the device counts what the host waits for and what it sends") {
+    const auto ours = at::ones({3}, at::TensorOptions(device())), host = at::ones({3});
+    CHECK(waits_of([&] { (ours * 2).exp_().sum().clamp_min(1).to(at::kDouble).expand({4}).clone(); }) == 0);
+    CHECK(waits_of([&] { ours.sum().item<float>(); }) == 1);
+    CHECK(waits_of([&] { ours.cpu(); }) == 1);
+    CHECK(waits_of([&] { host.clone().copy_(ours); }) == 1);
+    CHECK(waits_of([&] { host.to(device()); }) == 1);
+    CHECK(waits_of([&] { host.to(device(), /*non_blocking=*/true); }) == 0);
+    CHECK(waits_of([&] { ours.nonzero(); }) == 1);
+    CHECK(waits_of([&] { ours.index({ours > 0}); }) == 1);
+    CHECK(waits_of([&] { ours.index({at::zeros({1}, ours.options().dtype(at::kLong))}); }) == 0);
+    CHECK(waits_of([&] { at::equal(ours, ours); }) == 1);
+
+    const auto before = pretend::counts();
+    host.to(device(), true), ours.clone().copy_(host);
+    CHECK((pretend::counts() - before).crossings == std::map<std::string, std::int64_t>{{"Float [3]", 2}});
+}
+
+TEST_CASE("what does not belong on a device is caught in the training loop") {
+    const auto waits_of_two_steps = [](const std::string& offence) { return carelessly(offence, 4).counts.waited() - carelessly(offence, 2).counts.waited(); };
+    CHECK(waits_of_two_steps("none") == 0);
+    for (const std::string offence : {"item", "copy to the host", "blocking copy", "shape from numbers"}) {
+        INFO(offence);
+        CHECK(waits_of_two_steps(offence) == 2);
+    }
+    CHECK_THROWS_WITH(carelessly("host tensor", 2), Catch::Matchers::Contains("tensors of two devices: `other` of aten::mul"));
+    CHECK_THROWS_WITH(carelessly("host tensor in a list", 2), Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
+}
+
+TEST_CASE("what does not belong on a device is caught in the sampling loop") {
+    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"}, {"model", "{use = \"mlp\"}"}, {"sampler", "{use = \"ddpm\", steps = 6}"}}, true);
+    const auto stage = bench.stage(device());
+    const auto sampled = [&](const std::function<Tensor(const Tensor& value)>& spoilt) {
+        at::NoGradGuard no_grad;
+        const dtk::Predict predict = [&, ask = stage->predict({})](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+            auto prediction = ask(x, t, context);
+            prediction.value = spoilt(prediction.value);
+            return prediction;
+        };
+        const auto& process = stage->process();
+        const auto x = process.prior({4, 2}, at::TensorOptions(device()).dtype(at::kFloat), dtk::Random(1, "prior"));
+        stage->sampler()->sample(predict, process, stage->sampler()->times(process), x, {}, dtk::Random(1, "steps"));
+    };
+    CHECK(waits_of([&] { sampled([](const Tensor& value) { return value; }); }) == 0);
+    CHECK(waits_of([&] { sampled([](const Tensor& value) { return value * value.abs().max().item<float>(); }); }) == 6);
+    CHECK_THROWS_WITH(sampled([](const Tensor& value) { return value + at::ones({4, 2}); }), Catch::Matchers::Contains("tensors of two devices"));
+}
+
+TEST_CASE("every plugin trains, resumes, samples and measures on the device as on the CPU") {
+    at::set_num_threads(1);
+    for (const auto& kind : support::registry().kinds()) {
+        if (kind == "dataset") continue;  // data come from the host
+        for (const auto& name : support::registry().names(kind)) {
+            INFO(kind << " " << name);
+            auto found = fitting({{kind, name}});
+            INFO(found.complaint);
+            CHECK(found.bench);
+            if (found.bench) holds_on_device(found);
+        }
+    }
+}
+
+TEST_CASE("every switch of a model holds on the device as on the CPU") {
+    at::set_num_threads(1);
+    for (const auto& name : support::registry().names("model"))
+        for (const auto& on : Declared("model", name).switches) {
+            INFO(name << on);
+            auto found = fitting({{"model", name}}, on);
+            INFO(found.complaint);
+            CHECK(found.bench);
+            if (found.bench) holds_on_device(found);
+        }
+}
+
+TEST_CASE("every way to train and to sample holds on the device as on the CPU") {
+    at::set_num_threads(1);
+    const Tables tables{{"dataset", "{use = \"gaussian_mixture\", labels = true}"}, {"model", "{use = \"mlp\", conditional = true}"}, {"sampler", "{use = \"ddim\", steps = 6, eta = 0.5}"}};
+    for (const auto& settings : {Settings{.train = ", ema = 0", .sample = ", precision = \"float64\""}, Settings{.train = ", accumulate = 2", .sample = ", network_batch = 7"},
+                                 Settings{.train = ", optimizer = \"adam\", weight_decay = 0.1, clip = 0, warmup = 2, decay = \"cosine\"", .sample = ", ema = false"}}) {
+        Found found{std::make_unique<Bench>(tables, true, settings), {}, {}};
+        INFO(found.bench->mistakes());
+        REQUIRE(found.bench->mistakes().empty());
+        found.here = run(*found.bench, at::kCPU);
+        holds_on_device(found);
+    }
+}
+
+TEST_CASE("all that can be combined trains and samples on the device as on the CPU", "[slow]") {
+    at::set_num_threads(1);
+    const auto all = [](const char* kind) { return support::registry().names(kind); };
+    const auto holds = [](const std::map<std::string, std::string>& wanted) {
+        auto found = fitting(wanted);
+        if (found.bench) holds_on_device(found);
+        return found.bench != nullptr;
+    };
+    int trained = 0, sampled = 0;
+    for (const auto& process : all("process"))
+        for (const auto& model : all("model")) {
+            for (const auto& loss : all("loss"))
+                for (const auto& times : all("times")) trained += holds({{"process", process}, {"model", model}, {"loss", loss}, {"times", times}});
+            for (const auto& sampler : all("sampler"))
+                for (const auto& grid : all("grid")) sampled += holds({{"process", process}, {"model", model}, {"sampler", sampler}, {"grid", grid}});
+        }
+    INFO(trained << " combinations were trained, " << sampled << " sampled");
+    CHECK(trained > 0);
+    CHECK(sampled > 0);
+}
