@@ -1,7 +1,11 @@
 #include "cli/commands.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <csignal>
+#include <fstream>
+#include <thread>
 
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
@@ -13,7 +17,9 @@
 #include "base/build.hpp"
 #include "base/declaration.hpp"
 #include "base/picture.hpp"
+#include "base/files.hpp"
 #include "base/words.hpp"
+#include "study/report.hpp"
 
 namespace dtk::cli {
 
@@ -178,14 +184,134 @@ void draw(const std::vector<Shown>& schedules, const fs::path& file) {
     fmt::print(stderr, "picture  {}\n", file.string());
 }
 
+int complain(const Mistakes& mistakes) {
+    fmt::print(stderr, "{}", mistakes.text());
+    if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
+    return mistakes.exit_code();
+}
+
+Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Mistakes& mistakes) {
+    return read_study(file, overrides, threads, [](const auto& file, const auto& laid, Mistakes& found) { return engine().examine(file, laid, found); }, mistakes);
+}
+
+/// "i/n", both counted from 1.
+std::optional<std::pair<std::int64_t, std::int64_t>> part_of(const std::string& text) {
+    if (text.empty()) return std::nullopt;
+    std::pair<std::int64_t, std::int64_t> part;
+    char rest = 0;
+    if (std::sscanf(text.c_str(), "%ld/%ld%c", &part.first, &part.second, &rest) != 2 || part.first < 1 || part.first > part.second)
+        throw Error(fmt::format("`--cell {}` is no share", text), "write --cell 1/8 to --cell 8/8");
+    return part;
+}
+
+/// As many as there are cores, and as there is memory for: a cell takes about a gigabyte.
+std::int64_t usual_jobs() {
+    std::int64_t kilobytes = 0;
+    std::ifstream in("/proc/meminfo");
+    for (std::string word; in >> word;)
+        if (word == "MemAvailable:") in >> kilobytes;
+    const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+    return kilobytes > 0 ? std::clamp<std::int64_t>(kilobytes >> 20, 1, cores) : cores;
+}
+
+std::atomic<int> signals_seen{0};
+void on_signal(int number) {
+    if (signals_seen.fetch_add(1) > 0) std::signal(number, SIG_DFL), std::raise(number);
+}
+
+/// Prints the table and the verdicts and writes the report.
+int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
+    const auto findings = findings_of(study, folder, accept_rebuilt);
+    fmt::print("{}\n", table_text(study, findings));
+    for (const auto& sentence : verdicts(study, findings, study.metrics.front())) fmt::print("{}\n", sentence);
+    for (const auto& warning : findings.warnings) fmt::print("warning: {}\n", warning);
+    for (const auto& [number, reason] : findings.failures)
+        fmt::print(stderr, "failed: {}, seed {}: {}\n", study.arms[study.cells[number].arm].name, study.cells[number].seed, reason);
+    fmt::print("\nreport   {}\n", write_report(study, findings, folder, accept_rebuilt).string());
+    return findings.failures.empty() ? done : failed;
+}
+
+void print_plan(const Study& study, const fs::path& folder, std::int64_t jobs, bool accept_rebuilt) {
+    double known = 0, waiting = 0;
+    std::size_t done = 0, timed = 0;
+    for (const auto& task : study.tasks) {
+        const auto result = result_of(study, task, folder, accept_rebuilt);
+        if (!result) {
+            waiting += 1;
+            continue;
+        }
+        ++done;
+        const auto seconds = result->value("seconds", json::object());
+        for (const auto& [what, value] : seconds.items()) known += value.get<double>();
+        timed += !seconds.empty();
+    }
+    for (const auto& cell : study.cells)
+        fmt::print("{:<8}  seed {:<4}  {}\n", result_of(study, study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do", cell.seed, study.arms[cell.arm].name);
+    fmt::print("\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one task)\n", study.arms.size(), study.seeds.size(), study.cells.size(), done, study.tasks.size());
+    if (timed > 0) fmt::print("about {:.0f} seconds to go, {} at a time, as long as those that are done\n", known / static_cast<double>(timed) * waiting / static_cast<double>(jobs), jobs);
+    else fmt::print("how long it takes is known once a task is done\n");
+}
+
+int run_as_study(const RunRequest& request, const StudyOptions& options) {
+    if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
+    if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
+    const auto jobs = options.jobs > 0 ? options.jobs : usual_jobs();
+    const auto threads = std::max<std::int64_t>(1, static_cast<std::int64_t>(std::thread::hardware_concurrency()) / jobs);
+    Mistakes mistakes;
+    const auto study = read(request.file, request.overrides, threads, mistakes);
+    if (!mistakes.empty()) return complain(mistakes);
+    const auto folder = fs::absolute(request.out.value_or(fs::path("runs") / study.name / "study"));
+    if (request.dry_run) {
+        print_plan(study, folder, jobs, options.accept_rebuilt);
+        return done;
+    }
+    fs::create_directories(folder);
+    write_atomically(folder / "study.toml", study.text);
+    json record{{"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
+    if (request.overrides.device) record["device"] = *request.overrides.device;
+    write_atomically(folder / "study.json", record.dump(2) + "\n");
+    fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(), study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+    try {
+        run_study(study, {folder, jobs, part_of(options.part), options.accept_rebuilt, request.progress, [] { return signals_seen.load() > 0; }});
+    } catch (const Interrupted& error) {
+        fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
+        return interrupted;
+    }
+    return conclude(study, folder, options.accept_rebuilt);
+}
+
 }  // namespace
 
-int run(RunRequest& request, bool resume) {
+int run(RunRequest& request, bool resume, const StudyOptions& study) {
+    if (is_study(request.file, request.overrides)) return run_as_study(request, study);
+    if (study.jobs > 0 || !study.part.empty()) throw Error(fmt::format("{} is no study: it has no [ablation]", request.file.string()), "--jobs and --cell are for studies");
     if (resume && !request.resume) request.resume = "latest";
     return engine().run(request);
 }
 
-int check(const fs::path& file, const Overrides& overrides) { return engine().check(file, overrides); }
+int check(const fs::path& file, const Overrides& overrides) {
+    if (!is_study(file, overrides)) return engine().check(file, overrides);
+    Mistakes mistakes;
+    const auto study = read(file, overrides, 1, mistakes);
+    if (!mistakes.empty()) return complain(mistakes);
+    fmt::print("{} is in order: {} arms × {} seeds\n", file.string(), study.arms.size(), study.seeds.size());
+    return done;
+}
+
+int report(const fs::path& folder) {
+    if (!fs::exists(folder / "study.toml") || !fs::exists(folder / "study.json"))
+        throw Error(fmt::format("{} is not the folder of a study", folder.string()), "a study's folder holds study.toml once it has begun");
+    const auto record = json::parse(read_file(folder / "study.json"));
+    Overrides overrides;
+    overrides.set = record["set"].get<std::vector<std::string>>();
+    if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
+    Mistakes mistakes;
+    const auto study = read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
+    if (!mistakes.empty()) return complain(mistakes);
+    return conclude(study, folder, true);
+}
 
 int sample(const SampleRequest& request) { return engine().sample(request); }
 

@@ -25,8 +25,16 @@ struct ScheduleRequest {
     std::optional<std::filesystem::path> picture;
 };
 
+/// What `dtk run` takes for a file with [ablation].
+struct StudyOptions {
+    std::int64_t jobs = 0;  ///< 0: one for each core
+    std::string part;       ///< "i/n"
+    bool accept_rebuilt = false;
+};
+
 // Each prints and returns the exit code.
-int run(RunRequest& request, bool resume);
+int run(RunRequest& request, bool resume, const StudyOptions& study);
+int report(const std::filesystem::path& study);
 int check(const std::filesystem::path& file, const Overrides& overrides);
 int sample(const SampleRequest& request);
 int plugins_list(const PluginsRequest& request);

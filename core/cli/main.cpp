@@ -75,8 +75,17 @@ int main(int argc, char** argv) {
     add_progress(run_command, run.progress);
     run_command->add_option("--out", run.out, "the run's folder; otherwise a fresh one, runs/NAME/TIME")->type_name("DIR");
     run_command->add_option("--resume", run.resume, "go on with the latest run of this experiment, or with that one")->type_name("RUN")->expected(0, 1)->default_str("latest");
-    run_command->add_flag("-n,--dry-run", run.dry_run, "check everything, print the experiment with every field, and stop");
-    run_command->callback([&] { code = dtk::cli::run(run, run_command->count("--resume") > 0); });
+    run_command->add_flag("-n,--dry-run", run.dry_run, "check everything, print the experiment with every field (of a study what there is to do), and stop");
+    dtk::cli::StudyOptions study;
+    run_command->add_option("--jobs", study.jobs, "of a study: cells at a time; otherwise one for each core, as far as memory goes")->type_name("N")->check(CLI::PositiveNumber);
+    run_command->add_option("--cell", study.part, "of a study: the i-th of n shares, for array jobs")->type_name("I/N");
+    run_command->add_flag("--accept-rebuilt", study.accept_rebuilt, "of a study: results of another build of dtk or its plugins still count");
+    run_command->callback([&] { code = dtk::cli::run(run, run_command->count("--resume") > 0, study); });
+
+    std::filesystem::path reported;
+    auto* report_command = app.add_subcommand("report", "write the report of a study anew");
+    report_command->add_option("study", reported, "the study's folder")->required()->type_name("STUDY");
+    report_command->callback([&] { code = dtk::cli::report(reported); });
 
     std::filesystem::path checked;
     dtk::Overrides check_overrides;

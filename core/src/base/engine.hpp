@@ -29,6 +29,8 @@ class Engine {
  public:
     virtual ~Engine() = default;
     virtual int check(const std::filesystem::path& file, const Overrides& overrides) = 0;
+    /// The same without printing: what is wrong goes into `mistakes` → a hash of the data, where files were read.
+    virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
     /// Lines about LibTorch, the device and CUDA.

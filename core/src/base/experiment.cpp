@@ -43,7 +43,7 @@ void SampleSettings::fields(Fields& f) {
 
 namespace {
 
-const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage"};
+const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage", "ablation"};
 const std::vector<std::string> stage_keys{"dataset", "process", "model", "loss", "sampler", "metric", "train", "sample"};
 
 struct ExperimentSettings {
@@ -128,6 +128,7 @@ void read_stage(StageSpec& stage) {
     stage.process = part("process");
     stage.model = required("model");
     if (stage.train || reading.find("loss")) stage.loss = part("loss");
+    stage.trained_with = reading.chosen;
     if (stage.sample || reading.find("sampler")) stage.sampler = part("sampler");
     read_metrics(stage);
     if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample") && !reading.find("metric"))

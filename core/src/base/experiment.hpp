@@ -34,6 +34,7 @@ struct StageSpec {
     std::optional<TrainSettings> train;
     std::optional<SampleSettings> sample;
     std::unique_ptr<Reading> reading;
+    std::set<const PluginFile*> trained_with;  ///< the plugins that fields of dataset, process, model and loss name
     toml::table resolved;
 };
 

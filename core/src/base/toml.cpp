@@ -97,16 +97,15 @@ std::string toml_number(double value) {
     return text;
 }
 
-namespace {
-std::string inline_text(const toml::node& node) {
+std::string toml_value(const toml::node& node) {
     if (const auto* number = node.as_floating_point()) return toml_number(number->get());
     std::string text;
     if (const auto* array = node.as_array()) {
-        for (const auto& element : *array) text += (text.empty() ? "" : ", ") + inline_text(element);
+        for (const auto& element : *array) text += (text.empty() ? "" : ", ") + toml_value(element);
         return "[" + text + "]";
     }
     if (const auto* table = node.as_table()) {
-        for (auto&& [key, value] : *table) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key_text(key.str()), inline_text(value));
+        for (auto&& [key, value] : *table) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key_text(key.str()), toml_value(value));
         return "{" + text + "}";
     }
     std::ostringstream out;
@@ -116,8 +115,9 @@ std::string inline_text(const toml::node& node) {
     return out.str();
 }
 
+namespace {
 void write(const toml::table& table, const std::string& path, std::string& text) {
-    const auto line = [&](const toml::key& key, const toml::node& node) { text += fmt::format("{} = {}\n", key_text(key.str()), inline_text(node)); };
+    const auto line = [&](const toml::key& key, const toml::node& node) { text += fmt::format("{} = {}\n", key_text(key.str()), toml_value(node)); };
     for (auto&& [key, node] : table)
         if (key.str() == "use") line(key, node);
     for (auto&& [key, node] : table)

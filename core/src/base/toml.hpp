@@ -20,6 +20,9 @@ DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vect
 /// A number in the fewest digits that read back as the same number, with a point.
 DTK_API std::string toml_number(double value);
 
+/// The value on one line, as it stands after a key.
+DTK_API std::string toml_value(const toml::node& node);
+
 /// The table as a file: plain values first, `use` before all, then tables, then lists of tables.
 DTK_API std::string toml_text(const toml::table& table);
 

@@ -85,7 +85,8 @@ Artefact load_artefact(const fs::path& folder) {
     return {stage->model_ptr(), stage->process_ptr(), sha256_of_file(*path)};
 }
 
-void check_stages(Loaded& loaded) {
+/// Every stage, built as far as it can be.
+std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded) {
     std::map<std::string, std::shared_ptr<Stage>> earlier;
     for (auto& spec : loaded.experiment.stages) {
         const auto artefacts = [&](const std::string& name) -> Artefact {
@@ -95,6 +96,7 @@ void check_stages(Loaded& loaded) {
         };
         earlier[spec.name] = std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
     }
+    return earlier;
 }
 
 std::string shape_text(const Stage& stage) { return fmt::format("{}", fmt::join(stage.dataset().shape(), "×")); }
@@ -121,9 +123,12 @@ class StageRun {
         remove_temporaries(folder_);
         write_atomically(folder_ / "stage.toml", text_);
         stage_.to(device_);
-        if (stage_.spec().train) train_(resume);
+        if (stage_.spec().train) timed("train", [&] { train_(resume); });
         return evaluate();
     }
+
+    /// Of training, sampling and measuring.
+    const json& seconds() const { return seconds_; }
 
     /// Draws samples where the stage has [sample], measures all that is to be measured, and writes both.
     json evaluate() {
@@ -131,7 +136,9 @@ class StageRun {
         Tensor samples;
         json result = json::object();
         if (const auto& settings = stage_.spec().sample) {
-            samples = draw_samples(stage_, *settings, device_, progress_);
+            const auto asked = stage_.rows_asked();
+            timed("sample", [&] { samples = draw_samples(stage_, *settings, device_, progress_); });
+            result["network_evaluations"] = (stage_.rows_asked() - asked) / samples.size(0);
             save_safetensors(folder_ / "samples.safetensors", {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
             picture("samples", samples);
             result["samples"] = samples.size(0);
@@ -139,7 +146,10 @@ class StageRun {
                 throw Error(fmt::format("{} of {} samples are not finite", (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
                             "train longer, lower the learning rate, or give the sampler more steps");
         }
-        if (!stage_.metrics().empty()) result["metrics"] = measure(samples);
+        std::int64_t parameters = 0;
+        for (const auto& p : stage_.model().parameters()) parameters += p.numel();
+        result["parameters"] = parameters;
+        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples); });
         return result;
     }
 
@@ -171,6 +181,13 @@ class StageRun {
         if (!stage_.spec().sample || stage_.spec().sample->ema) use_averages();
     }
 
+    template <class Work>
+    void timed(const char* what, Work work) {
+        const double began = monotonic_seconds();
+        work();
+        seconds_[what] = monotonic_seconds() - began;
+    }
+
     json measure(const Tensor& samples) const {
         json all = json::array();
         const auto& settings = stage_.spec().sample;
@@ -198,7 +215,9 @@ class StageRun {
                 say(fmt::format("  {:<20}{:>12.6g}", name, part));
                 parts[name] = number(part);
             }
-            all.push_back({{"metric", plugin}, {"value", number(m.value)}, {"note", m.note}});
+            // Less is better: how far from what true samples give, where a value can err to both sides, or the value itself.
+            const double distance = m.expected && m.two_sided ? std::abs(m.value - *m.expected) : m.value;
+            all.push_back({{"metric", plugin}, {"value", number(m.value)}, {"distance", number(distance)}, {"note", m.note}});
             auto& line = all.back();
             if (m.standard_error > 0) line["standard_error"] = number(m.standard_error);
             if (m.expected) line["expected"] = number(*m.expected), line["expected_sd"] = number(m.expected_sd);
@@ -276,6 +295,7 @@ class StageRun {
     at::Device device_;
     Progress::Mode progress_;
     std::vector<double> by_noise_;
+    json seconds_ = json::object();
 };
 
 /// Runs `work`; what it throws is said, and becomes an exit code. `record` is told how it ended.
@@ -323,6 +343,17 @@ class TorchEngine final : public Engine {
         });
     }
 
+    std::string examine(const fs::path& file, const Overrides& overrides, Mistakes& mistakes) override {
+        auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
+        read(loaded, file, overrides);
+        std::string data;
+        if (!loaded.experiment.stages.empty())
+            for (const auto& [name, stage] : check_stages(loaded))
+                if (stage->has_dataset()) data += stage->dataset().fingerprint();
+        mistakes = loaded.mistakes;
+        return data;
+    }
+
     int run(const RunRequest& request) override {
         std::optional<RunFolder> folder;
         json result = json::object();
@@ -362,7 +393,8 @@ class TorchEngine final : public Engine {
             write_atomically(out / "resolved.toml", loaded.experiment.resolved());
             stage.to(loaded.device);
             StageRun run(stage, out, loaded.experiment.resolved(spec), loaded.device, request.progress);
-            const auto result = run.evaluate();
+            auto result = run.evaluate();
+            result["seconds"] = run.seconds();
             write_atomically(out / "result.json", result.dump(2) + "\n");
             say(fmt::format("\nsamples  {}", (out / "samples.safetensors").string()));
             return static_cast<int>(done);
@@ -418,7 +450,9 @@ class TorchEngine final : public Engine {
             Stage stage(spec, experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());
             Progress::note(many ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
-            auto one = StageRun(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device, request.progress).run(resumed.has_value());
+            StageRun stage_run(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device, request.progress);
+            auto one = stage_run.run(resumed.has_value());
+            folder->took(stage_run.seconds());
             if (many) result[spec.name] = std::move(one);
             else result = std::move(one);
         }

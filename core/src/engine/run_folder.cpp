@@ -122,6 +122,12 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     write();
 }
 
+void RunFolder::took(const json& seconds) {
+    auto& all = record_["seconds"];
+    if (!all.is_object()) all = json::object();
+    for (const auto& [what, value] : seconds.items()) all[what] = all.value(what, 0.0) + value.get<double>();
+}
+
 void RunFolder::finish(const std::string& status, const json& result, const std::string& error) {
     record_["status"] = status;
     record_["stop_time"] = utc_now();

@@ -164,7 +164,8 @@ Predict clipped(Predict ask, std::shared_ptr<Process> process, std::pair<double,
 }  // namespace
 
 Predict Stage::predict(const Asking& asking) const {
-    Predict ask = [model = model_, random = asking.random](const Tensor& x, const Tensor& t, Context context) {
+    Predict ask = [model = model_, random = asking.random, rows = rows_asked_](const Tensor& x, const Tensor& t, Context context) {
+        *rows += x.size(0);
         context.random = random;
         return model->forward(x, t, context);
     };

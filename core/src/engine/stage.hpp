@@ -38,6 +38,9 @@ class DTK_API Stage : public View {
     Artefact artefact(const std::string& stage_or_run) const override { return artefacts_(stage_or_run); }
     bool running() const override { return running_; }
 
+    /// For how many rows the network has been asked so far.
+    std::int64_t rows_asked() const { return *rows_asked_; }
+    bool has_dataset() const { return dataset_ != nullptr; }
     const StageSpec& spec() const { return spec_; }
     std::int64_t seed() const { return seed_; }
     const std::shared_ptr<Model>& model_ptr() const { return model_; }
@@ -67,6 +70,7 @@ class DTK_API Stage : public View {
     std::int64_t seed_;
     Artefacts artefacts_;
     bool running_;
+    std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);
     std::shared_ptr<Dataset> dataset_;
     std::shared_ptr<Process> process_;
     std::shared_ptr<Model> model_;

@@ -1,0 +1,26 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace dtk {
+
+/// The right to work on something, told to all hosts by a file: made anew, so that one gets it, touched while the work goes on, and
+/// taken over when its owner is dead (on this host) or has not touched it for a minute (on any).
+class Lease {
+ public:
+    /// → nothing where somebody else has it.
+    static std::optional<Lease> take(const std::filesystem::path& file);
+    Lease(Lease&& other) noexcept;
+    Lease& operator=(Lease&& other) noexcept;
+    ~Lease();
+    /// Says that the owner lives. → false where the lease has been taken over.
+    bool touch() const;
+
+ private:
+    Lease(std::filesystem::path file, std::string mark) : file_(std::move(file)), mark_(std::move(mark)) {}
+    std::filesystem::path file_;
+    std::string mark_;
+};
+
+}  // namespace dtk

@@ -1,0 +1,256 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <thread>
+
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/engine.hpp"
+#include "base/files.hpp"
+#include "study/lease.hpp"
+#include "study/study.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+json read_json(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return in ? json::parse(in, nullptr, false) : json();
+}
+
+/// What was left over of an earlier attempt that cannot be gone on with.
+void clear(const fs::path& folder) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+}
+
+std::string last_line(const fs::path& log) {
+    std::ifstream in(log);
+    std::string line, error;
+    while (std::getline(in, line))
+        if (line.starts_with("error: ")) error = line.substr(7);
+    return error;
+}
+
+/// A program of dtk's that works on one task.
+class Worker {
+ public:
+    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log) : task(&task), lease_(std::move(lease)) {
+        std::vector<char*> arguments;
+        for (auto& word : command) arguments.push_back(word.data());
+        arguments.push_back(nullptr);
+        const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+        const auto parent = ::getpid();
+        child_ = ::fork();
+        if (child_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody is left who would hold its lease
+            if (::getppid() != parent) ::_exit(127);
+            ::setpgid(0, 0);  // an interrupt from the keyboard reaches it by its parent, once
+            ::dup2(nothing, 0), ::dup2(output, 1), ::dup2(output, 2);
+            ::execv(arguments[0], arguments.data());
+            ::_exit(127);
+        }
+        if (output >= 0) ::close(output);
+        if (nothing >= 0) ::close(nothing);
+        if (child_ < 0) throw Error(fmt::format("cannot start {}: {}", command[0], std::strerror(errno)));
+    }
+    Worker(Worker&& other) noexcept : task(other.task), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_) {}
+    Worker& operator=(Worker&& other) noexcept {
+        std::swap(task, other.task);
+        std::swap(lease_, other.lease_);
+        std::swap(child_, other.child_);
+        std::swap(status_, other.status_);
+        return *this;
+    }
+    ~Worker() {
+        if (child_ > 0) ::kill(child_, SIGKILL), ::waitpid(child_, nullptr, 0);
+    }
+
+    bool ended() {
+        if (child_ > 0 && ::waitpid(child_, &status_, WNOHANG) == child_) child_ = 0;
+        return child_ == 0;
+    }
+    void interrupt() const {
+        if (child_ > 0) ::kill(child_, SIGINT);
+    }
+    /// Another process has taken the work over, believing this one dead: then it is the other's.
+    void keep() {
+        if (!lease_.touch() && child_ > 0) ::kill(child_, SIGKILL);
+    }
+
+    const Task* task;
+
+ private:
+    Lease lease_;
+    pid_t child_ = 0;
+    int status_ = 0;
+};
+
+class Runner {
+ public:
+    Runner(const Study& study, const StudyRequest& request) : study_(study), request_(request), program_(boost::dll::program_location().string()) {
+        for (const auto& task : study.tasks)
+            if (mine(task) && !result_of(study, task, request.folder, request.accept_rebuilt)) waiting_.push_back(&task);
+    }
+
+    std::size_t run() {
+        const auto total = static_cast<std::int64_t>(waiting_.size());
+        if (total == 0) return 0;
+        for (const auto* folder : {"tasks", "logs"}) fs::create_directories(request_.folder / folder);
+        Progress progress("study", total, request_.progress);
+        double touched = monotonic_seconds(), looked = 0;
+        bool stopping = false;
+        while (!waiting_.empty() || !workers_.empty()) {
+            for (auto worker = workers_.begin(); worker != workers_.end();)
+                if (worker->ended()) {
+                    settle(*worker->task);
+                    worker = workers_.erase(worker);
+                } else ++worker;
+            if (!stopping && request_.stop()) {
+                stopping = true;
+                for (auto& worker : workers_) worker.interrupt();
+            }
+            if (stopping && workers_.empty()) throw Interrupted(fmt::format("stopped with {} of {} tasks done", done_, total));
+            const double now = monotonic_seconds();
+            if (now - touched > 5) {
+                for (auto& worker : workers_) worker.keep();
+                touched = now;
+            }
+            if (!stopping && (now - looked > 1 || changed_)) {
+                changed_ = false;
+                start_what_can_be();
+                looked = now;
+            }
+            progress.at(static_cast<std::int64_t>(done_ + failed_.size()), [&] {
+                return fmt::format("{} at work{}", workers_.size(), failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
+            });
+            if (!waiting_.empty() || !workers_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        progress.finish();
+        return failed_.size();
+    }
+
+ private:
+    /// Trainings are dealt out in turn, and whoever trains also measures.
+    bool mine(const Task& task) const {
+        if (!request_.part) return true;
+        const auto& id = task.needs.empty() ? task.id : task.needs;
+        std::vector<std::string> roots;
+        for (const auto& one : study_.tasks)
+            if (one.needs.empty()) roots.push_back(one.id);
+        const auto number = std::find(roots.begin(), roots.end(), id) - roots.begin();
+        return number % request_.part->second == request_.part->first - 1;
+    }
+
+    void start_what_can_be() {
+        for (auto at = waiting_.begin(); at != waiting_.end() && std::ssize(workers_) < request_.jobs;) {
+            const auto& task = **at;
+            if (result_of(study_, task, request_.folder, request_.accept_rebuilt)) {  // by another process
+                ++done_;
+                at = waiting_.erase(at);
+            } else if (failed_.contains(task.needs)) {
+                failed_.insert(task.id);
+                at = waiting_.erase(at);
+            } else if (ready(task) && start(task)) {
+                at = waiting_.erase(at);
+            } else ++at;
+        }
+    }
+
+    bool ready(const Task& task) const {
+        return task.needs.empty() || result_of(study_, study_.task(task.needs), request_.folder, request_.accept_rebuilt);
+    }
+
+    bool start(const Task& task) {
+        const auto folder = folder_of(study_, task, request_.folder, false);
+        auto lease = Lease::take(folder.string() + ".lease");
+        if (!lease) return false;
+        if (result_of(study_, task, request_.folder)) {  // finished between the look and the lease
+            ++done_;
+            return true;
+        }
+        const auto file = folder.string() + ".toml";
+        write_atomically(file, task.text);
+        std::vector<std::string> command{program_};
+        if (task.what == Task::What::measure) {
+            clear(folder);
+            const auto trained = folder_of(study_, study_.task(task.needs), request_.folder, request_.accept_rebuilt);
+            command.insert(command.end(), {"sample", trained.string(), "--out", folder.string()});
+            for (const auto& set : task.set) command.insert(command.end(), {"--set", set});
+        } else if (read_json(folder / "run.json").is_object()) {
+            command.insert(command.end(), {"run", file, "--resume=" + folder.string()});
+        } else {
+            clear(folder);
+            command.insert(command.end(), {"run", file, "--out", folder.string()});
+        }
+        command.insert(command.end(), {"--progress", "none"});
+        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task));
+        return true;
+    }
+
+    fs::path log_of(const Task& task) const { return request_.folder / "logs" / (task.id + ".log"); }
+
+    void settle(const Task& task) {
+        changed_ = true;
+        if (result_of(study_, task, request_.folder)) ++done_;
+        else failed_.insert(task.id);
+    }
+
+    const Study& study_;
+    const StudyRequest& request_;
+    std::string program_;
+    std::vector<const Task*> waiting_;
+    std::vector<Worker> workers_;
+    std::set<std::string> failed_;
+    std::size_t done_ = 0;
+    bool changed_ = true;
+};
+
+}  // namespace
+
+fs::path folder_of(const Study&, const Task& task, const fs::path& folder, bool accept_rebuilt) {
+    const auto own = folder / "tasks" / task.id;
+    std::error_code ignored;
+    if (!accept_rebuilt || fs::exists(own / "run.json", ignored) || fs::exists(own / "result.json", ignored)) return own;
+    for (const auto& entry : fs::directory_iterator(folder / "tasks", ignored))
+        if (entry.is_directory() && entry.path().filename().string().starts_with(task.config + "-")) return entry.path();
+    return own;
+}
+
+std::optional<json> result_of(const Study& study, const Task& task, const fs::path& folder, bool accept_rebuilt) {
+    const auto at = folder_of(study, task, folder, accept_rebuilt);
+    if (task.what == Task::What::measure) {
+        auto result = read_json(at / "result.json");
+        return result.is_object() ? std::optional(result) : std::nullopt;
+    }
+    const auto record = read_json(at / "run.json");
+    if (!record.is_object() || record.value("status", "") != "completed") return std::nullopt;
+    auto result = record.value("result", json::object());
+    result["seconds"] = record.value("seconds", json::object());
+    return result;
+}
+
+std::string failure_of(const Study& study, const Task& task, const fs::path& folder) {
+    if (result_of(study, task, folder, true)) return {};
+    const auto error = last_line(folder / "logs" / (task.id + ".log"));
+    if (!error.empty()) return error;
+    return task.needs.empty() ? std::string() : failure_of(study, study.task(task.needs), folder);
+}
+
+std::size_t run_study(const Study& study, const StudyRequest& request) { return Runner(study, request).run(); }
+
+}  // namespace dtk

@@ -1,0 +1,291 @@
+#include "study/study.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "base/files.hpp"
+#include "base/words.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What changes from arm to arm: one key, or several that change together.
+struct Axis {
+    std::vector<std::string> keys;
+    std::vector<std::vector<std::string>> values;  ///< for each value of the axis one TOML value for each key
+    std::vector<std::string> names;
+};
+
+struct AblationSettings {
+    std::string question, baseline;
+    std::vector<std::int64_t> seeds{0, 1, 2, 3, 4};
+    std::vector<std::string> metrics;
+    double level = 0.95;
+    void fields(Fields& f) {
+        f("question", question, "what the study is to answer, for its report");
+        f("baseline", baseline, "the arm that the others are compared with; otherwise the first");
+        f("seeds", seeds, at_least(0), "every arm runs with each of them");
+        f("metrics", metrics, "those that count, the first above all; otherwise all of the experiment's");
+        f("level", level, inside(0, 1), "of the intervals");
+    }
+};
+
+/// A value as an arm is named by it: text bare, a plugin's table by its name and fields.
+std::string short_name(const std::string& key, const toml::node& value) {
+    if (const auto* table = value.as_table()) {
+        std::string name;
+        if (const auto* use = table->get("use"); use && use->is_string()) name = use->as_string()->get();
+        for (auto&& [field, node] : *table)
+            if (field.str() != "use") name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.str(), toml_value(node));
+        return name;
+    }
+    const auto text = value.is_string() ? value.as_string()->get() : toml_value(value);
+    const auto last = key.substr(key.rfind('.') + 1);
+    return last == "use" ? text : fmt::format("{}={}", last == "steps" ? key : last, text);
+}
+
+std::vector<std::string> texts(const toml::node* node) {
+    std::vector<std::string> all;
+    if (const auto* text = node ? node->as_string() : nullptr) all.push_back(text->get());
+    if (const auto* array = node ? node->as_array() : nullptr)
+        for (const auto& one : *array)
+            if (one.is_string()) all.push_back(one.as_string()->get());
+    return all;
+}
+
+std::optional<Axis> read_axis(const toml::table& table, Mistakes& mistakes) {
+    const auto wrong = [&](const char* what) {
+        mistakes.add(place_of(table.source()), what, "write for example\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
+        return std::nullopt;
+    };
+    for (auto&& [key, node] : table)
+        if (key.str() != "key" && key.str() != "keys" && key.str() != "values" && key.str() != "names") {
+            mistakes.add(place_of(key.source()), fmt::format("an axis has no key `{}`", key.str()), "it has key or keys, values and names");
+            return std::nullopt;
+        }
+    const bool zipped = table.contains("keys");
+    Axis axis{texts(table.get(zipped ? "keys" : "key")), {}, texts(table.get("names"))};
+    const auto* values = table.get_as<toml::array>("values");
+    if (axis.keys.empty() || table.contains("key") == zipped) return wrong("an axis needs a `key`, or several `keys` that change together");
+    if (!values || values->empty()) return wrong("an axis needs a list of `values`");
+    if (!axis.names.empty() && axis.names.size() != values->size()) return wrong("an axis has as many `names` as `values`, or none");
+    const bool named = !axis.names.empty();
+    for (const auto& value : *values) {
+        const auto* row = zipped ? value.as_array() : nullptr;
+        if (zipped && (!row || row->size() != axis.keys.size())) {
+            mistakes.add(place_of(value.source()), fmt::format("a value of this axis is a list of {}, one for each of its keys", axis.keys.size()));
+            return std::nullopt;
+        }
+        std::vector<std::string> of_keys, name;
+        for (std::size_t i = 0; i < axis.keys.size(); ++i) {
+            const auto& one = zipped ? (*row)[i] : value;
+            of_keys.push_back(toml_value(one));
+            name.push_back(short_name(axis.keys[i], one));
+        }
+        axis.values.push_back(of_keys);
+        if (!named) axis.names.push_back(fmt::format("{}", fmt::join(name, " ")));
+    }
+    return axis;
+}
+
+/// Every combination of the axes' values but those that are excluded.
+std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* excluded) {
+    std::vector<Arm> arms{{}};
+    for (const auto& axis : axes) {
+        std::vector<Arm> more;
+        for (const auto& arm : arms)
+            for (std::size_t i = 0; i < axis.values.size(); ++i) {
+                auto next = arm;
+                next.name += (arm.name.empty() ? "" : ", ") + axis.names[i];
+                for (std::size_t k = 0; k < axis.keys.size(); ++k) next.set.push_back(axis.keys[k] + "=" + axis.values[i][k]);
+                more.push_back(std::move(next));
+            }
+        arms = std::move(more);
+    }
+    const auto is_excluded = [&](const Arm& arm) {
+        if (excluded)
+            for (const auto& node : *excluded)
+                if (const auto* table = node.as_table(); table && std::all_of(table->begin(), table->end(), [&](auto&& pair) {
+                        return std::find(arm.set.begin(), arm.set.end(), fmt::format("{}={}", pair.first.str(), toml_value(pair.second))) != arm.set.end();
+                    }))
+                    return true;
+        return false;
+    };
+    std::erase_if(arms, is_excluded);
+    return arms;
+}
+
+/// What an exclusion names must be what some axis has.
+void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes, Mistakes& mistakes) {
+    if (!excluded) return;
+    for (const auto& node : *excluded) {
+        const auto* table = node.as_table();
+        if (!table) {
+            mistakes.add(place_of(node.source()), "an exclusion is a table of keys and values", "write for example exclude = [{\"schedule.use\" = \"linear\", \"sampler.steps\" = 10}]");
+            continue;
+        }
+        for (auto&& [key, value] : *table) {
+            const auto text = toml_value(value);
+            const bool found = std::any_of(axes.begin(), axes.end(), [&, name = std::string(key.str())](const Axis& axis) {
+                const auto k = std::find(axis.keys.begin(), axis.keys.end(), name) - axis.keys.begin();
+                return k < std::ssize(axis.keys) && std::any_of(axis.values.begin(), axis.values.end(), [&](const auto& row) { return row[static_cast<std::size_t>(k)] == text; });
+            });
+            if (!found)
+                mistakes.add(place_of(key.source()), fmt::format("no axis gives `{}` the value {}", key.str(), text), "write the key in quotes, and its value as in the axis");
+        }
+    }
+}
+
+std::string hash_of_files(std::vector<fs::path> files) {
+    static std::map<fs::path, std::string> known;
+    std::sort(files.begin(), files.end());
+    files.erase(std::unique(files.begin(), files.end()), files.end());
+    std::string all;
+    for (const auto& file : files) {
+        auto& hash = known[file];
+        if (hash.empty()) hash = sha256_of_file(file);
+        all += hash;
+    }
+    return sha256(all);
+}
+
+/// The files of the program itself.
+std::vector<fs::path> files_of_dtk() {
+    const fs::path folder = boost::dll::program_location().parent_path().string();
+    std::vector<fs::path> files{boost::dll::program_location().string()};
+    for (const auto& library : {"core/libdtk_base.so", "core/libdtk.so", "../lib/libdtk_base.so", "../lib/libdtk.so"})
+        if (fs::exists(folder / library)) files.push_back(folder / library);
+    return files;
+}
+
+constexpr const char* sampling_tables[] = {"sampler", "sample", "metric"};
+
+/// The tasks of one cell, added where they are not there yet → the one that measures it.
+std::string add_tasks(Study& study, const Experiment& experiment, const std::string& data) {
+    auto whole = toml::parse(experiment.resolved());
+    const auto& stage = experiment.stages.front();
+    std::vector<fs::path> trained_with = files_of_dtk(), all_files = trained_with;
+    for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss})
+        if (*plugin) trained_with.push_back(plugin->file->file);
+    for (const auto* file : stage.trained_with) trained_with.push_back(file->file);
+    for (const auto& one : experiment.stages) {
+        for (const auto* plugin : {&one.dataset, &one.process, &one.model, &one.loss, &one.sampler})
+            if (*plugin) all_files.push_back(plugin->file->file);
+        for (const auto& metric : one.metrics) all_files.push_back(metric.file->file);
+        for (const auto* file : one.reading->chosen) all_files.push_back(file->file);
+    }
+    const auto add = [&](Task task, const std::vector<fs::path>& files) {
+        task.config = sha256(task.text + data + fmt::format("{}", fmt::join(task.set, "\n")) + task.needs).substr(0, 16);
+        task.id = task.config + "-" + hash_of_files(files).substr(0, 8);
+        const auto there = std::find_if(study.tasks.begin(), study.tasks.end(), [&](const Task& known) { return known.id == task.id; });
+        if (there != study.tasks.end()) return task.id;
+        study.tasks.push_back(task);
+        return task.id;
+    };
+    const bool apart = experiment.stages.size() == 1 && !experiment.root->contains("stage") && stage.train && (stage.sample || !stage.metrics.empty());
+    if (!apart) return add({Task::What::both, {}, {}, toml_text(whole)}, all_files);
+    auto training = whole;
+    std::vector<std::string> set;
+    for (const auto* name : sampling_tables) {
+        if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
+        training.erase(name);
+    }
+    const auto needs = add({Task::What::train, {}, {}, toml_text(training)}, trained_with);
+    return add({Task::What::measure, {}, {}, toml_text(whole), set, needs}, all_files);
+}
+
+}  // namespace
+
+const Task& Study::task(const std::string& id) const {
+    return *std::find_if(tasks.begin(), tasks.end(), [&](const Task& task) { return task.id == id; });
+}
+
+bool is_study(const fs::path& file, const Overrides& overrides) {
+    Mistakes ignored;
+    return read_toml(file, overrides.set, ignored).contains("ablation");
+}
+
+Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine, Mistakes& mistakes) {
+    Study study{.file = fs::absolute(file)};
+    const auto root = read_toml(file, overrides.set, mistakes);
+    const auto* table = root.get_as<toml::table>("ablation");
+    if (!mistakes.empty()) return study;
+    if (!table) {
+        mistakes.add(place_of(root.get("ablation")->source()), "`ablation` must be a table, [ablation]");
+        return study;
+    }
+    study.text = read_file(file);
+    const Registry none({});
+    Reading reading{none, mistakes, study.file.parent_path(), {&root}};
+    AblationSettings settings;
+    Reader reader(reading, table, "[ablation]");
+    settings.fields(reader);
+    reader.finish({"axis", "exclude"});
+    std::vector<Axis> axes;
+    if (const auto* list = table->get_as<toml::array>("axis"); list && list->is_array_of_tables()) {
+        for (const auto& one : *list)
+            if (auto axis = read_axis(*one.as_table(), mistakes)) axes.push_back(std::move(*axis));
+    } else {
+        mistakes.add(place_of(table->source()), "a study needs an axis: what varies", "add\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
+    }
+    const auto* excluded = table->get_as<toml::array>("exclude");
+    check_exclusions(excluded, axes, mistakes);
+    if (settings.seeds.empty()) mistakes.add(place_of(table->source()), "`seeds` is empty", "give one at least, five for intervals that say something");
+    if (std::set(settings.seeds.begin(), settings.seeds.end()).size() != settings.seeds.size())
+        mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
+    if (!mistakes.empty()) return study;
+
+    study.question = settings.question, study.seeds = settings.seeds, study.level = settings.level;
+    study.arms = arms_of(axes, excluded);
+    std::vector<std::string> names;
+    for (const auto& arm : study.arms) {
+        if (std::find(names.begin(), names.end(), arm.name) != names.end())
+            mistakes.add(place_of(table->source()), fmt::format("two arms are called `{}`", arm.name), "give the axis `names`");
+        names.push_back(arm.name);
+    }
+    if (study.arms.empty()) mistakes.add(place_of(table->source()), "every arm is excluded");
+    if (const auto at = std::find(names.begin(), names.end(), settings.baseline); at != names.end()) study.baseline = static_cast<std::size_t>(at - names.begin());
+    else if (!settings.baseline.empty())
+        mistakes.add(place_of(table->get("baseline")->source()), fmt::format("`baseline` = \"{}\" is no arm", settings.baseline), fmt::format("there are {}", listed(names)));
+
+    for (std::size_t arm = 0; arm < study.arms.size() && mistakes.empty(); ++arm) {
+        std::string data;
+        for (const auto seed : study.seeds) {
+            auto laid = overrides;
+            laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
+            if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
+            laid.seed = seed;
+            // One seed of an arm is as right or wrong as another.
+            if (seed == study.seeds.front()) data = examine(file, laid, mistakes);
+            if (!mistakes.empty()) break;
+            std::unique_ptr<Registry> registry;
+            const auto experiment = read_experiment(file, laid, registry, mistakes);
+            if (!mistakes.empty()) break;
+            study.name = experiment.name;
+            if (study.metrics.empty())
+                for (const auto& stage : experiment.stages)
+                    for (const auto& metric : stage.metrics)
+                        if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end()) study.metrics.push_back(metric.name);
+            study.cells.push_back({arm, seed, add_tasks(study, experiment, data)});
+        }
+    }
+    if (!mistakes.empty()) return study;
+    for (const auto& metric : settings.metrics)
+        if (std::find(study.metrics.begin(), study.metrics.end(), metric) == study.metrics.end())
+            mistakes.add(place_of(table->get("metrics")->source()), fmt::format("`{}` is no metric of the experiment", metric), fmt::format("it has {}", listed(study.metrics)));
+    if (!settings.metrics.empty()) study.metrics = settings.metrics;
+    if (study.metrics.empty()) mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by", "add one, such as [[metric]] use = \"sliced_wasserstein\"");
+    std::stable_sort(study.tasks.begin(), study.tasks.end(), [](const Task& a, const Task& b) { return a.what == Task::What::train && b.what != Task::What::train; });
+    return study;
+}
+
+}  // namespace dtk

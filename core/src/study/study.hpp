@@ -1,0 +1,81 @@
+#pragma once
+#include <functional>
+#include <optional>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/experiment.hpp"
+#include "base/progress.hpp"
+
+namespace dtk {
+
+/// A way the experiment is varied: a name and what it lays over the file.
+struct Arm {
+    std::string name;
+    std::vector<std::string> set;  ///< KEY=VALUE
+};
+
+/// One process of dtk's: a training that several cells may share, the sampling and measuring of one cell, or both at once.
+struct Task {
+    enum class What { train, measure, both };
+    What what;
+    std::string id;        ///< hash of the experiment, its data, and the files of dtk and its plugins
+    std::string config;    ///< the same without dtk and plugins: what --accept-rebuilt goes by
+    std::string text;      ///< the experiment, every field written out
+    std::vector<std::string> set = {};  ///< what measuring lays over the training's experiment
+    std::string needs = {};             ///< the training it measures
+};
+
+/// An arm with a seed.
+struct Cell {
+    std::size_t arm;
+    std::int64_t seed;
+    std::string task;  ///< the task whose result is the cell's
+};
+
+/// `[ablation]` of an experiment file, read, with everything there is to do.
+struct DTK_API Study {
+    std::filesystem::path file;
+    std::string name, question, text;
+    std::vector<Arm> arms;
+    std::size_t baseline = 0;
+    std::vector<std::int64_t> seeds;
+    std::vector<std::string> metrics;  ///< that count, the first above all
+    std::vector<Task> tasks;           ///< trainings first
+    std::vector<Cell> cells;
+    double level = 0.95;
+    const Task& task(const std::string& id) const;
+};
+
+/// Checks one experiment of a study → a hash of the data it reads; what is wrong goes into the mistakes.
+using Examine = std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes)>;
+
+/// Does the file hold a study?
+DTK_API bool is_study(const std::filesystem::path& file, const Overrides& overrides);
+
+/// Reads the study and checks every arm. What is wrong goes into `mistakes`, and the result is then of no use.
+DTK_API Study read_study(const std::filesystem::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine, Mistakes& mistakes);
+
+struct StudyRequest {
+    std::filesystem::path folder;
+    std::int64_t jobs = 1;
+    std::optional<std::pair<std::int64_t, std::int64_t>> part;  ///< i of n: one share of the trainings and their cells
+    bool accept_rebuilt = false;
+    Progress::Mode progress = Progress::Mode::automatic;
+    std::function<bool()> stop = [] { return false; };
+};
+
+/// The folder where the task's results lie, or will.
+DTK_API std::filesystem::path folder_of(const Study& study, const Task& task, const std::filesystem::path& folder, bool accept_rebuilt);
+
+/// What a finished task found, or nothing.
+DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task, const std::filesystem::path& folder, bool accept_rebuilt = false);
+
+/// Why a task failed, in a line; empty where it did not.
+DTK_API std::string failure_of(const Study& study, const Task& task, const std::filesystem::path& folder);
+
+/// Does what is not done yet, side by side. Other processes may work on the same folder, on this host or others. → how many tasks failed.
+/// Errors: Interrupted when asked to stop.
+DTK_API std::size_t run_study(const Study& study, const StudyRequest& request);
+
+}  // namespace dtk
