@@ -111,7 +111,8 @@ class Loan {
         auto& memory = aliases_[ours.storage().unsafeGetStorageImpl()];
         if (!memory) {
             const auto& storage = ours.storage();
-            memory = c10::Storage(c10::Storage::use_byte_size_t{}, storage.nbytes(), kept_by(storage, on_host(storage.data()), at::kCPU), c10::GetAllocator(at::kCPU), true);
+            memory = c10::Storage(c10::Storage::use_byte_size_t{}, storage.nbytes(),
+                                  kept_by(storage, on_host(storage.data()), at::kCPU), c10::GetAllocator(at::kCPU), true);
             originals_.emplace(memory.unsafeGetStorageImpl(), storage);
         }
         const auto alias = tensor_in(memory, at::DispatchKey::CPU, ours);
@@ -175,7 +176,8 @@ inline void refuse_two_devices(const c10::OperatorHandle& op, const c10::Argumen
     const bool written = argument.alias_info() && argument.alias_info()->isWrite();
     const bool number = t.dim() == 0 && !written && argument.type()->kind() != c10::TypeKind::ListType;
     if (number && (t.unsafeGetTensorImpl()->is_wrapped_number() || op.hasTag(at::Tag::pointwise) || op.schema().name() == "aten::fill_")) return;
-    TORCH_CHECK(false, "tensors of two devices: `", argument.name(), "` of ", op.schema().name(), ", ", words(t), ", is on ", t.device(), ", others are on ", device());
+    TORCH_CHECK(false, "tensors of two devices: `", argument.name(), "` of ", op.schema().name(), ", ", words(t), ", is on ", t.device(),
+                ", others are on ", device());
 }
 
 /// Does the host have to look at the numbers before it can go on? A mask as an index becomes numbers of rows first.
