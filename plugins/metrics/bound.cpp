@@ -1,7 +1,7 @@
 // K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised Learning using
-// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example: higher is better. All T steps are summed; what is random are the
-// test examples and their x_t, new ones at each step. Beside it stands what the model gains over the null model, K − L_null: independent elements of one
-// law, B(mean) for bits and a normal density for real numbers.
+// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example: higher is better. All T steps are summed; what is random are
+// the test examples and their x_t, new ones at each step. Beside it stands K − L_null, what is gained over the null model:
+// independent elements of one law, B(mean) for bits and a normal density for real numbers.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -79,7 +79,7 @@ struct Bound final : dtk::Metric {
         const double K = bits(prior) + bits(denoising) + bits(reconstruction);
         const double mean = first.mean / static_cast<double>(turns), variance = second.mean / static_cast<double>(turns) - mean * mean;
         std::string note = "bits per example";
-        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", {:.5g} more than independent elements have", K - *L);
+        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", K − L_null = {:.5g}", K - *L);
         if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / std::numbers::ln2);
         return {.value = K,
                 .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / std::numbers::ln2,
