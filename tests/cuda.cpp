@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <optional>
 
+#include <dtk/layers.hpp>
+
 #include "base/experiment.hpp"
 #include "catch.hpp"
 #include "cuda/draw.hpp"
@@ -313,4 +315,20 @@ TEST_CASE("a run on a CUDA device goes on after an interruption, and its samples
     CHECK(off(samples("cpu-on-cuda"), samples("cpu")) < 1e-3);
     run({"sample", "whole", "--device", "cpu", "--out", "cuda-on-cpu"});
     CHECK(off(samples("cuda-on-cpu"), samples("whole")) < 1e-3);
+}
+
+TEST_CASE("layers of images keep the memory layout of their input on a CUDA device", "[gpu]") {
+    const auto device = gpu();
+    if (!device) return;
+    const Random random(4, "init");
+    for (const auto layout : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+        INFO(layout);
+        dtk::GroupNorm norm(random, 24, 8), with_silu(random, 24, 8, dtk::GroupNorm::Then::silu);
+        dtk::Conv2d convolution(random, 24, 16, 3);
+        for (dtk::Module* layer : std::initializer_list<dtk::Module*>{&norm, &with_silu, &convolution}) layer->to(*device);
+        const auto x = random.normal({3, 24, 5, 4}, at::TensorOptions(*device).dtype(at::kFloat)).contiguous(layout);
+        CHECK(norm(x).is_contiguous(layout));
+        CHECK(with_silu(x).is_contiguous(layout));
+        CHECK(convolution(x).is_contiguous(layout));
+    }
 }
