@@ -406,7 +406,7 @@ int schedule_show(const ScheduleRequest& request) {
 
 int doctor(const PluginsRequest& request) {
     fmt::print("dtk      {}\nbuild    {}\n{}", version(), torch_build_text(), engine().doctor());
-    fmt::print("         CUDA has been compiled for and not yet run on a GPU by this project's tests\n");
+    fmt::print("         CUDA has been compiled and simulated; no test of this project has run on a GPU yet\n");
     const auto all = registry(request.folders);
     const auto probes = all.probe(all.plugins());
     const auto broken = std::count_if(probes.begin(), probes.end(), [](const Probe& probe) { return !probe.problem.empty(); });

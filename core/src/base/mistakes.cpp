@@ -23,6 +23,11 @@ void Mistakes::add_plugin(Place place, const Error& error) {
     found_.push_back({std::move(place), error.what(), error.help(), plugins_fault ? 3 : 2});
 }
 
+void Mistakes::take(Mistakes&& others) {
+    for (auto& mistake : others.found_) found_.push_back(std::move(mistake));
+    texts_.merge(others.texts_);
+}
+
 int Mistakes::exit_code() const {
     if (found_.empty()) return 0;
     return std::all_of(found_.begin(), found_.end(), [](const Mistake& m) { return m.exit_code == 3; }) ? 3 : 2;

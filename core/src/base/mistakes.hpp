@@ -30,6 +30,8 @@ class DTK_API Mistakes {
     void add_plugin(Place place, const Error& error);
     /// A source's text, for showing the line in question.
     void remember(const std::string& source, std::string text) { texts_[source] = std::move(text); }
+    /// What others found is added.
+    void take(Mistakes&& others);
     bool empty() const { return found_.empty(); }
     std::size_t count() const { return found_.size(); }
     /// 0 when there are none, 3 when all are a plugin's fault, else 2.

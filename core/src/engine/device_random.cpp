@@ -63,7 +63,7 @@ bool makes_numbers(at::Device device) {
     const std::lock_guard lock(mutex);
     const auto there = numbered(device);
     const auto found = known.find(there.index());
-    return found != known.end() ? found->second : known[there.index()] = why_host_numbers(there).empty();
+    return found != known.end() ? found->second : (known[there.index()] = why_host_numbers(there).empty());
 }
 
 void fill_on_device(Draw draw, const Tensor& samples, const Tensor& out, std::int64_t rows, std::int64_t row_size) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -21,8 +22,6 @@ namespace dtk {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr double stale_after = 60;  // seconds; the owner touches its lease every few
 
 std::string host_name() {
     if (const char* posed = std::getenv("DTK_HOST")) return posed;
@@ -57,10 +56,10 @@ double age(const fs::path& file) {
 
 bool is_stale(const fs::path& file, const std::string& mark) {
     const auto first = mark.find(' '), second = mark.find(' ', first + 1);
-    if (first == mark.npos || second == mark.npos) return age(file) > stale_after;  // torn: its writer died, or is about to go on
+    if (first == mark.npos || second == mark.npos) return age(file) > lease_seconds();  // torn: its writer died, or is about to go on
     const long pid = std::atol(mark.c_str() + first + 1);
     if (mark.substr(0, first) == host_name() && pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) return true;
-    return age(file) > stale_after;
+    return age(file) > lease_seconds();
 }
 
 /// The lease under its final name, complete, if there is none: a hard link is made once only, on network file systems too.
@@ -79,6 +78,12 @@ bool put(const fs::path& file, const std::string& mark) {
 }
 
 }  // namespace
+
+double lease_seconds() {
+    const char* said = std::getenv("DTK_LEASE_SECONDS");
+    const double seconds = said ? std::atof(said) : 0;
+    return seconds > 0 ? seconds : 60;
+}
 
 std::optional<Lease> Lease::take(const fs::path& file) {
     static std::random_device device;

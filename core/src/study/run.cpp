@@ -126,7 +126,7 @@ class Runner {
             }
             if (stopping && workers_.empty()) throw Interrupted(fmt::format("stopped with {} of {} tasks done", done_, total));
             const double now = monotonic_seconds();
-            if (now - touched > 5) {
+            if (now - touched > lease_seconds() / 12) {
                 for (auto& worker : workers_) worker.keep();
                 touched = now;
             }

@@ -215,7 +215,8 @@ bool is_study(const fs::path& file, const Overrides& overrides) {
 }
 
 Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine, Mistakes& mistakes) {
-    Study study{.file = fs::absolute(file)};
+    Study study;
+    study.file = fs::absolute(file);
     const auto root = read_toml(file, overrides.set, mistakes);
     const auto* table = root.get_as<toml::table>("ablation");
     if (!mistakes.empty()) return study;
@@ -257,7 +258,8 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     else if (!settings.baseline.empty())
         mistakes.add(place_of(table->get("baseline")->source()), fmt::format("`baseline` = \"{}\" is no arm", settings.baseline), fmt::format("there are {}", listed(names)));
 
-    for (std::size_t arm = 0; arm < study.arms.size() && mistakes.empty(); ++arm) {
+    const auto before = mistakes.count();
+    for (std::size_t arm = 0; arm < study.arms.size() && mistakes.count() == before; ++arm) {
         std::string data;
         for (const auto seed : study.seeds) {
             auto laid = overrides;
@@ -265,11 +267,15 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
             laid.seed = seed;
             // One seed of an arm is as right or wrong as another.
-            if (seed == study.seeds.front()) data = examine(file, laid, mistakes);
-            if (!mistakes.empty()) break;
+            Mistakes found;
+            if (seed == study.seeds.front()) data = examine(file, laid, found);
             std::unique_ptr<Registry> registry;
-            const auto experiment = read_experiment(file, laid, registry, mistakes);
-            if (!mistakes.empty()) break;
+            Experiment experiment;
+            if (found.empty()) experiment = read_experiment(file, laid, registry, found);
+            if (!found.empty()) {
+                mistakes.take(std::move(found));
+                break;
+            }
             study.name = experiment.name;
             if (study.metrics.empty())
                 for (const auto& stage : experiment.stages)

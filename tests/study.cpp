@@ -1,0 +1,333 @@
+// Studies from outside: what one says, that nothing is computed twice, and that kills, failures and several hosts lose nothing.
+#include "catch.hpp"
+
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "run_program.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+const std::string study = R"(name = "small"
+
+[ablation]
+question = "Which of <these> is best?"
+baseline = "linear"
+seeds = [3, 4]
+
+[[ablation.axis]]
+key = "schedule.use"
+values = ["linear", "cosine"]
+
+[dataset]
+use = "gaussian_mixture"
+
+[process]
+steps = 100
+
+[schedule]
+use = "cosine"
+
+[model]
+use = "mlp"
+width = 8
+depth = 1
+
+[train]
+steps = 40
+batch = 16
+log_every = 10
+checkpoint_every = 10
+
+[sampler]
+use = "ddim"
+steps = 5
+
+[sample]
+n = 200
+
+[[metric]]
+use = "nll"
+
+[[metric]]
+use = "sliced_wasserstein"
+)";
+
+void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+std::string read(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    INFO(file);
+    REQUIRE(in);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string changed(std::string text, const std::string& from, const std::string& to) {
+    const auto at = text.find(from);
+    REQUIRE(at != text.npos);
+    return text.replace(at, from.size(), to);
+}
+
+const std::vector<std::string> command{"run", "study.toml", "--out", "study", "--progress", "none", "--jobs", "2"};
+
+Outcome run(const Folder& folder, const std::string& text = study, std::vector<std::string> more = {}) {
+    write(folder / "study.toml", text);
+    auto arguments = command;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return dtk_program(arguments, folder.path);
+}
+
+/// What stands in the study's folder of finished work, and when it was written.
+std::map<std::string, fs::file_time_type> finished(const fs::path& folder) {
+    std::map<std::string, fs::file_time_type> found;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(folder / "tasks", none)) {
+        if (fs::exists(entry.path() / "result.json")) found[entry.path().filename()] = fs::last_write_time(entry.path() / "result.json");
+        std::ifstream in(entry.path() / "run.json");
+        const auto record = in ? json::parse(in, nullptr, false) : json();
+        if (record.is_object() && record.value("status", "") == "completed") found[entry.path().filename()] = fs::last_write_time(entry.path() / "run.json");
+    }
+    return found;
+}
+
+json results(const Folder& folder) { return json::parse(read(folder / "study" / "results.json")); }
+
+/// The results of the study without disturbance.
+const json& undisturbed() {
+    static const json found = [] {
+        const Folder folder;
+        const auto outcome = run(folder);
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+        return results(folder);
+    }();
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE("a study runs every arm with every seed and says how the arms compare") {
+    const Folder folder;
+    const auto outcome = run(folder);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(says(outcome.out, "linear"));
+    CHECK(says(outcome.out, "baseline"));
+    CHECK((says(outcome.out, "cosine cannot be told from linear in nll") || says(outcome.out, "cosine is worse than linear in nll") || says(outcome.out, "cosine is better than linear in nll")));
+
+    const auto found = results(folder);
+    REQUIRE(found["arms"].size() == 2);
+    CHECK(found["arms"][0]["arm"] == "linear");
+    const auto& cosine = found["arms"][1]["metrics"]["nll"];
+    REQUIRE(cosine["distances"].size() == 2);
+    double mean = 0;
+    for (int seed = 0; seed < 2; ++seed) {
+        CHECK(cosine["distances"][seed].get<double>() == Approx(std::abs(cosine["values"][seed].get<double>() - cosine["expected"].get<double>())));
+        mean += (cosine["distances"][seed].get<double>() - found["arms"][0]["metrics"]["nll"]["distances"][seed].get<double>()) / 2;
+    }
+    CHECK(cosine["difference"]["mean"].get<double>() == Approx(mean));
+
+    // The cell is what the same experiment gives by itself.
+    write(folder / "one.toml", changed(study, study.substr(study.find("[ablation]"), study.find("[dataset]") - study.find("[ablation]")), ""));
+    REQUIRE(dtk_program({"run", "one.toml", "--out", "one", "--seed", "4", "--set", "threads=1", "--progress", "none"}, folder.path).code == 0);
+    const auto alone = json::parse(read(folder / "one" / "run.json"))["result"]["metrics"][0];
+    CHECK(alone["metric"] == "nll");
+    CHECK(alone["value"].get<double>() == cosine["values"][1].get<double>());
+}
+
+TEST_CASE("the report is one file that needs no network and takes texts as texts") {
+    const Folder folder;
+    REQUIRE(run(folder).code == 0);
+    const auto page = read(folder / "study" / "report.html");
+    CHECK(says(page, "Which of &lt;these&gt; is best?"));
+    CHECK_FALSE(says(page, "<these>"));
+    for (const auto* outside : {"src=\"http", "href=\"http", "url(http", "@import", "<script"}) CHECK_FALSE(says(page, outside));
+    for (const auto* part : {"<table>", "Holm p", "data:image/png;base64,", "Method and provenance", "prefers-color-scheme", "lang=\"en\""}) {
+        INFO(part);
+        CHECK(says(page, part));
+    }
+    if (dtk_program({"doctor"}, folder.path).code == 0 && !says(page, "No picture:")) CHECK(says(page, "<svg"));
+    CHECK(says(read(folder / "study" / "results.csv"), "cosine,4,nll,"));
+    CHECK(says(read(folder / "study" / "results.tex"), "\\toprule"));
+    fs::remove(folder / "study" / "report.html");
+    REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
+    CHECK(read(folder / "study" / "report.html") == page);
+}
+
+TEST_CASE("what is done is not done again, and an added seed or arm costs only itself") {
+    const Folder folder;
+    REQUIRE(run(folder).code == 0);
+    const auto before = finished(folder / "study");
+    CHECK(before.size() == 8);
+    REQUIRE(run(folder).code == 0);
+    CHECK(finished(folder / "study") == before);
+
+    auto more = changed(changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5]"), "\"cosine\"]", "\"cosine\", \"quadratic\"]");
+    REQUIRE(run(folder, more).code == 0);
+    const auto after = finished(folder / "study");
+    CHECK(after.size() == 18);
+    for (const auto& [task, time] : before) CHECK(after.at(task) == time);
+
+    // A comment or the question changes nothing that was computed; a parameter does.
+    REQUIRE(run(folder, changed(study, "Which of", "# Which of")).code == 0);
+    CHECK(finished(folder / "study").size() == 18);
+    const auto plan = dtk_program({"run", "study.toml", "--out", "study", "-n", "--set", "train.lr=1e-4"}, folder.path);
+    CHECK(says(plan.out, "0 of 8 tasks done"));
+    CHECK(plan.code == 0);
+}
+
+TEST_CASE("arms that differ in sampling alone share their training") {
+    const Folder folder;
+    const auto text = changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
+                              "keys = [\"sampler.use\", \"sampler.steps\"]\nvalues = [[\"ddim\", 5], [\"ddim\", 10], [\"ddpm\", 10]]\nnames = [\"a\", \"b\", \"c\"]");
+    const auto outcome = run(folder, changed(text, "baseline = \"linear\"", "baseline = \"b\""));
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(finished(folder / "study").size() == 2 + 3 * 2);
+    CHECK(says(outcome.out, "a cannot be told from b") + says(outcome.out, "a is worse than b") + says(outcome.out, "a is better than b") == 1);
+    CHECK(says(outcome.out, "not of equal cost: they differ in network evaluations"));
+}
+
+TEST_CASE("axes make every combination but the excluded ones") {
+    const Folder folder;
+    write(folder / "study.toml", changed(study, "[dataset]", "[[ablation.axis]]\nkey = \"sampler.steps\"\nvalues = [5, 10]\n\n[dataset]"));
+    const auto all = dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\""}, folder.path);
+    INFO(all.out << all.err);
+    CHECK(all.code == 0);
+    CHECK(says(all.out, "4 arms × 2 seeds = 8 cells; 0 of 12 tasks done"));
+    const auto fewer = dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\"", "--set",
+                                    "ablation.exclude=[{\"schedule.use\" = \"cosine\", \"sampler.steps\" = 10}]"}, folder.path);
+    INFO(fewer.out << fewer.err);
+    CHECK(says(fewer.out, "3 arms × 2 seeds = 6 cells"));
+    CHECK_FALSE(fs::exists(folder / "runs"));
+}
+
+TEST_CASE("mistakes in a study are found before anything runs") {
+    const Folder folder;
+    struct Wrong {
+        const char *from, *to, *message;
+    };
+    for (const auto& [from, to, message] : std::vector<Wrong>{
+             {"baseline = \"linear\"", "baseline = \"lineer\"", "`baseline` = \"lineer\" is no arm"},
+             {"baseline = \"linear\"", "basline = \"linear\"", "did you mean `baseline`?"},
+             {"seeds = [3, 4]", "seeds = []", "`seeds` is empty"},
+             {"seeds = [3, 4]", "seeds = [3, 3]", "twice"},
+             {"seeds = [3, 4]", "seeds = \"all\"", "must be a list of whole numbers"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nmetrics = [\"fid\"]", "`fid` is no metric of the experiment"},
+             {"\"linear\", \"cosine\"]", "\"linear\", \"cosin\"]", "did you mean `cosine`?"},
+             {"\"linear\", \"cosine\"]", "\"linear\", \"linear\"]", "two arms are called `linear`"},
+             {"key = \"schedule.use\"", "key = \"schedule.us\"", "no key `us`"},
+             {"key = \"schedule.use\"", "kee = \"schedule.use\"", "an axis has no key `kee`"},
+             {"key = \"schedule.use\"", "keys = [\"schedule.use\", \"process.steps\"]", "a value of this axis is a list of 2"},
+             {"values = [\"linear\", \"cosine\"]", "values = []", "needs a list of `values`"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nexclude = [{\"schedule.use\" = \"sigmoid\"}]", "no axis gives `schedule.use` the value"},
+             {"[[ablation.axis]]", "[[ablation.axes]]", "did you mean `axis`?"},
+             {"use = \"mlp\"", "use = \"mlpp\"", "did you mean `mlp`?"},
+         }) {
+        INFO(to);
+        const auto outcome = run(folder, changed(study, from, to));
+        INFO(outcome.out << outcome.err);
+        CHECK(outcome.code == 2);
+        CHECK(says(outcome.err, message));
+        CHECK(says(outcome.err, "-->"));
+        CHECK_FALSE(fs::exists(folder / "study"));
+        CHECK(dtk_program({"check", "study.toml"}, folder.path).code == 2);
+    }
+    CHECK(run(folder, study, {"--resume=study"}).code == 2);
+    CHECK(run(folder, study, {"--seed", "3"}).code == 2);
+    CHECK(run(folder, study, {"--cell", "3/2"}).code == 2);
+    CHECK(dtk_program({"report", "nowhere"}, folder.path).code == 2);
+    write(folder / "study.toml", study);
+    CHECK(dtk_program({"check", "study.toml"}, folder.path).code == 0);
+}
+
+TEST_CASE("a cell that fails is shown with its reason, and the rest is complete") {
+    const Folder folder;
+    const auto text = changed(changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]", "key = \"train.lr\"\nvalues = [1e-3, 1e30]\nnames = [\"linear\", \"wild\"]"),
+                              "batch = 16", "batch = 16\nclip = 0");
+    const auto outcome = run(folder, text);
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.code == 1);
+    CHECK(says(outcome.err, "failed: wild, seed 3: the loss or its gradient is not finite at step"));
+    const auto found = results(folder);
+    CHECK(found["failures"].size() == 2);
+    CHECK(found["arms"][0]["metrics"]["nll"]["n"] == 2);
+    CHECK(found["arms"][1]["metrics"]["nll"]["n"] == 0);
+    const auto page = read(folder / "study" / "report.html");
+    CHECK(says(page, "is not finite at step"));
+    CHECK(says(page, "dtk run /"));
+}
+
+TEST_CASE("a study that is killed at any moment ends with the same results, and finished cells stay as they are") {
+    const Folder folder;
+    write(folder / "study.toml", study);
+    std::mt19937 random(1);
+    for (int kill = 0; kill < 3; ++kill) {
+        auto running = start_dtk(command, folder.path);
+        std::this_thread::sleep_for(std::chrono::milliseconds(600 + random() % 2500));
+        running.send(SIGKILL);
+        running.wait();
+        const auto before = finished(folder / "study");
+        if (kill == 2) {
+            const auto outcome = run(folder);
+            INFO(outcome.out << outcome.err);
+            REQUIRE(outcome.code == 0);
+            const auto after = finished(folder / "study");
+            CHECK(after.size() == 8);
+            for (const auto& [task, time] : before) CHECK(after.at(task) == time);
+        }
+    }
+    CHECK(results(folder) == undisturbed());
+}
+
+TEST_CASE("an interrupted study says how to go on") {
+    const Folder folder;
+    write(folder / "study.toml", changed(study, "steps = 40", "steps = 400000"));
+    auto running = start_dtk(command, folder.path);
+    while (!fs::exists(folder / "study" / "tasks") && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    running.send(SIGINT);
+    const auto outcome = running.wait();
+    INFO(outcome.err);
+    CHECK(outcome.code == 130);
+    CHECK(says(outcome.err, "the same command goes on"));
+    for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks")) CHECK(entry.path().extension() != ".lease");
+}
+
+TEST_CASE("several hosts share a study, and what a killed one held is taken over") {
+    const Folder folder;
+    write(folder / "study.toml", changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5, 6]"));
+    std::vector<Running> hosts;
+    auto one_at_a_time = command;
+    one_at_a_time.back() = "1";
+    for (const auto* name : {"a", "b", "c", "d"}) hosts.push_back(start_dtk(one_at_a_time, folder.path, {{"DTK_HOST", name}, {"DTK_LEASE_SECONDS", "3"}}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    hosts[1].send(SIGKILL);
+    hosts[3].send(SIGKILL);
+    for (auto& host : hosts) {
+        const auto outcome = host.wait();
+        INFO(outcome.out << outcome.err);
+        CHECK((outcome.signal == SIGKILL || outcome.code == 0));
+    }
+    CHECK(finished(folder / "study").size() == 16);
+    for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks")) CHECK(entry.path().extension() != ".lease");
+    const auto shared = results(folder);
+    CHECK(shared["failures"].empty());
+    for (std::size_t arm = 0; arm < 2; ++arm)
+        for (std::size_t seed = 0; seed < 2; ++seed)
+            CHECK(shared["arms"][arm]["metrics"]["nll"]["values"][seed] == undisturbed()["arms"][arm]["metrics"]["nll"]["values"][seed]);
+}
+
+TEST_CASE("shares of a study make the whole of it") {
+    const Folder folder;
+    for (const auto* share : {"1/3", "2/3", "3/3"}) CHECK(run(folder, study, {"--cell", share}).code == 0);
+    CHECK(finished(folder / "study").size() == 8);
+    CHECK(results(folder) == undisturbed());
+}
