@@ -1,5 +1,8 @@
 // The command line. Results go to standard output, everything else to standard error.
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <csignal>
 #include <cstdlib>
@@ -59,6 +62,12 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_DFL);
     // Before LibTorch is there: its threads would otherwise burn a core each while they wait.
     ::setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+#ifdef __GLIBC__
+    // Every step asks for the tensors that the last one freed. Given back to the system in between, their pages would be
+    // cleared anew each time. 32 MiB is the most that malloc takes from its own heap.
+    ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, -1);
+#endif
 
     CLI::App app("A plugin-based research toolkit for diffusion models.", "dtk");
     app.set_version_flag("--version", std::string("dtk ") + std::string(dtk::version()) + "\n" + std::string(dtk::torch_build_text()));
