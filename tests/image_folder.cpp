@@ -175,8 +175,8 @@ TEST_CASE("every sort of PNG becomes 8-bit grey or RGB") {
 
     // 1 bit: 0b1010'0000 are four pixels
     CHECK(same(only({.width = 4, .depth = 1, .rows = {0xa0}}), expected({255, 0, 255, 0}, {1, 1, 4})));
-    // 16 bits, big-endian: v/257 to the nearest; 0x80ff is 128.5 and a little, 0x7f00 is 126.5 and a little
-    CHECK(same(only({.width = 4, .depth = 16, .rows = {0, 0, 0xff, 0xff, 0x81, 0x01, 0x7f, 0x10}}), expected({0, 255, 129, 127}, {1, 1, 4})));
+    // 16 bits, big-endian: v/257 to the nearest, so 0x00ff is 1 and 0x7f10 is 127
+    CHECK(same(only({.width = 4, .depth = 16, .rows = {0, 0, 0xff, 0xff, 0x00, 0xff, 0x7f, 0x10}}), expected({0, 255, 1, 127}, {1, 1, 4})));
     // a palette of two colours
     const std::vector<png_color> two{{10, 20, 30}, {200, 100, 0}};
     CHECK(same(only({.width = 3, .colour = PNG_COLOR_TYPE_PALETTE, .rows = {1, 0, 1}, .palette = two}),
@@ -325,16 +325,17 @@ TEST_CASE("an example does not depend on what was asked for before, nor on what 
 // 11 images of 3200 × 3200 are more than are read at once.
 TEST_CASE("of many large images only the headers are read at first, and damage is told when an image is asked for") {
     const Images files;
-    for (int i = 0; i < 11; ++i) write_png(files / fmt::format("{:02}.png", i), plain(20 * i, {1, 3200, 3200}));
+    for (int i = 0; i < 11; ++i) write_png(files / fmt::format("{:02}.png", i), plain(20 * i + 10, {1, 3200, 3200}));
     files.cut("03.png", 100);
     for (const char* memory : {"memory = 1024", "memory = 0"}) {
         INFO(memory);
         const auto data = files.open(std::string("size = 2\ntest = 0.05\n") + memory);
         const auto x = values(data->examples(numbers({1, 4, 1})).x);
-        CHECK(support::distance(x.mean({1, 2, 3}), at::tensor({20, 80, 20}, at::kDouble)) < 1e-4);
+        CHECK(support::distance(x.mean({1, 2, 3}), at::tensor({30, 90, 30}, at::kDouble)) < 1e-4);
         for (int again = 0; again < 2; ++again) CHECK(says(complaint_of([&] { data->examples(numbers({2, 3})); }), "03.png is cut short"));
-        CHECK(support::distance(values(data->examples(numbers({2})).x).mean(), at::scalar_tensor(40.0, at::kDouble)) < 1e-4);
-        CHECK(support::distance(values(data->test_examples(numbers({0})).x).mean(), at::scalar_tensor(200.0, at::kDouble)) < 1e-4);
+        CHECK(values(data->examples(numbers({2})).x).mean().item<double>() == Approx(50));
+        CHECK(values(data->examples(numbers({0})).x).mean().item<double>() == Approx(10));
+        CHECK(values(data->test_examples(numbers({0})).x).mean().item<double>() == Approx(210));
     }
 }
 
@@ -345,10 +346,9 @@ TEST_CASE("the fingerprint is of names and contents") {
     CHECK(before.size() == 64);
     CHECK(files.open("size = 2\ntest = 0.7")->fingerprint().size() == 64);
     CHECK(files.open()->fingerprint() == before);
-    fs::rename(files / "a/2.png", files / "b/2.png");
-    const auto moved = files.open()->fingerprint();
-    CHECK(moved != before);
-    fs::rename(files / "b/2.png", files / "a/2.png");
+    fs::rename(files / "b", files / "c");
+    CHECK(files.open()->fingerprint() != before);
+    fs::rename(files / "c", files / "b");
     CHECK(files.open()->fingerprint() == before);
     write_png(files / "b/3.png", plain(4));
     CHECK(files.open()->fingerprint() != before);

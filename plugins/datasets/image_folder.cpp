@@ -144,7 +144,8 @@ class JpegFile final : public ImageFile {
         height = jpeg.image_height, width = jpeg.image_width;
         channels = jpeg.jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
         if (jpeg.num_components != channels)
-            throw dtk::Error(fmt::format("{} has {} channels{}, neither grey nor RGB", name(), jpeg.num_components, jpeg.num_components == 4 ? " (CMYK)" : ""),
+            throw dtk::Error(fmt::format("{} has {} channels{}, neither grey nor RGB", name(), jpeg.num_components,
+                                         jpeg.num_components == 4 ? " (CMYK)" : ""),
                              "convert it to RGB, or move it out of the folder");
     }
 
@@ -415,12 +416,12 @@ struct ImageFolder final : dtk::Dataset {
             const auto& here = headers[i];
             source_pixels_ += here.height * here.width;
             if (c.size == 0 && (here.height != first.height || here.width != first.width))
-                throw dtk::Error(fmt::format("{} has {} × {} pixels, {} has {} × {} (height × width)", paths_.front().string(), first.height, first.width,
-                                             paths_[i].string(), here.height, here.width),
+                throw dtk::Error(fmt::format("{} has {} × {} pixels, {} has {} × {} (height × width)", paths_.front().string(), first.height,
+                                             first.width, paths_[i].string(), here.height, here.width),
                                  "give the `size` that all are to be cropped and scaled to, as in size = 64");
             if (c.channels == 0 && here.channels != first.channels)
-                throw dtk::Error(fmt::format("{} is {}, {} is {}", paths_.front().string(), first.channels == 1 ? "grey" : "in colour", paths_[i].string(),
-                                             here.channels == 1 ? "grey" : "in colour"),
+                throw dtk::Error(fmt::format("{} is {}, {} is {}", paths_.front().string(), first.channels == 1 ? "grey" : "in colour",
+                                             paths_[i].string(), here.channels == 1 ? "grey" : "in colour"),
                                  "write channels = 3 for RGB or channels = 1 for grey");
         }
         height_ = c.size > 0 ? c.size : first.height;
