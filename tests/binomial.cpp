@@ -20,7 +20,9 @@ namespace {
 const dtk::Random stream(5, "binomial");
 
 std::shared_ptr<dtk::Process> bits(std::int64_t T, double rate, const std::string& more = {}) {
-    return make<dtk::Process>("bernoulli", fmt::format("steps = {}\nrate = {}\n{}", T, rate, more));
+    support::View view;
+    view.data = make<dtk::Dataset>("heartbeat", "", view);
+    return make<dtk::Process>("bernoulli", fmt::format("steps = {}\nrate = {}\n{}", T, rate, more), view);
 }
 
 /// A heartbeat, its process and the exact denoiser.
@@ -471,4 +473,10 @@ TEST_CASE("a residual read-out starts from the forward kernel turned around") {
     CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true\nprediction = \"logits\"", view), dtk::Error);
     view.chain = make<dtk::Process>("gaussian", "", view);
     CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true", view), dtk::Error);
+}
+
+TEST_CASE("numbers that are no bits are refused") {
+    support::View view;
+    view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
+    CHECK_THROWS_WITH(make<dtk::Process>("bernoulli", "schedule = \"linear_alpha_bar\"", view), Catch::Contains("needs data of bits"));
 }

@@ -7,11 +7,13 @@
 // appendix, table App.1, there for π = ½.
 //
 // A prediction `x0` is P(x_0 = 1 | x_t), `logits` its log-odds, `mean` is P(x_{t−1} = 1 | x_t), which the paper's network gives.
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
+#include <dtk/dataset.hpp>
 #include <dtk/schedule.hpp>
 #include <dtk/view.hpp>
 
@@ -62,6 +64,10 @@ struct Bernoulli final : dtk::BernoulliProcess {
             if (std::abs(levels_.alpha_bar(t) + levels_.sigma2(t) - 1) > 1e-6)
                 throw dtk::Error(fmt::format("bits need a schedule with α² + σ² = 1, and here it is {} at step {}", levels_.alpha_bar(t) + levels_.sigma2(t), t + 1),
                                  "use a variance-preserving schedule, such as linear_alpha_bar or cosine");
+        const auto size = view.dataset().size();
+        const auto first = view.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
+        if (!((first == 0) | (first == 1)).all().item<bool>())
+            throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers", "use data such as heartbeat, or the process `gaussian`");
         const auto table = [&](auto value) {  // entry t + 1 is time t; entry 0 is before the first step
             std::vector<double> column;
             for (std::int64_t t = -1; t < T; ++t) column.push_back(value(t));
