@@ -3,6 +3,7 @@
 // The network that training would end with: Karras et al., "Elucidating the Design Space", 2022, app. B.3.
 // Of bits, x̂_0 = P(x_0 = 1 | x_t): where x_t has the log-likelihood ratio λ for a bit of x_0, a normal observation of that bit at
 // α = σ = 1 has it at λ + ½, so that what is known for Gaussian noise answers for bits too.
+// Of rotations, ε̂ = −σ_t ∇ log q(x_t), from a density that knows its score under their noise.
 #include <algorithm>
 #include <cmath>
 
@@ -11,6 +12,7 @@
 #include <dtk/bernoulli.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/model.hpp>
+#include <dtk/rotations.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -27,7 +29,14 @@ struct Exact final : dtk::Model {
         }
     };
     Exact(const Config& config, const dtk::View& view)
-        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())) {
+        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())),
+          rotations_(dynamic_cast<const dtk::RotationProcess*>(&view.process())) {
+        if (rotations_) {
+            rotation_density_ = dynamic_cast<const dtk::RotationDensity*>(data_.density());
+            if (!rotation_density_ || config.limit > 0) throw dtk::Error("of rotations, exact knows the score of their density alone", "use data such as rotation_mixture, without `limit`");
+            if (predicts_ != dtk::Predicts::eps) throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
+            return;
+        }
         if (!bits_) gaussian_ = &dtk::gaussian(view.process(), "exact");
         const auto size = data_.size();
         if (config.limit == 0) density_ = data_.density();
@@ -44,6 +53,11 @@ struct Exact final : dtk::Model {
     dtk::Predicts predicts() const override { return predicts_; }
 
     dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+        if (rotations_) {
+            const auto sigma = rotations_->sigma(t);
+            const auto score = rotation_density_->score(xt.reshape({-1, 3, 3}), sigma);
+            return {predicts_, dtk::hat(-sigma.unsqueeze(1) * score).to(xt.scalar_type()).view_as(xt), {}};
+        }
         // A density is cheap, so float64 whatever the state; thousands of images are not.
         const auto state = xt.flatten(1).to(density_ || xt.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
         const auto [x, alpha, sigma] = observed(state, t);
@@ -114,10 +128,12 @@ struct Exact final : dtk::Model {
     dtk::Predicts predicts_;
     const dtk::Dataset& data_;
     const dtk::BernoulliProcess* bits_;
+    const dtk::RotationProcess* rotations_;
+    const dtk::RotationDensity* rotation_density_ = nullptr;
     const dtk::GaussianProcess* gaussian_ = nullptr;
     const dtk::Density* density_ = nullptr;
-    std::int64_t count_;
-    Tensor *mean_, *examples_, *norms_;
+    std::int64_t count_ = 0;
+    Tensor *mean_ = nullptr, *examples_ = nullptr, *norms_ = nullptr;
 };
 }  // namespace
 
