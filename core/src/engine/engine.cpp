@@ -450,6 +450,7 @@ class TorchEngine final : public Engine {
             Stage stage(spec, experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());
             Progress::note(many ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
+            folder->reads(spec.name, stage.dataset().fingerprint());
             StageRun stage_run(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device, request.progress);
             auto one = stage_run.run(resumed.has_value());
             folder->took(stage_run.seconds());

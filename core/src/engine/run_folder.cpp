@@ -122,6 +122,10 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     write();
 }
 
+void RunFolder::reads(const std::string& stage, const std::string& fingerprint) {
+    if (!fingerprint.empty()) record_["data"][stage.empty() ? "sha256" : stage] = fingerprint;
+}
+
 void RunFolder::took(const json& seconds) {
     auto& all = record_["seconds"];
     if (!all.is_object()) all = json::object();

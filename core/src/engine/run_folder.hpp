@@ -21,6 +21,8 @@ class RunFolder {
     /// Writes the file as given and as resolved, and run.json with its status "running".
     void begin(const Experiment& experiment, const std::string& device);
     /// Rewrites run.json with that status.
+    /// Keeps the hash of the files that a stage's data were read from, if they were read from files.
+    void reads(const std::string& stage, const std::string& fingerprint);
     /// Adds seconds of training, sampling and measuring to those of earlier stages and processes.
     void took(const nlohmann::json& seconds);
     void finish(const std::string& status, const nlohmann::json& result, const std::string& error = {});

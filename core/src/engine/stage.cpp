@@ -11,7 +11,9 @@ std::shared_ptr<Part> Stage::build(const PluginSpec& plugin, Mistakes& mistakes)
     try {
         return std::static_pointer_cast<Part>(plugin.make(*spec_.reading, *this));
     } catch (const Error& error) {
-        mistakes.add_plugin(plugin.place, error);
+        // What is wrong with the part it asked for has been said.
+        if (!asked_in_vain_ || mistakes.empty()) mistakes.add_plugin(plugin.place, error);
+        asked_in_vain_ = false;
         return nullptr;
     }
 }

@@ -59,7 +59,8 @@ class DTK_API Stage : public View {
 
  private:
     template <class Part>
-    static const Part& given(const std::shared_ptr<Part>& part, const char* what) {
+    const Part& given(const std::shared_ptr<Part>& part, const char* what) const {
+        asked_in_vain_ = !part;
         if (!part) throw Error(std::string("it asks for the ") + what + " before that is built");
         return *part;
     }
@@ -70,6 +71,7 @@ class DTK_API Stage : public View {
     std::int64_t seed_;
     Artefacts artefacts_;
     bool running_;
+    mutable bool asked_in_vain_ = false;  ///< a plugin asked for a part that could not be built
     std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);
     std::shared_ptr<Dataset> dataset_;
     std::shared_ptr<Process> process_;
