@@ -492,6 +492,21 @@ void check_kills(int runs, int kills, const std::string& text) {
 std::string long_experiment() { return changed(experiment, "steps = 60", "steps = 600"); }
 }  // namespace
 
+TEST_CASE("--resume without a name goes on with the latest run of the experiment") {
+    const Folder folder;
+    write(folder / "small.toml", changed(experiment, "steps = 60", "steps = 2000"));
+    auto running = start_dtk({"run", "small.toml", "--progress", "none"}, folder.path);
+    const auto latest = folder / "runs" / "small" / "latest";
+    while (!fs::exists(latest / "checkpoints" / "00000020.safetensors") && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    running.send(SIGINT);
+    REQUIRE(running.wait().code == 130);
+    const auto on = dtk_program({"run", "small.toml", "--resume", "--progress", "none"}, folder.path);
+    INFO(on.err);
+    REQUIRE(on.code == 0);
+    CHECK(json::parse(read(latest / "run.json"))["status"] == "completed");
+    CHECK(std::distance(fs::directory_iterator(folder / "runs" / "small"), {}) == 2);  // the run and the link
+}
+
 TEST_CASE("a run that is killed at any moment goes on to the same bits") { check_kills(1, 3, long_experiment()); }
 
 TEST_CASE("runs that are killed twenty times go on to the same bits", "[slow]") {

@@ -108,6 +108,7 @@ class Runner {
     }
 
     std::size_t run() {
+        sweep();
         const auto total = static_cast<std::int64_t>(waiting_.size());
         if (total == 0) return 0;
         for (const auto* folder : {"tasks", "logs"}) fs::create_directories(request_.folder / folder);
@@ -154,6 +155,14 @@ class Runner {
             if (one.needs.empty()) roots.push_back(one.id);
         const auto number = std::find(roots.begin(), roots.end(), id) - roots.begin();
         return number % request_.part->second == request_.part->first - 1;
+    }
+
+    /// Takes, and so removes, what dead owners of finished work left.
+    void sweep() const {
+        for (const auto& task : study_.tasks) {
+            const auto lease = folder_of(study_, task, request_.folder, false).string() + ".lease";
+            if (fs::exists(lease) && result_of(study_, task, request_.folder)) Lease::take(lease);
+        }
     }
 
     void start_what_can_be() {
