@@ -2,9 +2,13 @@
 // answers for itself. With one, tagged [gpu]: the same numbers as on the CPU.
 #include <dlfcn.h>
 
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <optional>
+
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <dtk/layers.hpp>
 
@@ -146,6 +150,77 @@ std::unique_ptr<Trial> fitting(const std::string& model) {
                     }
     return nullptr;
 }
+
+/// LibTorch's CUDA graph, by the names that its CUDA half gives to it: the tests are compiled without CUDA's headers.
+class Graph {
+ public:
+    Graph() { function<void(void*, bool)>("_ZN2at4cuda9CUDAGraphC1Eb")(memory_, false); }
+    ~Graph() { function<void(void*)>("_ZN2at4cuda9CUDAGraphD1Ev")(memory_); }
+    Graph(const Graph&) = delete;
+    void capture(const std::function<void()>& work) {
+        constexpr int other_threads_may_go_on = 1;  // cudaStreamCaptureModeThreadLocal
+        using Pool = std::pair<unsigned long long, unsigned long long>;
+        function<void(void*, Pool, int)>("_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode")(memory_, {0, 0}, other_threads_may_go_on);
+        work();
+        function<void(void*)>("_ZN2at4cuda9CUDAGraph11capture_endEv")(memory_);
+    }
+    void replay() { function<void(void*)>("_ZN2at4cuda9CUDAGraph6replayEv")(memory_); }
+
+ private:
+    template <class Signature>
+    static Signature* function(const char* name) {
+        auto* found = reinterpret_cast<Signature*>(::dlsym(RTLD_DEFAULT, name));
+        if (!found) throw dtk::Error(fmt::format("this LibTorch's CUDA half has no {}", name));
+        return found;
+    }
+    alignas(64) std::byte memory_[4096];
+};
+
+/// A training step whose every number lies on the device: noise, network, loss, gradient, clipping, update.
+class StaticStep {
+ public:
+    StaticStep(at::Device device, std::int64_t batch) {
+        view_.data = support::make<dtk::Dataset>("gaussian_mixture", "", view_);
+        view_.chain = support::make<dtk::Process>("gaussian", "steps = 100", view_);
+        view_.network = support::make<dtk::Model>("mlp", "width = 32\ndepth = 2", view_);
+        view_.chain->to(device), view_.network->to(device);
+        view_.network->train(true);
+        x0_ = view_.data->examples(at::arange(batch)).x.to(device);
+        t_ = (at::arange(batch, at::kDouble) * 7).remainder(100).to(device);
+        parameters_ = view_.network->parameters();
+        for (auto& p : parameters_) {
+            p.mutable_grad() = at::zeros_like(p);
+            mean_.push_back(at::zeros_like(p)), square_.push_back(at::zeros_like(p)), steps_.push_back(at::zeros({}, p.options()));
+        }
+    }
+
+    void operator()() {
+        std::vector<Tensor> gradients;
+        for (auto& p : parameters_) gradients.push_back(p.grad());
+        at::_foreach_zero_(gradients);
+        const auto xt = view_.chain->noised(x0_, t_, Random(3, "noise"));
+        const auto error = view_.network->forward(xt.x, t_, {}).value - xt.noise;
+        error.square().mean().backward();
+        at::NoGradGuard no_grad;
+        const auto norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)), 2);
+        at::_foreach_mul_(gradients, (1 / (norm + 1e-6)).clamp_max(1));
+        at::_foreach_add_(steps_, 1);
+        at::_fused_adamw_(parameters_, gradients, mean_, square_, {}, steps_, 1e-2, 0.9, 0.999, 0.0, 1e-3, false, false, {}, {});
+    }
+
+    /// Everything a step changes.
+    std::vector<Tensor> state() const {
+        std::vector<Tensor> all;
+        for (const auto* part : {&parameters_, &mean_, &square_, &steps_})
+            for (const auto& tensor : *part) all.push_back(tensor.detach());
+        return all;
+    }
+
+ private:
+    support::View view_;
+    Tensor x0_, t_;
+    std::vector<Tensor> parameters_, mean_, square_, steps_;
+};
 
 const std::string small_run = R"(
 name = "small"
@@ -331,4 +406,39 @@ TEST_CASE("layers of images keep the memory layout of their input on a CUDA devi
         CHECK(with_silu(x).is_contiguous(layout));
         CHECK(convolution(x).is_contiguous(layout));
     }
+}
+
+TEST_CASE("a step of static shape trains") {
+    StaticStep step(at::kCPU, 64);
+    const auto before = step.state().front().clone();
+    for (int i = 0; i < 3; ++i) step();
+    CHECK(off(step.state().front(), before) > 1e-4);
+    CHECK(step.state().back().item<double>() == 3);
+}
+
+TEST_CASE("a captured CUDA graph of a training step does what the step does", "[gpu]") {
+    const auto device = gpu();
+    if (!device) return;
+    if (const auto why = dtk::why_host_numbers(*device); !why.empty()) {
+        fmt::print("skipped: numbers that are made on the host cannot be captured: {}\n", why);
+        return;
+    }
+    const c10::impl::VirtualGuardImpl streams(device->type());
+    const auto before = streams.exchangeStream(streams.getStreamFromGlobalPool(*device));  // the default stream cannot be captured
+    StaticStep step(*device, 64);
+    for (int i = 0; i < 3; ++i) step();  // kernels are loaded and workspaces made
+    std::vector<Tensor> kept, expected;
+    for (const auto& tensor : step.state()) kept.push_back(tensor.clone());
+    for (int i = 0; i < 3; ++i) step();
+    for (const auto& tensor : step.state()) expected.push_back(tensor.cpu());
+    const auto state = step.state();
+    for (std::size_t i = 0; i < kept.size(); ++i) state[i].copy_(kept[i]);
+    {
+        Graph graph;
+        graph.capture([&] { step(); });
+        for (std::size_t i = 0; i < kept.size(); ++i) CHECK(same_bits(state[i], kept[i]));  // it was written down, not done
+        for (int i = 0; i < 3; ++i) graph.replay();
+        for (std::size_t i = 0; i < expected.size(); ++i) CHECK(off(state[i], expected[i]) < 1e-5);
+    }
+    streams.exchangeStream(before);
 }
