@@ -37,7 +37,7 @@ TEST_CASE("an installed dtk runs, and a schedule written outside of it is found 
     }
     CHECK(n > 20);
 
-    must({"cmake", "-S", DTK_SOURCE "/tests/outside", "-B", (folder / "build").string(), "-DCMAKE_PREFIX_PATH=" + prefix}, folder.path);
+    must({"cmake", "-G", "Ninja", "-S", DTK_SOURCE "/tests/outside", "-B", (folder / "build").string(), "-DCMAKE_PREFIX_PATH=" + prefix}, folder.path);
     must({"cmake", "--build", (folder / "build").string()}, folder.path);
     CHECK(says(dtk({"plugins", "list", "schedule", "--plugin-path", plugins}).out, "β rises with a power of the time"));
     CHECK(says(dtk({"plugins", "describe", "my_schedule", "--plugin-path", plugins}).out, "how late the noise comes"));
