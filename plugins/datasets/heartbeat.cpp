@@ -18,11 +18,11 @@ class EqualAtoms final : public dtk::Density {
     explicit EqualAtoms(Tensor atoms) : atoms_(std::move(atoms)) {}  // [K, d] float64
 
     Tensor log_prob(const Tensor& x) const override {
-        const auto is_one = (x.unsqueeze(1) == atoms_.to(x.options())).all(2).any(1);
+        const auto is_one = (x.unsqueeze(1) == atoms_.to(x.options(), /*non_blocking=*/true)).all(2).any(1);
         return (is_one.to(at::kDouble).log() - entropy()).to(x.options());
     }
     Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
-        const auto atoms = atoms_.to(x.options());
+        const auto atoms = atoms_.to(x.options(), /*non_blocking=*/true);
         const auto a = alpha.unsqueeze(1).to(x.options()), s2 = sigma.unsqueeze(1).to(x.options()).square();
         const auto logit = (a * x.matmul(atoms.t()) - 0.5 * a.square() * atoms.square().sum(1)) / s2;
         return logit.softmax(1).matmul(atoms);
@@ -32,7 +32,7 @@ class EqualAtoms final : public dtk::Density {
     std::vector<double> mode_weights() const override {
         return std::vector<double>(static_cast<std::size_t>(atoms_.size(0)), 1 / static_cast<double>(atoms_.size(0)));
     }
-    Tensor nearest_mode(const Tensor& x) const override { return (x.unsqueeze(1) - atoms_.to(x.options())).square().sum(2).argmin(1); }
+    Tensor nearest_mode(const Tensor& x) const override { return (x.unsqueeze(1) - atoms_.to(x.options(), /*non_blocking=*/true)).square().sum(2).argmin(1); }
 
  private:
     Tensor atoms_;
