@@ -173,10 +173,11 @@ Run run(Bench& bench, at::Device where) {
     result.portions = (settings.n + settings.batch - 1) / settings.batch;
     result.sampling_steps = static_cast<std::int64_t>(stage->sampler()->times(stage->process()).size());
     const auto before = pretend::counts();
-    result.samples = dtk::draw_samples(*stage, settings, where, dtk::Progress::Mode::none);
+    const auto drawn = dtk::draw_samples(*stage, settings, where, dtk::Progress::Mode::none);
+    result.samples = drawn.samples;
     result.sampling = pretend::counts() - before;
 
-    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}), where};
+    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}), where, drawn.start};
     for (std::size_t i = 0; i < stage->metrics().size(); ++i)
         result.metrics.push_back(stage->metrics()[i]->measure(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
     for (const auto& named : stage->named_tensors()) REQUIRE(named.tensor->device() == where);

@@ -98,7 +98,7 @@ class Trial {
         }
         for (const auto& named : built->named_tensors()) result.tensors.emplace(named.name, named.tensor->detach().cpu());
         built->train(false);
-        result.samples = dtk::draw_samples(*built, *built->spec().sample, where, dtk::Progress::Mode::none);
+        result.samples = dtk::draw_samples(*built, *built->spec().sample, where, dtk::Progress::Mode::none).samples;
         return result;
     }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,7 +10,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 1
+#define DTK_Dataset_VERSION 2
 
 namespace dtk {
 
@@ -35,6 +36,20 @@ class DTK_API Density {
     /// Which mode does each x belong to, and the weight of each mode; empty where there are no modes. → [n] int64
     virtual std::vector<double> mode_weights() const { return {}; }
     virtual Tensor nearest_mode(const Tensor& x) const;
+    /// Var[x_0 | α·x_0 + σ·ε = x] of each element, the diagonal of the covariance. As posterior_mean. Errors: Error where
+    /// nobody has worked it out.
+    virtual Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const;
+    /// The law of x given y = x + sd·z, z ~ N(0, I), of the elements that `known` (0 and 1) marks; with sd = 0 of the other
+    /// elements alone, in their order. known, y: [d] float64. Null where nobody has worked it out.
+    virtual std::shared_ptr<Density> given(const Tensor& known, const Tensor& y, double sd) const;
+};
+
+/// What is known beforehand of every example that is to be drawn: y = x + sd·z of the elements that `known` marks.
+struct Observation {
+    Tensor known;  ///< 0 and 1, shaped as an example, float32 on the CPU
+    Tensor value;  ///< y, and 0 where nothing is known
+    double sd = 0; ///< of y's error; 0: y is x
+    std::shared_ptr<Density> posterior = {};  ///< the law that is right, as Density::given says, where it is known
 };
 
 /// Examples by number, so that the order, the batch size and the number of workers change nothing. Synthetic ones make
@@ -56,6 +71,10 @@ class DTK_API Dataset {
     virtual int levels() const { return 0; }                       ///< 256 for 8-bit values spread evenly over range()
     virtual const Density* density() const { return nullptr; }
     virtual std::string fingerprint() const { return {}; }         ///< hash of the files it was read from
+    virtual const Observation* observation() const { return nullptr; }  ///< what samples are to agree with
 };
+
+/// What is known of the data that are to be drawn. Errors: Error that says that `who` needs it.
+DTK_API const Observation& observation(const Dataset& data, const char* who);
 
 }  // namespace dtk

@@ -10,7 +10,7 @@
 #include <dtk/process.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Metric_VERSION 2
+#define DTK_Metric_VERSION 3
 
 namespace dtk {
 
@@ -21,6 +21,7 @@ struct Outcome {
     const Process& process;
     Predict predict;               ///< the network as it is sampled with
     at::Device device = at::kCPU;  ///< where the network wants its input
+    Tensor start = {};             ///< x_T that each sample came from, as `samples`
     /// To be told how far long work has come.
     std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
 };

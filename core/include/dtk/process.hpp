@@ -6,7 +6,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 
-#define DTK_Process_VERSION 1
+#define DTK_Process_VERSION 2
 
 namespace dtk {
 
@@ -27,7 +27,7 @@ class DTK_API Process : public Module {
     ~Process() override;
 
     virtual std::int64_t steps() const = 0;               ///< T
-    virtual const NoiseLevels& levels() const = 0;        ///< how noisy each step is
+    virtual const NoiseLevels& levels() const = 0;        ///< how noisy each step is; of a learned schedule, as it is now
     /// x_T: [B, ...] from the prior.
     virtual Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random) const = 0;
     /// x_t ~ q(x_t | x_0), at any step.
@@ -52,6 +52,12 @@ class DTK_API Process : public Module {
     virtual void accept(Predicts kind) const = 0;
 };
 
+/// A normal law with independent elements.
+struct Normal {
+    Tensor mean;      ///< [B, ...]
+    Tensor variance;  ///< broadcasts over mean
+};
+
 /// A process whose x_t is α_t·x_0 + σ_t·ε: what samplers of the Gaussian family stand on.
 class DTK_API GaussianProcess : public Process {
  public:
@@ -59,6 +65,9 @@ class DTK_API GaussianProcess : public Process {
     /// α and σ at times t: [B], shaped [B, 1, …] to broadcast over x, in x's dtype and on its device.
     virtual Tensor alpha(const Tensor& t, const Tensor& x) const = 0;
     virtual Tensor sigma(const Tensor& t, const Tensor& x) const = 0;
+    /// p(x_s | x_t), what reverse_step draws from.
+    virtual Normal reverse(const Tensor& xt, const Prediction& prediction, const Tensor& t, const Tensor& s,
+                           const std::string& variance) const = 0;
 };
 
 }  // namespace dtk

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include <dtk/schedule.hpp>
+
 #include "base/experiment.hpp"
 #include "base/progress.hpp"
 
@@ -33,6 +35,8 @@ class Engine {
     virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
+    /// The noise levels that the process of a run or stage was trained with, by its folder.
+    virtual NoiseLevels levels(const std::filesystem::path& run) = 0;
     /// Lines about LibTorch, the device and CUDA.
     virtual std::string doctor() = 0;
 };

@@ -36,6 +36,7 @@ void SampleSettings::fields(Fields& f) {
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
     f("network_batch", network_batch, at_least(0), "rows the network is asked for at a time, the last ones padded; 0: a whole portion. With it samples keep their bits whatever `batch`");
     f("precision", precision, {"float32", "float64", "bf16"}, "of the state, if the model takes it; bf16: of the network's products only");
+    f("start", start, {"random", "quantiles"}, "x_T: drawn, or of data of one number the middles of n equal shares of N(0, 1), so that nothing is left to chance");
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
     f("labels", labels, at_least(0), "classes to draw, in turn, where the data have classes; empty: all of them");
     f("ema", ema, "sample with the average of the parameters, where one was kept");

@@ -22,7 +22,7 @@ struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0;
     bool ema = true, clip = true;
     std::vector<std::int64_t> labels;
-    std::string precision = "float32";
+    std::string precision = "float32", start = "random";
     void fields(Fields& f);
 };
 

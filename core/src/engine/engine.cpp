@@ -11,6 +11,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <dtk/schedule.hpp>
+
 #include "base/files.hpp"
 #include "base/picture.hpp"
 #include "engine/device.hpp"
@@ -133,11 +135,14 @@ class StageRun {
     /// Draws samples where the stage has [sample], measures all that is to be measured, and writes both.
     json evaluate() {
         stage_.train(false);
-        Tensor samples;
+        Tensor samples, start;
         json result = json::object();
         if (const auto& settings = stage_.spec().sample) {
             const auto asked = stage_.rows_asked();
-            timed("sample", [&] { samples = draw_samples(stage_, *settings, device_, progress_); });
+            timed("sample", [&] {
+                auto drawn = draw_samples(stage_, *settings, device_, progress_);
+                samples = drawn.samples, start = drawn.start;
+            });
             result["network_evaluations"] = (stage_.rows_asked() - asked) / samples.size(0);
             save_safetensors(folder_ / "samples.safetensors", {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
             picture("samples", samples);
@@ -149,7 +154,7 @@ class StageRun {
         std::int64_t parameters = 0;
         for (const auto& p : stage_.model().parameters()) parameters += p.numel();
         result["parameters"] = parameters;
-        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples); });
+        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples, start); });
         return result;
     }
 
@@ -188,12 +193,12 @@ class StageRun {
         seconds_[what] = monotonic_seconds() - began;
     }
 
-    json measure(const Tensor& samples) const {
+    json measure(const Tensor& samples, const Tensor& start) const {
         json all = json::array();
         const auto& settings = stage_.spec().sample;
         Asking asking;
         if (!settings || settings->clip) asking.clip = stage_.dataset().range();
-        Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_};
+        Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_, start};
         say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
         for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
             const auto& plugin = stage_.spec().metrics[i].name;
@@ -253,7 +258,7 @@ class StageRun {
     void picture_at(std::int64_t step) {
         auto settings = stage_.spec().sample.value_or(SampleSettings{});
         settings.n = std::min<std::int64_t>(settings.n, stage_.dataset().shape().size() == 3 ? 64 : 5000);
-        if (stage_.sampler()) picture(fmt::format("samples-{:08}", step), draw_samples(stage_, settings, device_, Progress::Mode::none));
+        if (stage_.sampler()) picture(fmt::format("samples-{:08}", step), draw_samples(stage_, settings, device_, Progress::Mode::none).samples);
     }
 
     /// A picture is worth no run: where it cannot be made, that is said and the run goes on.
@@ -400,6 +405,8 @@ class TorchEngine final : public Engine {
             return static_cast<int>(done);
         });
     }
+
+    NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 
     std::string doctor() override { return device_report(); }
 

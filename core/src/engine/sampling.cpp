@@ -9,7 +9,15 @@
 
 namespace dtk {
 
-Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode) {
+namespace {
+/// The middles of n equal shares of N(0, 1), rows first … first + rows − 1. → [rows, 1]
+Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, const at::TensorOptions& options) {
+    const auto share = (at::arange(first, first + rows, at::kDouble) + 0.5) / static_cast<double>(n);
+    return at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n))).unsqueeze(1).to(options);
+}
+}  // namespace
+
+Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode) {
     at::NoGradGuard no_grad;
     const auto& process = stage.process();
     const auto& sampler = *stage.sampler();
@@ -25,7 +33,7 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     else if (stage.dataset().classes() > 0) classes = at::arange(stage.dataset().classes(), at::kLong);
 
     Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
-    std::vector<Tensor> all;
+    std::vector<Tensor> all, starts;
     for (std::int64_t i = 0; i < portions; ++i) {
         const auto random = stage.random("sample").from(i * portion);
         Asking asking{.bf16 = settings.precision == "bf16", .rows = settings.network_batch};
@@ -34,11 +42,13 @@ Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         if (classes.defined())  // as many of each class
             context.label = classes.index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel())).to(device, /*non_blocking=*/true);
         const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
-        const auto x = process.prior(sizes, options, random.stream("prior"));
+        auto x = process.prior(sizes, options, random.stream("prior"));
+        if (settings.start == "quantiles") x = normal_quantiles(i * portion, portion, settings.n, options);
+        starts.push_back(x.cpu());
         all.push_back(sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch).cpu());
     }
     progress.finish();
-    return at::cat(all).slice(0, 0, settings.n);
+    return {at::cat(all).slice(0, 0, settings.n), at::cat(starts).slice(0, 0, settings.n)};
 }
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {

@@ -4,9 +4,14 @@
 
 namespace dtk {
 
-/// n samples of the stage's sampler, on the CPU. Row k depends on the seed and on k, not on how the rows are portioned:
+/// Samples, and the x_T that each came from.
+struct Drawn {
+    Tensor samples, start;  ///< [n, ...] on the CPU
+};
+
+/// n samples of the stage's sampler. Row k depends on the seed and on k, not on how the rows are portioned:
 /// every portion has the same size (what the last one holds too much is cut), so the network always sees the same shape.
-DTK_API Tensor draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress);
+DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress);
 
 /// The first n true examples that training never sees: what samples are held against in pictures.
 Tensor true_examples(const Dataset& data, std::int64_t n);

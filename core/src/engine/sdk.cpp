@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
+#include <dtk/learned_schedule.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
@@ -15,6 +16,7 @@ Module::~Module() = default;
 Process::~Process() = default;
 GaussianProcess::~GaussianProcess() = default;
 BernoulliProcess::~BernoulliProcess() = default;
+LearnedSchedule::~LearnedSchedule() = default;
 Model::~Model() = default;
 Loss::~Loss() = default;
 Times::~Times() = default;
@@ -24,7 +26,7 @@ Metric::~Metric() = default;
 View::~View() = default;
 
 namespace {
-constexpr std::array<std::string_view, 9> prediction_names{"eps", "x0", "v", "score", "mean", "velocity", "edm", "logits", "frames"};
+constexpr std::array<std::string_view, 10> prediction_names{"eps", "x0", "v", "score", "mean", "velocity", "edm", "logits", "frames", "label"};
 }  // namespace
 
 std::string_view name_of(Predicts kind) { return prediction_names[static_cast<std::size_t>(kind)]; }
@@ -83,6 +85,18 @@ void Module::add_child(const std::string& name, std::shared_ptr<Module> part) {
     children_.emplace_back(name, std::move(part));
 }
 
+NoiseLevels LearnedSchedule::levels(std::int64_t steps) const {
+    at::NoGradGuard no_grad;
+    const auto beta = betas(steps).cpu().contiguous();
+    return NoiseLevels::from_betas({beta.const_data_ptr<double>(), beta.const_data_ptr<double>() + steps});
+}
+
+Tensor Density::posterior_variance(const Tensor&, const Tensor&, const Tensor&) const {
+    throw Error("the posterior variance of these data has not been worked out", "use data for which it has, such as gaussian_mixture");
+}
+
+std::shared_ptr<Density> Density::given(const Tensor&, const Tensor&, double) const { return nullptr; }
+
 Tensor Density::nearest_mode(const Tensor& x) const { return at::zeros({x.size(0)}, x.options().dtype(at::kLong)); }
 
 void Sampler::Config::fields(Fields& f) {
@@ -114,6 +128,11 @@ const GaussianProcess& gaussian(const Process& process, const char* who) {
 const BernoulliProcess& bernoulli(const Process& process, const char* who) {
     if (const auto* bernoulli = dynamic_cast<const BernoulliProcess*>(&process)) return *bernoulli;
     throw Error(fmt::format("{} needs a process of bits", who), "use process `bernoulli` with data of bits, such as heartbeat");
+}
+
+const Observation& observation(const Dataset& data, const char* who) {
+    if (const auto* known = data.observation()) return *known;
+    throw Error(fmt::format("{} needs to be told what is known of the samples", who), "use data `observed`, which stands around other data and says what was seen of them");
 }
 
 const Density& known_density(const Dataset& data, const char* who) {

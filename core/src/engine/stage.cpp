@@ -26,7 +26,8 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
     if (process_) sampler_ = build<Sampler>(spec.sampler, mistakes);
     if (model_) {
         try {
-            process_->accept(model_->predicts());
+            if (model_->predicts() != Predicts::label) process_->accept(model_->predicts());
+            else if (spec.sample) mistakes.add(spec.model.place, fmt::format("`{}` is a classifier, which samples cannot be drawn from", spec.model.name), "remove [sample]");
             loss_ = build<Loss>(spec.loss, mistakes);
         } catch (const Error& error) {
             mistakes.add_plugin(spec.model.place, error);
@@ -45,6 +46,8 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
                     mistakes.add(metric.place, fmt::format("`{}` measures samples, and there is no [sample]", metric.name), "add [sample] with n");
                 metrics_.push_back(std::move(made));
             }
+    if (dataset_ && spec.sample && spec.sample->start == "quantiles" && dataset_->shape() != std::vector<std::int64_t>{1})
+        mistakes.add(spec.reading->place("sample"), "start = \"quantiles\" is for data of one number", "leave it \"random\"");
     if (dataset_ && spec.sample)
         for (const auto label : spec.sample->labels)
             if (label >= dataset_->classes())
