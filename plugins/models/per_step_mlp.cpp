@@ -33,8 +33,7 @@ struct PerStepMlp final : dtk::Model {
         for (const auto size : view.dataset().shape()) d *= size;
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
-        weight_ = &parameter("out.weight", dtk::starting_value(dtk::Start::uniform, {T, d * config.width}, config.width, init.stream("out.weight")));
-        bias_ = &parameter("out.bias", dtk::starting_value(dtk::Start::uniform, {T, d}, config.width, init.stream("out.bias")));
+        out_ = child<dtk::StepLinear>("out", init, T, config.width, d);
         if (config.residual) {
             if (predicts_ != dtk::Predicts::mean) throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
             rate_ = dtk::bernoulli(view.process(), "`residual`").rate();
@@ -47,14 +46,11 @@ struct PerStepMlp final : dtk::Model {
     dtk::Predicts predicts() const override { return predicts_; }
 
     dtk::Prediction forward(const Tensor& x, const Tensor& t, const dtk::Context&) override {
-        const auto step = t.to(at::kLong);
         auto h = x.flatten(1).to(at::kFloat);
-        const auto B = h.size(0), d = h.size(1);
         for (const auto& layer : hidden_) h = (*layer)(h).sigmoid();
-        // A gather whose gradient adds rows up, which index_select on a table of thousands of steps does slowly.
-        auto value = at::embedding(*weight_, step).view({B, d, -1}).bmm(h.unsqueeze(2)).squeeze(2) + at::embedding(*bias_, step);
+        auto value = (*out_)(h, t);
         if (beta_) {
-            const auto beta = beta_->index_select(0, step).unsqueeze(1);
+            const auto beta = beta_->index_select(0, t.to(at::kLong)).unsqueeze(1);
             value = value + at::logit((1 - beta) * x.flatten(1) + beta * rate_).to(at::kFloat);
         }
         if (predicts_ == dtk::Predicts::mean) value = least + (1 - 2 * least) * value.sigmoid();
@@ -66,7 +62,8 @@ struct PerStepMlp final : dtk::Model {
 
     dtk::Predicts predicts_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;
-    Tensor *weight_, *bias_, *beta_ = nullptr;
+    std::shared_ptr<dtk::StepLinear> out_;
+    Tensor* beta_ = nullptr;
     double rate_ = 0;
 };
 }  // namespace

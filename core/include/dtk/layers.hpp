@@ -28,6 +28,20 @@ class DTK_API Linear : public Module {
     Tensor *weight_, *bias_;
 };
 
+/// y = W_t x + b_t, an affine map of its own for each step: x [B, in], t [B] in 0 … steps−1 → [B, out]
+class DTK_API StepLinear : public Module {
+ public:
+    StepLinear(const Random& random, std::int64_t steps, std::int64_t in, std::int64_t out, Start start = Start::uniform);
+    Tensor operator()(const Tensor& x, const Tensor& t) const;
+
+ private:
+    Tensor *weight_, *bias_;
+};
+
+/// n normal densities with centres spread evenly over [−1, 1] and half their distance wide, at u: [N], divided by their sum.
+/// → [N, n], as u
+DTK_API Tensor bumps(const Tensor& u, std::int64_t n);
+
 /// A convolution with odd square kernels and zeros around the image: [B, in, H, W] → [B, out, ⌈H/stride⌉, ⌈W/stride⌉]
 class DTK_API Conv2d : public Module {
  public:

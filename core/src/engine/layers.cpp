@@ -22,6 +22,22 @@ Linear::Linear(const Random& random, std::int64_t in, std::int64_t out, Start st
     : weight_(&parameter("weight", starting_value(start, {out, in}, in, random.stream("weight")))),
       bias_(&parameter("bias", starting_value(start, {out}, in, random.stream("bias")))) {}
 
+StepLinear::StepLinear(const Random& random, std::int64_t steps, std::int64_t in, std::int64_t out, Start start)
+    : weight_(&parameter("weight", starting_value(start, {steps, out * in}, in, random.stream("weight")))),
+      bias_(&parameter("bias", starting_value(start, {steps, out}, in, random.stream("bias")))) {}
+
+Tensor StepLinear::operator()(const Tensor& x, const Tensor& t) const {
+    // A gather whose gradient adds rows up, which index_select on a table of thousands of steps does slowly.
+    const auto step = t.to(at::kLong);
+    return at::embedding(*weight_, step).view({x.size(0), -1, x.size(1)}).bmm(x.unsqueeze(2)).squeeze(2) + at::embedding(*bias_, step);
+}
+
+Tensor bumps(const Tensor& u, std::int64_t n) {
+    const auto centre = at::linspace(-1, 1, n, u.options());
+    const double width = 1 / static_cast<double>(n - 1);
+    return (-0.5 * ((u.unsqueeze(1) - centre) / width).square()).softmax(1);
+}
+
 Conv2d::Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Start start)
     : weight_(&parameter("weight", starting_value(start, {out, in, kernel, kernel}, in * kernel * kernel, random.stream("weight")))),
       bias_(&parameter("bias", starting_value(start, {out}, in * kernel * kernel, random.stream("bias")))),

@@ -8,6 +8,7 @@
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
 
 namespace dtk {
@@ -119,6 +120,13 @@ std::vector<double> Sampler::times(const Process& process) const {
 }
 
 Tensor rows_at(double t, const Tensor& x) { return at::full({x.size(0)}, t, x.options().dtype(at::kDouble)); }
+
+Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const Tensor& t, const Tensor& mean, const Tensor& logit) {
+    const auto wide = xt.to(at::kDouble);  // β is a small difference
+    const auto kept = (process.alpha(t, wide) / process.alpha(t - 1, wide)).square(), beta = 1 - kept;
+    const auto of_x = [&](const Tensor& coefficient) { return coefficient.to(xt.scalar_type()); };
+    return {Predicts::mean, of_x(kept.sqrt()) * xt + of_x(beta.sqrt()) * mean, of_x(beta.logit()).add(logit).sigmoid()};
+}
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&process)) return *gaussian;
