@@ -142,6 +142,19 @@ TEST_CASE("the swiss roll has the published density and denoiser") {
     check_denoiser(*data->density(), x, expected["eps_star_linear"], 1e-8);
 }
 
+TEST_CASE("what is left unknown of the swiss roll is the published variance") {
+    const auto& expected = reference()["swiss_roll"];
+    const auto data = dataset("swiss_roll");
+    const auto x = support::tensor(expected["points"]);
+    const auto levels = linear_levels();
+    for (const auto& [step, values] : expected["eps_star_linear"].items()) {
+        INFO("step " << step);
+        const auto t = std::stoll(step);
+        const auto variance = data->density()->posterior_variance(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
+        CHECK(support::distance(variance, support::tensor(values["posterior_var_diag"])) < 1e-8);
+    }
+}
+
 TEST_CASE("the swiss roll has the published entropy and scale") {
     for (const auto& row : reference()["swiss_roll"]["entropy_vs_noise"]) {
         INFO("noise " << row["noise"]);
@@ -190,6 +203,36 @@ TEST_CASE("the denoiser follows the slope of the log-density") {
             CHECK(((score.select(1, axis) - slope).abs() / (1 + slope.abs())).max().item<double>() < 2e-4);
         }
     }
+}
+
+// σ² ∂E[x_0 | x_t]/∂x_t = α Cov[x_0 | x_t], for any law of x_0.
+TEST_CASE("the variance that is left is the slope of the denoiser") {
+    int known = 0;
+    for (const auto& [name, fields] : known_laws())
+        for (const auto& [alpha, sigma] : {std::pair(1.0, 0.05), std::pair(0.8, 0.6), std::pair(0.2, 0.98)}) {
+            INFO(name << ' ' << fields << ", sigma " << sigma);
+            const auto data = dataset(name, fields);
+            const auto& density = *data->density();
+            const auto clean = data->test_examples(at::arange(50)).x.to(at::kDouble);
+            const auto x = alpha * clean + sigma * dtk::Random(1, "noise").normal(clean.sizes(), at::kDouble);
+            Tensor variance;
+            const auto complaint = complaint_of([&] { variance = density.posterior_variance(x, rows(50, alpha), rows(50, sigma)); });
+            if (!complaint.empty()) {
+                CHECK(says(complaint, "has not been worked out"));
+                continue;
+            }
+            ++known;
+            constexpr double h = 1e-5;
+            for (std::int64_t axis = 0; axis < x.size(1); ++axis) {
+                auto step = at::zeros({x.size(1)}, at::kDouble);
+                step[axis] = h;
+                const auto at_x = [&](const Tensor& y) { return density.posterior_mean(y, rows(50, alpha), rows(50, sigma)).select(1, axis); };
+                const auto slope = (at_x(x + step) - at_x(x - step)) / (2 * h);
+                CHECK(support::distance(variance.select(1, axis), sigma * sigma / alpha * slope) < 1e-7);
+            }
+            CHECK(density.posterior_variance(x, rows(50, 1), rows(50, 0)).abs().max().item<double>() < 1e-12);
+        }
+    CHECK(known >= 18);  // four mixtures, the roll and the moons, at three noises
 }
 
 // The error of the best denoiser is uncorrelated with any function of x_t, such as x_t and the denoiser itself.

@@ -1,6 +1,7 @@
 // p(x) = Σ_k w_k N(x; μ_k, C_k).  With x_t = α x_0 + σ ε, C_k = Q Λ Qᵀ, y = Qᵀ(x_t − α μ_k) and v = α²λ + σ²:
 //   log q_t(x_t)  = log Σ_k w_k Π_j N(y_j; 0, v_j)
-//   E[x_0 | x_t] = Σ_k r_k (μ_k + Q (α λ/v · y)),   r_k the posterior of component k
+//   E[x_0 | x_t] = Σ_k r_k m_k,   m_k = μ_k + Q (α λ/v · y),   r_k the posterior of component k
+//   Var[x_0 | x_t] = Σ_k r_k (Q² (σ² λ/v) + (m_k − E[x_0 | x_t])²),   element by element
 // No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0.
 #include <fmt/format.h>
 
@@ -47,6 +48,17 @@ class Mixture final : public dtk::Density {
             .to(x.scalar_type());
     }
 
+    Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
+        const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble),
+                   b = sigma.to(x.device(), at::kDouble);
+        return dtk::in_portions(x.size(0), portion(x),
+                                [&](std::int64_t first, std::int64_t last) {
+                                    return spread(rows.slice(0, first, last), a.slice(0, first, last),
+                                                  b.slice(0, first, last));
+                                })
+            .to(x.scalar_type());
+    }
+
     double entropy() const override { return averages().entropy; }
     double log_prob_sd() const override { return averages().sd; }
     /// How probable it is that an example is nearest, as nearest_mode says, to each component. Where components overlap
@@ -83,11 +95,28 @@ class Mixture final : public dtk::Density {
         return {to(log_weights_) - 0.5 * (y.square() / v + v.log() + log_2pi).sum(2), y, v};
     }
 
-    Tensor denoised(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+    /// The posterior of each component, r: [K, n, 1], its mean and the variances along its axes: [K, n, d].
+    struct Posterior {
+        Tensor r, m, variance;
+    };
+    Posterior posterior(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto [log_joint, y, v] = terms(x, alpha, sigma);
-        const auto shrunk = alpha.unsqueeze(1) * lambda_.to(x.device(), true).unsqueeze(1) / v * y;
-        const auto m = means_.to(x.device(), true).unsqueeze(1) + shrunk.bmm(axes_.to(x.device(), true).transpose(1, 2));
-        return (log_joint.softmax(0).unsqueeze(2) * m).sum(0);
+        const auto lambda = lambda_.to(x.device(), true).unsqueeze(1);
+        const auto shrunk = (alpha.unsqueeze(1) * lambda / v * y).bmm(axes_.to(x.device(), true).transpose(1, 2));
+        return {log_joint.softmax(0).unsqueeze(2), means_.to(x.device(), true).unsqueeze(1) + shrunk,
+                sigma.unsqueeze(1).square() * lambda / v};
+    }
+
+    Tensor denoised(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+        const auto of = posterior(x, alpha, sigma);
+        return (of.r * of.m).sum(0);
+    }
+
+    Tensor spread(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+        const auto of = posterior(x, alpha, sigma);
+        const auto away = of.m - (of.r * of.m).sum(0);
+        const auto within = of.variance.bmm(axes_.to(x.device(), true).square().transpose(1, 2));
+        return (of.r * (within + away.square())).sum(0);
     }
 
     /// Points z and weights that stand for N(0, I). In one and two dimensions the trapezoidal rule over |z| ≤ 8, finer

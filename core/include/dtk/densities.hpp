@@ -56,6 +56,7 @@ class DTK_API SmearedCurve : public Density {
 
     Tensor log_prob(const Tensor& x) const override;
     Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override;
+    Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override;
     double entropy() const override { return moments().entropy; }
     double log_prob_sd() const override { return moments().sd; }
 

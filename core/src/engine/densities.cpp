@@ -87,6 +87,22 @@ Tensor SmearedCurve::posterior_mean(const Tensor& x, const Tensor& alpha, const 
         .to(x.scalar_type());
 }
 
+// With v = α² s² + σ² that is σ²/v·c_k and what all nodes share, so Var[x_0 | x] = s² σ²/v + (σ²/v)² Var[c_k | x].
+Tensor SmearedCurve::posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+    const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble), b = sigma.to(x.device(), at::kDouble);
+    const auto c = points_.to(x.device(), true);
+    return in_portions(x.size(0), numbers_at_once(x) / (2 * points_.size(0)),
+                       [&](std::int64_t first, std::int64_t last) {
+                           const auto as = a.slice(0, first, last), bs = b.slice(0, first, last);
+                           const auto r = log_terms(rows.slice(0, first, last), as, bs).softmax(1);
+                           const auto away = c - r.matmul(c).unsqueeze(1);
+                           const auto spread = (r.unsqueeze(2) * away.square()).sum(1);
+                           const auto kept = (bs.square() / ((as * s_).square() + bs.square())).unsqueeze(1);
+                           return kept * (s_ * s_ + kept * spread);
+                       })
+        .to(x.scalar_type());
+}
+
 // A Gaussian is a product of its axes, so the mixture on a lattice is one matrix product.
 const LogProbMoments& SmearedCurve::moments() const {
     std::call_once(once_, [&] {
