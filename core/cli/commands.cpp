@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -12,11 +11,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <dtk/schedule.hpp>
-
 #include "base/build.hpp"
 #include "base/declaration.hpp"
-#include "base/picture.hpp"
 #include "base/files.hpp"
 #include "base/words.hpp"
 #include "study/report.hpp"
@@ -26,9 +22,6 @@ namespace dtk::cli {
 namespace fs = std::filesystem;
 using json = nlohmann::json;
 
-namespace {
-
-/// The half that needs LibTorch, opened for good: what it made may live until exit.
 Engine& engine() {
     static auto& library = *new boost::dll::shared_library;
     if (!library.is_loaded()) {
@@ -44,13 +37,22 @@ Engine& engine() {
     return *library.get<Engine*()>("dtk_open_engine")();
 }
 
-Registry registry(const std::vector<fs::path>& folders) { return Registry(plugin_folders(folders)); }
-
-/// As wide as `width` on the screen, counting characters rather than bytes.
 std::string padded(const std::string& text, std::size_t width) {
-    const auto shown = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+    // Neither the later bytes of a character nor marks above it (U+0300 …, 0xCC and 0xCD) take room.
+    const auto takes_room = [](unsigned char c) { return (c & 0xC0) != 0x80 && c != 0xCC && c != 0xCD; };
+    const auto shown = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), takes_room));
     return text + std::string(shown < width ? width - shown : 0, ' ');
 }
+
+int complain(const Mistakes& mistakes) {
+    fmt::print(stderr, "{}", mistakes.text());
+    if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
+    return mistakes.exit_code();
+}
+
+namespace {
+
+Registry registry(const std::vector<fs::path>& folders) { return Registry(plugin_folders(folders)); }
 
 void print_skipped(const Registry& registry) {
     for (const auto& skipped : registry.skipped()) fmt::print("skipped  {}: {}\n", skipped.file.string(), skipped.reason);
@@ -70,124 +72,6 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
     for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
     const auto near = nearest(words.back(), known);
     throw Error(fmt::format("there is no plugin `{}`", fmt::join(words, " ")), near.empty() ? "`dtk plugins list` shows what there is" : fmt::format("did you mean `{}`?", near));
-}
-
-struct Shown {
-    std::string name;
-    NoiseLevels levels;
-};
-
-/// The schedule of that name, with the fields that --set gives it.
-Shown shown(const Registry& registry, const ScheduleRequest& request, const std::string& name, Mistakes& mistakes) {
-    toml::table table{{"use", name}};
-    for (const auto& set : request.set) {
-        const auto dot = set.find('.'), equals = set.find('=');
-        const bool addressed = dot < equals && std::find(request.names.begin(), request.names.end(), set.substr(0, dot)) != request.names.end();
-        if (addressed && set.substr(0, dot) != name) continue;
-        const auto text = addressed ? set.substr(dot + 1) : set, source = "--set " + set;
-        mistakes.remember(source, text);
-        try {
-            auto given = toml::parse(std::string_view(text), std::string_view(source));
-            for (auto&& [key, node] : given) node.visit([&, &key = key](auto& value) { table.insert_or_assign(key, std::move(value)); });
-        } catch (const toml::parse_error& error) {
-            mistakes.add({source}, fmt::format("`--set {}` cannot be read: {}", set, error.description()), "write for example --set s=0.01");
-        }
-    }
-    toml::table root;
-    Reading reading{registry, mistakes, fs::current_path(), {&root}};
-    const auto spec = read_plugin(reading, "schedule", &table, {});
-    if (!spec) return {};
-    try {
-        return {name, std::static_pointer_cast<Schedule>(spec.make(reading, no_view()))->levels(request.steps)};
-    } catch (const Error& error) {
-        mistakes.add_plugin({}, error);
-        return {};
-    }
-}
-
-/// One column of the table: a heading and a value at each step.
-struct Column {
-    const char* heading;
-    const char* key;
-    double (*value)(const NoiseLevels&, std::int64_t);
-};
-constexpr Column columns[] = {
-    {"β", "beta", [](const NoiseLevels& l, std::int64_t t) { return l.added_variance(t, t - 1); }},
-    {"ᾱ", "alpha_bar", [](const NoiseLevels& l, std::int64_t t) { return l.alpha_bar(t); }},
-    {"σ²", "sigma2", [](const NoiseLevels& l, std::int64_t t) { return l.sigma2(t); }},
-    {"SNR", "snr", [](const NoiseLevels& l, std::int64_t t) { return l.snr(t); }},
-    {"log SNR", "log_snr", [](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); }},
-    {"β̃", "posterior_variance", [](const NoiseLevels& l, std::int64_t t) { return l.posterior_variance(t, t - 1); }},
-};
-
-void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
-    for (const auto& [name, levels] : schedules) {
-        const auto T = levels.steps(), n = rows == 0 ? T : std::min(rows, T);
-        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0))\n", name, T);
-        fmt::print("{:>7}", "t");
-        for (const auto& column : columns) fmt::print("  {}", std::string(14 - padded("", 0).size() - std::min<std::size_t>(14, padded(column.heading, 0).size()), ' ') + column.heading);
-        fmt::print("\n");
-        for (std::int64_t i = 0; i < n; ++i) {
-            const auto t = n > 1 ? i * (T - 1) / (n - 1) : 0;
-            fmt::print("{:>7}", t);
-            for (const auto& column : columns) fmt::print("  {:>14.8g}", column.value(levels, t));
-            fmt::print("\n");
-        }
-        fmt::print("\n");
-    }
-}
-
-void print_csv(const std::vector<Shown>& schedules) {
-    fmt::print("schedule,t");
-    for (const auto& column : columns) fmt::print(",{}", column.key);
-    fmt::print("\n");
-    for (const auto& [name, levels] : schedules)
-        for (std::int64_t t = 0; t < levels.steps(); ++t) {
-            fmt::print("{},{}", name, t);
-            for (const auto& column : columns) fmt::print(",{}", column.value(levels, t));
-            fmt::print("\n");
-        }
-}
-
-void print_json(const std::vector<Shown>& schedules) {
-    json all = json::array();
-    for (const auto& [name, levels] : schedules) {
-        json one{{"schedule", name}, {"steps", levels.steps()}};
-        for (const auto& column : columns) {
-            json values = json::array();
-            for (std::int64_t t = 0; t < levels.steps(); ++t) {
-                const double value = column.value(levels, t);
-                values.push_back(std::isfinite(value) ? json(value) : json(nullptr));
-            }
-            one[column.key] = std::move(values);
-        }
-        all.push_back(std::move(one));
-    }
-    fmt::print("{}\n", all.dump());
-}
-
-void draw(const std::vector<Shown>& schedules, const fs::path& file) {
-    Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"}, log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
-        beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true};
-    for (const auto& [name, levels] : schedules) {
-        const auto T = levels.steps();
-        const auto curve = [&, &name = name, &levels = levels](double (*value)(const NoiseLevels&, std::int64_t)) {
-            Series series{.name = name};
-            for (std::int64_t t = 0; t < T; t += std::max<std::int64_t>(1, T / 1000)) series.x.push_back(static_cast<double>(t + 1) / static_cast<double>(T)), series.y.push_back(value(levels, t));
-            return series;
-        };
-        beta.series.push_back(curve(columns[0].value));
-        alpha_bar.series.push_back(curve(columns[1].value));
-        log_snr.series.push_back(curve(columns[4].value));
-    }
-    write_charts(file, {alpha_bar, log_snr, beta}, 3);
-    fmt::print(stderr, "picture  {}\n", file.string());
-}
-
-int complain(const Mistakes& mistakes) {
-    fmt::print(stderr, "{}", mistakes.text());
-    if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
-    return mistakes.exit_code();
 }
 
 Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Mistakes& mistakes) {
@@ -385,22 +269,6 @@ int plugins_describe(const PluginsRequest& request) {
 
 int plugins_path(const PluginsRequest& request) {
     for (const auto& folder : plugin_folders(request.folders)) fmt::print("{}{}\n", folder.string(), fs::is_directory(folder) ? "" : "  (not there)");
-    return done;
-}
-
-int schedule_show(const ScheduleRequest& request) {
-    const auto all = registry(request.folders);
-    Mistakes mistakes;
-    std::vector<Shown> schedules;
-    for (const auto& name : request.names) schedules.push_back(shown(all, request, name, mistakes));
-    if (!mistakes.empty()) {
-        fmt::print(stderr, "{}", mistakes.text());
-        return mistakes.exit_code();
-    }
-    if (request.format == "csv") print_csv(schedules);
-    else if (request.format == "json") print_json(schedules);
-    else print_text(schedules, request.rows);
-    if (request.picture) draw(schedules, *request.picture);
     return done;
 }
 

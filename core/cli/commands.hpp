@@ -18,7 +18,8 @@ struct PluginsRequest {
 
 /// `dtk schedule show`.
 struct ScheduleRequest {
-    std::vector<std::string> names, set;
+    std::vector<std::string> names;  ///< of schedules, or folders of runs and stages
+    std::vector<std::string> set;
     std::vector<std::filesystem::path> folders;
     std::int64_t steps = 1000, rows = 11;
     std::string format = "text";
@@ -42,5 +43,14 @@ int plugins_describe(const PluginsRequest& request);
 int plugins_path(const PluginsRequest& request);
 int schedule_show(const ScheduleRequest& request);
 int doctor(const PluginsRequest& request);
+
+// What the commands share.
+
+/// The half that needs LibTorch, opened for good: what it made may live until exit.
+Engine& engine();
+/// As wide as `width` on the screen, counting characters rather than bytes.
+std::string padded(const std::string& text, std::size_t width);
+/// Prints what is wrong → the exit code.
+int complain(const Mistakes& mistakes);
 
 }  // namespace dtk::cli

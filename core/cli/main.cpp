@@ -25,6 +25,7 @@ void add_overrides(CLI::App* command, dtk::Overrides& overrides) {
     command->add_option("--set", overrides.set, "lay KEY=VALUE over the file, the value in TOML: --set train.lr=1e-3")->type_name("KEY=VALUE")->allow_extra_args(false);
     command->add_option("--seed", overrides.seed, "the seed, in place of the file's")->type_name("N")->check(CLI::NonNegativeNumber);
     command->add_option("--device", overrides.device, "cpu, cuda or cuda:N, in place of the file's")->type_name("DEVICE");
+    command->add_option("--artefact", overrides.artefacts, "the run whose network a plugin's field calls NAME")->type_name("NAME=RUN")->allow_extra_args(false);
 }
 
 void add_plugin_path(CLI::App* command, std::vector<std::filesystem::path>& folders) {
@@ -140,8 +141,8 @@ int main(int argc, char** argv) {
     auto* schedule_command = app.add_subcommand("schedule", "look at schedules");
     schedule_command->require_subcommand(1);
     auto* show_command = schedule_command->add_subcommand("show", "β, ᾱ, SNR and posterior variance, as a table and a picture");
-    show_command->add_option("name", schedule.names, "one schedule or several")->required()->type_name("NAME");
-    show_command->add_option("--steps", schedule.steps, "T")->type_name("T")->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))->capture_default_str();
+    show_command->add_option("name", schedule.names, "schedules, or folders of runs and stages: what their process was trained with")->required()->type_name("NAME|RUN");
+    show_command->add_option("--steps", schedule.steps, "T, of schedules; a run has its own")->type_name("T")->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))->capture_default_str();
     show_command->add_option("--rows", schedule.rows, "rows of the table, evenly spread; 0: every step")->type_name("N")->check(CLI::NonNegativeNumber)->capture_default_str();
     show_command->add_option("--format", schedule.format, "text, csv or json (csv and json hold every step)")->check(CLI::IsMember({"text", "csv", "json"}))->type_name("FORMAT")->capture_default_str();
     show_command->add_option("--set", schedule.set, "a field of the schedule: --set s=0.01, or --set cosine.s=0.01")->type_name("KEY=VALUE")->allow_extra_args(false);

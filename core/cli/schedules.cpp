@@ -1,0 +1,172 @@
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <dtk/schedule.hpp>
+
+#include "base/picture.hpp"
+#include "cli/commands.hpp"
+
+namespace dtk::cli {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+struct Shown {
+    std::string name;
+    NoiseLevels levels;
+};
+
+/// Does the word name a run's folder, rather than a schedule?
+bool is_folder(const Registry& registry, const std::string& word) {
+    if (word.find('/') != word.npos) return true;
+    const auto named = [&](const PluginFile& plugin) { return plugin.kind == "schedule" && plugin.name == word; };
+    return fs::is_directory(word) && std::none_of(registry.plugins().begin(), registry.plugins().end(), named);
+}
+
+/// What the process of that run, or of that stage, was trained with.
+Shown trained(const ScheduleRequest& request, const std::string& folder) {
+    const auto own = [&](const std::string& set) { return request.names.size() == 1 || set.starts_with(folder + "."); };
+    if (std::any_of(request.set.begin(), request.set.end(), own))
+        throw Mistaken(fmt::format("{} is a run: nothing of its schedule can be set", folder), "name the schedule itself to see it with other fields");
+    if (!fs::exists(fs::path(folder) / "stage.toml")) {
+        std::string stages;
+        std::error_code error;
+        for (const auto& entry : fs::directory_iterator(folder, error))
+            if (!entry.is_symlink() && fs::exists(entry.path() / "stage.toml")) stages += (stages.empty() ? "" : ", ") + entry.path().string();
+        throw Mistaken(fmt::format("{} is {}", folder, fs::is_directory(folder) ? "not the folder of a run or of one of its stages" : "not there"),
+                       stages.empty() ? "name a schedule, or the folder of a run that has trained" : "name one of these: " + stages);
+    }
+    return {folder, engine().levels(folder)};
+}
+
+/// The schedule of that name, with the fields that --set gives it.
+Shown shown(const Registry& registry, const ScheduleRequest& request, const std::string& name, Mistakes& mistakes) {
+    toml::table table{{"use", name}};
+    for (const auto& set : request.set) {
+        const auto dot = set.find('.'), equals = set.find('=');
+        const bool addressed = dot < equals && std::find(request.names.begin(), request.names.end(), set.substr(0, dot)) != request.names.end();
+        if (addressed && set.substr(0, dot) != name) continue;
+        const auto text = addressed ? set.substr(dot + 1) : set, source = "--set " + set;
+        mistakes.remember(source, text);
+        try {
+            auto given = toml::parse(std::string_view(text), std::string_view(source));
+            for (auto&& [key, node] : given) node.visit([&, &key = key](auto& value) { table.insert_or_assign(key, std::move(value)); });
+        } catch (const toml::parse_error& error) {
+            mistakes.add({source}, fmt::format("`--set {}` cannot be read: {}", set, error.description()), "write for example --set s=0.01");
+        }
+    }
+    toml::table root;
+    Reading reading{registry, mistakes, fs::current_path(), {&root}};
+    const auto spec = read_plugin(reading, "schedule", &table, {});
+    if (!spec) return {};
+    try {
+        return {name, std::static_pointer_cast<Schedule>(spec.make(reading, no_view()))->levels(request.steps)};
+    } catch (const Error& error) {
+        mistakes.add_plugin({}, error);
+        return {};
+    }
+}
+
+/// One column of the table: a heading and a value at each step.
+struct Column {
+    const char* heading;
+    const char* key;
+    double (*value)(const NoiseLevels&, std::int64_t);
+};
+constexpr Column columns[] = {
+    {"β", "beta", [](const NoiseLevels& l, std::int64_t t) { return l.added_variance(t, t - 1); }},
+    {"ᾱ", "alpha_bar", [](const NoiseLevels& l, std::int64_t t) { return l.alpha_bar(t); }},
+    {"σ²", "sigma2", [](const NoiseLevels& l, std::int64_t t) { return l.sigma2(t); }},
+    {"SNR", "snr", [](const NoiseLevels& l, std::int64_t t) { return l.snr(t); }},
+    {"log SNR", "log_snr", [](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); }},
+    {"β̃", "posterior_variance", [](const NoiseLevels& l, std::int64_t t) { return l.posterior_variance(t, t - 1); }},
+};
+
+void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
+    for (const auto& [name, levels] : schedules) {
+        const auto T = levels.steps(), n = rows == 0 ? T : std::min(rows, T);
+        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0))\n", name, T);
+        fmt::print("{:>7}", "t");
+        for (const auto& column : columns) fmt::print("  {}{}", std::string(padded(column.heading, 14).size() - std::string(column.heading).size(), ' '), column.heading);
+        fmt::print("\n");
+        for (std::int64_t i = 0; i < n; ++i) {
+            const auto t = n > 1 ? i * (T - 1) / (n - 1) : 0;
+            fmt::print("{:>7}", t);
+            for (const auto& column : columns) fmt::print("  {:>14.8g}", column.value(levels, t));
+            fmt::print("\n");
+        }
+        fmt::print("\n");
+    }
+}
+
+void print_csv(const std::vector<Shown>& schedules) {
+    fmt::print("schedule,t");
+    for (const auto& column : columns) fmt::print(",{}", column.key);
+    fmt::print("\n");
+    for (const auto& [name, levels] : schedules)
+        for (std::int64_t t = 0; t < levels.steps(); ++t) {
+            fmt::print("{},{}", name, t);
+            for (const auto& column : columns) fmt::print(",{}", column.value(levels, t));
+            fmt::print("\n");
+        }
+}
+
+void print_json(const std::vector<Shown>& schedules) {
+    json all = json::array();
+    for (const auto& [name, levels] : schedules) {
+        json one{{"schedule", name}, {"steps", levels.steps()}};
+        for (const auto& column : columns) {
+            json values = json::array();
+            for (std::int64_t t = 0; t < levels.steps(); ++t) {
+                const double value = column.value(levels, t);
+                values.push_back(std::isfinite(value) ? json(value) : json(nullptr));
+            }
+            one[column.key] = std::move(values);
+        }
+        all.push_back(std::move(one));
+    }
+    fmt::print("{}\n", all.dump());
+}
+
+void draw(const std::vector<Shown>& schedules, const fs::path& file) {
+    Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"}, log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
+        beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true};
+    const auto other_T = [&](const Shown& one) { return one.levels.steps() != schedules.front().levels.steps(); };
+    const bool rates = std::any_of(schedules.begin(), schedules.end(), other_T);  // β of fewer steps is larger; β·T is not
+    if (rates) beta.title = "rate of noise, β·T", beta.y_label = "β·T";
+    for (const auto& [name, levels] : schedules) {
+        const auto T = levels.steps();
+        const auto curve = [&, &name = name, &levels = levels](double (*value)(const NoiseLevels&, std::int64_t), double factor = 1) {
+            Series series{.name = name};
+            for (std::int64_t t = 0; t < T; t += std::max<std::int64_t>(1, T / 1000)) series.x.push_back(static_cast<double>(t + 1) / static_cast<double>(T)), series.y.push_back(factor * value(levels, t));
+            return series;
+        };
+        beta.series.push_back(curve(columns[0].value, rates ? static_cast<double>(T) : 1));
+        alpha_bar.series.push_back(curve(columns[1].value));
+        log_snr.series.push_back(curve(columns[4].value));
+    }
+    write_charts(file, {alpha_bar, log_snr, beta}, 3);
+    fmt::print(stderr, "picture  {}\n", file.string());
+}
+
+}  // namespace
+
+int schedule_show(const ScheduleRequest& request) {
+    const Registry all(plugin_folders(request.folders));
+    Mistakes mistakes;
+    std::vector<Shown> schedules;
+    for (const auto& name : request.names) schedules.push_back(is_folder(all, name) ? trained(request, name) : shown(all, request, name, mistakes));
+    if (!mistakes.empty()) return complain(mistakes);
+    if (request.format == "csv") print_csv(schedules);
+    else if (request.format == "json") print_json(schedules);
+    else print_text(schedules, request.rows);
+    if (request.picture) draw(schedules, *request.picture);
+    return done;
+}
+
+}  // namespace dtk::cli
