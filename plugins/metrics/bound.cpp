@@ -1,7 +1,9 @@
 // K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised Learning using
 // Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example: higher is better. All T steps are summed; what is random are
 // the test examples and their x_t, new ones at each step. Beside it stands K − L_null, what is gained over the null model:
-// independent elements of one law, B(mean) for bits and a normal density for real numbers.
+// independent elements of one law, B(mean) for bits and a normal density for real numbers. With `best`, of data whose density is
+// known: K* of steps with the exact mean and the best variance of each element, N(E[x_s | x_t], β̃ + c_0² Var[x_0 | x_t]), on the
+// same x_0 and x_t, so that K − K* is known better than either.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -13,6 +15,8 @@
 
 #include <dtk/bernoulli.hpp>
 #include <dtk/metric.hpp>
+#include <dtk/sampler.hpp>
+#include <dtk/schedule.hpp>
 
 namespace {
 
@@ -32,15 +36,20 @@ struct Bound final : dtk::Metric {
     struct Config {
         std::int64_t examples = 200;
         std::string variance = "small";
+        bool best = false;
         void fields(dtk::Fields& f) {
             f("examples", examples, dtk::at_least(2), "test examples for each step");
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
+            f("best", best, "beside it K* of the best steps with independent elements, of data whose density is known");
         }
     } c;
     Bound(const Config& config, const dtk::View& view) : c(config) {
         const auto offered = view.process().variances();
         if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
             throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        if (!c.best) return;
+        dtk::gaussian(view.process(), "`best`");
+        dtk::known_density(view.dataset(), "`best`");
     }
     bool needs_samples() const override { return false; }
 
@@ -57,7 +66,7 @@ struct Bound final : dtk::Metric {
             if (batch.label.defined()) batch.label = batch.label.to(outcome.device);
             return batch;
         };
-        Estimate prior, denoising, reconstruction, first, second;
+        Estimate prior, denoising, reconstruction, first, second, excess;
         const auto term = [&](std::int64_t step, std::int64_t turn) {
             const auto batch = test(turn);
             const auto t = at::full({n}, step, batch.x.options().dtype(at::kDouble));
@@ -66,7 +75,9 @@ struct Bound final : dtk::Metric {
             first.add(batch.x);
             second.add(batch.x.square());
             outcome.progress(turn + 1, turns);
-            return process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
+            const auto value = process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
+            if (c.best && turn < T) excess.add(value - process.bound_term(batch.x, xt, t, t - 1, best_step(outcome, xt, t, step), c.variance));
+            return value;
         };
         for (std::int64_t step = 1; step < T; ++step) denoising.add(term(step, step));
         // Of bits the last step is rarely wrong, and then by far: it is one of T and needs more examples than the others.
@@ -81,13 +92,30 @@ struct Bound final : dtk::Metric {
         std::string note = "bits per example";
         if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", K − L_null = {:.5g}", K - *L);
         if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / std::numbers::ln2);
+        std::vector<std::pair<std::string, double>> parts{{"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
+        if (c.best) {
+            parts.insert(parts.end(), {{"K − K*", bits(excess)}, {"its standard error", std::sqrt(excess.variance) / std::numbers::ln2}});
+            note += fmt::format("; K* = {:.4f} for these steps", K - bits(excess));
+        }
         return {.value = K,
                 .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / std::numbers::ln2,
-                .parts = {{"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}},
+                .parts = parts,
                 .note = note};
     }
 
  private:
+    /// What the best step t → t − 1 with independent elements predicts.
+    static dtk::Prediction best_step(const dtk::Outcome& outcome, const Tensor& xt, const Tensor& t, std::int64_t step) {
+        const auto& levels = outcome.process.levels();
+        const auto& density = dtk::known_density(outcome.data, "`best`");
+        const auto x = xt.flatten(1).to(at::kDouble);
+        const auto alpha = at::full_like(t, levels.alpha(step)), sigma = at::full_like(t, levels.sigma(step));
+        const double c0 = levels.posterior_mean_x0(step, step - 1);
+        const auto variance = levels.posterior_variance(step, step - 1) + c0 * c0 * density.posterior_variance(x, alpha, sigma);
+        const auto as_x = [&](const Tensor& value) { return value.to(xt.scalar_type()).view_as(xt); };
+        return {dtk::Predicts::x0, as_x(density.posterior_mean(x, alpha, sigma)), as_x(variance)};
+    }
+
     /// L_null in bits per example; none for numbers that come in levels, whose bins a density does not see.
     static std::optional<double> null_model(const dtk::Outcome& outcome, double mean, double variance) {
         double d = 1;
