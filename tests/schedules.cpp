@@ -57,6 +57,14 @@ void check_grid(const dtk::Grid& grid, const dtk::NoiseLevels& levels, std::int6
 
 }  // namespace
 
+TEST_CASE("1/β of the schedule of 2015 falls evenly from T to 2, but for its first step") {
+    const auto l = levels("sohl_dickstein", 40, "first = 0.003");
+    const auto beta = [&](std::int64_t t) { return l.added_variance(t, t - 1); };
+    CHECK(near(beta(0), 0.003, 1e-12));
+    CHECK(near(beta(39), 0.5, 1e-12));
+    for (std::int64_t t = 1; t < 39; ++t) CHECK(near(1 / beta(t) - 1 / beta(t + 1), 38.0 / 39, 1e-10));
+}
+
 TEST_CASE("published schedules have their published values") {
     for (const auto& [key, plugin, fields, tolerance] : golden) {
         const auto& expected = support::reference()["schedules"][key];

@@ -42,7 +42,7 @@ struct Learned final : dtk::LearnedSchedule {
         if (!(table < 1).all().item<bool>()) throw dtk::Error("a schedule cannot be learned from one whose β reaches 1, whose log-odds are infinite", "start from another, such as sohl_dickstein");
         auto phi = dtk::bumps(at::linspace(-1, 1, steps, at::kDouble), bumps_);
         phi[0].zero_();
-        begin_ = {table.logit().to(device), phi.to(device)};
+        begin_ = {table.logit().to(device, true), phi.to(device, true)};
         return begin_;
     }
 

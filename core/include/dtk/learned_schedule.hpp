@@ -12,8 +12,12 @@ class DTK_API LearnedSchedule : public Schedule, public Module {
     ~LearnedSchedule() override;
     /// β_1 … β_steps, each in (0, 1): [steps] float64 where the tensors are, differentiable
     virtual Tensor betas(std::int64_t steps) const = 0;
-    /// Those of β as it is now.
+    /// Those of β as it is now. Read from the device again only after the tensors have changed.
     NoiseLevels levels(std::int64_t steps) const final;
+
+ private:
+    mutable NoiseLevels known_;
+    mutable std::vector<std::pair<const void*, std::int64_t>> known_of_;  ///< tensors and their versions
 };
 
 }  // namespace dtk

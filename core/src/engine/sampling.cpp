@@ -33,7 +33,7 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     else if (stage.dataset().classes() > 0) classes = at::arange(stage.dataset().classes(), at::kLong);
 
     Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
-    std::vector<Tensor> all, starts;
+    std::vector<Tensor> all;
     for (std::int64_t i = 0; i < portions; ++i) {
         const auto random = stage.random("sample").from(i * portion);
         Asking asking{.bf16 = settings.precision == "bf16", .rows = settings.network_batch};
@@ -44,11 +44,12 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
         auto x = process.prior(sizes, options, random.stream("prior"));
         if (settings.start == "quantiles") x = normal_quantiles(i * portion, portion, settings.n, options);
-        starts.push_back(x.cpu());
-        all.push_back(sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch).cpu());
+        const auto samples = sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch);
+        all.push_back(at::stack({samples, x}).cpu());  // one wait for both
     }
     progress.finish();
-    return {at::cat(all).slice(0, 0, settings.n), at::cat(starts).slice(0, 0, settings.n)};
+    const auto drawn = at::cat(all, 1).slice(1, 0, settings.n);
+    return {drawn[0], drawn[1]};
 }
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {

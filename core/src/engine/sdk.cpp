@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
+#include <dtk/classifier.hpp>
 #include <dtk/learned_schedule.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
@@ -19,6 +20,7 @@ GaussianProcess::~GaussianProcess() = default;
 BernoulliProcess::~BernoulliProcess() = default;
 LearnedSchedule::~LearnedSchedule() = default;
 Model::~Model() = default;
+Classifier::~Classifier() = default;
 Loss::~Loss() = default;
 Times::~Times() = default;
 Density::~Density() = default;
@@ -87,9 +89,15 @@ void Module::add_child(const std::string& name, std::shared_ptr<Module> part) {
 }
 
 NoiseLevels LearnedSchedule::levels(std::int64_t steps) const {
-    at::NoGradGuard no_grad;
-    const auto beta = betas(steps).cpu().contiguous();
-    return NoiseLevels::from_betas({beta.const_data_ptr<double>(), beta.const_data_ptr<double>() + steps});
+    std::vector<std::pair<const void*, std::int64_t>> now;
+    for (const auto& named : named_tensors()) now.emplace_back(named.tensor->unsafeGetTensorImpl(), named.tensor->_version());
+    if (now != known_of_ || known_.steps() != steps) {
+        at::NoGradGuard no_grad;
+        const auto beta = betas(steps).cpu().contiguous();
+        known_ = NoiseLevels::from_betas({beta.const_data_ptr<double>(), beta.const_data_ptr<double>() + steps});
+        known_of_ = std::move(now);
+    }
+    return known_;
 }
 
 Tensor Density::posterior_variance(const Tensor&, const Tensor&, const Tensor&) const {
