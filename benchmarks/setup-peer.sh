@@ -8,5 +8,5 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 peer=${DTK_PEER:-$root/build/peer}
 python3 -m venv "$peer"
-"$peer/bin/pip" install torch==2.11.0
+"$peer/bin/pip" install torch==2.11.0 hydra-core hydra-joblib-launcher
 "$peer/bin/python" -W ignore -c 'import torch; print("peer: PyTorch", torch.__version__)'
