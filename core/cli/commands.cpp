@@ -136,6 +136,16 @@ void print_plan(const Study& study, const fs::path& folder, std::int64_t jobs, b
     else fmt::print("how long it takes is known once a task is done\n");
 }
 
+/// What there is to do, for who reads the folder without the study's file: every arm with every seed, and its tasks.
+void keep_cells(const Study& study, json& record) {
+    record["name"] = study.name, record["question"] = study.question;
+    record["cells"] = json::array();
+    for (const auto& cell : study.cells) {
+        const auto& task = study.task(cell.task);
+        record["cells"].push_back({{"arm", study.arms[cell.arm].name}, {"seed", cell.seed}, {"task", task.id}, {"needs", task.needs}});
+    }
+}
+
 int run_as_study(const RunRequest& request, const StudyOptions& options) {
     if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
     if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
@@ -153,6 +163,8 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     write_atomically(folder / "study.toml", study.text);
     json record{{"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
     if (request.overrides.device) record["device"] = *request.overrides.device;
+    record["accept_rebuilt"] = options.accept_rebuilt;
+    keep_cells(study, record);
     write_atomically(folder / "study.json", record.dump(2) + "\n");
     fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(), study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
     std::signal(SIGINT, on_signal);
@@ -187,13 +199,18 @@ int check(const fs::path& file, const Overrides& overrides) {
 int report(const fs::path& folder) {
     if (!fs::exists(folder / "study.toml") || !fs::exists(folder / "study.json"))
         throw Error(fmt::format("{} is not the folder of a study", folder.string()), "a study's folder holds study.toml once it has begun");
-    const auto record = json::parse(read_file(folder / "study.json"));
+    auto record = json::parse(read_file(folder / "study.json"), nullptr, false);
+    if (!record.is_object() || !record.contains("set") || !record.contains("device") || !record.contains("threads") || !record.contains("file"))
+        throw Mistaken(fmt::format("{} is damaged", (folder / "study.json").string()), "the same `dtk run` as before writes it anew");
     Overrides overrides;
     overrides.set = record["set"].get<std::vector<std::string>>();
     if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
     Mistakes mistakes;
     const auto study = read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
     if (!mistakes.empty()) return complain(mistakes);
+    record["accept_rebuilt"] = true;
+    keep_cells(study, record);
+    write_atomically(folder / "study.json", record.dump(2) + "\n");
     return conclude(study, folder, true);
 }
 

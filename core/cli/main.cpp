@@ -14,6 +14,7 @@
 #include "base/build.hpp"
 #include "base/words.hpp"
 #include "cli/commands.hpp"
+#include "cli/runs.hpp"
 
 namespace {
 
@@ -36,6 +37,60 @@ void add_progress(CLI::App* command, dtk::Progress::Mode& mode) {
     using Mode = dtk::Progress::Mode;
     static const std::map<std::string, Mode> modes{{"auto", Mode::automatic}, {"bar", Mode::bar}, {"plain", Mode::plain}, {"none", Mode::none}};
     command->add_option("--progress", mode, "auto, bar, plain or none")->type_name("MODE")->transform(CLI::CheckedTransformer(modes).description(""));
+}
+
+/// The commands about runs and studies that have begun.
+void add_run_commands(CLI::App& app, int& code) {
+    namespace cli = dtk::cli;
+    static std::filesystem::path folder = "runs";
+    static std::string run, other;
+    static bool json = false;
+    static cli::CompareRequest compare;
+    static cli::ReproduceRequest reproduce;
+    static cli::ExportRequest exported;
+    const char* const which = "a folder, the name of an experiment (its latest run), the beginning of a run's name, or `latest`";
+    const auto add_json = [](CLI::App* command, bool& flag) { command->add_flag("--json", flag, "as JSON"); };
+
+    auto* ls = app.add_subcommand("ls", "the runs and studies there are, newest first");
+    ls->add_option("folder", folder, "where to look; runs/ if left out")->type_name("FOLDER");
+    add_json(ls, json);
+    ls->footer("Example: dtk ls runs/quickstart");
+    ls->callback([&code] { code = cli::list_runs(folder, json); });
+
+    auto* show = app.add_subcommand("show", "what a run or a study was, how it stands, what it measured and what made it");
+    show->add_option("run", run, which)->required()->type_name("RUN|STUDY");
+    add_json(show, json);
+    show->footer("Example: dtk show latest");
+    show->callback([&code] { code = cli::show_run(run, json); });
+
+    auto* diff = app.add_subcommand("diff", "what differs between two runs: experiment, plugins, versions, machine, results");
+    diff->add_option("before", run, which)->required()->type_name("RUN");
+    diff->add_option("after", other, "the other")->required()->type_name("RUN");
+    add_json(diff, json);
+    diff->footer("The exit code is 0 whether they differ or not.\nExample: dtk diff runs/quickstart/20261128-080510 quickstart");
+    diff->callback([&code] { code = cli::diff_runs(run, other, json); });
+
+    auto* compared = app.add_subcommand("compare", "several runs in a table; those of one experiment with several seeds as a mean with its interval");
+    compared->add_option("run", compare.runs, "runs, patterns in quotes, or folders that hold runs")->required()->type_name("RUN");
+    compared->add_option("--baseline", compare.baseline, "a run, or a KEY=VALUE of its experiment: the others are held against it, paired by seed")->type_name("RUN|KEY=VALUE");
+    compared->add_option("--level", compare.level, "of the intervals")->type_name("LEVEL")->check(CLI::Range(0.5, 0.9999))->capture_default_str();
+    add_json(compared, compare.json);
+    compared->footer("Example: dtk compare runs/linear runs/cosine --baseline schedule.use=linear");
+    compared->callback([&code] { code = cli::compare_runs(compare); });
+
+    auto* again = app.add_subcommand("reproduce", "run it again, and say whether the bits are the same");
+    again->add_option("run", reproduce.run, which)->required()->type_name("RUN");
+    again->add_option("--out", reproduce.out, "where the new run goes; otherwise RUN/reproduced/TIME")->type_name("DIR");
+    add_progress(again, reproduce.progress);
+    again->footer("The exit code is 0 where checkpoint, samples and metrics have the same bits, and 1 where they differ.\nExample: dtk reproduce latest");
+    again->callback([&code] { code = cli::reproduce_run(reproduce); });
+
+    auto* exporting = app.add_subcommand("export", "a run or a study for other tools");
+    exporting->add_option("run", exported.run, which)->required()->type_name("RUN|STUDY");
+    exporting->add_option("--to", exported.to, "npz (NumPy: samples, log, metrics, noise levels), tensorboard (event files), or csv (the log)")->required()->check(CLI::IsMember({"npz", "tensorboard", "csv"}))->type_name("FORMAT");
+    exporting->add_option("--out", exported.out, "the file, for tensorboard the folder; otherwise in the run's folder")->type_name("PATH");
+    exporting->footer("Example: dtk export latest --to npz --out numbers.npz");
+    exporting->callback([&code] { code = cli::export_run(exported); });
 }
 
 /// What was typed and not understood, with the nearest thing that would have been.
@@ -118,6 +173,8 @@ int main(int argc, char** argv) {
         if (how_many) sample.overrides.set.push_back(fmt::format("sample.n={}", *how_many));
         code = dtk::cli::sample(sample);
     });
+
+    add_run_commands(app, code);
 
     dtk::cli::PluginsRequest plugins;
     auto* plugins_command = app.add_subcommand("plugins", "what plugins there are and what they take");

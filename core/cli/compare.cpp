@@ -1,0 +1,331 @@
+// dtk diff and dtk compare
+#include <glob.h>
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/engine.hpp"
+#include "cli/runs.hpp"
+#include "study/statistics.hpp"
+
+namespace dtk::cli {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+using Settings = std::map<std::string, std::string>;
+using Texts = std::map<std::string, std::string>;
+
+/// The run of that name, which is one whose experiment is known.
+Record run_of(const std::string& text) {
+    auto record = find_record(text);
+    if (record.what == Record::What::damaged) throw Mistaken(fmt::format("{} is damaged: {}", record.folder.string(), record.problem));
+    if (record.what == Record::What::study) throw Mistaken(fmt::format("{} is a study", record.folder.string()), fmt::format("its arms are compared by its report: dtk report {}; its cells lie in {}", typed(record.folder), typed(record.folder / "tasks")));
+    return record;
+}
+
+struct Change {
+    std::string key;
+    std::optional<std::string> before, after;
+};
+
+std::vector<Change> changes(const Texts& before, const Texts& after) {
+    std::set<std::string> keys;
+    for (const auto* texts : {&before, &after})
+        for (const auto& [key, value] : *texts) keys.insert(key);
+    std::vector<Change> all;
+    for (const auto& key : keys) {
+        const auto of = [&](const Texts& texts) { return texts.contains(key) ? std::optional(texts.at(key)) : std::nullopt; };
+        if (of(before) != of(after)) all.push_back({key, of(before), of(after)});
+    }
+    return all;
+}
+
+/// What a run was made by, apart from its experiment: versions, machine, data, plugins.
+Texts makers(const Record& r) {
+    Texts all;
+    for (const auto* path : {"/dtk/version", "/dtk/build", "/host/name", "/host/cpu", "/host/os", "/device"})
+        if (const auto text = field_of(r, path); !text.empty()) all[std::string(path).substr(1)] = text;
+    if (const auto threads = r.content.value("threads", json()); threads.is_number()) all["threads"] = threads.dump();
+    if (const auto data = r.content.value("data", json()); data.is_object())
+        for (const auto& [stage, hash] : data.items())
+            if (hash.is_string()) all[stage == "sha256" ? "data" : "data of " + stage] = hash.get<std::string>().substr(0, 12);
+    for (const auto& [name, plugin] : plugins_of(r)) all["plugin " + name] = plugin["sha256"].get<std::string>().substr(0, 12);
+    return all;
+}
+
+const Measured* measured(const Record& r, const std::string& metric) {
+    const auto at = std::find_if(r.measured.begin(), r.measured.end(), [&](const Measured& m) { return m.metric == metric; });
+    return at == r.measured.end() ? nullptr : &*at;
+}
+
+/// Names of all metrics, in the order in which the runs have them.
+std::vector<std::string> metrics_of(const std::vector<Record>& runs) {
+    std::vector<std::string> all;
+    for (const auto& r : runs)
+        for (const auto& m : r.measured)
+            if (std::find(all.begin(), all.end(), m.metric) == all.end()) all.push_back(m.metric);
+    return all;
+}
+
+json to_json(const std::vector<Change>& all) {
+    json list = json::array();
+    for (const auto& [key, before, after] : all) list.push_back({{"key", key}, {"before", before ? json(*before) : json(nullptr)}, {"after", after ? json(*after) : json(nullptr)}});
+    return list;
+}
+
+void print_changes(const char* heading, const char* none, const std::vector<Change>& all) {
+    if (all.empty()) {
+        fmt::print("{}\n\n", none);
+        return;
+    }
+    std::vector<std::vector<std::string>> rows{{heading, "before", "after"}};
+    for (const auto& [key, before, after] : all) rows.push_back({key, before.value_or("(not there)"), after.value_or("(not there)")});
+    print_table(rows);
+    fmt::print("\n");
+}
+
+/// Runs of one experiment, by seed.
+struct Group {
+    Settings settings;  ///< without name and seed
+    std::map<std::int64_t, Record> runs;
+};
+
+std::vector<std::string> expanded(const std::string& text) {
+    if (text.find_first_of("*?[") != text.npos && !fs::exists(text)) {
+        glob_t found{};
+        std::vector<std::string> all;
+        if (::glob(text.c_str(), 0, nullptr, &found) == 0)
+            for (std::size_t i = 0; i < found.gl_pathc; ++i)
+                if (!fs::is_symlink(found.gl_pathv[i])) all.emplace_back(found.gl_pathv[i]);
+        ::globfree(&found);
+        if (all.empty()) throw Mistaken(fmt::format("nothing matches {}", text), "`dtk ls` shows what there is");
+        return all;
+    }
+    // A folder that is no run stands for those in it.
+    if (fs::is_directory(text) && read_record(text).what == Record::What::foreign) {
+        std::vector<std::string> all;
+        for (const auto& record : records_in(text))
+            if (record.is_run() || record.what == Record::What::sample) all.push_back(record.folder.string());
+        if (!all.empty()) return all;
+    }
+    return {text};
+}
+
+std::vector<Record> runs_of(const std::vector<std::string>& texts) {
+    std::vector<Record> all;
+    std::set<fs::path> seen;
+    for (const auto& text : texts)
+        for (const auto& one : expanded(text)) {
+            auto record = run_of(one);
+            if (!seen.insert(fs::canonical(record.folder)).second) continue;
+            if (record.status == "completed") all.push_back(std::move(record));
+            else fmt::print(stderr, "left out  {}: {}\n", typed(record.folder), record.status);
+        }
+    if (all.empty()) throw Mistaken("there is no completed run to compare", "`dtk ls` shows what there is");
+    return all;
+}
+
+std::vector<Group> grouped(const std::vector<Record>& runs) {
+    std::vector<Group> all;
+    for (const auto& r : runs) {
+        auto settings = settings_of(r);
+        settings.erase("seed"), settings.erase("name");
+        auto group = std::find_if(all.begin(), all.end(), [&](const Group& one) { return one.settings == settings; });
+        if (group == all.end()) group = all.insert(all.end(), {std::move(settings), {}});
+        auto& place = group->runs[r.seed.value_or(0)];
+        const bool first = place.folder.empty(), newer = place.started < r.started;
+        if (!first) fmt::print(stderr, "left out  {}: {} is a newer run of the same experiment and seed\n", typed((newer ? place : r).folder), typed((newer ? r : place).folder));
+        if (first || newer) place = r;
+    }
+    return all;
+}
+
+/// Keys that not all groups have alike.
+std::vector<std::string> differing(const std::vector<Group>& groups) {
+    std::set<std::string> keys;
+    for (const auto& group : groups)
+        for (const auto& change : changes(groups.front().settings, group.settings)) keys.insert(change.key);
+    return {keys.begin(), keys.end()};
+}
+
+std::string setting(const Group& group, const std::string& key) { return group.settings.contains(key) ? group.settings.at(key) : "–"; }
+
+std::size_t baseline_of(const std::vector<Group>& groups, const std::string& text) {
+    std::vector<std::size_t> found;
+    if (const auto equals = text.find('='); equals != text.npos && !fs::exists(text)) {
+        const auto key = text.substr(0, equals), value = text.substr(equals + 1);
+        for (std::size_t i = 0; i < groups.size(); ++i)
+            if (const auto has = setting(groups[i], key); has == value || has == '"' + value + '"') found.push_back(i);
+    } else {
+        const auto folder = fs::canonical(run_of(text).folder);
+        for (std::size_t i = 0; i < groups.size(); ++i)
+            for (const auto& [seed, r] : groups[i].runs)
+                if (fs::canonical(r.folder) == folder) found.push_back(i);
+    }
+    if (found.size() != 1) throw Mistaken(fmt::format("`--baseline {}` is {} of the groups that are compared", text, found.empty() ? "none" : "more than one"), "name one of the runs, or a KEY=VALUE that only one group has");
+    return found.front();
+}
+
+std::string in_words(const std::optional<std::pair<double, double>>& interval) { return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second) : std::string("n = 1, no interval"); }
+
+/// Values of one metric, a place for each of the seeds; NaN where a group has no run of it.
+std::vector<double> by_seed(const Group& group, const std::set<std::int64_t>& seeds, const std::string& metric, double Measured::*part) {
+    std::vector<double> all;
+    for (const auto seed : seeds) {
+        const auto run = group.runs.find(seed);
+        const auto* m = run == group.runs.end() ? nullptr : measured(run->second, metric);
+        all.push_back(m ? m->*part : NAN);
+    }
+    return all;
+}
+
+struct Compared {
+    Estimate value;
+    double expected = NAN, expected_sd = NAN;
+    std::optional<Difference> difference;
+};
+
+/// One metric in every group.
+std::vector<Compared> compared(const std::vector<Group>& groups, const std::string& metric, std::optional<std::size_t> baseline, double level) {
+    std::set<std::int64_t> seeds;
+    for (const auto& group : groups)
+        for (const auto& [seed, r] : group.runs) seeds.insert(seed);
+    std::vector<Compared> all(groups.size());
+    std::vector<std::vector<double>> others;
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        const auto values = by_seed(groups[i], seeds, metric, &Measured::value);
+        if (std::any_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); })) all[i].value = estimate(values, level);
+        for (const auto& [seed, r] : groups[i].runs)
+            if (const auto* m = measured(r, metric); m && std::isfinite(m->expected)) all[i].expected = m->expected, all[i].expected_sd = m->expected_sd;
+        if (baseline && i != *baseline) others.push_back(by_seed(groups[i], seeds, metric, &Measured::distance));
+    }
+    if (!baseline) return all;
+    const auto difference = differences(by_seed(groups[*baseline], seeds, metric, &Measured::distance), others, level);
+    for (std::size_t i = 0, other = 0; i < groups.size(); ++i)
+        if (i != *baseline) all[i].difference = difference[other++];
+    return all;
+}
+
+void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics) {
+    std::vector<std::vector<std::string>> rows{{"run"}};
+    rows[0].insert(rows[0].end(), keys.begin(), keys.end());
+    rows[0].push_back("seed");
+    rows[0].insert(rows[0].end(), metrics.begin(), metrics.end());
+    for (const auto& group : groups)
+        for (const auto& [seed, r] : group.runs) {
+            auto& row = rows.emplace_back(std::vector{typed(r.folder)});
+            for (const auto& key : keys) row.push_back(setting(group, key));
+            row.push_back(r.seed ? std::to_string(*r.seed) : "");
+            for (const auto& metric : metrics)
+                if (const auto* m = measured(r, metric)) row.push_back(dtk::in_words(*m));
+                else row.push_back("–");
+        }
+    print_table(rows);
+}
+
+void print_groups(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
+    for (const auto& metric : metrics) {
+        std::vector<std::vector<std::string>> rows{keys};
+        for (const auto& heading : {metric + ", mean", fmt::format("{:g} % interval", 100 * level), std::string("n"), std::string("true samples ± sd")}) rows[0].push_back(heading);
+        if (baseline)
+            for (const auto* heading : {"difference", "interval", "pairs", "Holm p"}) rows[0].emplace_back(heading);
+        const auto all = compared(groups, metric, baseline, level);
+        bool skewed = false;
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            const auto& c = all[i];
+            auto& row = rows.emplace_back();
+            for (const auto& key : keys) row.push_back(setting(groups[i], key));
+            row.push_back(c.value.n ? fmt::format("{:.5g}", c.value.mean) : "no result");
+            row.push_back(c.value.n ? in_words(c.value.interval) : ""), row.push_back(std::to_string(c.value.n));
+            row.push_back(std::isfinite(c.expected) ? fmt::format("{:.4g} ± {:.2g}", c.expected, c.expected_sd) : "");
+            if (!baseline) continue;
+            if (i == *baseline) row.push_back("baseline");
+            if (!c.difference) continue;
+            const auto& d = *c.difference;
+            row.push_back(d.estimate.n ? fmt::format("{:+.4g}", d.estimate.mean) : "no seed in common");
+            row.push_back(d.estimate.n ? in_words(d.estimate.interval) : ""), row.push_back(std::to_string(d.estimate.n)), row.push_back(d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "");
+            skewed = skewed || d.skewed;
+        }
+        fmt::print("\n");
+        print_table(rows);
+        if (skewed) fmt::print("The differences are visibly skewed: their interval is too hopeful.\n");
+    }
+    if (baseline) fmt::print("\nDifferences are paired by seed, of the metric's distance: from what true samples give, or the value itself. Less is better.\n");
+}
+
+json compare_json(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
+    const auto interval = [](const auto& pair) { return pair ? json{pair->first, pair->second} : json(nullptr); };
+    json list = json::array();
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        json one{{"settings", json::object()}, {"runs", json::array()}, {"baseline", baseline == i}, {"metrics", json::object()}};
+        for (const auto& key : keys) one["settings"][key] = groups[i].settings.contains(key) ? json(groups[i].settings.at(key)) : json(nullptr);
+        for (const auto& [seed, r] : groups[i].runs) {
+            json values = json::object();
+            for (const auto& m : r.measured) values[m.metric] = cli::to_json(m);
+            one["runs"].push_back({{"folder", r.folder.string()}, {"seed", seed}, {"metrics", values}});
+        }
+        list.push_back(std::move(one));
+    }
+    for (const auto& metric : metrics) {
+        const auto all = compared(groups, metric, baseline, level);
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            auto& one = list[i]["metrics"][metric];
+            one = {{"n", all[i].value.n}, {"mean", number(all[i].value.n ? all[i].value.mean : NAN)}, {"interval", interval(all[i].value.interval)}, {"expected", number(all[i].expected)}, {"expected_sd", number(all[i].expected_sd)}};
+            if (const auto& d = all[i].difference)
+                one["difference"] = {{"n", d->estimate.n}, {"mean", number(d->estimate.n ? d->estimate.mean : NAN)}, {"interval", interval(d->estimate.interval)}, {"simultaneous", interval(d->simultaneous)}, {"p", d->p ? json(*d->p) : json(nullptr)}, {"p_holm", d->p_holm ? json(*d->p_holm) : json(nullptr)}, {"skewed", d->skewed}};
+        }
+    }
+    return {{"level", level}, {"differing", keys}, {"groups", list}};
+}
+
+}  // namespace
+
+int diff_runs(const std::string& before, const std::string& after, bool as_json) {
+    const auto a = run_of(before), b = run_of(after);
+    const auto settings = changes(settings_of(a), settings_of(b)), made = changes(makers(a), makers(b));
+    const auto metrics = metrics_of({a, b});
+    if (as_json) {
+        json values = json::array();
+        for (const auto& metric : metrics) {
+            const auto *x = measured(a, metric), *y = measured(b, metric);
+            values.push_back({{"metric", metric}, {"before", x ? cli::to_json(*x) : json(nullptr)}, {"after", y ? cli::to_json(*y) : json(nullptr)}});
+        }
+        fmt::print("{}\n", json{{"before", a.folder.string()}, {"after", b.folder.string()}, {"experiment", to_json(settings)}, {"made_by", to_json(made)}, {"metrics", values}}.dump(2, ' ', false, json::error_handler_t::replace));
+        return done;
+    }
+    fmt::print("before  {}\nafter   {}\n\n", typed(a.folder), typed(b.folder));
+    print_changes("experiment", "the experiments are the same, every field", settings);
+    if (a.is_run() && b.is_run()) print_changes("made by", "plugins, versions, machine and data are the same", made);
+    std::vector<std::vector<std::string>> rows{{"metric", "before", "after", "after − before"}};
+    for (const auto& metric : metrics) {
+        const auto *x = measured(a, metric), *y = measured(b, metric);
+        rows.push_back({metric, x ? dtk::in_words(*x) : "–", y ? dtk::in_words(*y) : "–", !x || !y ? "" : x->value == y->value ? "the same bits" : fmt::format("{:+.4g}", y->value - x->value)});
+    }
+    if (rows.size() > 1) print_table(rows);
+    else fmt::print("neither has measured anything\n");
+    return done;
+}
+
+int compare_runs(const CompareRequest& request) {
+    const auto runs = runs_of(request.runs);
+    const auto groups = grouped(runs);
+    const auto keys = differing(groups);
+    const auto metrics = metrics_of(runs);
+    const auto baseline = request.baseline ? std::optional(baseline_of(groups, *request.baseline)) : std::nullopt;
+    if (request.json) {
+        fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level).dump(2, ' ', false, json::error_handler_t::replace));
+        return done;
+    }
+    print_runs(groups, keys, metrics);
+    const bool several = std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
+    if (several || baseline) print_groups(groups, keys, metrics, baseline, request.level);
+    if (!several) fmt::print("\nEvery experiment ran with one seed: what another seed would give, and so whether a difference means anything, is not known.\n");
+    return done;
+}
+
+}  // namespace dtk::cli

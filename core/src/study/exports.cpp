@@ -1,0 +1,298 @@
+#include "study/exports.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/engine.hpp"
+#include "base/files.hpp"
+#include "base/npz.hpp"
+#include "base/tensor_file.hpp"
+#include "base/tensorboard.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+/// metrics.jsonl as columns: by name and step, a value or a row of values.
+struct Log {
+    std::map<std::string, std::map<std::int64_t, std::vector<double>>> columns;
+    std::map<std::int64_t, double> wall_times;
+    std::int64_t last_step() const { return wall_times.empty() ? 0 : wall_times.rbegin()->first; }
+    double last_time() const { return wall_times.empty() ? 0 : wall_times.rbegin()->second; }
+};
+
+double number(const json& value) { return value.is_number() ? value.get<double>() : NAN; }
+
+Log read_log(const fs::path& folder) {
+    Log log;
+    std::ifstream in(folder / "metrics.jsonl");
+    for (std::string text; std::getline(in, text);) {
+        const auto line = json::parse(text, nullptr, false);
+        if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) continue;
+        const auto step = line["step"].get<std::int64_t>();
+        log.wall_times[step] = line.contains("wall_time") ? number(line["wall_time"]) : 0;
+        for (const auto& [key, value] : line.items()) {
+            if (key == "step") continue;
+            auto& at = log.columns[key][step];
+            at.clear();
+            if (value.is_array())
+                for (const auto& one : value) at.push_back(number(one));
+            else at.push_back(number(value));
+        }
+    }
+    return log;
+}
+
+std::size_t width_of(const std::map<std::int64_t, std::vector<double>>& column) {
+    std::size_t width = 1;
+    for (const auto& [step, values] : column) width = std::max(width, values.size());
+    return width;
+}
+
+/// The columns of several logs with one step axis, NaN where a log has no such line; `shape` is that of the logs, row-major.
+void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& shape, const std::string& prefix, std::vector<NumpyArray>& arrays) {
+    std::set<std::int64_t> steps;
+    std::map<std::string, std::size_t> widths;
+    for (const auto& log : logs)
+        for (const auto& [key, column] : log.columns) {
+            for (const auto& [step, values] : column) steps.insert(step);
+            widths[key] = std::max(widths[key], width_of(column));
+        }
+    if (steps.empty()) return;
+    arrays.push_back(NumpyArray::of(prefix + "step", std::vector<std::int64_t>(steps.begin(), steps.end())));
+    for (const auto& [key, width] : widths) {
+        std::vector<double> all;
+        for (const auto& log : logs)
+            for (const auto step : steps) {
+                std::vector<double> row;
+                if (const auto column = log.columns.find(key); column != log.columns.end())
+                    if (const auto at = column->second.find(step); at != column->second.end()) row = at->second;
+                row.resize(width, NAN);
+                all.insert(all.end(), row.begin(), row.end());
+            }
+        auto whole = shape;
+        whole.push_back(static_cast<std::int64_t>(steps.size()));
+        if (width > 1) whole.push_back(static_cast<std::int64_t>(width));
+        arrays.push_back(NumpyArray::of(prefix + key, all, whole));
+    }
+}
+
+NumpyArray array_of(const std::string& name, RawTensor tensor) {
+    static const std::map<std::string, const char*> types{{"F64", "<f8"}, {"F32", "<f4"}, {"F16", "<f2"}, {"I64", "<i8"}, {"I32", "<i4"}, {"I16", "<i2"}, {"I8", "|i1"}, {"U8", "|u1"}, {"BOOL", "|b1"}};
+    if (const auto type = types.find(tensor.dtype); type != types.end()) return {name, type->second, tensor.shape, std::move(tensor.bytes)};
+    auto array = NumpyArray::of(name, tensor.numbers());  // bfloat16, which NumPy does not know
+    array.shape = tensor.shape;
+    return array;
+}
+
+constexpr std::pair<const char*, double Measured::*> parts[] = {
+    {"value", &Measured::value}, {"distance", &Measured::distance}, {"expected", &Measured::expected}, {"expected_sd", &Measured::expected_sd}, {"standard_error", &Measured::standard_error}};
+
+void add_measured(const std::vector<Measured>& measured, std::vector<NumpyArray>& arrays) {
+    for (const auto& m : measured)
+        for (const auto& [name, part] : parts)
+            if (std::isfinite(m.*part) || part == &Measured::value) {
+                arrays.push_back(NumpyArray::of(fmt::format("metric/{}/{}", m.metric, name), std::vector{m.*part}));
+                arrays.back().shape.clear();  // a number, no row
+            }
+}
+
+void add_levels(const NoiseLevels& levels, const std::string& prefix, std::vector<NumpyArray>& arrays) {
+    const auto each = [&](double (*value)(const NoiseLevels&, std::int64_t)) {
+        std::vector<double> all;
+        for (std::int64_t t = 0; t < levels.steps(); ++t) all.push_back(value(levels, t));
+        return all;
+    };
+    arrays.push_back(NumpyArray::of(prefix + "schedule/alpha_bar", each([](const NoiseLevels& l, std::int64_t t) { return l.alpha_bar(t); })));
+    arrays.push_back(NumpyArray::of(prefix + "schedule/sigma2", each([](const NoiseLevels& l, std::int64_t t) { return l.sigma2(t); })));
+    arrays.push_back(NumpyArray::of(prefix + "schedule/log_snr", each([](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); })));
+}
+
+/// What a study's cells are spread over.
+struct Axes {
+    std::vector<std::string> arms;
+    std::vector<std::int64_t> seeds;
+
+    explicit Axes(const Record& study) {
+        for (const auto& cell : study.cells) {
+            if (std::find(arms.begin(), arms.end(), cell.arm) == arms.end()) arms.push_back(cell.arm);
+            if (std::find(seeds.begin(), seeds.end(), cell.seed) == seeds.end()) seeds.push_back(cell.seed);
+        }
+    }
+    std::size_t size() const { return arms.size() * seeds.size(); }
+    std::size_t place(const CellRecord& cell) const {
+        const auto arm = std::find(arms.begin(), arms.end(), cell.arm) - arms.begin(), seed = std::find(seeds.begin(), seeds.end(), cell.seed) - seeds.begin();
+        return static_cast<std::size_t>(arm) * seeds.size() + static_cast<std::size_t>(seed);
+    }
+    std::vector<std::int64_t> shape() const { return {static_cast<std::int64_t>(arms.size()), static_cast<std::int64_t>(seeds.size())}; }
+};
+
+std::vector<NumpyArray> arrays_of_study(const Record& study) {
+    const Axes axes(study);
+    std::vector<NumpyArray> arrays{NumpyArray::of("arms", axes.arms), NumpyArray::of("seeds", axes.seeds)};
+    std::vector<std::string> metrics;
+    std::map<std::string, std::vector<Measured>> scores;  // of each metric one for each cell
+    std::vector<Log> logs(axes.size());
+    for (const auto& cell : study.cells) {
+        logs[axes.place(cell)] = read_log(cell.trained);
+        for (auto& m : read_record(cell.measured).measured) {
+            auto& of_metric = scores[m.metric];
+            of_metric.resize(axes.size());
+            of_metric[axes.place(cell)] = std::move(m);
+        }
+    }
+    for (const auto& [metric, cells] : scores)
+        for (const auto& [name, part] : parts) {
+            std::vector<double> all;
+            for (const auto& m : cells) all.push_back(m.*part);
+            if (std::any_of(all.begin(), all.end(), [](double value) { return std::isfinite(value); })) arrays.push_back(NumpyArray::of(fmt::format("metric/{}/{}", metric, name), all, axes.shape()));
+        }
+    add_logs(logs, axes.shape(), "", arrays);
+    return arrays;
+}
+
+/// A folder's name from an arm's: what a path cannot hold is replaced.
+std::string folder_name(std::string text) {
+    for (auto& c : text)
+        if (c == '/' || c == '\0') c = '_';
+    return text.empty() || text == "." || text == ".." ? "arm " + text : text;
+}
+
+/// A whole number that the PNG's header holds, most significant byte first.
+std::int64_t big_endian(const std::string& bytes, std::size_t at) {
+    std::int64_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
+    return value;
+}
+
+void add_picture(const fs::path& file, std::int64_t step, double time, EventFile& events) {
+    std::error_code error;
+    if (!fs::exists(file, error)) return;
+    const auto png = read_file(file);
+    if (png.size() < 33 || !png.starts_with("\x89PNG")) return;
+    const int type = png[25];  // 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha
+    events.image("samples", step, time, png, big_endian(png, 16), big_endian(png, 20), type == 0 ? 1 : type == 4 ? 2 : type == 6 ? 4 : 3);
+}
+
+/// One event file: the log, and what was measured at its end.
+void write_events(const fs::path& trained, const fs::path& measured, const std::vector<Measured>& values, const fs::path& folder) {
+    const auto log = read_log(trained);
+    const double begin = log.wall_times.empty() ? 0 : log.wall_times.begin()->second;
+    EventFile events(begin);
+    for (const auto& [key, column] : log.columns) {
+        if (key == "wall_time") continue;
+        for (const auto& [step, row] : column)
+            for (std::size_t i = 0; i < row.size(); ++i)
+                events.scalar(row.size() > 1 ? fmt::format("{}/{}", key, i) : key, step, log.wall_times.at(step), row[i]);
+    }
+    for (const auto& m : values) events.scalar("metric/" + m.metric, log.last_step(), log.last_time(), m.value);
+    add_picture(measured / "samples.png", log.last_step(), log.last_time(), events);
+    fs::create_directories(folder);
+    write_atomically(folder / fmt::format("events.out.tfevents.{:.0f}.dtk", begin), events.bytes());
+}
+
+std::string csv_field(const std::string& text) {
+    if (text.find_first_of(",\"\n") == text.npos) return text;
+    std::string quoted = "\"";
+    for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return quoted + "\"";
+}
+
+struct LabelledLog {
+    std::vector<std::string> labels;
+    Log log;
+};
+
+void write_csv(const fs::path& file, std::vector<std::string> header, const std::vector<LabelledLog>& logs) {
+    std::map<std::string, std::size_t> widths;
+    for (const auto& one : logs)
+        for (const auto& [key, column] : one.log.columns) widths[key] = std::max(widths[key], width_of(column));
+    header.emplace_back("step");
+    for (const auto& [key, width] : widths)
+        for (std::size_t i = 0; i < width; ++i) header.push_back(width > 1 ? fmt::format("{}/{}", key, i) : key);
+    std::string text;
+    const auto line = [&](const std::vector<std::string>& fields) {
+        for (std::size_t i = 0; i < fields.size(); ++i) text += (i ? "," : "") + csv_field(fields[i]);
+        text += '\n';
+    };
+    line(header);
+    for (const auto& one : logs)
+        for (const auto& [step, time] : one.log.wall_times) {
+            auto fields = one.labels;
+            fields.push_back(std::to_string(step));
+            for (const auto& [key, width] : widths) {
+                std::vector<double> row;
+                if (const auto column = one.log.columns.find(key); column != one.log.columns.end())
+                    if (const auto at = column->second.find(step); at != column->second.end()) row = at->second;
+                row.resize(width, NAN);
+                for (const double value : row) fields.push_back(std::isfinite(value) ? fmt::format("{}", value) : "");
+            }
+            line(fields);
+        }
+    write_atomically(file, text);
+}
+
+}  // namespace
+
+void export_npz(const Record& record, const fs::path& file, const std::map<std::string, NoiseLevels>& levels) {
+    if (record.what == Record::What::study) {
+        write_npz(file, arrays_of_study(record));
+        return;
+    }
+    std::vector<NumpyArray> arrays;
+    for (const auto& [stage, folder] : stages_of(record)) {
+        const auto prefix = stage.empty() ? std::string() : stage + "/";
+        if (fs::exists(folder / "samples.safetensors"))
+            for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors")) arrays.push_back(array_of(prefix + name, std::move(tensor)));
+        add_logs({read_log(folder)}, {}, prefix, arrays);
+        if (const auto own = levels.find(stage); own != levels.end()) add_levels(own->second, prefix, arrays);
+    }
+    add_measured(record.measured, arrays);
+    write_npz(file, arrays);
+}
+
+void export_tensorboard(const Record& record, const fs::path& folder) {
+    if (record.what == Record::What::study) {
+        for (const auto& cell : record.cells)
+            write_events(cell.trained, cell.measured, read_record(cell.measured).measured, folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed));
+        return;
+    }
+    for (const auto& [stage, own] : stages_of(record)) {
+        std::vector<Measured> values;
+        for (auto m : record.measured) {
+            if (!stage.empty() && !m.metric.starts_with(stage + ".")) continue;
+            if (!stage.empty()) m.metric.erase(0, stage.size() + 1);
+            values.push_back(std::move(m));
+        }
+        write_events(own, own, values, stage.empty() ? folder : folder / folder_name(stage));
+    }
+}
+
+void export_csv(const Record& record, const fs::path& file) {
+    std::vector<LabelledLog> logs;
+    if (record.what == Record::What::study) {
+        for (const auto& cell : record.cells) logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
+        write_csv(file, {"arm", "seed"}, logs);
+        return;
+    }
+    const auto stages = stages_of(record);
+    const bool many = !stages.front().first.empty();
+    for (const auto& [stage, folder] : stages) logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});
+    write_csv(file, many ? std::vector<std::string>{"stage"} : std::vector<std::string>{}, logs);
+}
+
+void write_exports(const fs::path& study) {
+    const auto record = read_record(study);
+    if (record.cells.empty()) return;
+    export_npz(record, study / "results.npz");
+    export_tensorboard(record, study / "tensorboard");
+}
+
+}  // namespace dtk

@@ -1,0 +1,350 @@
+#include "study/records.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <fstream>
+#include <set>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/engine.hpp"
+#include "base/files.hpp"
+#include "base/toml.hpp"
+#include "base/words.hpp"
+#include "study/lease.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+constexpr int deepest = 4;
+
+bool there(const fs::path& path) {
+    std::error_code ignored;
+    return fs::exists(path, ignored);
+}
+
+json read_json(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return in ? json::parse(in, nullptr, false) : json();
+}
+
+std::string text_of(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+double number_of(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return at != object.end() && at->is_number() ? at->get<double>() : NAN;
+}
+
+std::optional<std::int64_t> whole_of(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return at != object.end() && at->is_number_integer() ? std::optional(at->get<std::int64_t>()) : std::nullopt;
+}
+
+std::string modified(const fs::path& file) {
+    std::error_code error;
+    const auto time = fs::last_write_time(file, error);
+    if (error) return {};
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::file_clock::to_sys(time))));
+}
+
+double seconds_since_touched(const fs::path& file) {
+    std::error_code error;
+    const auto time = fs::last_write_time(file, error);
+    return error ? INFINITY : std::chrono::duration<double>(fs::file_time_type::clock::now() - time).count();
+}
+
+void add_measured(const json& list, const std::string& stage, std::vector<Measured>& all) {
+    if (!list.is_array()) return;
+    for (const auto& one : list) {
+        const auto metric = text_of(one, "metric");
+        if (metric.empty()) continue;
+        Measured m{.metric = (stage.empty() ? "" : stage + ".") + metric, .value = number_of(one, "value"), .distance = number_of(one, "distance"), .expected = number_of(one, "expected"),
+                   .expected_sd = number_of(one, "expected_sd"), .standard_error = number_of(one, "standard_error"), .note = text_of(one, "note")};
+        if (const auto passes = one.find("passes"); passes != one.end() && passes->is_boolean()) m.passes = passes->get<bool>();
+        const auto plain = m.metric;  // the same metric with other fields
+        for (int n = 2; std::any_of(all.begin(), all.end(), [&](const Measured& other) { return other.metric == m.metric; }); ++n) m.metric = fmt::format("{}#{}", plain, n);
+        all.push_back(std::move(m));
+    }
+}
+
+/// Of one stage, or of several by their names.
+std::vector<Measured> measured_in(const json& result) {
+    std::vector<Measured> all;
+    if (!result.is_object()) return all;
+    if (const auto own = result.find("metrics"); own != result.end() && own->is_array()) add_measured(*own, {}, all);
+    else
+        for (const auto& [stage, one] : result.items())
+            if (one.is_object() && one.contains("metrics")) add_measured(one["metrics"], stage, all);
+    return all;
+}
+
+/// The last step in the log, and when it was written.
+std::optional<std::int64_t> last_step(const fs::path& folder) {
+    std::ifstream in(folder / "metrics.jsonl");
+    std::optional<std::int64_t> step;
+    for (std::string line; std::getline(in, line);)
+        if (const auto one = json::parse(line, nullptr, false); one.is_object())
+            if (const auto found = whole_of(one, "step")) step = found;
+    return step;
+}
+
+bool lives_here(const json& record) {
+    const auto host = record.contains("host") ? text_of(record["host"], "name") : std::string();
+    char name[256] = {};
+    ::gethostname(name, sizeof name - 1);
+    const auto pid = whole_of(record, "pid");
+    return host != name || !pid || ::kill(static_cast<pid_t>(*pid), 0) == 0 || errno == EPERM;
+}
+
+void read_run(Record& r) {
+    r.what = Record::What::run;
+    r.content = read_json(r.folder / "run.json");
+    if (!r.content.is_object() || text_of(r.content, "status").empty()) {
+        r.what = Record::What::damaged;
+        r.problem = "run.json is damaged";
+        return;
+    }
+    if (const auto name = text_of(r.content, "name"); !name.empty()) r.name = name;
+    r.started = text_of(r.content, "start_time"), r.status = text_of(r.content, "status"), r.problem = text_of(r.content, "error");
+    r.problem = r.problem.substr(0, r.problem.find('\n'));
+    r.seed = whole_of(r.content, "seed");
+    if (r.content.contains("result")) r.measured = measured_in(r.content["result"]);
+    if (r.status == "running" && !lives_here(r.content)) r.status = "killed", r.problem = "its process is gone";
+    std::int64_t step = 0, steps = 0;
+    try {
+        const auto root = toml::parse_file((r.folder / "resolved.toml").string());
+        const auto* list = root["stage"].as_array();
+        if (!list) step = last_step(r.folder).value_or(0), steps = root["train"]["steps"].value_or(std::int64_t{0});
+        else
+            for (const auto& stage : *list)
+                if (const auto* table = stage.as_table()) {
+                    step += last_step(r.folder / (*table)["name"].value_or(std::string())).value_or(0);
+                    steps += (*table)["train"]["steps"].value_or(root["train"]["steps"].value_or(std::int64_t{0}));
+                }
+    } catch (const toml::parse_error&) {
+        if (r.problem.empty()) r.problem = "resolved.toml is missing or damaged";
+    }
+    if (steps > 0) r.step = step, r.steps = steps;
+}
+
+void read_sample(Record& r) {
+    r.what = Record::What::sample;
+    r.content = read_json(r.folder / "result.json");
+    if (!r.content.is_object()) {
+        r.what = Record::What::damaged;
+        r.problem = "result.json is damaged";
+        return;
+    }
+    r.status = "completed", r.started = modified(r.folder / "result.json");
+    r.measured = measured_in(r.content);
+    try {
+        const auto root = toml::parse_file((r.folder / "resolved.toml").string());
+        r.seed = root["seed"].value<std::int64_t>();
+        r.name = root["name"].value_or(r.name);
+    } catch (const toml::parse_error&) {
+    }
+}
+
+/// Where a task's results lie: with --accept-rebuilt perhaps those of another build, whose folder differs behind the dash.
+fs::path task_folder(const fs::path& study, const std::string& id, bool accept_rebuilt) {
+    const auto own = study / "tasks" / id;
+    if (!accept_rebuilt || there(own / "run.json") || there(own / "result.json")) return own;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(study / "tasks", ignored))
+        if (entry.is_directory(ignored) && entry.path().filename().string().starts_with(id.substr(0, id.find('-') + 1))) return entry.path();
+    return own;
+}
+
+std::string last_error(const fs::path& log) {
+    std::ifstream in(log);
+    std::string error;
+    for (std::string line; std::getline(in, line);)
+        if (line.starts_with("error: ")) error = line.substr(7);
+    return error;
+}
+
+bool finished(const fs::path& folder) {
+    return read_json(folder / "result.json").is_object() || text_of(read_json(folder / "run.json"), "status") == "completed";
+}
+
+/// A lease that somebody has touched of late.
+bool held(fs::path folder) { return seconds_since_touched(folder += ".lease") < lease_seconds(); }
+
+CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuilt) {
+    const auto task = text_of(cell, "task"), needs = text_of(cell, "needs");
+    CellRecord c{.arm = text_of(cell, "arm"), .seed = whole_of(cell, "seed").value_or(0), .trained = task_folder(study, needs.empty() ? task : needs, accept_rebuilt), .measured = task_folder(study, task, accept_rebuilt), .status = "to do", .error = {}};
+    if (finished(c.measured)) c.status = "done";
+    else if (held(c.measured) || held(c.trained)) c.status = "running";
+    else
+        for (const auto& id : {task, needs})
+            if (const auto error = id.empty() ? std::string() : last_error(study / "logs" / (id + ".log")); !error.empty() && c.status != "failed") c.status = "failed", c.error = error;
+    return c;
+}
+
+void read_study(Record& r) {
+    r.what = Record::What::study;
+    r.content = read_json(r.folder / "study.json");
+    r.started = modified(r.folder / "study.toml");
+    if (!r.content.is_object()) {
+        r.what = Record::What::damaged;
+        r.problem = there(r.folder / "study.json") ? "study.json is damaged" : "study.json is not there (yet)";
+        return;
+    }
+    if (const auto name = text_of(r.content, "name"); !name.empty()) r.name = name;
+    if (const auto cells = r.content.find("cells"); cells != r.content.end() && cells->is_array())
+        for (const auto& cell : *cells) r.cells.push_back(read_cell(r.folder, cell, r.content.value("accept_rebuilt", json()) == true));
+    r.status = r.count("running") > 0 ? "running" : !r.cells.empty() && r.count("done") == r.cells.size() ? "complete" : "incomplete";
+    if (r.cells.empty()) r.problem = "what its cells are is not known: it is of an older dtk; the same `dtk run` writes it anew";
+}
+
+/// Adds what lies in the folder → whether anything of dtk's did.
+bool collect(const fs::path& folder, int depth, std::vector<Record>& all) {
+    auto record = read_record(folder);
+    if (record.what != Record::What::foreign) {
+        all.push_back(std::move(record));
+        return true;
+    }
+    std::error_code error;
+    bool any = false;
+    std::vector<Record> strangers;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        if (entry.is_symlink(error) || !entry.is_directory(error) || entry.path().filename().string().starts_with('.')) continue;
+        if (depth < deepest && collect(entry.path(), depth + 1, strangers)) any = true;
+    }
+    if (error) record.problem = "it cannot be read: " + error.message();
+    if (any) all.insert(all.end(), std::make_move_iterator(strangers.begin()), std::make_move_iterator(strangers.end()));
+    else if (depth > 0) all.push_back(std::move(record));
+    return any;
+}
+
+std::vector<std::string> matches(const std::string& text, const std::vector<Record>& all) {
+    std::vector<std::string> found;
+    for (const auto& record : all) {
+        if (record.what == Record::What::foreign) continue;
+        const auto id = record.folder.filename().string();
+        if (id.starts_with(text) || (record.name + "/" + id).starts_with(text)) found.push_back(record.folder.string());
+    }
+    return found;
+}
+
+}  // namespace
+
+std::size_t Record::count(const std::string& cell_status) const {
+    return static_cast<std::size_t>(std::count_if(cells.begin(), cells.end(), [&](const CellRecord& cell) { return cell.status == cell_status; }));
+}
+
+Record read_record(const fs::path& folder) {
+    Record r{.folder = folder};
+    const auto plain = folder.has_filename() ? folder : folder.parent_path();
+    r.name = plain.parent_path().filename().string();
+    if (r.name.empty()) r.name = plain.filename().string();
+    if (there(folder / "run.json")) read_run(r);
+    else if (there(folder / "study.toml")) read_study(r);
+    else if (there(folder / "result.json")) read_sample(r);
+    else if (there(folder / "stage.toml") || there(folder / "resolved.toml") || there(folder / "experiment.toml")) {
+        r.what = Record::What::damaged;
+        r.problem = "it has no run.json: its beginning was cut short, or it is one stage of a run";
+    } else r.problem = "nothing of dtk's is in it";
+    return r;
+}
+
+std::vector<Record> records_in(const fs::path& folder) {
+    std::vector<Record> all;
+    collect(folder, 0, all);
+    std::stable_sort(all.begin(), all.end(), [](const Record& a, const Record& b) { return std::pair(a.started, a.folder) > std::pair(b.started, b.folder); });
+    return all;
+}
+
+Record find_record(const std::string& text) {
+    fs::path path = text;
+    std::error_code error;
+    if (fs::is_regular_file(path, error)) path = path.has_parent_path() ? path.parent_path() : ".";
+    const auto seen = [](const fs::path& folder) { return fs::is_directory(folder) ? std::optional(read_record(fs::canonical(folder))) : std::nullopt; };
+    if (fs::is_directory(path, error))
+        for (const auto& candidate : {path, path / "latest", path / "study"})
+            if (auto record = seen(candidate); record && record->what != Record::What::foreign) return std::move(*record);
+    if (text.find('/') == text.npos)
+        for (const auto& candidate : {fs::path("runs") / text / "latest", fs::path("runs") / text / "study", fs::path("runs") / text})
+            if (auto record = seen(candidate); record && record->what != Record::What::foreign) return std::move(*record);
+    const auto all = records_in("runs");
+    if (text == "latest")
+        for (const auto& record : all)
+            if (record.what != Record::What::foreign) return record;
+    if (text == "latest") throw Mistaken(fmt::format("there is no run under {}", fs::absolute("runs").string()), "start one: dtk run experiments/quickstart.toml");
+    if (fs::is_directory(path, error)) throw Mistaken(fmt::format("{} is not the folder of a run or a study", text), "a run's folder holds run.json; `dtk ls` shows what there is");
+    if (const auto found = matches(text, all); found.size() == 1) return read_record(found.front());
+    else if (found.size() > 1) throw Mistaken(fmt::format("`{}` may be any of {} runs", text, found.size()), fmt::format("say one: {}{}", fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "), found.size() > 4 ? ", …" : ""));
+    std::set<std::string> known;
+    for (const auto& record : all) known.insert(record.name), known.insert(record.folder.string());
+    const auto near = nearest(text, {known.begin(), known.end()});
+    throw Mistaken(fmt::format("there is no run `{}`", text), near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`" : fmt::format("did you mean `{}`?", near));
+}
+
+std::vector<std::pair<std::string, fs::path>> stages_of(const Record& run) {
+    std::vector<std::pair<std::string, fs::path>> all;
+    try {
+        const auto root = toml::parse_file((run.folder / "resolved.toml").string());
+        if (const auto* list = root["stage"].as_array())
+            for (const auto& stage : *list)
+                if (const auto* table = stage.as_table()) {
+                    const auto name = (*table)["name"].value_or(std::string());
+                    all.emplace_back(name, run.folder / name);
+                }
+    } catch (const toml::parse_error&) {
+    }
+    if (all.empty()) all.emplace_back("", run.folder);
+    return all;
+}
+
+namespace {
+void flatten(const toml::table& table, const std::string& path, std::map<std::string, std::string>& all) {
+    for (auto&& [key, node] : table) {
+        const auto name = path.empty() ? std::string(key.str()) : path + "." + std::string(key.str());
+        if (const auto* inner = node.as_table()) flatten(*inner, name, all);
+        else if (node.is_array_of_tables())
+            for (const auto& element : *node.as_array()) {
+                const auto& one = *element.as_table();
+                const bool stage = path.empty() && key.str() == "stage";
+                const auto own = one[stage ? "name" : "use"].value_or(std::string("?"));
+                auto prefix = stage ? own : name + "." + own;
+                for (int n = 2; all.contains(prefix + (stage ? ".name" : ".use")); ++n) prefix = fmt::format("{}.{}#{}", name, own, n);
+                flatten(one, prefix, all);
+            }
+        else all[name] = toml_value(node);
+    }
+}
+}  // namespace
+
+std::map<std::string, std::string> settings_of(const Record& run) {
+    const auto file = run.folder / "resolved.toml";
+    Mistakes mistakes;
+    const auto root = read_toml(file, {}, mistakes);
+    if (!mistakes.empty()) throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
+    std::map<std::string, std::string> all;
+    flatten(root, "", all);
+    return all;
+}
+
+std::string in_words(const Measured& m) {
+    if (!std::isfinite(m.value)) return "not finite";
+    auto text = fmt::format("{:.4g}", m.value);
+    if (std::isfinite(m.standard_error)) text += fmt::format(" ± {:.2g}", m.standard_error);
+    if (std::isfinite(m.expected)) text += fmt::format(" (true {:.4g} ± {:.2g})", m.expected, m.expected_sd);
+    return text;
+}
+
+}  // namespace dtk
