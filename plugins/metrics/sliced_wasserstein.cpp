@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <dtk/features.hpp>
 #include <dtk/metric.hpp>
 
 namespace {
@@ -20,17 +21,6 @@ Tensor sorted_shadows(const Tensor& x, const Tensor& directions) {
 
 double distance(const Tensor& sorted_x, const Tensor& sorted_y) {
     return (sorted_x - sorted_y).abs().mean().item<double>();
-}
-
-/// Test examples of set `number`, n of them: new ones where the data never end, else n picked by a permutation.
-Tensor true_set(const dtk::Dataset& data, std::int64_t number, std::int64_t n, const dtk::Random& random) {
-    auto index = at::arange(n, at::kLong);
-    if (data.test_size() == 0) return data.test_examples(index + number * n).x;
-    // Sets 2i and 2i + 1 are two halves of one permutation and have no example in common.
-    auto* one = index.mutable_data_ptr<std::int64_t>();
-    for (std::int64_t i = 0; i < n; ++i)
-        one[i] = dtk::permuted(number % 2 * n + i, data.test_size(), random.seed(), number / 2);
-    return data.test_examples(index).x;
 }
 
 struct SlicedWasserstein final : dtk::Metric {
@@ -48,11 +38,10 @@ struct SlicedWasserstein final : dtk::Metric {
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        // Of data that end, two sets must fit.
-        const auto n = outcome.data.test_size() == 0 ? outcome.samples.size(0) : std::min(outcome.samples.size(0), outcome.data.test_size() / 2);
+        const auto n = dtk::true_set_size(outcome.data, outcome.samples.size(0));
         const auto directions = unit_vectors(outcome.samples.numel() / outcome.samples.size(0), random);
         const auto shadows = [&](std::int64_t number) {
-            return sorted_shadows(true_set(outcome.data, number, n, random), directions);
+            return sorted_shadows(dtk::true_set(outcome.data, number, n, random), directions);
         };
 
         const double value = distance(sorted_shadows(outcome.samples.slice(0, 0, n), directions), shadows(0));

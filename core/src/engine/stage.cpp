@@ -177,7 +177,7 @@ Predict Stage::predict(const Asking& asking) const {
     if (asking.bf16) ask = in_bf16(std::move(ask));
     if (asking.rows > 0) ask = in_portions(std::move(ask), asking.rows);
     if (model_->self_conditions()) ask = self_conditioned(std::move(ask), asking.random, process_);
-    if (asking.clip) ask = clipped(std::move(ask), process_, *asking.clip);
+    if (asking.clip && model_->predicts() != Predicts::label) ask = clipped(std::move(ask), process_, *asking.clip);
     return ask;
 }
 

@@ -1,0 +1,53 @@
+#pragma once
+// What metrics share that hold a set of samples against sets of true examples.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <dtk/dataset.hpp>
+#include <dtk/random.hpp>
+#include <dtk/tensor.hpp>
+#include <dtk/view.hpp>
+
+namespace dtk {
+
+class Classifier;
+
+/// Test examples of set `number`, n of them: new ones where the data never end, else n picked by a permutation, so that
+/// sets 2i and 2i + 1 have no example in common (n ≤ true_set_size). → [n, ...]
+DTK_API Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n, const Random& random);
+
+/// How many of `samples` can be held against as many true examples, two sets of which must fit into data that end.
+DTK_API std::int64_t true_set_size(const Dataset& data, std::int64_t samples);
+
+/// What a number is between sets of true examples.
+struct Floor {
+    double mean, sd;
+};
+
+/// Of distance(set 2i, set 2i + 1), i = 1 … pairs, sets of n true examples. (Set 0 is what samples are held against.)
+DTK_API Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n, const Random& random,
+                                const std::function<double(const Tensor&, const Tensor&)>& distance);
+
+/// Examples as vectors: as they are, or as a classifier that dtk has trained sees them.
+class DTK_API Features {
+ public:
+    /// of: "pixels", or the name of an earlier stage or the folder of a run whose model is a classifier. Errors: Error
+    /// where there is none, or it was made for other data; it names `who` asks.
+    Features(const std::string& of, const View& view, const char* who);
+    /// x: [n, ...] → [n, d] float64 on the CPU; the classifier works on `device`.
+    Tensor operator()(const Tensor& x, at::Device device) const;
+    /// What they are, in a few words.
+    const std::string& text() const { return text_; }
+
+ private:
+    std::shared_ptr<Classifier> classifier_;
+    std::string text_ = "pixels";
+};
+
+/// Squared distances of all rows of y to some rows of x at a time, so that memory stays bounded:
+/// look(first, d²) is told those of rows first, first + 1, … of x, d² of shape [rows, m]. x: [n, d], y: [m, d] float64
+DTK_API void squared_distances(const Tensor& x, const Tensor& y, const std::function<void(std::int64_t first, const Tensor& d2)>& look);
+
+}  // namespace dtk
