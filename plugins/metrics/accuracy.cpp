@@ -1,0 +1,47 @@
+// The share of test examples whose class has the greatest log-odds, for a model that is a classifier; a perfect one has 1.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include <dtk/metric.hpp>
+#include <dtk/model.hpp>
+
+namespace {
+
+constexpr std::int64_t examples_at_once = 256;
+
+struct Accuracy final : dtk::Metric {
+    struct Config {
+        std::int64_t most = 10'000;
+        void fields(dtk::Fields& f) { f("most", most, dtk::at_least(1), "test examples that are classified"); }
+    } c;
+
+    Accuracy(const Config& config, const dtk::View& view) : c(config) {
+        if (view.dataset().classes() == 0) throw dtk::Error("accuracy needs data with classes", "use other data, or give the data their labels");
+        if (view.model().predicts() != dtk::Predicts::label) throw dtk::Error("accuracy measures a classifier", "use model `classifier`, or another metric");
+    }
+
+    bool needs_samples() const override { return false; }
+
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+        at::NoGradGuard no_grad;
+        const auto n = outcome.data.test_size() == 0 ? c.most : std::min(c.most, outcome.data.test_size());
+        std::int64_t right = 0;
+        for (std::int64_t first = 0; first < n; first += examples_at_once) {
+            const auto batch = outcome.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
+            const auto x = batch.x.to(outcome.device);
+            const auto answer = outcome.predict(x, at::zeros({x.size(0)}, x.options().dtype(at::kDouble)), {}).value;
+            right += (answer.cpu().argmax(1) == batch.label).sum().item<std::int64_t>();
+            outcome.progress(first + x.size(0), n);
+        }
+        const double share = static_cast<double>(right) / static_cast<double>(n);
+        return {.value = share,
+                .standard_error = std::sqrt(share * (1 - share) / static_cast<double>(n)),
+                .expected = 1,
+                .note = fmt::format("share of {} test examples classified right", n)};
+    }
+};
+}  // namespace
+
+DTK_PLUGIN(Metric, accuracy, Accuracy, "share of test examples that a classifier gets right")

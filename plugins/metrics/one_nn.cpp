@@ -1,0 +1,56 @@
+// How often the nearest neighbour of a member, of n samples and n true examples thrown together, is of its own kind: leave-one-out
+// accuracy of a 1-nearest-neighbour classifier (Lopez-Paz & Oquab, "Revisiting Classifier Two-Sample Tests", 2017). Of two sets of
+// one law (n − 1)/(2n − 1); samples that are told from the truth have more, copies of the very examples less.
+#include <fmt/format.h>
+
+#include <dtk/features.hpp>
+#include <dtk/metric.hpp>
+
+namespace {
+
+using at::Tensor;
+
+double accuracy(const Tensor& x, const Tensor& y) {
+    const auto all = at::cat({x, y});
+    const auto n = x.size(0);
+    std::int64_t own = 0;
+    dtk::squared_distances(all, all, [&](std::int64_t first, const Tensor& d2) {
+        const auto rows = at::arange(first, first + d2.size(0), at::kLong);
+        const auto nearest = d2.scatter(1, rows.unsqueeze(1), std::numeric_limits<double>::infinity()).argmin(1);
+        own += ((nearest < n) == (rows < n)).sum().item<std::int64_t>();
+    });
+    return static_cast<double>(own) / static_cast<double>(all.size(0));
+}
+
+struct OneNn final : dtk::Metric {
+    struct Config {
+        std::string features = "pixels";
+        std::int64_t repeats = 8, most = 5000;
+        void fields(dtk::Fields& f) {
+            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
+            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
+            f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
+        }
+    } c;
+
+    OneNn(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "one_nn") {
+        if (const auto size = view.dataset().test_size(); size > 0 && size < 4) throw dtk::Error("one_nn needs four test examples or more", "use another metric");
+    }
+
+    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(outcome.data, std::min(c.most, outcome.samples.size(0)));
+        if (n < 2) throw dtk::Error("one_nn needs two samples or more", "raise `n` in [sample]");
+        const auto of = [&](const Tensor& x, const Tensor& y) { return accuracy(features_(x, outcome.device), features_(y, outcome.device)); };
+        const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, of);
+        return {.value = of(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random)),
+                .expected = floor.mean,
+                .expected_sd = floor.sd,
+                .note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n, features_.text())};
+    }
+
+ private:
+    dtk::Features features_;
+};
+}  // namespace
+
+DTK_PLUGIN(Metric, one_nn, OneNn, "can a nearest neighbour tell samples from true examples? (leave one out)")
