@@ -120,6 +120,11 @@ TEST_CASE("a plugin may hold a plugin of any kind, its own included, and its fie
     CHECK(many.samples("run").std().item<double>() < one.samples("run").std().item<double>());
     CHECK(dtk::read_file(one.folder / "run" / "resolved.toml").find("large") != std::string::npos);
 
+    // A table of its own kind that stands beside it is its own, not the inner one's.
+    const auto bare = Bench(experiment("use = \"mean_of\"\nsteps = 6\n")).dtk("check experiment.toml");
+    INFO(bare.said);
+    CHECK(bare.code == 0);
+
     const auto wrong = Bench(experiment("use = \"mean_of\"\ninner = {use = \"ddim\", eta = 2}\n")).dtk("check experiment.toml");
     INFO(wrong.said);
     CHECK(wrong.code == 2);

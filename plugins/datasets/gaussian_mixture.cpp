@@ -2,7 +2,9 @@
 //   log q_t(x_t)  = log Σ_k w_k Π_j N(y_j; 0, v_j)
 //   E[x_0 | x_t] = Σ_k r_k m_k,   m_k = μ_k + Q (α λ/v · y),   r_k the posterior of component k
 //   Var[x_0 | x_t] = Σ_k r_k (Q² (σ² λ/v) + (m_k − E[x_0 | x_t])²),   element by element
-// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0.
+// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0. Given y = x_K + sd·z of some elements K it is a
+// mixture again: with S_k = C_k[K, K] + sd² I and G_k = C_k[:, K] S_k⁻¹,
+//   w_k ∝ w_k N(y; μ_k[K], S_k),   μ_k + G_k (y − μ_k[K]),   C_k − G_k C_k[K, :]
 #include <fmt/format.h>
 
 #include <cmath>
@@ -57,6 +59,26 @@ class Mixture final : public dtk::Density {
                                                   b.slice(0, first, last));
                                 })
             .to(x.scalar_type());
+    }
+
+    std::shared_ptr<dtk::Density> given(const Tensor& known, const Tensor& y, double sd) const override {
+        const auto seen = (known > 0).nonzero().flatten();
+        const auto left = sd > 0 ? at::arange(dimensions()) : (known == 0).nonzero().flatten();
+        if (left.numel() == 0) return nullptr;
+        const auto error2 = sd * sd * at::eye(seen.numel(), at::kDouble);
+        std::vector<Tensor> log_weights, means, covariances;
+        for (std::int64_t k = 0; k < components(); ++k) {
+            const auto c = axes_[k].matmul(lambda_[k].diag()).matmul(axes_[k].t());
+            const auto across = c.index_select(0, left).index_select(1, seen);
+            const auto factor = at::linalg_cholesky(c.index_select(0, seen).index_select(1, seen) + error2);
+            const auto off = (y.to(at::kDouble).index_select(0, seen) - means_[k].index_select(0, seen)).unsqueeze(1);
+            const auto white = at::linalg_solve_triangular(factor, off, /*upper=*/false);
+            const auto gain = at::cholesky_solve(across.t(), factor);
+            log_weights.push_back(log_weights_[k] - 0.5 * (white.square() + log_2pi).sum() - factor.diagonal().log().sum());
+            means.push_back(means_[k].index_select(0, left) + gain.t().matmul(off).squeeze(1));
+            covariances.push_back(c.index_select(0, left).index_select(1, left) - across.matmul(gain));
+        }
+        return std::make_shared<Mixture>(at::stack(log_weights).softmax(0), at::stack(means), at::stack(covariances));
     }
 
     double entropy() const override { return averages().entropy; }

@@ -257,7 +257,8 @@ void Reader::operator()(const char* key, std::vector<Row>& value, Range range, c
 void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
     const auto* found = node(key);
     auto place = table_ ? place_of(table_->source()) : reading_.place(kind);
-    if (!found && (found = reading_.find(kind))) place = reading_.place(kind);
+    const bool of_its_own_kind = owner_.starts_with(fmt::format("{} `", kind));  // the table beside it is then the owner's own
+    if (!found && !of_its_own_kind && (found = reading_.find(kind))) place = reading_.place(kind);
     toml::value<std::string> named(value.use);
     if (!found && !value.use.empty()) found = &named;
     auto spec = std::make_shared<PluginSpec>(read_plugin(reading_, kind, found, place));

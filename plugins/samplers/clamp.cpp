@@ -1,0 +1,65 @@
+// for t = t_N … t_1:  x_t[known] ← y,  or with `noised` a fresh draw of q(x_t[known] | x_0 = y);  x_s ~ p(x_s | x_t)
+// at the end x_0[known] ← y.
+// Inpainting as in Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.5 and
+// its code, where r(x) is a delta; `noised` as in Song & Ermon, "Generative Modeling by Estimating Gradients of the Data
+// Distribution", 2019, algorithm 2.
+//
+// Biased, even with a perfect network and any number of steps: what is unknown is drawn as if the known elements of x_t had come
+// from its own chain. A y without noise looks like a noisy one that happens to lie there; a fresh noise at each step is not the one
+// the rest of x_t goes with. Both pull too weakly. Of two unit Gaussians with correlation 0.8, one known to be 1.2, the other comes
+// out as N(0.73, 0.49), `noised` as N(0.60, 0.49), where N(0.96, 0.36) is right. See `repaint`, and model `exact_conditional`.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <dtk/sampler.hpp>
+#include <dtk/dataset.hpp>
+
+namespace {
+
+using at::Tensor;
+
+struct Clamp final : dtk::Sampler {
+    struct Config : dtk::Sampler::Config {
+        bool noised = false;
+        std::string variance = "small";
+        void fields(dtk::Fields& f) {
+            dtk::Sampler::Config::fields(f);
+            f("noised", noised, "set what is known to a noisy value, fresh at each step, instead of y itself");
+            f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
+        }
+    } c;
+    Clamp(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
+        dtk::gaussian(view.process(), "clamp");
+        const auto offered = view.process().variances();
+        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
+            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        if (seen_.sd > 0)
+            throw dtk::Error("clamp takes what was observed for exact, but its error has `sd` " + fmt::format("{}", seen_.sd), "use sampler multiply, or sd = 0");
+    }
+
+    Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
+                  const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
+        const auto known = seen_.known.to(x.device(), /*non_blocking=*/true) > 0;
+        const auto y = seen_.value.to(x.options(), /*non_blocking=*/true).expand_as(x);
+        const auto clamped = [&](const Tensor& x, const Tensor& t, std::int64_t step) {
+            return at::where(known, c.noised ? process.noised(y, t, random.stream("known").step(step)).x : y, x);
+        };
+        x = clamped(x, dtk::rows_at(times.front(), x), 0);
+        for (std::size_t i = 0; i < times.size(); ++i) {
+            const auto t = dtk::rows_at(times[i], x);
+            const auto s = dtk::rows_at(i + 1 < times.size() ? times[i + 1] : -1, x);
+            x = process.reverse_step(x, predict(x, t, context), t, s, c.variance, random.step(i));
+            x = clamped(x, s, i + 1);
+            if (watch) watch(i + 1, x);
+        }
+        return x;
+    }
+
+ private:
+    const dtk::Observation& seen_;
+};
+}  // namespace
+
+DTK_PLUGIN(Sampler, clamp, Clamp, "inpainting by setting what is known at every step (Sohl-Dickstein et al. 2015); biased even with a perfect network")
