@@ -5,10 +5,12 @@
 #include <iterator>
 #include <random>
 #include <set>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "run_program.hpp"
+#include "study/memory.hpp"
 
 namespace {
 
@@ -262,28 +264,36 @@ TEST_CASE("a cell that fails is shown with its reason, and the rest is complete"
     CHECK(found["arms"][1]["metrics"]["nll"]["n"] == 0);
     const auto page = read(folder / "study" / "report.html");
     CHECK(says(page, "is not finite at step"));
-    CHECK(says(page, "dtk run /"));
+    // The command that the page shows fails in the same way.
+    const auto at = page.find("dtk run /");
+    REQUIRE(at != page.npos);
+    const auto file = page.substr(at + 8, page.find(".toml", at) + 5 - (at + 8));
+    const auto again = dtk_program({"run", file, "--out", "again", "--progress", "none"}, folder.path);
+    INFO(again.err);
+    CHECK(again.code == 1);
+    CHECK(says(again.err, "the loss or its gradient is not finite at step"));
 }
 
 TEST_CASE("a study that is killed at any moment ends with the same results, and finished cells stay as they are") {
     const Folder folder;
     write(folder / "study.toml", study);
     std::mt19937 random(1);
-    for (int kill = 0; kill < 3; ++kill) {
+    std::map<std::string, fs::file_time_type> before;
+    for (int kill = 0; kill < 4; ++kill) {
         auto running = start_dtk(command, folder.path);
         std::this_thread::sleep_for(std::chrono::milliseconds(600 + random() % 2500));
         running.send(SIGKILL);
         running.wait();
-        const auto before = finished(folder / "study");
-        if (kill == 2) {
-            const auto outcome = run(folder);
-            INFO(outcome.out << outcome.err);
-            REQUIRE(outcome.code == 0);
-            const auto after = finished(folder / "study");
-            CHECK(after.size() == 8);
-            for (const auto& [task, time] : before) CHECK(after.at(task) == time);
-        }
+        const auto now = finished(folder / "study");
+        for (const auto& [task, time] : before) CHECK(now.at(task) == time);
+        before = now;
     }
+    const auto outcome = run(folder);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto after = finished(folder / "study");
+    CHECK(after.size() == 8);
+    for (const auto& [task, time] : before) CHECK(after.at(task) == time);
     CHECK(results(folder) == undisturbed());
 }
 
@@ -301,6 +311,19 @@ TEST_CASE("an interrupted study says how to go on") {
     for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks")) CHECK(entry.path().extension() != ".lease");
 }
 
+/// The hosts that hold leases of a study.
+std::set<std::string> holders(const fs::path& folder) {
+    std::set<std::string> found;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(folder / "tasks", none))
+        if (entry.path().extension() == ".lease" && entry.path().filename().string()[0] != '.') {
+            std::ifstream in(entry.path());
+            std::string host;
+            if (in >> host) found.insert(host);
+        }
+    return found;
+}
+
 TEST_CASE("several hosts share a study, and what a killed one held is taken over") {
     const Folder folder;
     write(folder / "study.toml", changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5, 6]"));
@@ -308,19 +331,34 @@ TEST_CASE("several hosts share a study, and what a killed one held is taken over
     auto one_at_a_time = command;
     one_at_a_time.back() = "1";
     for (const auto* name : {"a", "b", "c", "d"}) hosts.push_back(start_dtk(one_at_a_time, folder.path, {{"DTK_HOST", name}, {"DTK_LEASE_SECONDS", "3"}}));
-    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
-    hosts[1].send(SIGKILL);
-    hosts[3].send(SIGKILL);
-    for (auto& host : hosts) {
-        const auto outcome = host.wait();
-        INFO(outcome.out << outcome.err);
-        CHECK((outcome.signal == SIGKILL || outcome.code == 0));
+    // Two are killed while they hold a cell, which they then go on holding.
+    for (const auto& [number, name] : {std::pair{1, "b"}, std::pair{3, "d"}}) {
+        while (!holders(folder / "study").contains(name) && !hosts[number].ended()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        hosts[number].send(SIGKILL);
+        hosts[number].wait();
+        CHECK(holders(folder / "study").contains(name));
     }
-    CHECK(finished(folder / "study").size() == 16);
+    const auto before = finished(folder / "study");
+    CHECK(before.size() < 16);
+    for (const std::size_t alive : {0, 2}) {
+        const auto outcome = hosts[alive].wait();
+        INFO(outcome.out << outcome.err);
+        CHECK(outcome.code == 0);
+    }
+    const auto after = finished(folder / "study");
+    CHECK(after.size() == 16);
+    for (const auto& [task, time] : before) CHECK(after.at(task) == time);
     // What was finished and not yet given back when its owner was killed is swept up later.
     std::this_thread::sleep_for(std::chrono::seconds(3));
     CHECK(start_dtk(one_at_a_time, folder.path, {{"DTK_HOST", "a"}, {"DTK_LEASE_SECONDS", "3"}}).wait().code == 0);
-    for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks")) CHECK(entry.path().extension() != ".lease");
+    CHECK(finished(folder / "study") == after);
+    CHECK(holders(folder / "study").empty());
+    // Each cell stands in the results once.
+    std::multiset<std::string> cells;
+    std::istringstream lines(read(folder / "study" / "results.csv"));
+    for (std::string line; std::getline(lines, line);)
+        if (says(line, ",nll,")) cells.insert(line.substr(0, line.find(",nll,")));
+    CHECK(cells == std::multiset<std::string>{"linear,3", "linear,4", "linear,5", "linear,6", "cosine,3", "cosine,4", "cosine,5", "cosine,6"});
     const auto shared = results(folder);
     CHECK(shared["failures"].empty());
     for (std::size_t arm = 0; arm < 2; ++arm)
@@ -333,4 +371,200 @@ TEST_CASE("shares of a study make the whole of it") {
     for (const auto* share : {"1/3", "2/3", "3/3"}) CHECK(run(folder, study, {"--cell", share}).code == 0);
     CHECK(finished(folder / "study").size() == 8);
     CHECK(results(folder) == undisturbed());
+}
+
+namespace {
+
+const std::string seams = std::string("plugins = {path = [\"") + DTK_SEAMS + "\"]}\n";
+
+/// A network that others stand on.
+const std::string teacher = R"(name = "old_hand"
+seed = 9
+[dataset]
+use = "gaussian_mixture"
+[process]
+steps = 100
+[schedule]
+use = "linear"
+[model]
+use = "mlp"
+width = 8
+depth = 1
+[train]
+steps = 30
+batch = 16
+)";
+
+/// The study with a network that stands on another's.
+std::string standing_on(const std::string& name) {
+    return seams + changed(study, "use = \"mlp\"\nwidth = 8\ndepth = 1", "use = \"student\"\nteacher = \"" + name + "\"");
+}
+
+std::string with_first(const std::string& list = "[\"teacher.toml\"]") { return changed(standing_on("old_hand"), "seeds = [3, 4]", "seeds = [3, 4]\nfirst = " + list); }
+
+std::size_t parts_done(const Folder& folder) { return finished(folder / "study").size(); }
+
+}  // namespace
+
+TEST_CASE("what all arms stand on is trained once, before them") {
+    const Folder folder;
+    write(folder / "teacher.toml", teacher);
+    write(folder / "study.toml", with_first());
+    const auto plan = dtk_program({"run", "study.toml", "--out", "study", "-n"}, folder.path);
+    INFO(plan.out << plan.err);
+    CHECK(plan.code == 0);
+    CHECK(says(plan.out, "0 of 9 tasks done"));
+
+    // A share trains what it stands on, and the others find it.
+    REQUIRE(run(folder, with_first(), {"--cell", "2/2"}).code == 0);
+    CHECK(parts_done(folder) == 5);
+    const auto before = finished(folder / "study");
+    const auto outcome = run(folder, with_first());
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(parts_done(folder) == 9);
+    for (const auto& [task, time] : before) CHECK(finished(folder / "study").at(task) == time);
+
+    // A cell is what the same experiment gives by itself on the same network.
+    const auto text = standing_on("old_hand");
+    write(folder / "one.toml", changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), ""));
+    REQUIRE(dtk_program({"run", "teacher.toml", "--out", "known", "--set", "threads=1", "--progress", "none"}, folder.path).code == 0);
+    const std::vector<std::string> alone{"run", "one.toml", "--out", "one", "--seed", "4", "--set", "threads=1", "--progress", "none", "--artefact"};
+    auto named = alone;
+    named.emplace_back("old_hand=known");
+    const auto one = dtk_program(named, folder.path);
+    INFO(one.err);
+    REQUIRE(one.code == 0);
+    const auto record = json::parse(read(folder / "one" / "run.json"));
+    CHECK(record["result"]["metrics"][0]["value"].get<double>() == results(folder)["arms"][1]["metrics"]["nll"]["values"][1].get<double>());
+    CHECK(record["artefacts"]["old_hand"] == (folder / "known").string());
+    // The run knows it again.
+    const auto sampled = dtk_program({"sample", "one", "--out", "sampled", "--progress", "none"}, folder.path);
+    INFO(sampled.err);
+    CHECK(sampled.code == 0);
+
+    // Another teacher: everything anew, and what was there stays.
+    write(folder / "teacher.toml", changed(teacher, "seed = 9", "seed = 10"));
+    REQUIRE(run(folder, with_first()).code == 0);
+    CHECK(parts_done(folder) == 18);
+    CHECK(dtk_program({"report", "study"}, folder.path).code == 0);
+}
+
+TEST_CASE("mistakes in what comes first, and its failure") {
+    const Folder folder;
+    const auto refused = [&](const std::string& text, const char* message) {
+        const auto outcome = run(folder, text);
+        INFO(message << "\n" << outcome.out << outcome.err);
+        CHECK(outcome.code == 2);
+        CHECK(says(outcome.err, message));
+        CHECK_FALSE(fs::exists(folder / "study"));
+    };
+    write(folder / "teacher.toml", teacher);
+    refused(with_first("[\"nowhere.toml\"]"), "there is no file");
+    refused(with_first("[]"), "neither an earlier stage");
+    refused(with_first("[\"teacher.toml\", \"teacher.toml\"]"), "two experiments of `first` have the name `old_hand`");
+    refused(changed(study, "seeds = [3, 4]", "seeds = [3, 4]\nfirst = [\"teacher.toml\"]"), "no arm asks for the network of `old_hand`");
+    write(folder / "teacher.toml", changed(teacher, "steps = 100", "steps = 90"));
+    refused(with_first(), "the teacher was trained on another process");
+    write(folder / "teacher.toml", changed(teacher, "mlp", "mlpp"));
+    refused(with_first(), "did you mean `mlp`?");
+    write(folder / "teacher.toml", study);
+    refused(with_first(), "trains one network");
+    CHECK(dtk_program({"check", "study.toml", "--artefact", "old_hand"}, folder.path).code == 2);
+
+    write(folder / "teacher.toml", changed(teacher, "batch = 16", "batch = 16\nlr = 1e30\nclip = 0"));
+    const auto outcome = run(folder, with_first());
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.code == 1);
+    CHECK(says(outcome.err, "failed: linear, seed 3: `old_hand`, on which it stands, failed: the loss or its gradient is not finite at step"));
+    CHECK(results(folder)["failures"].size() == 4);
+    CHECK(parts_done(folder) == 0);
+}
+
+TEST_CASE("of several stages those that the arms have in common are trained once, and the last one is measured") {
+    const Folder folder;
+    auto text = seams + study;
+    const auto cut = [&](const std::string& from, const std::string& to) { text = changed(text, text.substr(text.find(from), text.find(to) - text.find(from)), ""); };
+    cut("[schedule]\n", "[model]");
+    cut("[model]\n", "[sampler]");
+    text += R"(
+[[stage]]
+name = "teacher"
+schedule = {use = "linear"}
+model = {use = "mlp", width = 8, depth = 1}
+train = {steps = 30, batch = 16}
+
+[[stage]]
+name = "never_asked"
+schedule = {use = "linear"}
+model = {use = "mlp", width = 8, depth = 1}
+train = {steps = 30, batch = 16}
+
+[[stage]]
+name = "student"
+schedule = {use = "linear"}
+model = {use = "student", teacher = "teacher"}
+train = {steps = 30, batch = 16}
+)";
+    auto arms = changed(text, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]", "key = \"train.lr\"\nvalues = [1e-3, 1e-2]\nnames = [\"linear\", \"fast\"]");
+    const auto whole = changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), "");
+    // What varies is a key of the file as a whole, so that the stages must leave it open.
+    arms = changed(arms, "model = {use = \"student\", teacher = \"teacher\"}\ntrain = {steps = 30, batch = 16}", "model = {use = \"student\", teacher = \"teacher\"}");
+    arms = changed(arms, "[sampler]", "[train]\nsteps = 30\nbatch = 16\n\n[sampler]");
+    const auto outcome = run(folder, arms);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(parts_done(folder) == 2 + 4 + 4);  // a teacher for each seed
+
+    write(folder / "whole.toml", whole);
+    const auto one = dtk_program({"run", "whole.toml", "--out", "whole", "--seed", "4", "--set", "threads=1", "--progress", "none"}, folder.path);
+    INFO(one.err);
+    REQUIRE(one.code == 0);
+    CHECK(json::parse(read(folder / "whole" / "run.json"))["result"]["student"]["metrics"][0]["value"] == results(folder)["arms"][0]["metrics"]["nll"]["values"][1]);
+    const auto sampled = dtk_program({"sample", "whole/student", "--out", "sampled", "--progress", "none"}, folder.path);
+    INFO(sampled.err);
+    CHECK(sampled.code == 0);
+}
+
+TEST_CASE("a job is started where memory holds what one of its kind has taken") {
+    constexpr std::uint64_t gigabyte = 1 << 30;
+    using dtk::memory_holds_another;
+    CHECK(memory_holds_another(0, 4 * gigabyte, {}));  // one is always tried
+    CHECK(memory_holds_another(4 * gigabyte, 4 * gigabyte, {4 * gigabyte}));
+    CHECK_FALSE(memory_holds_another(4 * gigabyte - 1, 4 * gigabyte, {4 * gigabyte}));
+    // Those at work have not taken yet what they will.
+    CHECK_FALSE(memory_holds_another(4 * gigabyte, 4 * gigabyte, {3 * gigabyte}));
+    CHECK(memory_holds_another(5 * gigabyte, 4 * gigabyte, {3 * gigabyte}));
+    CHECK(memory_holds_another(9 * gigabyte, 4 * gigabyte, {3 * gigabyte, 0}));
+    CHECK_FALSE(memory_holds_another(9 * gigabyte - 1, 4 * gigabyte, {3 * gigabyte, 0}));
+    CHECK(memory_holds_another(4 * gigabyte, 4 * gigabyte, {5 * gigabyte}));
+}
+
+TEST_CASE("memory that is left is the system's or what a control group allows") {
+    const Folder root;
+    const auto put = [&](const char* file, const std::string& text) {
+        fs::create_directories((root / file).parent_path());
+        write(root / file, text);
+    };
+    CHECK_FALSE(dtk::memory_left(root.path));
+    put("proc/meminfo", "MemTotal:       100 kB\nMemFree:        10 kB\nMemAvailable:   50 kB\n");
+    CHECK(dtk::memory_left(root.path) == 50u * 1024);
+    // Version 2: the innermost group has no limit of its own, the one around it has; cached files count as free.
+    put("proc/self/cgroup", "0::/jobs/7\n");
+    put("sys/fs/cgroup/jobs/7/memory.max", "max\n");
+    put("sys/fs/cgroup/jobs/7/memory.current", "20000\n");
+    put("sys/fs/cgroup/jobs/memory.max", "40000\n");
+    put("sys/fs/cgroup/jobs/memory.current", "30000\n");
+    put("sys/fs/cgroup/jobs/memory.stat", "anon 25000\ninactive_file 5000\n");
+    CHECK(dtk::memory_left(root.path) == 15000u);
+    put("sys/fs/cgroup/jobs/memory.current", "90000\n");
+    CHECK(dtk::memory_left(root.path) == 0u);
+    // Version 1, seen from inside a container: the group's path is the host's, the limit lies at the root.
+    put("proc/self/cgroup", "9:cpuset:/\n4:memory,hugetlb:/host/path\n0::/\n");
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "30000\n");
+    put("sys/fs/cgroup/memory/memory.usage_in_bytes", "20000\n");
+    put("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 1000\n");
+    CHECK(dtk::memory_left(root.path) == 11000u);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    CHECK(dtk::memory_left(root.path) == 50u * 1024);
 }

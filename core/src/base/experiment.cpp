@@ -191,6 +191,20 @@ std::vector<fs::path> added_folders(const toml::table& root, const fs::path& fol
     return folders;
 }
 
+std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& list, Mistakes& mistakes) {
+    std::map<std::string, fs::path> named;
+    for (const auto& one : list) {
+        const auto equals = one.find('=');
+        const auto path = equals == one.npos ? fs::path() : fs::absolute(one.substr(equals + 1)).lexically_normal();
+        const Place place{"--artefact " + one, 0, 0, 1};
+        mistakes.remember(place.source, one);
+        if (equals == 0 || equals == one.npos) mistakes.add(place, "it does not say NAME=PATH", "write for example --artefact classifier=runs/classifier/latest");
+        else if (!fs::exists(path)) mistakes.add(place, fmt::format("there is no {}", path.string()), "give the folder of a run that has trained");
+        else named[one.substr(0, equals)] = path;
+    }
+    return named;
+}
+
 }  // namespace
 
 Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry, Mistakes& mistakes) {
@@ -205,6 +219,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
     experiment.plugin_path = added_folders(root, folder, overrides.plugin_path, mistakes);
+    experiment.artefacts = named_artefacts(overrides.artefacts, mistakes);
     registry = std::make_unique<Registry>(plugin_folders(experiment.plugin_path));
 
     Reading reading{*registry, mistakes, folder, {&root}};

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <optional>
 
 #include "base/reader.hpp"
@@ -49,6 +50,7 @@ struct Experiment {
     std::string text;  ///< the file as given
     std::shared_ptr<toml::table> root;  ///< stays where it is when the experiment moves: stages point into it
     std::vector<std::filesystem::path> plugin_path;  ///< folders of plugins that the command line and the file add
+    std::map<std::string, std::filesystem::path> artefacts;  ///< trained networks that the command line names
     std::vector<StageSpec> stages;
     /// The experiment with every field written out; re-runs as is.
     DTK_API std::string resolved() const;
@@ -62,6 +64,7 @@ struct Overrides {
     std::optional<std::int64_t> seed;
     std::optional<std::string> device;
     std::vector<std::filesystem::path> plugin_path;
+    std::vector<std::string> artefacts;  ///< NAME=PATH: the folder of a run; while a file is only checked also the experiment that will train it
 };
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.

@@ -67,6 +67,18 @@ void read(Loaded& loaded, const fs::path& file, const Overrides& overrides) {
     use_threads(loaded.experiment.threads);
 }
 
+/// Where the run or stage in `folder` has the network that it calls so: an earlier stage, one it was given, or a folder by its path.
+fs::path folder_of_artefact(const fs::path& folder, const std::string& name) {
+    const auto here = fs::absolute(folder).lexically_normal();
+    for (const auto& run : {here, (here / "..").lexically_normal()}) {
+        if (fs::exists(run / name / "stage.toml")) return run / name;
+        if (!fs::exists(run / "run.json")) continue;
+        const auto record = json::parse(read_file(run / "run.json"), nullptr, false);
+        if (record.is_object() && record.contains("artefacts") && record["artefacts"].contains(name)) return record["artefacts"][name].get<std::string>();
+    }
+    return name;
+}
+
 /// A trained network by the folder of the run or stage that made it.
 Artefact load_artefact(const fs::path& folder) {
     std::string notes;
@@ -78,13 +90,33 @@ Artefact load_artefact(const fs::path& folder) {
     read(loaded, source, {});
     Mistakes mistakes;
     std::unique_ptr<Stage> stage;
-    if (loaded.mistakes.empty())
-        stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, [](const std::string&) -> Artefact { throw Error("an artefact of an artefact"); }, true, mistakes);
+    if (loaded.mistakes.empty()) {
+        const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_artefact(folder, name)); };
+        stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, artefacts, true, mistakes);
+    }
     if (!stage || !mistakes.empty()) throw Mistaken(fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
     restore(*stage, checkpoint, true, path->string());
     stage->train(false);
     for (auto& named : stage->named_tensors()) named.tensor->set_requires_grad(false);
     return {stage->model_ptr(), stage->process_ptr(), sha256_of_file(*path)};
+}
+
+std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded);
+
+/// The network that an experiment would train, as it is before; it may itself stand on others of those that were named.
+Artefact untrained_artefact(const fs::path& file, const std::map<std::string, fs::path>& named) {
+    static auto& known = *new std::map<fs::path, Artefact>;
+    if (const auto found = known.find(file); found != known.end()) return found->second;
+    auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
+    Overrides overrides;
+    for (const auto& [name, path] : named)
+        if (path != file) overrides.artefacts.push_back(name + "=" + path.string());
+    read(loaded, file, overrides);
+    std::map<std::string, std::shared_ptr<Stage>> stages;
+    if (!loaded.experiment.stages.empty()) stages = check_stages(loaded);
+    if (!loaded.mistakes.empty()) throw Mistaken(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
+    const auto& stage = *stages.at(loaded.experiment.stages.back().name);
+    return known[file] = {stage.model_ptr(), stage.process_ptr(), {}};
 }
 
 /// Every stage, built as far as it can be.
@@ -93,8 +125,11 @@ std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded) {
     for (auto& spec : loaded.experiment.stages) {
         const auto artefacts = [&](const std::string& name) -> Artefact {
             if (const auto found = earlier.find(name); found != earlier.end()) return {found->second->model_ptr(), found->second->process_ptr(), {}};
-            if (fs::is_directory(name)) return load_artefact(name);
-            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name));
+            const auto given = loaded.experiment.artefacts.find(name);
+            const auto path = given != loaded.experiment.artefacts.end() ? given->second : fs::path(name);
+            if (fs::is_directory(path)) return load_artefact(path);
+            if (given != loaded.experiment.artefacts.end()) return untrained_artefact(path, loaded.experiment.artefacts);
+            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name), fmt::format("or say where it is: --artefact {}=RUN", name));
         };
         earlier[spec.name] = std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
     }
@@ -383,7 +418,11 @@ class TorchEngine final : public Engine {
             if (!loaded.mistakes.empty()) return report(loaded.mistakes);
             auto& spec = loaded.experiment.stages.front();
             if (!spec.sample || !spec.sampler) throw Mistaken("the run has no [sample]", "say how many: --n 64");
-            Stage stage(spec, loaded.experiment.seed, [](const std::string& name) { return load_artefact(name); }, true, loaded.mistakes);
+            const auto artefacts = [&](const std::string& name) {
+                const auto given = loaded.experiment.artefacts.find(name);
+                return load_artefact(given != loaded.experiment.artefacts.end() ? given->second : folder_of_artefact(request.run, name));
+            };
+            Stage stage(spec, loaded.experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) return report(loaded.mistakes);
             if (!stage.model().parameters().empty()) {
                 std::string notes;
@@ -437,6 +476,8 @@ class TorchEngine final : public Engine {
             fmt::print("{}", resolved);
             return done;
         }
+        for (const auto& [name, path] : experiment.artefacts)
+            if (!fs::is_directory(path)) throw Mistaken(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()), "train it first: dtk run " + path.string());
         if (resumed) refuse_changes(read_file(*resumed / "resolved.toml"), resolved, *resumed, folder);
         else folder = RunFolder::fresh(experiment, request.out);
 
@@ -452,7 +493,8 @@ class TorchEngine final : public Engine {
             const auto artefacts = [&](const std::string& name) {
                 for (const auto& stage : experiment.stages)
                     if (stage.name == name && many) return load_artefact(stage_folder(name));
-                return load_artefact(name);
+                const auto given = experiment.artefacts.find(name);
+                return load_artefact(given != experiment.artefacts.end() ? given->second : fs::path(name));
             };
             Stage stage(spec, experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());

@@ -117,6 +117,7 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     record_["device"] = device;
     record_["threads"] = at::get_num_threads();
     record_["plugins"] = plugins;
+    for (const auto& [name, path] : experiment.artefacts) record_["artefacts"][name] = path.string();
     write_atomically(path_ / "experiment.toml", experiment.text);
     write_atomically(path_ / "resolved.toml", resolved);
     write();

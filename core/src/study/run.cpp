@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "study/lease.hpp"
+#include "study/memory.hpp"
 #include "study/study.hpp"
 
 namespace dtk {
@@ -38,12 +40,33 @@ void clear(const fs::path& folder) {
     fs::remove_all(folder, ignored);
 }
 
-std::string last_line(const fs::path& log) {
+fs::path log_of(const Task& task, const fs::path& folder) { return folder / "logs" / (task.id + ".log"); }
+
+/// The last error that a program of dtk's reported.
+std::string error_in(const fs::path& log) {
     std::ifstream in(log);
     std::string line, error;
     while (std::getline(in, line))
         if (line.starts_with("error: ")) error = line.substr(7);
     return error;
+}
+
+/// The tasks that have to be done before this one.
+std::vector<std::string> stands_on(const Task& task) {
+    std::vector<std::string> all;
+    for (const auto& [name, id] : task.stands_on) all.push_back(id);
+    if (!task.needs.empty()) all.push_back(task.needs);
+    return all;
+}
+
+/// The task that said why it failed: this one or one that it stands on; null where none did.
+const Task* blamed(const Study& study, const Task& task, const fs::path& folder, std::string& reason) {
+    if (result_of(study, task, folder, true)) return nullptr;
+    reason = error_in(log_of(task, folder));
+    if (!reason.empty()) return &task;
+    for (const auto& id : stands_on(task))
+        if (const auto* found = blamed(study, study.task(id), folder, reason)) return found;
+    return nullptr;
 }
 
 /// A program of dtk's that works on one task.
@@ -68,12 +91,15 @@ class Worker {
         if (nothing >= 0) ::close(nothing);
         if (child_ < 0) throw Error(fmt::format("cannot start {}: {}", command[0], std::strerror(errno)));
     }
-    Worker(Worker&& other) noexcept : task(other.task), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_) {}
+    Worker(Worker&& other) noexcept
+        : task(other.task), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_), lost_(other.lost_), most_(other.most_) {}
     Worker& operator=(Worker&& other) noexcept {
         std::swap(task, other.task);
         std::swap(lease_, other.lease_);
         std::swap(child_, other.child_);
         std::swap(status_, other.status_);
+        std::swap(lost_, other.lost_);
+        std::swap(most_, other.most_);
         return *this;
     }
     ~Worker() {
@@ -81,15 +107,30 @@ class Worker {
     }
 
     bool ended() {
-        if (child_ > 0 && ::waitpid(child_, &status_, WNOHANG) == child_) child_ = 0;
+        if (child_ == 0) return true;
+        rusage used{};
+        if (::wait4(child_, &status_, WNOHANG, &used) == child_) {
+            child_ = 0;
+            most_ = static_cast<std::uint64_t>(used.ru_maxrss) * 1024;
+        }
         return child_ == 0;
     }
+    /// Bytes it holds now; the most that it ever held once it has ended.
+    std::uint64_t memory() const { return child_ > 0 ? memory_held(child_) : most_; }
+    /// How it ended, for one that had no time to say why.
+    std::string ending() const {
+        if (!WIFSIGNALED(status_)) return fmt::format("exit code {} without a word", WEXITSTATUS(status_));
+        return fmt::format("signal {} ended it{}", WTERMSIG(status_), WTERMSIG(status_) == SIGKILL ? ", as the system does when memory runs out" : "");
+    }
+    bool lost() const { return lost_; }
     void interrupt() const {
         if (child_ > 0) ::kill(child_, SIGINT);
     }
     /// Another process has taken the work over, believing this one dead: then it is the other's.
     void keep() {
-        if (!lease_.touch() && child_ > 0) ::kill(child_, SIGKILL);
+        if (lease_.touch() || child_ == 0) return;
+        lost_ = true;
+        ::kill(child_, SIGKILL);
     }
 
     const Task* task;
@@ -98,13 +139,27 @@ class Worker {
     Lease lease_;
     pid_t child_ = 0;
     int status_ = 0;
+    bool lost_ = false;  ///< to another process
+    std::uint64_t most_ = 0;
 };
+
+constexpr std::uint64_t first_guess = 1 << 30;  // of what a task holds in memory, while none has ended
 
 class Runner {
  public:
     Runner(const Study& study, const StudyRequest& request) : study_(study), request_(request), program_(boost::dll::program_location().string()) {
+        // Trainings are dealt out in turn, and whoever trains also measures.
+        std::vector<std::string> trainings;
+        std::set<std::string> mine;
+        for (const auto& cell : study.cells) {
+            const auto& task = study.task(cell.task);
+            const auto& training = task.needs.empty() ? task.id : task.needs;
+            const auto number = std::find(trainings.begin(), trainings.end(), training) - trainings.begin();
+            if (number == std::ssize(trainings)) trainings.push_back(training);
+            if (!request.part || number % request.part->second == request.part->first - 1) want(task, mine);
+        }
         for (const auto& task : study.tasks)
-            if (mine(task) && !result_of(study, task, request.folder, request.accept_rebuilt)) waiting_.push_back(&task);
+            if (mine.contains(task.id)) waiting_.push_back(&task);
     }
 
     std::size_t run() {
@@ -118,7 +173,7 @@ class Runner {
         while (!waiting_.empty() || !workers_.empty()) {
             for (auto worker = workers_.begin(); worker != workers_.end();)
                 if (worker->ended()) {
-                    settle(*worker->task);
+                    settle(*worker, stopping);
                     worker = workers_.erase(worker);
                 } else ++worker;
             if (!stopping && request_.stop()) {
@@ -137,7 +192,7 @@ class Runner {
                 looked = now;
             }
             progress.at(static_cast<std::int64_t>(done_ + failed_.size()), [&] {
-                return fmt::format("{} at work{}", workers_.size(), failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
+                return fmt::format("{} at work{}{}", workers_.size(), short_of_memory_ ? ", waiting for memory" : "", failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
             });
             if (!waiting_.empty() || !workers_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
@@ -146,16 +201,14 @@ class Runner {
     }
 
  private:
-    /// Trainings are dealt out in turn, and whoever trains also measures.
-    bool mine(const Task& task) const {
-        if (!request_.part) return true;
-        const auto& id = task.needs.empty() ? task.id : task.needs;
-        std::vector<std::string> roots;
-        for (const auto& one : study_.tasks)
-            if (one.needs.empty()) roots.push_back(one.id);
-        const auto number = std::find(roots.begin(), roots.end(), id) - roots.begin();
-        return number % request_.part->second == request_.part->first - 1;
+    /// What is not done of a task and of all that it stands on.
+    void want(const Task& task, std::set<std::string>& wanted) const {
+        if (wanted.contains(task.id) || finished(task)) return;
+        wanted.insert(task.id);
+        for (const auto& id : stands_on(task)) want(study_.task(id), wanted);
     }
+
+    bool finished(const Task& task) const { return result_of(study_, task, request_.folder, request_.accept_rebuilt).has_value(); }
 
     /// Takes, and so removes, what dead owners of finished work left.
     void sweep() const {
@@ -166,22 +219,34 @@ class Runner {
     }
 
     void start_what_can_be() {
+        short_of_memory_ = false;
         for (auto at = waiting_.begin(); at != waiting_.end() && std::ssize(workers_) < request_.jobs;) {
             const auto& task = **at;
-            if (result_of(study_, task, request_.folder, request_.accept_rebuilt)) {  // by another process
+            const auto before = stands_on(task);
+            if (finished(task)) {  // by another process
                 ++done_;
                 at = waiting_.erase(at);
-            } else if (failed_.contains(task.needs)) {
+            } else if (std::any_of(before.begin(), before.end(), [&](const auto& id) { return failed_.contains(id); })) {
                 failed_.insert(task.id);
                 at = waiting_.erase(at);
-            } else if (ready(task) && start(task)) {
+            } else if (!std::all_of(before.begin(), before.end(), [&](const auto& id) { return finished(study_.task(id)); })) {
+                ++at;
+            } else if (!memory_holds_one_more()) {
+                short_of_memory_ = true;
+                return;
+            } else if (start(task)) {
                 at = waiting_.erase(at);
             } else ++at;
         }
     }
 
-    bool ready(const Task& task) const {
-        return task.needs.empty() || result_of(study_, study_.task(task.needs), request_.folder, request_.accept_rebuilt);
+    bool memory_holds_one_more() const {
+        const auto left = memory_left();
+        std::vector<std::uint64_t> held;
+        for (const auto& worker : workers_) held.push_back(worker.memory());
+        auto most = most_held_ > 0 ? most_held_ : first_guess;
+        for (const auto bytes : held) most = std::max(most, bytes);
+        return !left || memory_holds_another(*left, most, held);
     }
 
     bool start(const Task& task) {
@@ -206,17 +271,26 @@ class Runner {
             clear(folder);
             command.insert(command.end(), {"run", file, "--out", folder.string()});
         }
+        for (const auto& [name, id] : task.stands_on)
+            command.insert(command.end(), {"--artefact", name + "=" + folder_of(study_, study_.task(id), request_.folder, request_.accept_rebuilt).string()});
         command.insert(command.end(), {"--progress", "none"});
-        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task));
+        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder));
         return true;
     }
 
-    fs::path log_of(const Task& task) const { return request_.folder / "logs" / (task.id + ".log"); }
-
-    void settle(const Task& task) {
+    void settle(const Worker& worker, bool stopping) {
+        const auto& task = *worker.task;
         changed_ = true;
-        if (result_of(study_, task, request_.folder)) ++done_;
-        else failed_.insert(task.id);
+        most_held_ = std::max(most_held_, worker.memory());
+        if (result_of(study_, task, request_.folder)) {
+            ++done_;
+        } else if (worker.lost()) {
+            waiting_.push_back(&task);
+        } else {
+            failed_.insert(task.id);
+            const auto log = log_of(task, request_.folder);
+            if (!stopping && error_in(log).empty()) append_line(log, "error: " + worker.ending());
+        }
     }
 
     const Study& study_;
@@ -226,7 +300,8 @@ class Runner {
     std::vector<Worker> workers_;
     std::set<std::string> failed_;
     std::size_t done_ = 0;
-    bool changed_ = true;
+    std::uint64_t most_held_ = 0;  ///< by a task that has ended
+    bool changed_ = true, short_of_memory_ = false;
 };
 
 }  // namespace
@@ -254,10 +329,18 @@ std::optional<json> result_of(const Study& study, const Task& task, const fs::pa
 }
 
 std::string failure_of(const Study& study, const Task& task, const fs::path& folder) {
-    if (result_of(study, task, folder, true)) return {};
-    const auto error = last_line(folder / "logs" / (task.id + ".log"));
-    if (!error.empty()) return error;
-    return task.needs.empty() ? std::string() : failure_of(study, study.task(task.needs), folder);
+    std::string reason;
+    const auto* failed = blamed(study, task, folder, reason);
+    return !failed ? std::string() : failed->first.empty() ? reason : fmt::format("`{}`, on which it stands, failed: {}", failed->first, reason);
+}
+
+std::string command_of(const Study& study, const Task& task, const fs::path& folder) {
+    std::string ignored;
+    const auto* failed = blamed(study, task, folder, ignored);
+    const auto& again = failed ? *failed : task;
+    auto command = fmt::format("dtk run {}.toml", folder_of(study, again, folder, false).string());
+    for (const auto& [name, id] : again.stands_on) command += fmt::format(" --artefact {}={}", name, folder_of(study, study.task(id), folder, true).string());
+    return command;
 }
 
 std::size_t run_study(const Study& study, const StudyRequest& request) { return Runner(study, request).run(); }

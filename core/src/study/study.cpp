@@ -28,13 +28,14 @@ struct Axis {
 struct AblationSettings {
     std::string question, baseline;
     std::vector<std::int64_t> seeds{0, 1, 2, 3, 4};
-    std::vector<std::string> metrics;
+    std::vector<std::string> metrics, first;
     double level = 0.95;
     void fields(Fields& f) {
         f("question", question, "what the study is to answer, for its report");
         f("baseline", baseline, "the arm that the others are compared with; otherwise the first");
         f("seeds", seeds, at_least(0), "every arm runs with each of them");
         f("metrics", metrics, "those that count, the first above all; otherwise all of the experiment's");
+        f("first", first, "experiments that train what all arms stand on, each run once; fields name their networks by the experiments' names");
         f("level", level, inside(0, 1), "of the intervals");
     }
 };
@@ -169,38 +170,129 @@ std::vector<fs::path> files_of_dtk() {
 
 constexpr const char* sampling_tables[] = {"sampler", "sample", "metric"};
 
-/// The tasks of one cell, added where they are not there yet → the one that measures it.
-std::string add_tasks(Study& study, const Experiment& experiment, const std::string& data) {
-    auto whole = toml::parse(experiment.resolved());
-    const auto& stage = experiment.stages.front();
-    std::vector<fs::path> trained_with = files_of_dtk(), all_files = trained_with;
-    for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss})
-        if (*plugin) trained_with.push_back(plugin->file->file);
-    for (const auto* file : stage.trained_with) trained_with.push_back(file->file);
-    for (const auto& one : experiment.stages) {
-        for (const auto* plugin : {&one.dataset, &one.process, &one.model, &one.loss, &one.sampler})
-            if (*plugin) all_files.push_back(plugin->file->file);
-        for (const auto& metric : one.metrics) all_files.push_back(metric.file->file);
-        for (const auto* file : one.reading->chosen) all_files.push_back(file->file);
+/// Every text in a table but the names of plugins.
+void collect_texts(const toml::node& node, std::set<std::string>& found) {
+    if (const auto* text = node.as_string()) found.insert(text->get());
+    if (const auto* array = node.as_array())
+        for (const auto& one : *array) collect_texts(one, found);
+    if (const auto* table = node.as_table())
+        for (auto&& [key, value] : *table)
+            if (key.str() != "use") collect_texts(value, found);
+}
+
+/// What the fields of an experiment's plugins say: among it the names of the networks it stands on.
+std::set<std::string> texts_of_plugins(const toml::table& experiment) {
+    std::set<std::string> found;
+    for (auto&& [key, node] : experiment)
+        if ((node.is_table() || node.is_array()) && key.str() != "plugins") collect_texts(node, found);
+    return found;
+}
+
+/// Adds what experiments need done, each task where it is not there yet.
+class Planner {
+ public:
+    explicit Planner(Study& study) : study_(study) {}
+
+    /// An experiment of `first`, which is run whole.
+    void add_first(const Experiment& experiment, const std::string& data) {
+        const auto& stage = experiment.stages.front();
+        const auto whole = toml::parse(experiment.resolved());
+        first_[experiment.name] = add({.what = Task::What::both, .text = toml_text(whole), .stands_on = named_in(whole, experiment, 0, data), .first = experiment.name}, data, files_of(stage));
     }
-    const auto add = [&](Task task, const std::vector<fs::path>& files) {
-        task.config = sha256(task.text + data + fmt::format("{}", fmt::join(task.set, "\n")) + task.needs).substr(0, 16);
-        task.id = task.config + "-" + hash_of_files(files).substr(0, 8);
-        const auto there = std::find_if(study.tasks.begin(), study.tasks.end(), [&](const Task& known) { return known.id == task.id; });
-        if (there != study.tasks.end()) return task.id;
-        study.tasks.push_back(task);
+
+    /// The last stage of a cell's experiment is what is measured; an earlier one is trained where a later one names it. → the task that measures
+    std::string add_cell(const Experiment& experiment, const std::string& data) {
+        const auto number = experiment.stages.size() - 1;
+        const auto& stage = experiment.stages[number];
+        const auto whole = toml::parse(experiment.resolved(stage));
+        auto stands_on = named_in(whole, experiment, number, data);
+        if (!stage.train || (!stage.sample && stage.metrics.empty()))
+            return add({.what = Task::What::both, .text = toml_text(whole), .stands_on = std::move(stands_on)}, data, files_of(stage));
+        std::vector<std::string> set;
+        for (const auto* name : sampling_tables)
+            if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
+        auto needs = add_training(experiment, number, data);
+        return add({.what = Task::What::measure, .text = toml_text(whole), .set = std::move(set), .needs = std::move(needs), .stands_on = std::move(stands_on)}, data, files_of(stage));
+    }
+
+ private:
+    std::string add_training(const Experiment& experiment, std::size_t number, const std::string& data) {
+        const auto& stage = experiment.stages[number];
+        auto training = toml::parse(experiment.resolved(stage));
+        for (const auto* name : sampling_tables) training.erase(name);
+        auto files = files_of_dtk();
+        for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss})
+            if (*plugin) files.push_back(plugin->file->file);
+        for (const auto* file : stage.trained_with) files.push_back(file->file);
+        return add({.what = Task::What::train, .text = toml_text(training), .stands_on = named_in(training, experiment, number, data)}, data, std::move(files));
+    }
+
+    /// The networks that a stage's fields name: of its experiment's earlier stages, and of `first`.
+    std::map<std::string, std::string> named_in(const toml::table& stage, const Experiment& experiment, std::size_t number, const std::string& data) {
+        std::map<std::string, std::string> named;
+        const auto texts = texts_of_plugins(stage);
+        for (std::size_t i = 0; i < number; ++i)
+            if (const auto& earlier = experiment.stages[i]; earlier.train && texts.contains(earlier.name)) named[earlier.name] = add_training(experiment, i, data);
+        for (const auto& [name, id] : first_)
+            if (texts.contains(name)) named.emplace(name, id);
+        return named;
+    }
+
+    static std::vector<fs::path> files_of(const StageSpec& stage) {
+        auto files = files_of_dtk();
+        for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss, &stage.sampler})
+            if (*plugin) files.push_back(plugin->file->file);
+        for (const auto& metric : stage.metrics) files.push_back(metric.file->file);
+        for (const auto* file : stage.reading->chosen) files.push_back(file->file);
+        return files;
+    }
+
+    std::string add(Task task, const std::string& data, std::vector<fs::path> files) {
+        auto what = task.text + data + fmt::format("{}", fmt::join(task.set, "\n")), made_by = hash_of_files(std::move(files));
+        const auto stand_on = [&](const std::string& name, const std::string& id) { what += name + study_.task(id).config, made_by += id; };
+        if (!task.needs.empty()) stand_on("", task.needs);
+        for (const auto& [name, id] : task.stands_on) stand_on(name, id);
+        task.config = sha256(what).substr(0, 16);
+        task.id = task.config + "-" + sha256(made_by).substr(0, 8);
+        const auto there = std::find_if(study_.tasks.begin(), study_.tasks.end(), [&](const Task& known) { return known.id == task.id; });
+        if (there == study_.tasks.end()) study_.tasks.push_back(task);
         return task.id;
-    };
-    const bool apart = experiment.stages.size() == 1 && !experiment.root->contains("stage") && stage.train && (stage.sample || !stage.metrics.empty());
-    if (!apart) return add({Task::What::both, {}, {}, toml_text(whole)}, all_files);
-    auto training = whole;
-    std::vector<std::string> set;
-    for (const auto* name : sampling_tables) {
-        if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
-        training.erase(name);
     }
-    const auto needs = add({Task::What::train, {}, {}, toml_text(training)}, trained_with);
-    return add({Task::What::measure, {}, {}, toml_text(whole), set, needs}, all_files);
+
+    Study& study_;
+    std::map<std::string, std::string> first_;
+};
+
+/// Reads the experiments of `first` and plans them → NAME=FILE for each, for checking what stands on them.
+std::vector<std::string> read_first(const std::vector<std::string>& files, const Study& study, const toml::node* at, Planner& planner, const Overrides& overrides,
+                                    std::int64_t threads, const Examine& examine, Mistakes& mistakes) {
+    std::vector<std::string> artefacts;
+    for (const auto& name : files) {
+        const auto file = (study.file.parent_path() / name).lexically_normal();
+        if (!fs::exists(file)) {
+            mistakes.add(place_of(at->source()), fmt::format("there is no file {}", file.string()), "`first` names experiment files, seen from the study's own folder");
+            continue;
+        }
+        Overrides laid{.device = overrides.device, .plugin_path = overrides.plugin_path, .artefacts = artefacts};
+        const auto root = read_toml(file, {}, mistakes);
+        if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
+        if (!root.contains("seed")) laid.seed = 0;
+        Mistakes found;
+        const auto data = examine(file, laid, found);
+        std::unique_ptr<Registry> registry;
+        Experiment experiment;
+        if (found.empty()) experiment = read_experiment(file, laid, registry, found);
+        if (found.empty() && (root.contains("ablation") || root.contains("stage") || !experiment.stages.front().train))
+            found.add({file.string()}, "an experiment of `first` trains one network: it has [train], and neither [ablation] nor [[stage]]");
+        if (found.empty() && std::any_of(artefacts.begin(), artefacts.end(), [&](const auto& one) { return one.starts_with(experiment.name + "="); }))
+            found.add({file.string()}, fmt::format("two experiments of `first` have the name `{}`", experiment.name));
+        if (found.empty()) {
+            planner.add_first(experiment, data);
+            artefacts.push_back(experiment.name + "=" + file.string());
+        }
+        mistakes.take(std::move(found));
+    }
+    return artefacts;
 }
 
 }  // namespace
@@ -258,6 +350,8 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     else if (!settings.baseline.empty())
         mistakes.add(place_of(table->get("baseline")->source()), fmt::format("`baseline` = \"{}\" is no arm", settings.baseline), fmt::format("there are {}", listed(names)));
 
+    Planner planner(study);
+    const auto artefacts = read_first(settings.first, study, table->get("first"), planner, overrides, threads, examine, mistakes);
     const auto before = mistakes.count();
     for (std::size_t arm = 0; arm < study.arms.size() && mistakes.count() == before; ++arm) {
         std::string data;
@@ -266,6 +360,7 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
             if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
             laid.seed = seed;
+            laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
             // One seed of an arm is as right or wrong as another.
             Mistakes found;
             if (seed == study.seeds.front()) data = examine(file, laid, found);
@@ -277,20 +372,22 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
                 break;
             }
             study.name = experiment.name;
-            if (study.metrics.empty())
-                for (const auto& stage : experiment.stages)
-                    for (const auto& metric : stage.metrics)
-                        if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end()) study.metrics.push_back(metric.name);
-            study.cells.push_back({arm, seed, add_tasks(study, experiment, data)});
+            for (const auto& metric : experiment.stages.back().metrics)
+                if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end()) study.metrics.push_back(metric.name);
+            study.cells.push_back({arm, seed, planner.add_cell(experiment, data)});
         }
     }
     if (!mistakes.empty()) return study;
+    for (const auto& task : study.tasks)
+        if (!task.first.empty() && std::none_of(study.tasks.begin(), study.tasks.end(), [&](const Task& other) { return other.stands_on.contains(task.first); }))
+            mistakes.add(place_of(table->get("first")->source()), fmt::format("no arm asks for the network of `{}`", task.first), fmt::format("name it in a plugin's field, such as features = \"{}\"", task.first));
     for (const auto& metric : settings.metrics)
         if (std::find(study.metrics.begin(), study.metrics.end(), metric) == study.metrics.end())
             mistakes.add(place_of(table->get("metrics")->source()), fmt::format("`{}` is no metric of the experiment", metric), fmt::format("it has {}", listed(study.metrics)));
     if (!settings.metrics.empty()) study.metrics = settings.metrics;
     if (study.metrics.empty()) mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by", "add one, such as [[metric]] use = \"sliced_wasserstein\"");
-    std::stable_sort(study.tasks.begin(), study.tasks.end(), [](const Task& a, const Task& b) { return a.what == Task::What::train && b.what != Task::What::train; });
+    const auto turn = [](const Task& task) { return !task.first.empty() ? 0 : task.what == Task::What::train ? 1 : 2; };
+    std::stable_sort(study.tasks.begin(), study.tasks.end(), [&](const Task& a, const Task& b) { return turn(a) < turn(b); });
     return study;
 }
 

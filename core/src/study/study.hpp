@@ -19,11 +19,13 @@ struct Arm {
 struct Task {
     enum class What { train, measure, both };
     What what;
-    std::string id;        ///< hash of the experiment, its data, and the files of dtk and its plugins
-    std::string config;    ///< the same without dtk and plugins: what --accept-rebuilt goes by
-    std::string text;      ///< the experiment, every field written out
+    std::string id = {};      ///< hash of the experiment, its data, what it stands on, and the files of dtk and its plugins
+    std::string config = {};  ///< the same without dtk and plugins: what --accept-rebuilt goes by
+    std::string text;         ///< the experiment, every field written out
     std::vector<std::string> set = {};  ///< what measuring lays over the training's experiment
     std::string needs = {};             ///< the training it measures
+    std::map<std::string, std::string> stands_on = {};  ///< what it calls another network → the task that trains that
+    std::string first = {};                             ///< the name of an experiment of `first`; empty otherwise
 };
 
 /// An arm with a seed.
@@ -41,7 +43,7 @@ struct DTK_API Study {
     std::size_t baseline = 0;
     std::vector<std::int64_t> seeds;
     std::vector<std::string> metrics;  ///< that count, the first above all
-    std::vector<Task> tasks;           ///< trainings first
+    std::vector<Task> tasks;           ///< each after those that it stands on
     std::vector<Cell> cells;
     double level = 0.95;
     const Task& task(const std::string& id) const;
@@ -70,6 +72,9 @@ DTK_API std::filesystem::path folder_of(const Study& study, const Task& task, co
 
 /// What a finished task found, or nothing.
 DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task, const std::filesystem::path& folder, bool accept_rebuilt = false);
+
+/// What to type to do again what failed of a task and of what it stands on.
+DTK_API std::string command_of(const Study& study, const Task& task, const std::filesystem::path& folder);
 
 /// Why a task failed, in a line; empty where it did not.
 DTK_API std::string failure_of(const Study& study, const Task& task, const std::filesystem::path& folder);
