@@ -15,6 +15,7 @@
 #include "base/declaration.hpp"
 #include "base/files.hpp"
 #include "base/words.hpp"
+#include "study/exports.hpp"
 #include "study/report.hpp"
 
 namespace dtk::cli {
@@ -112,6 +113,7 @@ int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
     for (const auto& [number, reason] : findings.failures)
         fmt::print(stderr, "failed: {}, seed {}: {}\n", study.arms[study.cells[number].arm].name, study.cells[number].seed, reason);
     fmt::print("\nreport   {}\n", write_report(study, findings, folder, accept_rebuilt).string());
+    write_exports(folder);
     return findings.failures.empty() ? done : failed;
 }
 

@@ -2,6 +2,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include <fmt/format.h>
@@ -126,6 +127,10 @@ std::vector<Record> runs_of(const std::vector<std::string>& texts) {
             if (record.status == "completed") all.push_back(std::move(record));
             else fmt::print(stderr, "left out  {}: {}\n", typed(record.folder), record.status);
         }
+    // Trainings of a study, say, beside the samples that were measured.
+    const auto silent = [](const Record& record) { return record.measured.empty(); };
+    if (std::any_of(all.begin(), all.end(), std::not_fn(silent)))
+        if (const auto n = std::erase_if(all, silent)) fmt::print(stderr, "left out  {} that measured nothing\n", n);
     if (all.empty()) throw Mistaken("there is no completed run to compare", "`dtk ls` shows what there is");
     return all;
 }
@@ -153,6 +158,19 @@ std::vector<std::string> differing(const std::vector<Group>& groups) {
     return {keys.begin(), keys.end()};
 }
 
+/// Those of them that a person reads: fields of a plugin that one group has and another has not say no more than its name.
+std::vector<std::string> telling(const std::vector<Group>& groups, std::vector<std::string> keys) {
+    std::erase_if(keys, [&](const std::string& key) {
+        const auto owner = key.substr(0, key.rfind('.')) + ".use";
+        if (key == owner || std::find(keys.begin(), keys.end(), owner) == keys.end()) return false;
+        std::map<std::string, std::set<std::string>> values;  // by the plugin's name
+        for (const auto& group : groups)
+            if (group.settings.contains(key) && group.settings.contains(owner)) values[group.settings.at(owner)].insert(group.settings.at(key));
+        return std::all_of(values.begin(), values.end(), [](const auto& one) { return one.second.size() == 1; });
+    });
+    return keys;
+}
+
 std::string setting(const Group& group, const std::string& key) { return group.settings.contains(key) ? group.settings.at(key) : "–"; }
 
 std::size_t baseline_of(const std::vector<Group>& groups, const std::string& text) {
@@ -160,7 +178,7 @@ std::size_t baseline_of(const std::vector<Group>& groups, const std::string& tex
     if (const auto equals = text.find('='); equals != text.npos && !fs::exists(text)) {
         const auto key = text.substr(0, equals), value = text.substr(equals + 1);
         for (std::size_t i = 0; i < groups.size(); ++i)
-            if (const auto has = setting(groups[i], key); has == value || has == '"' + value + '"') found.push_back(i);
+            if (setting(groups[i], key) == value) found.push_back(i);
     } else {
         const auto folder = fs::canonical(run_of(text).folder);
         for (std::size_t i = 0; i < groups.size(); ++i)
@@ -321,9 +339,10 @@ int compare_runs(const CompareRequest& request) {
         fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level).dump(2, ' ', false, json::error_handler_t::replace));
         return done;
     }
-    print_runs(groups, keys, metrics);
+    const auto shown = telling(groups, keys);
+    print_runs(groups, shown, metrics);
     const bool several = std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
-    if (several || baseline) print_groups(groups, keys, metrics, baseline, request.level);
+    if (several || baseline) print_groups(groups, shown, metrics, baseline, request.level);
     if (!several) fmt::print("\nEvery experiment ran with one seed: what another seed would give, and so whether a difference means anything, is not known.\n");
     return done;
 }

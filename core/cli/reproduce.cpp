@@ -117,7 +117,9 @@ int reproduce_run(const ReproduceRequest& request) {
     if (r.status != "completed") throw Mistaken(fmt::format("{} is not completed but {}: there is nothing to compare with", r.folder.string(), r.status), "let it finish first: dtk run … --resume");
     settings_of(r);  // is there an experiment at all?
 
-    const auto out = fs::absolute(request.out.value_or(r.folder / "reproduced" / fmt::format("{:%Y%m%d-%H%M%S}", fmt::localtime(std::time(nullptr)))));
+    auto out = fs::absolute(request.out.value_or(r.folder / "reproduced" / fmt::format("{:%Y%m%d-%H%M%S}", fmt::localtime(std::time(nullptr)))));
+    if (!request.out)
+        for (int n = 2; fs::exists(out); ++n) out.replace_filename(fmt::format("{}-{}", out.filename().string().substr(0, 15), n));
     std::error_code error;
     if (fs::exists(out) && !fs::is_empty(out, error)) throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
     const auto changed = r.is_run() ? changes_since(r) : std::vector<std::string>{};
@@ -132,6 +134,9 @@ int reproduce_run(const ReproduceRequest& request) {
         RunRequest run;
         run.file = r.folder / "resolved.toml", run.out = out, run.progress = request.progress;
         if (const auto threads = threads_of(r); !threads.empty()) run.overrides.set.push_back("threads=" + threads);
+        if (const auto networks = r.content.value("artefacts", json()); networks.is_object())
+            for (const auto& [name, path] : networks.items())
+                if (path.is_string()) run.overrides.artefacts.push_back(name + "=" + path.get<std::string>());
         code = engine().run(run);
     } else {
         code = sample_again(r, out, request.progress);

@@ -55,6 +55,7 @@ std::string status_of(const Record& r) {
 /// The first few values, each with a word where it is not as true samples'.
 std::string numbers_of(const Record& r) {
     if (!r.problem.empty()) return r.problem;
+    if (r.what == What::study) return field_of(r, "/question");
     std::string text;
     constexpr std::size_t most = 3;
     for (std::size_t i = 0; i < std::min(most, r.measured.size()); ++i) {
@@ -122,14 +123,13 @@ std::vector<std::string> experiment_of(const Record& r) {
     for (const auto& [stage, folder] : stages_of(r)) {
         const auto value = [&, &stage = stage](const std::string& key) {
             for (const auto& prefix : {stage.empty() ? std::string() : stage + ".", std::string()})
-                if (const auto at = settings.find(prefix + key); at != settings.end()) return at->second.starts_with('"') ? at->second.substr(1, at->second.size() - 2) : at->second;
+                if (const auto at = settings.find(prefix + key); at != settings.end()) return at->second;
             return std::string();
         };
         std::string line = stage.empty() ? "" : stage + ": ";
         const auto add = [&](const std::string& text) { line += (line.empty() || line.ends_with(": ") ? "" : ", ") + text; };
-        for (const auto* kind : {"dataset", "process", "schedule", "model"})
+        for (const auto* kind : {"dataset", "process", "schedule", "model", "loss"})
             if (const auto use = value(std::string(kind) + ".use"); !use.empty()) add(fmt::format("{} {}{}", kind, use, std::string(kind) == "process" && !value("process.steps").empty() ? " of " + value("process.steps") + " steps" : ""));
-        if (value("schedule.use").empty() && !value("process.schedule.use").empty()) add("schedule " + value("process.schedule.use"));
         if (!value("train.steps").empty()) add(fmt::format("{} steps of {} examples", value("train.steps"), value("train.batch")));
         if (!value("sample.n").empty()) add(fmt::format("{} samples by {}{}", value("sample.n"), value("sampler.use"), value("sampler.steps").empty() ? "" : " in " + value("sampler.steps") + " steps"));
         lines.push_back(line);
@@ -154,6 +154,7 @@ void print_measured(const Record& r) {
 void show_study(const Record& r) {
     fmt::print("study       {}\nfolder      {}\nstatus      {}\n", r.name, r.folder.string(), status_of(r));
     if (!r.problem.empty()) fmt::print("            {}\n", r.problem);
+    if (const auto question = field_of(r, "/question"); !question.empty()) fmt::print("question    {}\n", question);
     std::vector<std::vector<std::string>> rows{{"arm", "seed", "status", "measured", "folder"}};
     for (const auto& cell : r.cells) rows.push_back({cell.arm, std::to_string(cell.seed), cell.status, cell.status == "done" ? numbers_of(read_record(cell.measured)) : cell.error, cell.status == "to do" ? "" : typed(cell.measured)});
     if (rows.size() > 1) fmt::print("\n"), print_table(rows);
@@ -173,7 +174,7 @@ void show_study(const Record& r) {
 std::vector<std::string> provenance(const Record& r) {
     std::vector<std::string> lines{fmt::format("dtk {}, {}", field_of(r, "/dtk/version"), field_of(r, "/dtk/build")),
                                    fmt::format("{}, {}, {}", field_of(r, "/host/name"), field_of(r, "/host/cpu"), field_of(r, "/host/os")),
-                                   fmt::format("device {}, {} threads, seed {}", field_of(r, "/device"), r.content.value("threads", 0), r.seed.value_or(0))};
+                                   fmt::format("device {}, threads {}, seed {}", field_of(r, "/device"), r.content.value("threads", json()).dump(), r.seed.value_or(0))};
     if (const auto data = r.content.value("data", json()); data.is_object())
         for (const auto& [stage, hash] : data.items())
             if (hash.is_string()) lines.push_back(fmt::format("data {}{}", stage == "sha256" ? "" : stage + ": ", hash.get<std::string>()));
@@ -248,6 +249,8 @@ std::vector<std::string> changes_since(const Record& run) {
     };
     differs("dtk", field_of(run, "/dtk/version"), std::string(version()));
     differs("its build", field_of(run, "/dtk/build"), std::string(torch_build_text()));
+    const auto resolved = run.folder / "resolved.toml";
+    if (const auto then = field_of(run, "/config_hash"); !then.empty() && fs::is_regular_file(resolved) && sha256_of_file(resolved) != then) all.push_back("the experiment: resolved.toml is not as the run wrote it");
     for (const auto& [name, plugin] : plugins_of(run)) {
         const fs::path file = plugin["path"].get<std::string>();
         if (std::error_code ignored; !fs::exists(file, ignored)) all.push_back(fmt::format("plugin {}: {} is not there", name, file.string()));

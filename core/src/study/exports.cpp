@@ -291,6 +291,12 @@ void export_csv(const Record& record, const fs::path& file) {
 void write_exports(const fs::path& study) {
     const auto record = read_record(study);
     if (record.cells.empty()) return;
+    // Event files of arms that are no longer there would be drawn beside the others.
+    std::error_code error;
+    std::vector<fs::path> old;
+    for (const auto& entry : fs::recursive_directory_iterator(study / "tensorboard", error))
+        if (entry.path().filename().string().starts_with("events.out.tfevents.") && entry.path().extension() == ".dtk") old.push_back(entry.path());
+    for (const auto& file : old) fs::remove(file, error);
     export_npz(record, study / "results.npz");
     export_tensorboard(record, study / "tensorboard");
 }

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/build.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/toml.hpp"
@@ -269,7 +270,8 @@ std::vector<Record> records_in(const fs::path& folder) {
     return all;
 }
 
-Record find_record(const std::string& text) {
+namespace {
+Record find(const std::string& text) {
     fs::path path = text;
     std::error_code error;
     if (fs::is_regular_file(path, error)) path = path.has_parent_path() ? path.parent_path() : ".";
@@ -286,12 +288,20 @@ Record find_record(const std::string& text) {
             if (record.what != Record::What::foreign) return record;
     if (text == "latest") throw Mistaken(fmt::format("there is no run under {}", fs::absolute("runs").string()), "start one: dtk run experiments/quickstart.toml");
     if (fs::is_directory(path, error)) throw Mistaken(fmt::format("{} is not the folder of a run or a study", text), "a run's folder holds run.json; `dtk ls` shows what there is");
-    if (const auto found = matches(text, all); found.size() == 1) return read_record(found.front());
-    else if (found.size() > 1) throw Mistaken(fmt::format("`{}` may be any of {} runs", text, found.size()), fmt::format("say one: {}{}", fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "), found.size() > 4 ? ", …" : ""));
+    const auto found = matches(text, all);
+    if (found.size() == 1) return read_record(found.front());
+    if (found.size() > 1) throw Mistaken(fmt::format("`{}` may be any of {} runs", text, found.size()), fmt::format("say one: {}{}", fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "), found.size() > 4 ? ", …" : ""));
     std::set<std::string> known;
     for (const auto& record : all) known.insert(record.name), known.insert(record.folder.string());
     const auto near = nearest(text, {known.begin(), known.end()});
     throw Mistaken(fmt::format("there is no run `{}`", text), near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`" : fmt::format("did you mean `{}`?", near));
+}
+}  // namespace
+
+Record find_record(const std::string& text) {
+    auto record = find(text);
+    record.folder = fs::canonical(record.folder);
+    return record;
 }
 
 std::vector<std::pair<std::string, fs::path>> stages_of(const Record& run) {
@@ -311,19 +321,26 @@ std::vector<std::pair<std::string, fs::path>> stages_of(const Record& run) {
 }
 
 namespace {
-void flatten(const toml::table& table, const std::string& path, std::map<std::string, std::string>& all) {
+/// `stage` is what stands before the keys of a stage: a part inside another, as a process's schedule, is called as if it stood beside it.
+void flatten(const toml::table& table, const std::string& path, const std::string& stage, std::map<std::string, std::string>& all) {
     for (auto&& [key, node] : table) {
-        const auto name = path.empty() ? std::string(key.str()) : path + "." + std::string(key.str());
-        if (const auto* inner = node.as_table()) flatten(*inner, name, all);
+        const auto name = path + std::string(key.str());
+        if (const auto* inner = node.as_table()) {
+            const auto beside = stage + std::string(key.str());
+            const bool part = inner->contains("use") && interface_versions().contains(std::string(key.str())) && !all.contains(beside + ".use");
+            flatten(*inner, (part ? beside : name) + ".", stage, all);
+        }
         else if (node.is_array_of_tables())
             for (const auto& element : *node.as_array()) {
                 const auto& one = *element.as_table();
-                const bool stage = path.empty() && key.str() == "stage";
-                const auto own = one[stage ? "name" : "use"].value_or(std::string("?"));
-                auto prefix = stage ? own : name + "." + own;
-                for (int n = 2; all.contains(prefix + (stage ? ".name" : ".use")); ++n) prefix = fmt::format("{}.{}#{}", name, own, n);
-                flatten(one, prefix, all);
+                const bool is_stage = path.empty() && key.str() == "stage";
+                const auto own = (is_stage ? "" : name + ".") + one[is_stage ? "name" : "use"].value_or(std::string("?"));
+                auto prefix = own;
+                for (int n = 2; all.contains(prefix + (is_stage ? ".name" : ".use")); ++n) prefix = fmt::format("{}#{}", own, n);
+                prefix += ".";
+                flatten(one, prefix, is_stage ? prefix : stage, all);
             }
+        else if (const auto* text = node.as_string()) all[name] = text->get();
         else all[name] = toml_value(node);
     }
 }
@@ -335,7 +352,7 @@ std::map<std::string, std::string> settings_of(const Record& run) {
     const auto root = read_toml(file, {}, mistakes);
     if (!mistakes.empty()) throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
     std::map<std::string, std::string> all;
-    flatten(root, "", all);
+    flatten(root, "", "", all);
     return all;
 }
 

@@ -61,7 +61,7 @@ DTK_API Record find_record(const std::string& text);
 /// The folders of a run that were a stage's: the run's own, or one for each stage, by their names.
 DTK_API std::vector<std::pair<std::string, std::filesystem::path>> stages_of(const Record& run);
 
-/// Every field of the experiment that was run, as keys and TOML values: "schedule.use" → "\"cosine\"". Stages stand before their keys.
+/// Every field of the experiment that was run: "schedule.use" → "cosine", numbers and lists as TOML has them. Stages stand before their keys.
 /// Errors: Mistaken where resolved.toml is missing or damaged.
 DTK_API std::map<std::string, std::string> settings_of(const Record& run);
 
