@@ -21,6 +21,7 @@ const std::vector<Golden> golden{
     {"scaled_linear", "quadratic", "beta_start = 0.00085\nbeta_end = 0.012", 1e-12},
     {"cosine", "cosine", "", 1e-10},
     {"sigmoid_abar", "sigmoid", "", 1e-10},
+    {"exponential_beta", "exponential", "", 1e-12},
 };
 
 bool near(double value, double expected, double relative) { return std::abs(value - expected) <= relative * std::abs(expected); }

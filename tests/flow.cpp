@@ -1,0 +1,196 @@
+// What metrics say of samplers and networks that are known exactly: the probability flow of single samples, and the error of the
+// predicted noise.
+#include <cmath>
+#include <numbers>
+
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::make;
+
+namespace {
+
+const dtk::Random stream(17, "flow");
+
+dtk::Outcome outcome(const support::View& view, const Tensor& samples, const Tensor& start) { return {samples, *view.data, *view.chain, support::ask(view.network), at::kCPU, start}; }
+
+dtk::Measurement measured(const std::string& metric, const std::string& fields, const support::View& view, const Tensor& samples = {}, const Tensor& start = {}) {
+    return make<dtk::Metric>(metric, fields, view)->measure(outcome(view, samples, start), stream);
+}
+
+double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
+
+/// Distribution function of gmm1d noised to α, σ.
+double cdf(double x, double alpha, double sigma) {
+    constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
+    double sum = 0;
+    for (int k = 0; k < 3; ++k) sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
+    return sum;
+}
+
+/// The flow on the line keeps quantiles: F⁻¹(F_T(x)).
+double by_quantiles(double x, const dtk::NoiseLevels& l) {
+    const auto last = l.steps() - 1;
+    const double u = cdf(x, l.alpha(last), l.sigma(last));
+    double low = -20, high = 20;
+    for (int i = 0; i < 100; ++i) {
+        const double middle = (low + high) / 2;
+        (cdf(middle, 1, 0) < u ? low : high) = middle;
+    }
+    return (low + high) / 2;
+}
+
+Tensor sampled(const std::string& sampler, const std::string& fields, const support::View& view, const Tensor& x) {
+    at::NoGradGuard no_grad;
+    const auto plugin = make<dtk::Sampler>(sampler, fields, view);
+    return plugin->sample(support::ask(view.network), *view.chain, plugin->times(*view.chain), x, {}, stream);
+}
+
+}  // namespace
+
+TEST_CASE("the flow of ode_error keeps quantiles on the line") {
+    for (const char* schedule : {"linear", "cosine", "exponential", "cosine_log_snr"}) {
+        INFO(schedule);
+        const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
+        const auto start = at::linspace(-3, 3, 121, at::kDouble).unsqueeze(1);
+        auto exact = at::empty_like(start);
+        for (std::int64_t i = 0; i < start.size(0); ++i) exact[i] = by_quantiles(start[i].item<double>(), view.chain->levels());
+        const auto m = measured("ode_error", "", view, exact, start);
+        INFO("largest " << m.parts[1].second);
+        CHECK(m.parts[1].second < 1e-8);
+        CHECK(m.value < 1e-8);
+        CHECK(measured("ode_error", "", view, exact + 0.25, start).value == Approx(0.25).margin(1e-8));
+    }
+}
+
+TEST_CASE("the flow of ode_error takes N(0, I) to Gaussian data by the straightest map there is") {
+    // x_0 = m + C^½ (α² C + σ² I)^(−½) (x_T − α m)
+    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.5, -1]]\ncovariances = [[0.5, 0.3, 0.3, 0.4]]", "schedule = \"linear\"\nsteps = 400");
+    const auto mean = at::tensor({0.5, -1.0}, at::kDouble), covariance = at::tensor({0.5, 0.3, 0.3, 0.4}, at::kDouble).view({2, 2});
+    const auto& levels = view.chain->levels();
+    const double a = levels.alpha(399), s2 = levels.sigma2(399);
+    const auto [lambda, axes] = at::linalg_eigh(covariance);
+    const auto start = stream.stream("x").normal({300, 2}, at::kDouble);
+    const auto exact = mean + (start - a * mean).matmul(axes * (lambda / (a * a * lambda + s2)).sqrt()).matmul(axes.t());
+    CHECK(measured("ode_error", "", view, exact, start).parts[1].second < 1e-8);
+    auto one_off = exact.clone();
+    one_off[7] += at::tensor({0.3, 0.4}, at::kDouble);
+    const auto m = measured("ode_error", "", view, one_off, start);
+    CHECK(m.value == Approx(0.5 / std::sqrt(300)).epsilon(1e-6));
+    CHECK(m.parts[0].second < 1e-8);
+    CHECK(m.parts[1].second == Approx(0.5).epsilon(1e-6));
+}
+
+TEST_CASE("ode_error measures the order of ddim, and looks at samples from among all") {
+    const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"", "steps = 4096\nschedule = \"linear\"");
+    const auto start = stream.stream("x").normal({200, 2}, at::kDouble);
+    std::vector<double> errors;
+    for (const int n : {128, 256, 512}) errors.push_back(measured("ode_error", "", view, sampled("ddim", fmt::format("steps = {}", n), view, start), start).value);
+    INFO("errors " << errors[0] << ", " << errors[1] << ", " << errors[2]);
+    CHECK(std::log2(errors[0] / errors[1]) == Approx(1).margin(0.1));
+    CHECK(std::log2(errors[1] / errors[2]) == Approx(1).margin(0.1));
+
+    // Rows 10, 30, … of 200, which are right, and all others, which are not.
+    auto spoilt = at::full_like(start, 1e6);
+    const auto looked = at::arange(10, 200, 20);
+    spoilt.index_copy_(0, looked, sampled("ddim", "steps = 512", view, start.index_select(0, looked)));
+    CHECK(measured("ode_error", "n = 10", view, spoilt, start).value < 10 * errors[2]);
+}
+
+TEST_CASE("every density that is known can be followed, and few samples take few seconds") {
+    for (const auto& name : support::registry().names("dataset")) {
+        support::View view;
+        try {
+            view.data = make<dtk::Dataset>(name, "", view);
+            if (!view.data->density()) continue;
+            view = support::exact(name, "", "schedule = \"cosine\"");
+        } catch (const dtk::Error&) {
+            continue;
+        }
+        Tensor samples;
+        const auto start = stream.stream("x").normal({50, view.data->examples(at::zeros({1}, at::kLong)).x.numel()}, at::kDouble);
+        try {
+            samples = sampled("ddim", "steps = 200", view, start);
+        } catch (const dtk::Error&) {
+            continue;
+        }
+        INFO(name);
+        const auto m = measured("ode_error", "n = 50", view, samples, start);
+        INFO(m.value << ", largest " << m.parts[1].second);
+        CHECK(m.parts[0].second < 0.05);
+    }
+}
+
+TEST_CASE("the error of the predicted noise is known for networks that are known") {
+    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]", "schedule = \"linear\"", "prediction = \"eps\"");
+    const auto exact = measured("eps_error", "", view);
+    CHECK(exact.value < 1e-9);
+    CHECK(exact.passes().value());
+    CHECK(exact.expected.value() == 0);
+
+    // Of Gaussian data ε* is off by N(0, f_t), f = α²s²/(α²s² + σ²); the limit is a hundredth of the mean floor.
+    const auto& levels = view.chain->levels();
+    double floor = 0, square = 0;
+    for (std::int64_t t = 0; t < 1000; ++t) {
+        const double signal = 0.25 * levels.alpha_bar(t), f = signal / (signal + levels.sigma2(t));
+        floor += f / 1000, square += 2 * f * f / 1000;
+    }
+    CHECK(std::abs(100 * exact.limit.value() - floor) < 4 * std::sqrt(square / 10000));
+
+    const auto asked = [&](const std::function<Tensor(const Tensor& eps, const Tensor& t)>& spoilt, const support::View& of) {
+        auto shown = outcome(of, {}, {});
+        shown.predict = [&, ask = shown.predict](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+            auto prediction = ask(x, t, context);
+            prediction.value = spoilt(prediction.value, t);
+            return prediction;
+        };
+        return make<dtk::Metric>("eps_error", "", of)->measure(shown, stream);
+    };
+    const auto shifted = asked([](const Tensor& eps, const Tensor&) { return eps + 0.2; }, view);
+    CHECK(shifted.value == Approx(0.04).epsilon(1e-5));
+    CHECK_FALSE(shifted.passes().value());
+    REQUIRE(shifted.parts.size() == 10);
+    for (const auto& [name, part] : shifted.parts) CHECK(part == Approx(0.04).epsilon(1e-5));
+
+    // Wrong at the three noisiest of ten ranges of log-SNR, a known share of the steps.
+    const double least = levels.log_snr(999), width = (levels.log_snr(0) - least) / 10;
+    std::int64_t first = 0;
+    while (levels.log_snr(first) >= least + 3 * width) ++first;
+    const auto noisy = asked([&](const Tensor& eps, const Tensor& t) { return eps + 0.2 * (t >= static_cast<double>(first)).to(eps.scalar_type()).unsqueeze(1); }, view);
+    for (int i = 0; i < 10; ++i) CHECK(noisy.parts[static_cast<std::size_t>(i)].second == Approx(i < 3 ? 0.04 : 0).margin(1e-6));
+    CHECK(noisy.value == Approx(0.04 * static_cast<double>(1000 - first) / 1000).epsilon(1e-5));
+
+    // Nobody knows what a network that is told the label can do.
+    const auto labelled = support::exact("gaussian_mixture", "labels = true", "schedule = \"linear\"", "prediction = \"eps\"");
+    const auto silent = asked([](const Tensor& eps, const Tensor&) { return at::zeros_like(eps); }, labelled);
+    CHECK_FALSE(silent.expected);
+    CHECK_FALSE(silent.passes());
+    CHECK(std::abs(silent.value - 1) < 4 * silent.standard_error);
+    CHECK(silent.standard_error == Approx(std::sqrt(1.0 / 10000)).epsilon(0.05));
+}
+
+TEST_CASE("the floor of the predicted noise is the reference's") {
+    for (const std::string data : {"gmm1d", "gmm2d"})
+        for (const std::string schedule : {"linear", "cosine"}) {
+            INFO(data << ", " << schedule);
+            const auto view = support::exact("gaussian_mixture", "preset = \"" + data + '"', "schedule = \"" + schedule + '"', "prediction = \"eps\"");
+            const double expected = support::reference()["mixtures"][data]["loss_floor"][schedule]["eps_mse_floor_sum_over_dims"];
+            const auto d = static_cast<double>(view.data->shape()[0]);
+            CHECK(100 * d * measured("eps_error", "n = 100000\nbatch = 20000", view).limit.value() == Approx(expected).epsilon(0.01));
+        }
+}
+
+TEST_CASE("metrics of the flow and of the noise say what they lack") {
+    support::View view;
+    view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
+    view.chain = make<dtk::Process>("gaussian", "", view);
+    CHECK_THROWS_WITH(measured("ode_error", "", [&] { auto lacking = view; lacking.network = make<dtk::Model>("exact", "", view); return lacking; }(), at::zeros({5, 2})), Catch::Matchers::Contains("x_T"));
+    auto bits = view;
+    bits.data = make<dtk::Dataset>("heartbeat", "", view);
+    bits.chain = make<dtk::Process>("bernoulli", "", bits);
+    CHECK_THROWS_AS(make<dtk::Metric>("ode_error", "", bits), dtk::Error);
+    CHECK_THROWS_AS(make<dtk::Metric>("eps_error", "", bits), dtk::Error);
+}
