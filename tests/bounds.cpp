@@ -191,12 +191,30 @@ TEST_CASE("the bound with drawn times is unbiased") {
     const auto& all = support::reference()["elbo"];
     const auto view = chain("preset = \"gmm1d\"", "cosine", 50);
     const auto data = batch(view, 200000);
-    for (const char* times : {"uniform", "stratified"}) {
+    for (const auto& times : support::registry().names("times")) {
         const auto loss = make<dtk::Loss>("elbo", fmt::format("variance = \"large\"\ntimes = \"{}\"", times), view);
         const auto [value, se] = mean_and_error((*loss)(ask(view.network), *view.chain, data, stream).value);
         const double exact = all["gmm1d"]["entropy_nats"].get<double>() + all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
         INFO(times << ": " << value << " ± " << se << ", exact " << exact);
         CHECK(std::abs(value - exact) < 4 * se);
+    }
+}
+
+TEST_CASE("times drawn by information say how often they are drawn, weigh at most ten, and lower the scatter of the bound") {
+    const auto view = chain("preset = \"gmm1d\"", "linear", 1000);
+    const auto data = batch(view, 100000);
+    const auto error_with = [&](const std::string& times) {
+        const auto loss = make<dtk::Loss>("elbo", fmt::format("times = \"{}\"", times), view);
+        return mean_and_error((*loss)(ask(view.network), *view.chain, data, stream).value).second;
+    };
+    CHECK(error_with("information") < 0.4 * error_with("uniform"));
+    const auto [t, weight] = make<dtk::Times>("information", "", view)->draw(data, *view.chain, stream);
+    CHECK(weight.mean().item<double>() == Approx(1).epsilon(2e-3));
+    CHECK(weight.max().item<double>() <= 10);
+    const auto counts = at::bincount(t.to(at::kLong), {}, 1000).to(at::kDouble);
+    for (const std::int64_t step : {0, 1, 20, 400, 999}) {
+        const double share = 1 / (1000 * weight.index({t == static_cast<double>(step)})[0].item<double>());
+        CHECK(std::abs(counts[step].item<double>() - 100000 * share) < 3);  // of each equal share of probability one
     }
 }
 

@@ -1,6 +1,6 @@
 // K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised Learning using
-// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example: higher is better. All T steps are summed; what is random are
-// the test examples and their x_t, new ones at each step. Beside it stands K − L_null, what is gained over the null model:
+// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example or per element: higher is better. All T steps are summed; what is
+// random are the test examples and their x_t, new ones at each step. Beside it stands K − L_null, what is gained over the null model:
 // independent elements of one law, B(mean) for bits and a normal density for real numbers. With `best`, of data whose density is
 // known: K* of steps with the exact mean and the best variance of each element, N(E[x_s | x_t], β̃ + c_0² Var[x_0 | x_t]), on the
 // same x_0 and x_t, so that K − K* is known better than either.
@@ -35,11 +35,12 @@ struct Estimate {
 struct Bound final : dtk::Metric {
     struct Config {
         std::int64_t examples = 200;
-        std::string variance = "small";
+        std::string variance = "small", per = "example";
         bool best = false;
         void fields(dtk::Fields& f) {
             f("examples", examples, dtk::at_least(2), "test examples for each step");
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
+            f("per", per, {"example", "element"}, "what the bits are counted for");
             f("best", best, "beside it K* of the best steps with independent elements, of data whose density is known");
         }
     } c;
@@ -86,19 +87,22 @@ struct Bound final : dtk::Metric {
         reconstruction.add(at::cat(last));
         prior.add(process.prior_term(test(turns).x));
 
-        const auto bits = [](const Estimate& nats) { return -nats.mean / std::numbers::ln2; };
+        double d = 1;
+        for (const auto size : outcome.data.shape()) d *= static_cast<double>(size);
+        const double unit = std::numbers::ln2 * (c.per == "element" ? d : 1);
+        const auto bits = [&](const Estimate& nats) { return -nats.mean / unit; };
         const double K = bits(prior) + bits(denoising) + bits(reconstruction);
         const double mean = first.mean / static_cast<double>(turns), variance = second.mean / static_cast<double>(turns) - mean * mean;
-        std::string note = "bits per example";
-        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", K − L_null = {:.5g}", K - *L);
-        if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / std::numbers::ln2);
+        auto note = "bits per " + c.per;
+        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", K − L_null = {:.5g}", K - d * *L * std::numbers::ln2 / unit);
+        if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / unit);
         std::vector<std::pair<std::string, double>> parts{{"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
         if (c.best) {
-            parts.insert(parts.end(), {{"K − K*", bits(excess)}, {"its standard error", std::sqrt(excess.variance) / std::numbers::ln2}});
+            parts.insert(parts.end(), {{"K − K*", bits(excess)}, {"its standard error", std::sqrt(excess.variance) / unit}});
             note += fmt::format("; K* = {:.4f} for these steps", K - bits(excess));
         }
         return {.value = K,
-                .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / std::numbers::ln2,
+                .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / unit,
                 .parts = parts,
                 .note = note};
     }
@@ -116,13 +120,11 @@ struct Bound final : dtk::Metric {
         return {dtk::Predicts::x0, as_x(density.posterior_mean(x, alpha, sigma)), as_x(variance)};
     }
 
-    /// L_null in bits per example; none for numbers that come in levels, whose bins a density does not see.
+    /// L_null in bits per element; none for numbers that come in levels, whose bins a density does not see.
     static std::optional<double> null_model(const dtk::Outcome& outcome, double mean, double variance) {
-        double d = 1;
-        for (const auto size : outcome.data.shape()) d *= static_cast<double>(size);
         const auto p_log_p = [](double p) { return p > 0 ? p * std::log2(p) : 0; };
-        if (dynamic_cast<const dtk::BernoulliProcess*>(&outcome.process)) return d * (p_log_p(mean) + p_log_p(1 - mean));
-        if (outcome.data.levels() == 0) return -0.5 * d * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
+        if (dynamic_cast<const dtk::BernoulliProcess*>(&outcome.process)) return p_log_p(mean) + p_log_p(1 - mean);
+        if (outcome.data.levels() == 0) return -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
         return std::nullopt;
     }
 };
