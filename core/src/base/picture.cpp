@@ -146,8 +146,12 @@ bool encode(PngState& state, const Images& images, const GridPlan& plan, char* p
 }
 
 // Okabe and Ito's colours, which people with any colour vision can tell apart; yellow is too pale on white.
-constexpr std::array<unsigned, 7> palette{0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
-constexpr int chart_width = 640, chart_height = 420, equal_width = 520;
+constexpr std::array<unsigned, 7> palette{0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x1a1a1a};
+constexpr unsigned paper = 0xffffff, ink = 0x202020, axis_ink = 0x404040, axis_line = 0x707070, grid_line = 0xe4e4e4,
+                   band_grey = 0xebebeb, series_grey = 0x8a8a8a;
+// Circle, square, triangle, diamond, triangle downwards, pentagon: gnuplot's numbers of the filled ones.
+constexpr std::array markers{7, 5, 9, 13, 11, 15};
+constexpr int equal_width = 520;
 constexpr int png_zoom = 2;
 constexpr std::size_t most_line_points = 4000, few_points = 20;
 
@@ -233,6 +237,13 @@ class Axis {
         }
     }
     double length() const { return high_ - low_; }
+    /// Where a chart is too narrow for as many labels as gnuplot would set.
+    std::string few_ticks(char name, int pixels) const {
+        return logarithmic_ || pixels >= 500 ? "" : fmt::format("set {}tics {:.9g}\n", name, tick_step(pixels / 70));
+    }
+    std::pair<double, double> clipped(const std::pair<double, double>& range) const {
+        return {std::clamp(range.first, low_, high_), std::clamp(range.second, low_, high_)};
+    }
 
     std::string commands(char name) const {
         auto text = fmt::format("set {}range [{}:{}]\n", name, low_, high_);
@@ -268,11 +279,16 @@ class Axis {
             for (const double digit : {1, 2, 5})
                 if (digit * decade >= low_ && digit * decade <= high_) ticks.push_back(digit * decade);
         if (ticks.size() > 2) return ticks;
-        const double rough = length() / 5, power = std::pow(10, std::floor(std::log10(rough)));
-        const double step = power * (rough < 2 * power ? 2 : rough < 5 * power ? 5 : 10);
+        const double step = tick_step(5);
         ticks.clear();
         for (double tick = std::ceil(low_ / step); tick * step <= high_; ++tick) ticks.push_back(tick * step);
         return ticks;
+    }
+
+    /// A round number that goes into the length so often at most.
+    double tick_step(int most) const {
+        const double rough = length() / most, power = std::pow(10, std::floor(std::log10(rough)));
+        return power * (rough < 2 * power ? 2 : rough < 5 * power ? 5 : 10);
     }
 
     bool logarithmic_, fixed_ = false;
@@ -285,6 +301,7 @@ class ChartScript {
     ChartScript(const Chart& chart, int number)
         : chart_(chart), number_(number), x_(chart.log_x, chart.x_range), y_(chart.log_y, chart.y_range) {
         for (std::size_t i = 0; i < chart.series.size(); ++i) add(chart.series[i], i);
+        if (chart.x_band) x_.include(chart.x_band->first), x_.include(chart.x_band->second);
         const bool lines =
             std::ranges::any_of(chart.series, [](const auto& s) { return s.style == Series::Style::line; });
         x_.settle(lines && !chart.equal_axes ? 0.015 : 0.04);
@@ -296,58 +313,110 @@ class ChartScript {
     /// Height over width of what is drawn, if both axes are to have one unit.
     double aspect() const { return y_.length() / x_.length(); }
 
+    /// With room for every row of the legend.
+    int height() const {
+        const int entry = 45 + letter_width() * static_cast<int>(longest_key_), across = std::max(1, (chart_.width - 60) / entry);
+        const auto entries = static_cast<int>(keys_.size());
+        return chart_.height + chart_.text_size * 3 / 2 * std::max(0, (entries + across - 1) / across - 1);
+    }
+
     std::string text() const {
         std::string out = data_;
-        out += R"(reset
-set border 3 lc rgb '#707070' lw 1
-set tics nomirror out scale 0.6 textcolor rgb '#404040'
-set grid lc rgb '#e4e4e4' lw 1 lt 1
+        out += fmt::format(R"(reset
+set minussign
+set border 3 lc rgb '#{2:06x}' lw 1
+set tics nomirror out scale 0.6 textcolor rgb '#{1:06x}'
+set grid lc rgb '#{3:06x}' lw 1 lt 1
 set style fill noborder
 set rmargin 4
-)";
+)",
+                           ink, axis_ink, axis_line, grid_line);
         out += keys_.empty()
                    ? "unset key\n"
-                   : "set key below center horizontal Left reverse samplen 1.6 spacing 1.15 width 1 height 0.5 "
-                     "textcolor rgb '#202020'\n";
-        out += fmt::format("set title {} textcolor rgb '#202020' offset 0,-0.3\n", gnuplot_text(chart_.title));
-        out += fmt::format("set xlabel {} textcolor rgb '#404040'\n", gnuplot_text(chart_.x_label));
-        out += fmt::format("set ylabel {} textcolor rgb '#404040'\n", gnuplot_text(chart_.y_label));
-        out += x_.commands('x') + y_.commands('y');
+                   : fmt::format("set key below center horizontal Left reverse samplen 1.6 spacing 1.15 width 1 height "
+                                 "0.5 textcolor rgb '#{:06x}'\n",
+                                 ink);
+        out += fmt::format("set title {} textcolor rgb '#{:06x}' offset 0,-0.3\n", gnuplot_text(chart_.title), ink);
+        out += fmt::format("set xlabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.x_label), axis_ink);
+        out += fmt::format("set ylabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.y_label), axis_ink);
+        out += x_.commands('x') + x_.few_ticks('x', chart_.width) + (chart_.rows.empty() ? y_.commands('y') : row_names());
+        if (chart_.x_band) {
+            const auto [low, high] = x_.clipped(*chart_.x_band);
+            out += fmt::format(
+                "set object rectangle from {:.9g}, graph 0 to {:.9g}, graph 1 behind fc rgb '#{:06x}' fs solid noborder\n",
+                low, high, band_grey);
+        }
         if (chart_.equal_axes) out += "set size ratio -1\n";
         return out + fmt::format("plot {}\n", fmt::join(plots_, ", \\\n     "));
     }
 
  private:
-    void add(const Series& series, std::size_t index) {
+    /// Nearly.
+    int letter_width() const { return chart_.text_size * 6 / 10; }
+
+    /// Names to the left, or above their rows where they are too long for that.
+    std::string row_names() const {
+        const auto& rows = chart_.rows;
+        std::size_t longest = 0;
+        for (const auto& row : rows) longest = std::max(longest, letters(row));
+        const bool left = letter_width() * static_cast<int>(longest) < chart_.width * 3 / 10;
+        auto text = fmt::format("set yrange [{}:{}]\n", static_cast<double>(rows.size()) + 0.6, left ? 0.4 : 0.2);
+        text += left ? "set ytics (" : "set ytics format ''\nset ytics (";
+        for (std::size_t i = 0; i < rows.size(); ++i)
+            text += fmt::format("{}{} {}", i ? ", " : "", gnuplot_text(left ? rows[i] : ""), i + 1);
+        text += ") scale 0\n";
+        for (std::size_t i = 0; !left && i < rows.size(); ++i)
+            text += fmt::format("set label {} at graph 0.01, first {} left front textcolor rgb '#{:06x}'\n",
+                                gnuplot_text(rows[i]), static_cast<double>(i) + 0.62, axis_ink);
+        return text;
+    }
+
+    static std::size_t letters(const std::string& text) {
+        return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+    }
+
+    void add(const Series& series, std::size_t number) {
         check(series);
-        const auto colour = palette[index % palette.size()];
-        const auto dash = 1 + index / palette.size() % 5;
+        const auto index = series.colour < 0 ? number : static_cast<std::size_t>(series.colour);
+        const auto colour = series.colour == Series::grey ? series_grey : palette[index % palette.size()];
+        const auto dash = series.colour == Series::grey ? 2 : 1 + index / palette.size() % 5;
+        // An outline's number is one less than that of what it encloses.
+        const auto marker = (series.colour == Series::grey ? 7 : markers[index % markers.size()]) - (series.open ? 1 : 0);
         const bool line = series.style == Series::Style::line;
-        const auto block = fmt::format("$d{}_{}", number_, index);
+        const bool marked = series.x.size() <= few_points && series.colour != Series::grey;
+        longest_key_ = std::max(longest_key_, letters(series.name));
+        const auto block = fmt::format("$d{}_{}", number_, number);
         if (const auto points = write_data(series, block); points > 0) {
-            if (!series.low.empty())
+            if (series.style == Series::Style::intervals)
+                plots_.push_back(fmt::format("{} using 1:2:3:4 with xerrorbars pt {} ps 1.2 lw 2.2 lc rgb '#{:06x}' notitle",
+                                             block, marker, colour));
+            else if (!series.low.empty())
                 plots_.push_back(
                     fmt::format("{} using 1:3:4 with filledcurves fc rgb '#c8{:06x}' notitle", block, colour));
             if (line && points > 1)
                 plots_.push_back(fmt::format("{} using 1:2 with {} dt {} lw 1.8 lc rgb '#{:06x}' notitle", block,
-                                             points > few_points ? "lines" : "linespoints pt 7 ps 0.6", dash, colour));
-            else
-                plots_.push_back(points_plot(block, points, colour));
+                                             marked ? fmt::format("linespoints pt {} ps 0.7", marker) : "lines", dash,
+                                             colour));
+            else if (series.style != Series::Style::intervals)
+                plots_.push_back(series.open ? fmt::format("{} using 1:2 with points pt {} ps 1 lw 2 lc rgb '#{:06x}' notitle",
+                                                           block, marker, colour)
+                                             : points_plot(block, points, colour, marker));
         }
         // The legend has samples of its own: those of thin transparent points could not be seen.
         if (!series.name.empty())
-            keys_.push_back(line ? fmt::format("NaN with lines lw 2.5 dt {} lc rgb '#{:06x}' title {}", dash, colour,
-                                               gnuplot_text(series.name))
-                                 : fmt::format("NaN with points pt 7 ps 1 lc rgb '#{:06x}' title {}", colour,
-                                               gnuplot_text(series.name)));
+            keys_.push_back(line ? fmt::format("NaN with {} lw 2.5 dt {} lc rgb '#{:06x}' title {}",
+                                               marked ? fmt::format("linespoints pt {} ps 0.8", marker) : "lines", dash,
+                                               colour, gnuplot_text(series.name))
+                                 : fmt::format("NaN with points pt {} ps 1.1 lw 2 lc rgb '#{:06x}' title {}", marker,
+                                               colour, gnuplot_text(series.name)));
     }
 
-    static std::string points_plot(const std::string& block, std::size_t count, unsigned colour) {
+    static std::string points_plot(const std::string& block, std::size_t count, unsigned colour, int marker) {
         // Smaller and paler the more there are, from ten to ten thousand.
         const auto crowd = std::clamp((std::log10(static_cast<double>(count)) - 1) / 3, 0.0, 1.0);
         const auto transparency = static_cast<unsigned>(std::lround(255 * (0.25 + 0.5 * crowd)));
-        return fmt::format("{} using 1:2 with points pt 7 ps {:.2f} lc rgb '#{:02x}{:06x}' notitle", block,
-                           0.7 - 0.47 * crowd, transparency, colour);
+        return fmt::format("{} using 1:2 with points pt {} ps {:.2f} lc rgb '#{:02x}{:06x}' notitle", block, marker,
+                           1 - 0.77 * crowd, transparency, colour);
     }
 
     /// → how many points can be drawn.
@@ -366,11 +435,13 @@ set rmargin 4
             x_.include(series.x[i]);
             if (shown) y_.include(series.y[i]);
             if (!series.low.empty()) {
-                const bool band = drawable(series.low[i], chart_.log_y) && drawable(series.high[i], chart_.log_y);
+                const bool across = series.style == Series::Style::intervals, logarithmic = across ? chart_.log_x : chart_.log_y;
+                const bool band = drawable(series.low[i], logarithmic) && drawable(series.high[i], logarithmic);
                 for (const auto* edge : {&series.low, &series.high}) {
-                    const double value = band ? (*edge)[i] : series.y[i];
+                    const double value = band ? (*edge)[i] : across ? series.x[i] : series.y[i];
                     fmt::format_to(out, " {:.9g}", value);
-                    if (shown) y_.include(value);
+                    if (across) x_.include(value);
+                    else if (shown) y_.include(value);
                 }
             }
             data_ += '\n';
@@ -386,13 +457,16 @@ set rmargin 4
     Axis x_, y_;
     std::string data_;
     std::vector<std::string> plots_, keys_;
+    std::size_t longest_key_ = 0;
 };
 
 std::string script_of(const std::vector<Chart>& charts, int columns, bool svg) {
     std::vector<ChartScript> scripts;
     for (const auto& chart : charts) scripts.emplace_back(chart, static_cast<int>(scripts.size()));
     const int rows = (static_cast<int>(charts.size()) + columns - 1) / columns;
-    int width = chart_width, height = chart_height;
+    int width = 0, height = 0;
+    for (const auto& chart : charts) width = std::max(width, chart.width);
+    for (const auto& script : scripts) height = std::max(height, script.height());
     if (std::ranges::all_of(charts, &Chart::equal_axes)) {
         // Of the width some 90 go to the vertical axis; of the height some 110 to title, axis and legend.
         double aspect = 0.4;
@@ -405,8 +479,8 @@ std::string script_of(const std::vector<Chart>& charts, int columns, bool svg) {
 
     std::string text = "set encoding utf8\n";
     if (svg)
-        text += fmt::format("set terminal svg size {},{} noenhanced font 'sans-serif,12' background '#ffffff'\n", width,
-                            height);
+        text += fmt::format("set terminal svg size {},{} noenhanced font 'sans-serif,{}' background '#ffffff'\n", width,
+                            height, charts.front().text_size);
     else
         text += fmt::format(
             "set terminal pngcairo size {},{} noenhanced font 'Sans,12' fontscale {} linewidth {} pointscale {} "
@@ -492,22 +566,70 @@ void write_image_grid(const fs::path& path, const Images& images, const GridLook
     write_atomically(path, png_of(images, look));
 }
 
+namespace {
+
+std::string drawn(const std::vector<Chart>& charts, int columns, bool svg, const std::string& what) {
+    const auto [status, output, complaints] = run_gnuplot(script_of(charts, columns, svg));
+    const bool whole = svg ? output.find("</svg>") != std::string::npos : output.starts_with("\x89PNG");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !whole)
+        throw Error(fmt::format("gnuplot could not draw {}: {}", what,
+                                complaints.empty() ? "it said nothing" : plain_text(complaints)),
+                    "if it lacks the terminal svg or pngcairo: apt-get install gnuplot-nox");
+    return output;
+}
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+    for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size()))
+        text.replace(at, from.size(), to);
+}
+
+/// Removes elements of that name, which hold no others.
+void remove_elements(std::string& text, const std::string& name) {
+    const auto end = "</" + name + ">";
+    for (auto at = text.find("<" + name + ">"); at != text.npos; at = text.find("<" + name + ">", at))
+        text.erase(at, text.find(end, at) + end.size() - at);
+}
+
+/// As gnuplot writes the colour of a line, and that of a text.
+std::array<std::string, 2> rgb_texts(unsigned colour) {
+    const auto red = colour >> 16, green = colour >> 8 & 0xff, blue = colour & 0xff;
+    return {fmt::format("rgb({:3d}, {:3d}, {:3d})", red, green, blue), fmt::format("rgb({},{},{})", red, green, blue)};
+}
+
+}  // namespace
+
 void write_charts(const fs::path& path, const std::vector<Chart>& charts, int columns) {
     const bool svg = path.extension() == ".svg";
     if (!svg && path.extension() != ".png")
         throw Error(fmt::format("cannot draw {}: charts are .svg or .png", path.string()), "change the extension");
     if (charts.empty()) throw Error(fmt::format("there is no chart to draw in {}", path.string()));
     columns = std::clamp(columns, 1, static_cast<int>(charts.size()));
-
-    const auto [status, output, complaints] = run_gnuplot(script_of(charts, columns, svg));
-    const bool whole = svg ? output.find("</svg>") != std::string::npos : output.starts_with("\x89PNG");
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !whole)
-        throw Error(fmt::format("gnuplot could not draw {}: {}", path.string(),
-                                complaints.empty() ? "it said nothing" : plain_text(complaints)),
-                    "if it lacks the terminal svg or pngcairo: apt-get install gnuplot-nox");
-    write_atomically(path, output);
+    write_atomically(path, drawn(charts, columns, svg, path.string()));
 }
 
 void write_chart(const fs::path& path, const Chart& chart) { write_charts(path, {chart}, 1); }
+
+std::string svg_element(const Chart& chart, const std::string& id) {
+    auto svg = drawn({chart}, 1, true, "a chart");
+    svg.erase(0, svg.find("<svg"));
+    for (const auto* name : {"title", "desc"}) remove_elements(svg, name);
+    // What an element of an HTML page neither needs nor has.
+    for (const auto* name : {" xmlns=\"http://www.w3.org/2000/svg\"\n", " xmlns:xlink=\"http://www.w3.org/1999/xlink\"\n"})
+        replace_all(svg, name, "");
+    replace_all(svg, "xlink:href", "href");
+    for (const auto* name : {"gpDot", "gpPt", "textbox", "greybox", "gnuplot_"}) {
+        replace_all(svg, fmt::format("id='{}", name), fmt::format("id='{}{}", id, name));
+        replace_all(svg, fmt::format("id=\"{}", name), fmt::format("id=\"{}{}", id, name));
+        replace_all(svg, fmt::format("href='#{}", name), fmt::format("href='#{}{}", id, name));
+    }
+    std::vector<std::pair<unsigned, std::string>> colours{{ink, "ink"},        {axis_ink, "axis"},  {axis_line, "axis"},
+                                                          {grid_line, "grid"}, {band_grey, "band"}, {series_grey, "grey"}};
+    for (std::size_t i = 0; i < palette.size(); ++i) colours.emplace_back(palette[i], std::to_string(i));
+    for (const auto& [colour, name] : colours)
+        for (const auto& text : rgb_texts(colour))
+            replace_all(svg, text, fmt::format("var(--chart-{}, #{:06x})", name, colour));
+    replace_all(svg, fmt::format("fill=\"#{:06x}\"", paper), fmt::format("fill=\"var(--chart-paper, #{:06x})\"", paper));
+    return svg;
+}
 
 }  // namespace dtk

@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "study/report.hpp"
@@ -26,10 +24,6 @@ double mean(const std::vector<double>& values) {
     for (const double value : values)
         if (std::isfinite(value)) sum += value, n += 1;
     return n > 0 ? sum / n : unknown;
-}
-
-std::string in_words(const std::optional<std::pair<double, double>>& interval) {
-    return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second) : std::string("n = 1, no interval");
 }
 
 /// The steps and the batch of the training that a task stands on.
@@ -75,8 +69,10 @@ void add_costs(const Study& study, const std::filesystem::path& folder, bool acc
 Findings findings_of(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt) {
     Findings found;
     const auto seed_number = [&](std::int64_t seed) { return static_cast<std::size_t>(std::find(study.seeds.begin(), study.seeds.end(), seed) - study.seeds.begin()); };
-    for (const auto& metric : study.metrics)
-        found.scores[metric].assign(study.arms.size(), {std::vector<double>(study.seeds.size(), unknown), std::vector<double>(study.seeds.size(), unknown), {}, {}, {}, unknown, unknown});
+    const std::vector<double> none(study.seeds.size(), unknown);
+    for (const auto& metric : study.metrics) found.scores[metric].assign(study.arms.size(), {none, none, {}, {}, {}, unknown, unknown});
+    std::map<std::string, std::vector<std::vector<double>>> expected, expected_sd;
+    for (const auto& metric : study.metrics) expected[metric].resize(study.arms.size()), expected_sd[metric].resize(study.arms.size());
     for (std::size_t i = 0; i < study.cells.size(); ++i) {
         const auto& cell = study.cells[i];
         const auto& task = study.task(cell.task);
@@ -93,13 +89,15 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
             auto& score = scores->second[cell.arm];
             score.distances[seed_number(cell.seed)] = number(measured, "distance");
             score.values[seed_number(cell.seed)] = number(measured, "value");
-            score.expected = number(measured, "expected"), score.expected_sd = number(measured, "expected_sd");
-            found.notes[name] = measured.value("note", "");
+            expected[name][cell.arm].push_back(number(measured, "expected")), expected_sd[name][cell.arm].push_back(number(measured, "expected_sd"));
+            score.two_sided = score.two_sided || std::abs(number(measured, "distance") - number(measured, "value")) > 0;
+            found.notes.try_emplace(name, measured.value("note", ""));
         }
     }
     for (auto& [metric, scores] : found.scores) {
         std::vector<std::vector<double>> all, others;
         for (std::size_t arm = 0; arm < scores.size(); ++arm) {
+            scores[arm].expected = mean(expected[metric][arm]), scores[arm].expected_sd = mean(expected_sd[metric][arm]);
             all.push_back(scores[arm].distances);
             if (arm != study.baseline) others.push_back(scores[arm].distances);
             if (std::any_of(all.back().begin(), all.back().end(), [](double value) { return std::isfinite(value); })) scores[arm].distance = estimate(all.back(), study.level);
@@ -117,50 +115,6 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
     if (study.seeds.size() == 1) found.warnings.push_back("one seed: nothing is known of what another would give, and there are no intervals");
     add_costs(study, folder, accept_rebuilt, found);
     return found;
-}
-
-std::vector<std::string> verdicts(const Study& study, const Findings& findings, const std::string& metric) {
-    std::vector<std::string> all;
-    const auto& scores = findings.scores.at(metric);
-    const auto& base = study.arms[study.baseline].name;
-    for (std::size_t arm = 0; arm < scores.size(); ++arm) {
-        if (arm == study.baseline) continue;
-        const auto& d = scores[arm].difference;
-        const auto& name = study.arms[arm].name;
-        if (d.estimate.n == 0) all.push_back(fmt::format("{} could not be compared with {}: they have no seed in common that finished.", name, base));
-        else if (!d.p) all.push_back(fmt::format("{} differs from {} by {:.4g} in {} with the one seed both have; that says nothing about other seeds.", name, base, d.estimate.mean, metric));
-        else if (*d.p_holm < 1 - study.level)
-            all.push_back(fmt::format("{} is {} than {} in {}: by {:.3g}, {:g} % interval {}, over {} paired seeds (Holm p = {:.2g}).", name, d.estimate.mean < 0 ? "better" : "worse", base,
-                                      metric, std::abs(d.estimate.mean), 100 * study.level, in_words(d.estimate.interval), d.estimate.n, *d.p_holm));
-        else
-            all.push_back(fmt::format("{} cannot be told from {} in {}: the difference is {:.3g}, {:g} % interval {}, over {} paired seeds (Holm p = {:.2g}).", name, base, metric,
-                                      d.estimate.mean, 100 * study.level, in_words(d.estimate.interval), d.estimate.n, *d.p_holm));
-    }
-    return all;
-}
-
-std::string table_text(const Study& study, const Findings& findings) {
-    std::size_t width = 8;
-    for (const auto& arm : study.arms) width = std::max(width, arm.name.size());
-    std::string text;
-    for (const auto& metric : study.metrics) {
-        const auto& scores = findings.scores.at(metric);
-        text += fmt::format("\n{} ({})\n{:<{}}  {:>11}  {:<24}  {:>11}  {:<24}  {:>8}  {:>5}\n", metric, findings.notes.count(metric) ? findings.notes.at(metric) : "no result",
-                            "arm", width, "mean", fmt::format("{:g} % interval (n)", 100 * study.level), "difference", "interval", "Holm p", "rank");
-        for (std::size_t arm = 0; arm < scores.size(); ++arm) {
-            const auto& s = scores[arm];
-            const auto& d = s.difference;
-            if (s.distance.n == 0) {
-                text += fmt::format("{:<{}}  {:>11}\n", study.arms[arm].name, width, "no result");
-                continue;
-            }
-            const auto own = s.distance.interval ? fmt::format("{} ({})", in_words(s.distance.interval), s.distance.n) : in_words(s.distance.interval);
-            text += fmt::format("{:<{}}  {:>11.5g}  {:<24}  {:>11}  {:<24}  {:>8}  {:>5.2f}\n", study.arms[arm].name, width, s.distance.mean, own,
-                                arm == study.baseline ? "baseline" : d.estimate.n > 0 ? fmt::format("{:+.4g}", d.estimate.mean) : "",
-                                d.estimate.n > 0 ? in_words(d.estimate.interval) : "", d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "", s.rank.mean);
-        }
-    }
-    return text;
 }
 
 }  // namespace dtk
