@@ -173,6 +173,22 @@ std::vector<std::string> telling(const std::vector<Group>& groups, std::vector<s
 
 std::string setting(const Group& group, const std::string& key) { return group.settings.contains(key) ? group.settings.at(key) : "–"; }
 
+/// As columns so many keys would fit no screen: they stand in a table of their own, a column for each experiment, which then has a number.
+std::vector<std::string> numbered(std::vector<Group>& groups, const std::vector<std::string>& keys) {
+    constexpr std::size_t most = 8;
+    if (keys.size() <= most) return keys;
+    std::vector<std::vector<std::string>> rows{{"experiment"}};
+    for (std::size_t i = 0; i < groups.size(); ++i) rows[0].push_back(std::to_string(i + 1));
+    for (const auto& key : keys) {
+        auto& row = rows.emplace_back(std::vector{key});
+        for (const auto& group : groups) row.push_back(setting(group, key));
+    }
+    print_table(rows);
+    fmt::print("\n");
+    for (std::size_t i = 0; i < groups.size(); ++i) groups[i].settings["experiment"] = std::to_string(i + 1);
+    return {"experiment"};
+}
+
 std::size_t baseline_of(const std::vector<Group>& groups, const std::string& text) {
     std::vector<std::size_t> found;
     if (const auto equals = text.find('='); equals != text.npos && !fs::exists(text)) {
@@ -331,7 +347,7 @@ int diff_runs(const std::string& before, const std::string& after, bool as_json)
 
 int compare_runs(const CompareRequest& request) {
     const auto runs = runs_of(request.runs);
-    const auto groups = grouped(runs);
+    auto groups = grouped(runs);
     const auto keys = differing(groups);
     const auto metrics = metrics_of(runs);
     const auto baseline = request.baseline ? std::optional(baseline_of(groups, *request.baseline)) : std::nullopt;
@@ -339,7 +355,7 @@ int compare_runs(const CompareRequest& request) {
         fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level).dump(2, ' ', false, json::error_handler_t::replace));
         return done;
     }
-    const auto shown = telling(groups, keys);
+    const auto shown = numbered(groups, telling(groups, keys));
     print_runs(groups, shown, metrics);
     const bool several = std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
     if (several || baseline) print_groups(groups, shown, metrics, baseline, request.level);

@@ -1,4 +1,6 @@
 // dtk export
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
@@ -37,6 +39,9 @@ int export_run(const ExportRequest& request) {
     const auto out = request.out.value_or(r.folder / usual);
     if (request.to != "tensorboard" && fs::is_directory(out)) throw Mistaken(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
     if (request.to == "tensorboard" && fs::is_regular_file(out)) throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: event files lie in one");
+    const auto has_log = [](const auto& stage) { return fs::exists(stage.second / "metrics.jsonl"); };
+    if (const auto stages = stages_of(r); request.to == "csv" && !study && std::none_of(stages.begin(), stages.end(), has_log))
+        throw Mistaken(fmt::format("{} has no log: nothing was trained", r.folder.string()), "its metrics and samples: dtk export … --to npz");
     if (out.has_parent_path()) {
         std::error_code error;
         fs::create_directories(out.parent_path(), error);

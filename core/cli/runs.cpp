@@ -106,7 +106,7 @@ std::vector<OpenFile> files_of(const Record& r) {
         for (const auto& [stage, folder] : stages) folders.push_back(folder);
         if (folders.front() != r.folder) folders.insert(folders.begin(), r.folder);
         for (const auto& folder : folders)
-            if (std::error_code ignored; fs::exists(folder / name, ignored)) all.push_back({folder / name, what});
+            if (std::error_code ignored; fs::exists(folder / name, ignored) && !fs::is_empty(folder / name, ignored)) all.push_back({folder / name, what});
     }
     return all;
 }
@@ -131,7 +131,7 @@ std::vector<std::string> experiment_of(const Record& r) {
         for (const auto* kind : {"dataset", "process", "schedule", "model", "loss"})
             if (const auto use = value(std::string(kind) + ".use"); !use.empty()) add(fmt::format("{} {}{}", kind, use, std::string(kind) == "process" && !value("process.steps").empty() ? " of " + value("process.steps") + " steps" : ""));
         if (!value("train.steps").empty()) add(fmt::format("{} steps of {} examples", value("train.steps"), value("train.batch")));
-        if (!value("sample.n").empty()) add(fmt::format("{} samples by {}{}", value("sample.n"), value("sampler.use"), value("sampler.steps").empty() ? "" : " in " + value("sampler.steps") + " steps"));
+        if (!value("sample.n").empty()) add(fmt::format("{} samples by {}{}", value("sample.n"), value("sampler.use"), value("sampler.steps").empty() || value("sampler.steps") == "0" ? "" : " in " + value("sampler.steps") + " steps"));
         lines.push_back(line);
     }
     return lines;
@@ -316,8 +316,8 @@ int show_run(const std::string& run, bool as_json) {
     }
     const auto files = files_of(r);
     for (const auto& file : files) fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
-    fmt::print("again       dtk reproduce {}\n", typed(r.folder));
-    if (r.is_run() && r.status != "completed") fmt::print("go on       dtk run {} --resume={}\n", typed(r.folder / "resolved.toml"), typed(r.folder));
+    if (r.status == "completed") fmt::print("again       dtk reproduce {}\n", typed(r.folder));
+    else if (r.status != "running") fmt::print("go on       dtk run {} --resume={}\n", typed(r.folder / "resolved.toml"), typed(r.folder));
     return done;
 }
 

@@ -41,6 +41,7 @@ Shown trained(const ScheduleRequest& request, const std::string& folder) {
         throw Mistaken(fmt::format("{} is {}", folder, fs::is_directory(folder) ? "not the folder of a run or of one of its stages" : "not there"),
                        stages.empty() ? "name a schedule, or the folder of a run that has trained" : "name one of these: " + stages);
     }
+    if (!fs::exists(fs::path(folder) / "checkpoints")) throw Mistaken(fmt::format("{} has no trained network", folder), "name its schedule; `dtk show` says which it is");
     return {folder, engine().levels(folder)};
 }
 

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <fstream>
 #include <set>
+#include <utility>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -93,14 +94,14 @@ std::vector<Measured> measured_in(const json& result) {
     return all;
 }
 
-/// The last step in the log, and when it was written.
+/// The last step in the log. Its last line may have been cut short; then the one before counts.
 std::optional<std::int64_t> last_step(const fs::path& folder) {
     std::ifstream in(folder / "metrics.jsonl");
-    std::optional<std::int64_t> step;
-    for (std::string line; std::getline(in, line);)
-        if (const auto one = json::parse(line, nullptr, false); one.is_object())
-            if (const auto found = whole_of(one, "step")) step = found;
-    return step;
+    std::string last, before;
+    for (std::string line; std::getline(in, line);) before = std::exchange(last, line);
+    for (const auto& line : {last, before})
+        if (const auto step = whole_of(json::parse(line, nullptr, false), "step")) return step;
+    return std::nullopt;
 }
 
 bool lives_here(const json& record) {
