@@ -89,14 +89,16 @@ std::optional<std::pair<std::int64_t, std::int64_t>> part_of(const std::string& 
     return part;
 }
 
-/// As many as there are cores, and as there is memory for: a cell takes about a gigabyte.
-std::int64_t usual_jobs() {
-    std::int64_t kilobytes = 0;
-    std::ifstream in("/proc/meminfo");
-    for (std::string word; in >> word;)
-        if (word == "MemAvailable:") in >> kilobytes;
+/// Threads of a cell: as the file says, or one, for two cells of one thread each are faster than one of two.
+std::int64_t threads_of(const RunRequest& request) {
+    Mistakes ignored;
+    return read_toml(request.file, request.overrides.set, ignored)["threads"].value_or(std::int64_t{1});
+}
+
+/// Cells that fill the cores between them.
+std::int64_t usual_jobs(std::int64_t threads) {
     const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-    return kilobytes > 0 ? std::clamp<std::int64_t>(kilobytes >> 20, 1, cores) : cores;
+    return std::max<std::int64_t>(1, threads > 0 ? cores / threads : 1);
 }
 
 std::atomic<int> signals_seen{0};
@@ -117,27 +119,6 @@ int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
     return findings.failures.empty() ? done : failed;
 }
 
-void print_plan(const Study& study, const fs::path& folder, std::int64_t jobs, bool accept_rebuilt) {
-    double known = 0, waiting = 0;
-    std::size_t done = 0, timed = 0;
-    for (const auto& task : study.tasks) {
-        const auto result = result_of(study, task, folder, accept_rebuilt);
-        if (!result) {
-            waiting += 1;
-            continue;
-        }
-        ++done;
-        const auto seconds = result->value("seconds", json::object());
-        for (const auto& [what, value] : seconds.items()) known += value.get<double>();
-        timed += !seconds.empty();
-    }
-    for (const auto& cell : study.cells)
-        fmt::print("{:<8}  seed {:<4}  {}\n", result_of(study, study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do", cell.seed, study.arms[cell.arm].name);
-    fmt::print("\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one task)\n", study.arms.size(), study.seeds.size(), study.cells.size(), done, study.tasks.size());
-    if (timed > 0) fmt::print("about {:.0f} seconds to go, {} at a time, as long as those that are done\n", known / static_cast<double>(timed) * waiting / static_cast<double>(jobs), jobs);
-    else fmt::print("how long it takes is known once a task is done\n");
-}
-
 /// What there is to do, for who reads the folder without the study's file: every arm with every seed, and its tasks.
 void keep_cells(const Study& study, json& record) {
     record["name"] = study.name, record["question"] = study.question;
@@ -151,14 +132,14 @@ void keep_cells(const Study& study, json& record) {
 int run_as_study(const RunRequest& request, const StudyOptions& options) {
     if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
     if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
-    const auto jobs = options.jobs > 0 ? options.jobs : usual_jobs();
-    const auto threads = std::max<std::int64_t>(1, static_cast<std::int64_t>(std::thread::hardware_concurrency()) / jobs);
+    const auto threads = threads_of(request);
+    const auto jobs = options.jobs > 0 ? options.jobs : usual_jobs(threads);
     Mistakes mistakes;
     const auto study = read(request.file, request.overrides, threads, mistakes);
     if (!mistakes.empty()) return complain(mistakes);
     const auto folder = fs::absolute(request.out.value_or(fs::path("runs") / study.name / "study"));
     if (request.dry_run) {
-        print_plan(study, folder, jobs, options.accept_rebuilt);
+        fmt::print("{}", plan_text(study, folder, jobs, options.accept_rebuilt));
         return done;
     }
     fs::create_directories(folder);

@@ -79,6 +79,9 @@ DTK_API std::string command_of(const Study& study, const Task& task, const std::
 /// Why a task failed, in a line; empty where it did not.
 DTK_API std::string failure_of(const Study& study, const Task& task, const std::filesystem::path& folder);
 
+/// What there is to do, what of it is done, and about how long the rest will take.
+DTK_API std::string plan_text(const Study& study, const std::filesystem::path& folder, std::int64_t jobs, bool accept_rebuilt);
+
 /// Does what is not done yet, side by side. Other processes may work on the same folder, on this host or others. → how many tasks failed.
 /// Errors: Interrupted when asked to stop.
 DTK_API std::size_t run_study(const Study& study, const StudyRequest& request);
