@@ -3,7 +3,7 @@
 // with V_d the volume of the unit ball (Kozachenko & Leonenko 1987; Kraskov, Stögbauer & Grassberger, "Estimating mutual information",
 // 2004, eq. 20). It sees what `nll` alone does not: samples that crowd where p is high lose entropy. Its bias at the edges of the data
 // and its noise are the same for true samples, so those are what it is held against: mean and standard deviation over `repeats` sets.
-// Infinite where samples coincide, or lie where p is 0.
+// Infinite where samples coincide, or lie where p is 0; below 0 where they are laid out more evenly than chance would.
 #include <algorithm>
 #include <cmath>
 #include <limits>

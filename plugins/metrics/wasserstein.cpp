@@ -38,17 +38,19 @@ class Law {
     Tensor quantiles(const Tensor& u) const {
         const auto panel = (at::searchsorted(upto_, u, false, /*right=*/true) - 1).clamp(0, edges_.size(0) - 2);
         const auto start = edges_.index_select(0, panel), share = u - upto_.index_select(0, panel);
-        auto low = start, high = edges_.index_select(0, panel + 1), x = (low + high) / 2;
+        auto low = start.clone(), high = edges_.index_select(0, panel + 1), x = (low + high) / 2;
         const double close = 1e-14 * (edges_[-1] - edges_[0]).item<double>();
-        for (int i = 0; i < 100; ++i) {
-            const auto excess = mass(start, x) - share;
-            low = at::where(excess < 0, x, low);
-            high = at::where(excess < 0, high, x);
-            const auto newton = x - excess / density(x);
-            const auto next = at::where((newton > low).logical_and(newton < high), newton, (low + high) / 2);
-            const bool done = ((next - x).abs() <= close).logical_or(excess.abs() <= 1e-15).all().item<bool>();
-            x = next;
-            if (done) break;
+        auto open = at::arange(u.size(0));  // those that are not there yet
+        for (int i = 0; i < 100 && open.numel() > 0; ++i) {
+            const auto of = [&](const Tensor& all) { return all.index_select(0, open); };
+            const auto now = of(x), excess = mass(of(start), now) - of(share);
+            low.index_copy_(0, open, at::where(excess < 0, now, of(low)));
+            high.index_copy_(0, open, at::where(excess < 0, of(high), now));
+            const auto newton = now - excess / density(now), middle = (of(low) + of(high)) / 2;
+            const auto there = excess.abs() <= 1e-15;
+            const auto next = at::where(there, now, at::where((newton > of(low)).logical_and(newton < of(high)), newton, middle));
+            x.index_copy_(0, open, next);
+            open = open.masked_select((next - now).abs() > close);
         }
         return x;
     }
