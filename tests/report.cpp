@@ -211,6 +211,10 @@ TEST_CASE("arms that differ in steps alone make a line, whose slope is the expon
         CHECK(slope.left_out == std::vector<std::size_t>{lines[line].arms[3]});
     }
     CHECK(dtk::groups_by_steps(three().study).size() == 3);
+    const auto even = dtk::groups_by(made.study, [](std::size_t arm) { return std::string(arm % 4 ? "later" : "first"); });
+    REQUIRE(even.size() == 2);
+    CHECK(even[0].name == "sampler.steps=10");
+    CHECK(even[1].arms == std::vector<std::size_t>{1, 2, 3, 5, 6, 7});
 
     // Seeds with the slopes −1 and −3: their mean −2, its standard error |−1 + 3|/2 = 1.
     const Synthetic apart({"linear"}, {10, 100}, {1, 2}, [](std::size_t arm, std::size_t seed) {

@@ -45,10 +45,6 @@ bool spans_decades(const std::vector<double>& values) {
     return low > 0 && high > 20 * low;
 }
 
-const Task& task_of(const Study& study, std::size_t arm) {
-    return study.task(std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& cell) { return cell.arm == arm; })->task);
-}
-
 /// The noise levels of an arm's process; nothing where no schedule says them before training, or the plugin is not there.
 std::optional<NoiseLevels> noise_levels(const toml::table& root) {
     const auto* schedule = root["process"]["schedule"].as_table();
@@ -132,6 +128,8 @@ std::vector<Log> training_logs(const Drawn& drawn, std::size_t arm) {
     return logs;
 }
 
+std::string fixed(double value, int places) { return (value < 0 ? "−" : "") + fmt::format("{:.{}f}", std::abs(value), places); }
+
 std::string section(const std::string& heading, const page::Figure& figure) { return fmt::format("<h3>{}</h3>\n{}", heading, page::html(figure)); }
 
 }  // namespace
@@ -139,7 +137,7 @@ std::string section(const std::string& heading, const page::Figure& figure) { re
 page::Figure seeds_figure(const Drawn& drawn, const std::string& metric) {
     const auto& [study, findings] = std::tie(drawn.study, drawn.findings);
     const auto& scores = findings.scores.at(metric);
-    Chart chart{.title = metric, .x_label = metric + ", less is better", .height = 100 + 58 * static_cast<int>(scores.size())};
+    Chart chart{.title = metric, .x_label = metric + ", less is better", .height = 100 + (scores.size() > 10 ? 40 : 58) * static_cast<int>(scores.size())};
     page::Table numbers{.caption = escaped(metric) + " of every seed", .head = {"arm"}};
     for (const auto seed : study.seeds) numbers.head.push_back(fmt::format("seed {}", seed));
     std::vector<double> all;
@@ -185,22 +183,24 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric) {
         if (group.arms.size() < 2) continue;
         const auto slope = slope_of(group, drawn.findings, metric, drawn.study.level);
         const auto& e = slope.estimate;
-        Series series{.name = e.n > 0 ? fmt::format("{} (slope {:.2f})", group.name, e.mean) : group.name, .colour = static_cast<int>(line)};
+        Series series{.name = e.n > 0 ? fmt::format("{} (slope {})", group.name, fixed(e.mean, 2)) : group.name, .colour = static_cast<int>(line)};
         std::map<double, std::size_t> by_cost;
         for (const auto arm : group.arms)
             if (scores[arm].distance.n > 0 && std::isfinite(drawn.findings.costs[arm].evaluations)) by_cost[drawn.findings.costs[arm].evaluations] = arm;
         for (const auto& [evaluations, arm] : by_cost) {
             const auto& d = scores[arm].distance;
             series.x.push_back(evaluations), series.y.push_back(d.mean);
-            if (d.interval) series.low.push_back(std::max(d.interval->first, d.mean / 10)), series.high.push_back(d.interval->second);
-            else series.low.push_back(d.mean), series.high.push_back(d.mean);
+            double least = d.mean, greatest = d.mean;
+            for (const double one : scores[arm].distances)
+                if (std::isfinite(one)) least = std::min(least, one), greatest = std::max(greatest, one);
+            series.low.push_back(least), series.high.push_back(greatest);
             first = std::min(first, evaluations), last = std::max(last, evaluations);
         }
         chart.series.push_back(std::move(series));
         some_left_out = some_left_out || !slope.left_out.empty();
         if (e.n > 0) spoken_slopes.emplace_back(group.name, e.mean);
-        slopes.rows.push_back({{escaped(group.name), e.n > 0 ? fmt::format("{:.3f}", e.mean) : "–", e.n > 1 ? fmt::format("{:.2g}", slope.standard_error) : "–",
-                                e.interval ? fmt::format("{:.3f} … {:.3f}", e.interval->first, e.interval->second) : e.n == 1 ? "n = 1, no interval" : "–", fmt::format("{}", e.n),
+        slopes.rows.push_back({{escaped(group.name), e.n > 0 ? fixed(e.mean, 3) : "–", e.n > 1 ? fmt::format("{:.2g}", slope.standard_error) : "–",
+                                e.interval ? fmt::format("{} … {}", fixed(e.interval->first, 3), fixed(e.interval->second, 3)) : e.n == 1 ? "n = 1, no interval" : "–", fmt::format("{}", e.n),
                                 fmt::format("{} of {}", group.arms.size() - slope.left_out.size(), group.arms.size())}});
     }
     if (chart.series.empty()) return {};
@@ -208,7 +208,7 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric) {
     const bool floor = std::isfinite(expected) && expected > 0 && first < last;
     if (floor) chart.series.push_back({.name = scores[drawn.study.baseline].two_sided ? "standard deviation of true samples" : "true samples", .x = {first, last}, .y = {expected, expected}, .colour = Series::grey});
     return section("Error against evaluations", {std::move(chart), fmt::format("Line chart of {} against network evaluations for each sample, both axes logarithmic. Slopes: {}.", metric, spoken(spoken_slopes)),
-                                                 fmt::format("Means over the seeds, their {:g} % intervals as bands.", 100 * drawn.study.level)}) +
+                                                 "The means over the seeds; bands go from the least to the greatest."}) +
            page::html(slopes) + (some_left_out ? "<p class=\"faint\">Points within two standard deviations of what true samples give have nothing left to fall by, and are left out of the slopes.</p>\n" : "");
 }
 
@@ -298,25 +298,24 @@ std::string training_html(const Drawn& drawn) {
 std::string schedules_html(const Drawn& drawn) {
     Chart signal{.title = "signal left", .x_label = "t / T", .y_label = "ᾱ"}, ratio{.title = "log-SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"};
     Chart weight{.title = "effective weight", .x_label = "log-SNR, noise to the left", .y_label = "weight"};
-    std::map<std::string, std::vector<std::size_t>> seen;
-    std::vector<std::string> order;
-    const auto key_of = [](const toml::table& root) {
-        const auto* schedule = root["process"]["schedule"].as_table();
-        auto target = root["loss"]["target"].value_or(std::string());
-        if (target == "model") target = root["model"]["prediction"].value_or(std::string());
-        return std::pair{schedule ? fmt::format("{} {}", toml_value(*schedule), root["process"]["steps"].value_or(std::int64_t{1000})) : std::string(), target};
+    // What the times weigh depends on the schedule and on what is learned of it.
+    const auto target_of = [](const toml::table& root) {
+        const auto target = root["loss"]["target"].value_or(std::string());
+        return target == "model" ? root["model"]["prediction"].value_or(std::string()) : target;
     };
+    const auto groups = groups_by(drawn.study, [&](std::size_t arm) {
+        const auto root = toml::parse(task_of(drawn.study, arm).text);
+        const auto* schedule = root["process"]["schedule"].as_table();
+        return schedule ? fmt::format("{} {} {}", toml_value(*schedule), root["process"]["steps"].value_or(std::int64_t{1000}), target_of(root)) : std::string();
+    });
     bool only_noise = true;
-    for (const auto& group : drawn.trainings) {
-        const auto root = toml::parse(task_of(drawn.study, group.arms.front()).text);
-        const auto [schedule, target] = key_of(root);
-        const auto key = schedule + target;
-        if (schedule.empty() || !seen[key].empty()) continue;
+    for (std::size_t group = 0; group < groups.size(); ++group) {
+        const auto root = toml::parse(task_of(drawn.study, groups[group].arms.front()).text);
         const auto levels = noise_levels(root);
         if (!levels) continue;
-        seen[key] = group.arms;
-        const auto colour = static_cast<int>(&group - drawn.trainings.data());
-        const auto name = drawn.trainings.size() > 1 ? group.name : root["process"]["schedule"]["use"].value_or(group.name);
+        const auto target = target_of(root);
+        const auto colour = static_cast<int>(group);
+        const auto name = groups.size() > 1 ? groups[group].name : root["process"]["schedule"]["use"].value_or(std::string());
         Series a{.name = name, .colour = colour}, l = a, w = a;
         const auto steps = levels->steps(), stride = std::max<std::int64_t>(1, steps / 200);
         for (std::int64_t t = 0; t < steps; t += stride) {

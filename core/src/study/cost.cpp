@@ -40,9 +40,22 @@ std::string name_of(const Study& study, const std::vector<std::size_t>& arms) {
     return shared.empty() ? std::string("all arms") : fmt::format("{}", fmt::join(shared, ", "));
 }
 
-/// Arms of one key stand together, in the order of their first.
-template <class Key>
-std::vector<Group> groups(const Study& study, Key key) {
+/// The exponent k of y ∝ x^k by least squares; NaN where the x are one.
+double exponent(const std::vector<double>& x, const std::vector<double>& y) {
+    const auto n = static_cast<double>(x.size());
+    double mean_x = 0, mean_y = 0, above = 0, below = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) mean_x += std::log(x[i]) / n, mean_y += std::log(y[i]) / n;
+    for (std::size_t i = 0; i < x.size(); ++i) above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y), below += std::pow(std::log(x[i]) - mean_x, 2);
+    return below > 0 ? above / below : std::nan("");
+}
+
+}  // namespace
+
+const Task& task_of(const Study& study, std::size_t arm) {
+    return study.task(std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& cell) { return cell.arm == arm; })->task);
+}
+
+std::vector<Group> groups_by(const Study& study, const std::function<std::string(std::size_t arm)>& key) {
     std::vector<Group> all;
     std::vector<std::string> keys;
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
@@ -61,23 +74,8 @@ std::vector<Group> groups(const Study& study, Key key) {
     return all;
 }
 
-const Task& task_of(const Study& study, std::size_t arm) {
-    return study.task(std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& cell) { return cell.arm == arm; })->task);
-}
-
-/// The exponent k of y ∝ x^k by least squares; NaN where the x are one.
-double exponent(const std::vector<double>& x, const std::vector<double>& y) {
-    const auto n = static_cast<double>(x.size());
-    double mean_x = 0, mean_y = 0, above = 0, below = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) mean_x += std::log(x[i]) / n, mean_y += std::log(y[i]) / n;
-    for (std::size_t i = 0; i < x.size(); ++i) above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y), below += std::pow(std::log(x[i]) - mean_x, 2);
-    return below > 0 ? above / below : std::nan("");
-}
-
-}  // namespace
-
 std::vector<Group> groups_by_steps(const Study& study) {
-    return groups(study, [&](std::size_t arm) {
+    return groups_by(study, [&](std::size_t arm) {
         auto root = toml::parse(task_of(study, arm).text);
         if (auto* sampler = root["sampler"].as_table()) sampler->erase("steps");
         return toml_text(root);
@@ -85,7 +83,7 @@ std::vector<Group> groups_by_steps(const Study& study) {
 }
 
 std::vector<Group> groups_by_training(const Study& study) {
-    return groups(study, [&](std::size_t arm) {
+    return groups_by(study, [&](std::size_t arm) {
         const auto& task = task_of(study, arm);
         return task.needs.empty() ? task.id : task.needs;
     });
@@ -93,7 +91,8 @@ std::vector<Group> groups_by_training(const Study& study) {
 
 Slope slope_of(const Group& group, const Findings& findings, const std::string& metric, double level) {
     const auto& scores = findings.scores.at(metric);
-    Slope slope{{}, {}, std::nan("")};
+    Slope slope;
+    slope.standard_error = std::nan("");
     std::vector<std::size_t> used;
     for (const auto arm : group.arms) {
         const auto& s = scores[arm];

@@ -82,7 +82,7 @@ std::string other_metrics(const Study& study, const Findings& findings) {
 std::string cost_section(const Drawn& drawn, const std::string& metric) {
     const auto& costs = drawn.findings.costs;
     std::vector<double> evaluations, seconds;
-    const bool trained_apart = drawn.trainings.size() > 1;
+    const bool trained_apart = drawn.trainings.size() > 1 && std::any_of(costs.begin(), costs.end(), [](const Cost& cost) { return cost.train_seconds > 0; });
     for (const auto& cost : costs) {
         evaluations.push_back(cost.evaluations);
         seconds.push_back(cost.sample_seconds + (trained_apart && std::isfinite(cost.train_seconds) ? cost.train_seconds : 0));

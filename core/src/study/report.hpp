@@ -48,7 +48,13 @@ DTK_API std::string conclusion(const Study& study, const Findings& findings, con
 /// One sentence for each comparison with the baseline by that metric.
 DTK_API std::vector<std::string> verdicts(const Study& study, const Findings& findings, const std::string& metric);
 
-/// Arms that differ in nothing but sampler.steps, of several numbers of steps or not; each arm stands in one group.
+/// What measures an arm with the first of its seeds.
+DTK_API const Task& task_of(const Study& study, std::size_t arm);
+
+/// Arms that have one key, in the order of their first; each arm stands in one group.
+DTK_API std::vector<Group> groups_by(const Study& study, const std::function<std::string(std::size_t arm)>& key);
+
+/// Arms that differ in nothing but sampler.steps, of several numbers of steps or not.
 DTK_API std::vector<Group> groups_by_steps(const Study& study);
 
 /// Arms that share their trainings, one for each seed.
