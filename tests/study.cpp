@@ -185,6 +185,34 @@ TEST_CASE("what is done is not done again, and an added seed or arm costs only i
     CHECK(plan.code == 0);
 }
 
+TEST_CASE("results of another build count where that is said") {
+    const Folder folder;
+    REQUIRE(run(folder).code == 0);
+    // The same network under another hash.
+    fs::create_directories(folder / "plugins");
+    fs::copy_file(fs::path(DTK_PLUGINS) / "models" / "mlp.so", folder / "plugins" / "mlp.so");
+    std::ofstream(folder / "plugins" / "mlp.so", std::ios::binary | std::ios::app) << "rebuilt";
+    const auto plan = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments{"run", "study.toml", "--out", "study", "-n"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return start_dtk(arguments, folder.path, {{"DTK_PLUGIN_PATH", (folder / "plugins").string()}}).wait().out;
+    };
+    const auto anew = plan({});
+    INFO(anew);
+    CHECK(says(anew, "0 of 8 tasks done"));
+    CHECK(says(anew, "how long it takes is known once"));
+    const auto accepted = plan({"--accept-rebuilt"});
+    INFO(accepted);
+    CHECK(says(accepted, "8 of 8 tasks done"));
+    CHECK(says(accepted, "nothing is left to do"));
+    const auto more = plan({"--accept-rebuilt", "--set", "ablation.seeds=[3,4,5]"});
+    INFO(more);
+    CHECK(says(more, "8 of 12 tasks done"));
+    CHECK(says(more, "seconds to go"));
+    // The number of jobs is no part of what a cell is.
+    CHECK(says(dtk_program({"run", "study.toml", "--out", "study", "-n", "--jobs", "1"}, folder.path).out, "8 of 8 tasks done"));
+}
+
 TEST_CASE("arms that differ in sampling alone share their training") {
     const Folder folder;
     const auto text = changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
@@ -414,6 +442,7 @@ TEST_CASE("what all arms stand on is trained once, before them") {
     INFO(plan.out << plan.err);
     CHECK(plan.code == 0);
     CHECK(says(plan.out, "0 of 9 tasks done"));
+    CHECK(says(plan.out, "to do     first      old_hand"));
 
     // A share trains what it stands on, and the others find it.
     REQUIRE(run(folder, with_first(), {"--cell", "2/2"}).code == 0);
