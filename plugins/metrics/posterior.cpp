@@ -1,6 +1,6 @@
 // Do the samples follow p(x | y)? The worst of the standardised errors of mean and variance of every element that is not known:
-//   (x̄ − m)/√(v/n)   and   (w̄ − v)/√(var w/n),  w = (x − m)²
-// with m and v those of p(x | y). Of true samples each is N(0, 1), and so is the largest of 2d of them in absolute value known; it
+//   (x̄ − m)/√(v/n)   and   (s² − v)/√(var w/n),  w = (x − x̄)²
+// with x̄ and s² of the samples, m and v of p(x | y). Of true samples each is N(0, 1), and so is the largest of 2d of them in absolute value known; it
 // passes below its 99.9 % point for independent ones, the most it can be. Infinite where elements that are known exactly are not
 // what they are known to be.
 #include <cmath>
@@ -56,8 +56,7 @@ struct Posterior final : dtk::Metric {
         // What says nothing leaves the posterior as it is: α = 0.
         const auto nothing = at::zeros({1, left.numel()}, at::kDouble), zero = at::zeros({1}, at::kDouble), one = at::ones({1}, at::kDouble);
         const auto m = seen.posterior->posterior_mean(nothing, zero, one)[0], v = seen.posterior->posterior_variance(nothing, zero, one)[0];
-        const auto square = (x - m).square();
-        const auto mean = x.mean(0), variance = square.mean(0);
+        const auto mean = x.mean(0), variance = x.var(0), square = (x - mean).square();
         const auto of_mean = (mean - m) / (v / n).sqrt(), of_variance = (variance - v) / (square.var(0) / n).sqrt();
         const double worst = at::cat({of_mean, of_variance}).abs().max().item<double>();
 
