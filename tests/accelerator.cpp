@@ -254,7 +254,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                     for (const auto& option : Declared("model", model).options) {
                         tables["process"] = table("process", process), tables["model"] = table("model", model, option + model_fields);
                         if (has_partners()) return true;
-                        if (found.complaint.find("needs to be told what is known") != std::string::npos) return false;  // with any of them
+                        if (std::ranges::any_of(wanted, [&](const auto& one) { return found.complaint.find(one.second + " needs to be told") != std::string::npos; }))
+                            return false;  // of these data, whatever the others
                     }
             return false;
         };
