@@ -249,6 +249,7 @@ std::vector<std::string> changes_since(const Record& run) {
     };
     differs("dtk", field_of(run, "/dtk/version"), std::string(version()));
     differs("its build", field_of(run, "/dtk/build"), std::string(torch_build_text()));
+    if (const auto then = field_of(run, "/dtk/sha256"); !then.empty() && then != sha256_of_dtk()) all.push_back("dtk itself is another build");
     const auto resolved = run.folder / "resolved.toml";
     if (const auto then = field_of(run, "/config_hash"); !then.empty() && fs::is_regular_file(resolved) && sha256_of_file(resolved) != then) all.push_back("the experiment: resolved.toml is not as the run wrote it");
     for (const auto& [name, plugin] : plugins_of(run)) {

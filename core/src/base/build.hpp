@@ -1,7 +1,9 @@
 #pragma once
+#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <dtk/api.hpp>
 
@@ -14,6 +16,9 @@ DTK_API std::string_view torch_build_text();
 DTK_API std::string_view base_build_id();
 DTK_API std::string_view torch_build_id();
 DTK_API std::string_view version();
+/// The files of the program itself, where they are now, and one hash of them.
+DTK_API std::vector<std::filesystem::path> files_of_dtk();
+DTK_API std::string sha256_of_dtk();
 /// The interface version of every kind of plugin, by its name in small letters.
 DTK_API const std::map<std::string, int>& interface_versions();
 

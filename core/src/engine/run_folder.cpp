@@ -112,7 +112,7 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     record_["pid"] = ::getpid();
     record_["seed"] = experiment.seed;
     record_["config_hash"] = sha256(resolved);
-    record_["dtk"] = {{"version", std::string(version())}, {"build", std::string(torch_build_text())}};
+    record_["dtk"] = {{"version", std::string(version())}, {"build", std::string(torch_build_text())}, {"sha256", sha256_of_dtk()}};
     record_["host"] = host();
     record_["device"] = device;
     record_["threads"] = at::get_num_threads();

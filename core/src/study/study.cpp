@@ -4,11 +4,11 @@
 #include <fstream>
 #include <set>
 
-#include <boost/dll/runtime_symbol_info.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/build.hpp"
 #include "base/files.hpp"
 #include "base/words.hpp"
 
@@ -157,15 +157,6 @@ std::string hash_of_files(std::vector<fs::path> files) {
         all += hash;
     }
     return sha256(all);
-}
-
-/// The files of the program itself.
-std::vector<fs::path> files_of_dtk() {
-    const fs::path folder = boost::dll::program_location().parent_path().string();
-    std::vector<fs::path> files{boost::dll::program_location().string()};
-    for (const auto& library : {"core/libdtk_base.so", "core/libdtk.so", "../lib/libdtk_base.so", "../lib/libdtk.so"})
-        if (fs::exists(folder / library)) files.push_back(folder / library);
-    return files;
 }
 
 constexpr const char* sampling_tables[] = {"sampler", "sample", "metric"};
