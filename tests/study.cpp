@@ -272,6 +272,7 @@ TEST_CASE("mistakes in a study are found before anything runs") {
     }
     CHECK(run(folder, study, {"--resume=study"}).code == 2);
     CHECK(run(folder, study, {"--seed", "3"}).code == 2);
+    CHECK(run(folder, study, {"--artefact", "teacher=."}).code == 2);
     CHECK(run(folder, study, {"--cell", "3/2"}).code == 2);
     CHECK(dtk_program({"report", "nowhere"}, folder.path).code == 2);
     write(folder / "study.toml", study);
@@ -286,6 +287,7 @@ TEST_CASE("a cell that fails is shown with its reason, and the rest is complete"
     INFO(outcome.out << outcome.err);
     CHECK(outcome.code == 1);
     CHECK(says(outcome.err, "failed: wild, seed 3: the loss or its gradient is not finite at step"));
+    CHECK(says(outcome.err, "= help: dtk run /"));
     const auto found = results(folder);
     CHECK(found["failures"].size() == 2);
     CHECK(found["arms"][0]["metrics"]["nll"]["n"] == 2);

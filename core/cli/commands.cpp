@@ -113,7 +113,8 @@ int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
     for (const auto& sentence : verdicts(study, findings, study.metrics.front())) fmt::print("{}\n", sentence);
     for (const auto& warning : findings.warnings) fmt::print("warning: {}\n", warning);
     for (const auto& [number, reason] : findings.failures)
-        fmt::print(stderr, "failed: {}, seed {}: {}\n", study.arms[study.cells[number].arm].name, study.cells[number].seed, reason);
+        fmt::print(stderr, "failed: {}, seed {}: {}\n  = help: {}\n", study.arms[study.cells[number].arm].name, study.cells[number].seed, reason,
+                   command_of(study, study.task(study.cells[number].task), folder));
     fmt::print("\nreport   {}\n", write_report(study, findings, folder, accept_rebuilt).string());
     write_exports(folder);
     return findings.failures.empty() ? done : failed;
@@ -131,6 +132,7 @@ void keep_cells(const Study& study, json& record) {
 
 int run_as_study(const RunRequest& request, const StudyOptions& options) {
     if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
+    if (!request.overrides.artefacts.empty()) throw Error("a study trains what its cells stand on itself", "write `first` in [ablation], or name the run's folder in the field");
     if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
     const auto threads = threads_of(request);
     const auto jobs = options.jobs > 0 ? options.jobs : usual_jobs(threads);
@@ -146,6 +148,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     write_atomically(folder / "study.toml", study.text);
     json record{{"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
     if (request.overrides.device) record["device"] = *request.overrides.device;
+    for (const auto& path : request.overrides.plugin_path) record["plugin_path"].push_back(fs::absolute(path).string());
     record["accept_rebuilt"] = options.accept_rebuilt;
     keep_cells(study, record);
     write_atomically(folder / "study.json", record.dump(2) + "\n");
@@ -188,6 +191,7 @@ int report(const fs::path& folder) {
     Overrides overrides;
     overrides.set = record["set"].get<std::vector<std::string>>();
     if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
+    for (const auto& path : record.value("plugin_path", std::vector<std::string>())) overrides.plugin_path.emplace_back(path);
     Mistakes mistakes;
     const auto study = read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
     if (!mistakes.empty()) return complain(mistakes);

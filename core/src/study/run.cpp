@@ -150,16 +150,20 @@ class Runner {
     Runner(const Study& study, const StudyRequest& request) : study_(study), request_(request), program_(boost::dll::program_location().string()) {
         // Trainings are dealt out in turn, and whoever trains also measures.
         std::vector<std::string> trainings;
-        std::set<std::string> mine;
-        for (const auto& cell : study.cells) {
+        const auto number_of = [&](const Cell& cell) {
             const auto& task = study.task(cell.task);
             const auto& training = task.needs.empty() ? task.id : task.needs;
             const auto number = std::find(trainings.begin(), trainings.end(), training) - trainings.begin();
             if (number == std::ssize(trainings)) trainings.push_back(training);
-            if (!request.part || number % request.part->second == request.part->first - 1) want(task, mine);
-        }
-        for (const auto& task : study.tasks)
-            if (mine.contains(task.id)) waiting_.push_back(&task);
+            return number;
+        };
+        std::vector<const Cell*> mine;
+        for (const auto& cell : study.cells)
+            if (const auto number = number_of(cell); !request.part || number % request.part->second == request.part->first - 1) mine.push_back(&cell);
+        // Seed by seed, so that what is there early compares all arms.
+        for (const auto seed : study.seeds)
+            for (const auto* cell : mine)
+                if (cell->seed == seed) want(study.task(cell->task));
     }
 
     std::size_t run() {
@@ -201,11 +205,11 @@ class Runner {
     }
 
  private:
-    /// What is not done of a task and of all that it stands on.
-    void want(const Task& task, std::set<std::string>& wanted) const {
-        if (wanted.contains(task.id) || finished(task)) return;
-        wanted.insert(task.id);
-        for (const auto& id : stands_on(task)) want(study_.task(id), wanted);
+    /// Notes what is not done of a task, after all that it stands on.
+    void want(const Task& task) {
+        if (finished(task) || std::find(waiting_.begin(), waiting_.end(), &task) != waiting_.end()) return;
+        for (const auto& id : stands_on(task)) want(study_.task(id));
+        waiting_.push_back(&task);
     }
 
     bool finished(const Task& task) const { return result_of(study_, task, request_.folder, request_.accept_rebuilt).has_value(); }
