@@ -599,3 +599,17 @@ TEST_CASE("memory that is left is the system's or what a control group allows") 
     put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     CHECK(dtk::memory_left(root.path) == 50u * 1024);
 }
+
+TEST_CASE("GPUs are those of the machine or those that one may use") {
+    const Folder root;
+    ::unsetenv("CUDA_VISIBLE_DEVICES");
+    CHECK(dtk::visible_gpus(root.path).empty());
+    fs::create_directories(root / "dev");
+    for (const auto* file : {"nvidia0", "nvidia1", "nvidiactl"}) write(root / "dev" / file, "");
+    CHECK(dtk::visible_gpus(root.path) == std::vector<std::string>{"0", "1"});
+    ::setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5f", 1);
+    CHECK(dtk::visible_gpus(root.path) == std::vector<std::string>{"3", "GPU-5f"});
+    ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+    CHECK(dtk::visible_gpus(root.path).empty());
+    ::unsetenv("CUDA_VISIBLE_DEVICES");
+}

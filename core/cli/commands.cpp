@@ -16,6 +16,7 @@
 #include "base/files.hpp"
 #include "base/words.hpp"
 #include "study/exports.hpp"
+#include "study/memory.hpp"
 #include "study/report.hpp"
 
 namespace dtk::cli {
@@ -89,16 +90,25 @@ std::optional<std::pair<std::int64_t, std::int64_t>> part_of(const std::string& 
     return part;
 }
 
-/// Threads of a cell: as the file says, or one, for two cells of one thread each are faster than one of two.
-std::int64_t threads_of(const RunRequest& request) {
-    Mistakes ignored;
-    return read_toml(request.file, request.overrides.set, ignored)["threads"].value_or(std::int64_t{1});
-}
+/// What the cells of a study run on, as far as the file says.
+struct Hardware {
+    std::int64_t threads, jobs;
+    std::vector<std::string> gpus;
+};
 
-/// Cells that fill the cores between them.
-std::int64_t usual_jobs(std::int64_t threads) {
+/// One thread for a cell unless the file says otherwise, for two cells of one thread each are faster than one of two, and as many cells
+/// as fill the cores; on `cuda` one for each GPU.
+Hardware hardware_for(const RunRequest& request) {
+    Mistakes ignored;
+    const auto root = read_toml(request.file, request.overrides.set, ignored);
+    const auto threads = root["threads"].value_or(std::int64_t{1});
+    const auto device = request.overrides.device.value_or(root["device"].value_or(std::string("cpu")));
+    if (device == "cuda") {
+        const auto gpus = visible_gpus();
+        return {threads, std::max<std::int64_t>(1, std::ssize(gpus)), gpus};
+    }
     const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-    return std::max<std::int64_t>(1, threads > 0 ? cores / threads : 1);
+    return {threads, device != "cpu" || threads == 0 ? 1 : std::max<std::int64_t>(1, cores / threads), {}};
 }
 
 std::atomic<int> signals_seen{0};
@@ -134,8 +144,9 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
     if (!request.overrides.artefacts.empty()) throw Error("a study trains what its cells stand on itself", "write `first` in [ablation], or name the run's folder in the field");
     if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
-    const auto threads = threads_of(request);
-    const auto jobs = options.jobs > 0 ? options.jobs : usual_jobs(threads);
+    const auto hardware = hardware_for(request);
+    const auto threads = hardware.threads;
+    const auto jobs = options.jobs > 0 ? options.jobs : hardware.jobs;
     Mistakes mistakes;
     const auto study = read(request.file, request.overrides, threads, mistakes);
     if (!mistakes.empty()) return complain(mistakes);
@@ -156,7 +167,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     try {
-        run_study(study, {folder, jobs, part_of(options.part), options.accept_rebuilt, request.progress, [] { return signals_seen.load() > 0; }});
+        run_study(study, {folder, jobs, part_of(options.part), hardware.gpus, options.accept_rebuilt, request.progress, [] { return signals_seen.load() > 0; }});
     } catch (const Interrupted& error) {
         fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
         return interrupted;

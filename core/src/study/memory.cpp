@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -73,6 +74,18 @@ std::uint64_t memory_held(int process) {
     std::uint64_t size = 0, resident = 0;
     in >> size >> resident;
     return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::vector<std::string> visible_gpus(const fs::path& root) {
+    std::vector<std::string> gpus;
+    if (const char* said = std::getenv("CUDA_VISIBLE_DEVICES")) {
+        std::istringstream list(said);
+        for (std::string gpu; std::getline(list, gpu, ',');)
+            if (!gpu.empty()) gpus.push_back(gpu);
+        return gpus;
+    }
+    for (int number = 0; fs::exists(root / "dev" / ("nvidia" + std::to_string(number))); ++number) gpus.push_back(std::to_string(number));
+    return gpus;
 }
 
 }  // namespace dtk

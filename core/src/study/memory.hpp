@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <dtk/api.hpp>
@@ -17,5 +18,8 @@ DTK_API bool memory_holds_another(std::uint64_t left, std::uint64_t most, const 
 
 /// Bytes that a process holds in memory; 0 where it is gone.
 std::uint64_t memory_held(int process);
+
+/// The GPUs that a process started here may use, as CUDA_VISIBLE_DEVICES names them.
+DTK_API std::vector<std::string> visible_gpus(const std::filesystem::path& root = "/");
 
 }  // namespace dtk

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -72,7 +73,8 @@ const Task* blamed(const Study& study, const Task& task, const fs::path& folder,
 /// A program of dtk's that works on one task.
 class Worker {
  public:
-    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log) : task(&task), lease_(std::move(lease)) {
+    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log, std::string gpu) : task(&task), gpu(std::move(gpu)), lease_(std::move(lease)) {
+        if (!this->gpu.empty()) ::setenv("CUDA_VISIBLE_DEVICES", this->gpu.c_str(), 1);
         std::vector<char*> arguments;
         for (auto& word : command) arguments.push_back(word.data());
         arguments.push_back(nullptr);
@@ -92,9 +94,10 @@ class Worker {
         if (child_ < 0) throw Error(fmt::format("cannot start {}: {}", command[0], std::strerror(errno)));
     }
     Worker(Worker&& other) noexcept
-        : task(other.task), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_), lost_(other.lost_), most_(other.most_) {}
+        : task(other.task), gpu(std::move(other.gpu)), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_), lost_(other.lost_), most_(other.most_) {}
     Worker& operator=(Worker&& other) noexcept {
         std::swap(task, other.task);
+        std::swap(gpu, other.gpu);
         std::swap(lease_, other.lease_);
         std::swap(child_, other.child_);
         std::swap(status_, other.status_);
@@ -134,6 +137,7 @@ class Worker {
     }
 
     const Task* task;
+    std::string gpu;  ///< the one it sees; empty: all there are
 
  private:
     Lease lease_;
@@ -244,6 +248,13 @@ class Runner {
         }
     }
 
+    /// The GPU with the fewest at work.
+    std::string free_gpu() const {
+        const auto at_work = [&](const std::string& gpu) { return std::count_if(workers_.begin(), workers_.end(), [&](const Worker& worker) { return worker.gpu == gpu; }); };
+        const auto least = std::min_element(request_.gpus.begin(), request_.gpus.end(), [&](const auto& a, const auto& b) { return at_work(a) < at_work(b); });
+        return least == request_.gpus.end() ? std::string() : *least;
+    }
+
     bool memory_holds_one_more() const {
         const auto left = memory_left();
         std::vector<std::uint64_t> held;
@@ -278,7 +289,7 @@ class Runner {
         for (const auto& [name, id] : task.stands_on)
             command.insert(command.end(), {"--artefact", name + "=" + folder_of(study_, study_.task(id), request_.folder, request_.accept_rebuilt).string()});
         command.insert(command.end(), {"--progress", "none"});
-        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder));
+        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), free_gpu());
         return true;
     }
 

@@ -62,6 +62,7 @@ struct StudyRequest {
     std::filesystem::path folder;
     std::int64_t jobs = 1;
     std::optional<std::pair<std::int64_t, std::int64_t>> part;  ///< i of n: one share of the trainings and their cells
+    std::vector<std::string> gpus = {};  ///< dealt out among the jobs, each sees one; empty: they are left as they are
     bool accept_rebuilt = false;
     Progress::Mode progress = Progress::Mode::automatic;
     std::function<bool()> stop = [] { return false; };
