@@ -40,7 +40,10 @@ struct Declared {
         constexpr std::int64_t enough = 24;  // the β of fewer steps is more than 1 in some schedules
         const auto& plugins = support::registry();
         for (const auto& field : dtk::declared_fields(plugins.load(plugins.find(kind, name)))) {
-            if (field.type == "whole number" && std::stoll(field.default_value) > enough) small += fmt::format(", {} = {}", field.key, enough);
+            if (field.type == "whole number" && std::stoll(field.default_value) > enough) {
+                const auto least = field.accepts.find_first_of("0123456789");  // of "≥ 100" or "[10, 1000]"
+                small += fmt::format(", {} = {}", field.key, least == std::string::npos ? enough : std::max<std::int64_t>(enough, std::stoll(field.accepts.substr(least))));
+            }
             if (field.type == "truth" && field.default_value == "false") switches.push_back(fmt::format(", {} = true", field.key));
             if (field.type != "text" || field.accepts.empty()) continue;
             for (auto words = std::istringstream(field.accepts + ", "); words.good();) {
@@ -104,11 +107,13 @@ class Bench {
                  : stage->model().predicts() == dtk::Predicts::label ? Model::classifies
                  : stage->model().parameters().empty()               ? Model::fixed
                                                                      : Model::learns;
+        metric_refused_ = stage->metrics().size() < spec().metrics.size();
     }
 
     std::string mistakes() const { return mistakes_.text(); }
     enum class Model { unknown, none, fixed, learns, classifies };
     Model model() const { return model_; }
+    bool metric_refused() const { return metric_refused_; }
     const dtk::StageSpec& spec() const { return experiment_.stages.front(); }
     const std::string& text() const { return experiment_.text; }
     std::filesystem::path file(const std::string& name) const { return folder_ / name; }
@@ -130,6 +135,7 @@ class Bench {
     dtk::Mistakes mistakes_;
     dtk::Experiment experiment_;
     Model model_ = Model::unknown;
+    bool metric_refused_ = false;
 };
 
 struct Trained {
@@ -247,7 +253,9 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                     tables["loss"] = table("loss", loss), tables["sampler"] = table("sampler", sampler);
                     if (fits(tables)) return true;
                     const auto model = found.bench->model();
-                    if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted)) return false;
+                    // None of these is mended by another loss or sampler.
+                    if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted) || (model == Bench::Model::classifies && sampling_wanted)) return false;
+                    if (found.bench->metric_refused()) return false;
                 }
             return false;
         };

@@ -18,13 +18,6 @@ using json = nlohmann::json;
 
 fs::path offender(const std::string& name) { return fs::path(DTK_BINARY) / "tests" / "offenders" / name / (name + ".so"); }
 
-void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
-
-std::string read(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 void write_experiment(const Folder& folder, const std::string& schedule) {
     write(folder / "experiment.toml",
           "threads = 1\n[dataset]\nuse = \"gaussian_mixture\"\n[process]\nsteps = 50\n[model]\nuse = \"exact\"\n[sampler]\nuse = \"ddim\"\nsteps = 5\n"

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "folder.hpp"
 #include "support.hpp"
 
@@ -24,18 +25,6 @@ std::shared_ptr<dtk::Dataset> dataset(const std::string& name, const std::string
     view.seed = static_cast<std::uint64_t>(seed);
     return support::make<dtk::Dataset>(name, fields, view);
 }
-
-/// What `work` threw, as "message | help"; empty if it went well.
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
-}
-
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Tensor rows(std::int64_t n, double value) { return at::full({n}, value, at::kDouble); }
 

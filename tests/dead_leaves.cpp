@@ -7,6 +7,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -42,17 +43,6 @@ struct Pixel {
 double between(Pixel a, Pixel b) { return std::hypot(a.row - b.row, a.column - b.column); }
 
 Tensor at_pixel(const Tensor& x, Pixel p) { return x.select(1, 0).select(1, p.row).select(1, p.column); }
-
-/// What `work` threw, as "message | help"; empty if it went well.
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
-}
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Pictures of independent standard normal pixels.
 struct Snow final : dtk::Dataset {

@@ -12,21 +12,12 @@
 #include <string>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "folder.hpp"
 
 namespace fs = std::filesystem;
 
 namespace {
-
-/// What `work` threw, as "message | help"; empty if it went well.
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
-}
 
 /// Runs `work` in a child that may write files of at most `bytes` bytes. → its exit status, as for waitpid.
 int with_size_limit(rlim_t bytes, const std::function<bool()>& work) {
@@ -44,8 +35,6 @@ int with_size_limit(rlim_t bytes, const std::function<bool()>& work) {
 std::size_t entries(const fs::path& folder) {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
-
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 
@@ -90,16 +91,6 @@ Tensor noise(at::IntArrayRef shape, std::int64_t seed) {
 }
 Tensor plain(std::int64_t value, at::IntArrayRef shape = {1, 4, 4}) { return at::full(shape, value, at::kByte); }
 Tensor numbers(const std::vector<std::int64_t>& n) { return at::tensor(n, at::kLong); }
-
-/// What `work` threw, as "message | help"; empty if it went well.
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
-}
 
 std::shared_ptr<dtk::Dataset> dataset(const std::string& fields) { return support::make<dtk::Dataset>("image_folder", fields); }
 

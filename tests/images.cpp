@@ -5,6 +5,7 @@
 #include <dtk/features.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "folder.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
@@ -63,15 +64,6 @@ double part(const dtk::Measurement& m, const std::string& name) {
     for (const auto& [key, value] : m.parts)
         if (key == name) return value;
     throw dtk::Error("no part " + name);
-}
-
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
 }
 
 std::shared_ptr<dtk::Classifier> classifier(View& view, const std::string& fields = {}) {

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -31,18 +32,6 @@ dtk::Measurement measured(const std::string& name, const Tensor& samples, const 
                           const std::string& fields = {}) {
     return metric(name, data, fields)->measure({samples, *data, chain(), {}}, dtk::Random(1, "metric"));
 }
-
-/// What `work` threw, as "message | help"; empty if it went well.
-std::string complaint_of(const std::function<void()>& work) {
-    try {
-        work();
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
-}
-
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Examples that no metric compares with: those of training.
 Tensor truth(const dtk::Dataset& data, std::int64_t n, std::int64_t first = 0) {

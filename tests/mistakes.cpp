@@ -70,8 +70,6 @@ batch = 16
 n = 2
 )";
 
-void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
-
 /// An IDX file of `count` images of 8×8 pixels, or of as many labels.
 std::string idx(std::uint32_t count, bool labels) {
     std::string text{0, 0, 8, static_cast<char>(labels ? 1 : 3)};

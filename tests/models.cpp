@@ -6,6 +6,7 @@
 #include <dtk/layers.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -103,15 +104,8 @@ void for_every_model(const std::function<void(const Make&, const support::View&)
 }
 
 std::string complaint(const std::string& model, const std::string& fields, const dtk::View& view) {
-    try {
-        support::make<dtk::Model>(model, fields, view);
-    } catch (const dtk::Error& error) {
-        return std::string(error.what()) + " | " + error.help();
-    }
-    return {};
+    return complaint_of([&] { support::make<dtk::Model>(model, fields, view); });
 }
-
-bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 bool same_bits(const Tensor& a, const Tensor& b) { return at::equal(a, b); }
 

@@ -55,15 +55,6 @@ n = 200
 use = "nll"
 )";
 
-void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
-
-std::string read(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    INFO(file);
-    REQUIRE(in);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 /// A safetensors file as its format has it: names, and the numbers of float32 tensors.
 struct Tensors {
     std::map<std::string, std::vector<float>> values;
@@ -110,12 +101,6 @@ fs::path run(const Folder& folder, const std::string& name, std::vector<std::str
     INFO(outcome.out << outcome.err);
     REQUIRE(outcome.code == 0);
     return folder / name;
-}
-
-std::string changed(std::string text, const std::string& from, const std::string& to) {
-    const auto at = text.find(from);
-    REQUIRE(at != text.npos);
-    return text.replace(at, from.size(), to);
 }
 
 fs::path last_checkpoint(const fs::path& run) {

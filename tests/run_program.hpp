@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -15,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "complaint.hpp"
 #include "folder.hpp"
 
 struct Outcome {
@@ -98,4 +101,18 @@ inline Outcome dtk_program(std::vector<std::string> arguments, const std::filesy
     return start_dtk(std::move(arguments), folder, std::move(more)).wait();
 }
 
-inline bool says(const std::string& text, const std::string& phrase) { return text.find(phrase) != text.npos; }
+inline void write(const std::filesystem::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+/// Errors: std::runtime_error where there is no such file.
+inline std::string read(const std::filesystem::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    if (!in) throw std::runtime_error("there is no " + file.string());
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// The text with `to` in the place of `from`, which must be in it.
+inline std::string changed(std::string text, const std::string& from, const std::string& to) {
+    const auto at = text.find(from);
+    if (at == text.npos) throw std::runtime_error("`" + from + "` is not in the text");
+    return text.replace(at, from.size(), to);
+}

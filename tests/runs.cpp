@@ -56,21 +56,6 @@ n = 200
 use = "nll"
 )";
 
-void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
-
-std::string read(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    INFO(file);
-    REQUIRE(in);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string changed(std::string text, const std::string& from, const std::string& to) {
-    const auto at = text.find(from);
-    REQUIRE(at != text.npos);
-    return text.replace(at, from.size(), to);
-}
-
 Outcome call(const fs::path& folder, std::vector<std::string> arguments, int code = 0) {
     const auto outcome = dtk_program(std::move(arguments), folder);
     INFO(outcome.out << outcome.err);

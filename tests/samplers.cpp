@@ -64,25 +64,6 @@ Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x
     return x;
 }
 
-/// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read off
-/// one call with a few rows: the noise of each is known.
-std::pair<double, double> output_law(const dtk::Sampler& sampler, const support::View& view) {
-    auto before = at::linspace(-2, 2, 9, at::kDouble).unsqueeze(1);
-    double mean = 0, variance = 1, worst = 0;
-    sampled(sampler, view, before, stream, [&](std::int64_t i, const Tensor& after) {
-        const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
-        const auto rows = at::cat({before, at::ones_like(before), z}, 1);
-        const auto fit = std::get<0>(at::linalg_lstsq(rows, after));
-        worst = std::max(worst, distance(rows.matmul(fit), after));
-        const double a = fit[0].item<double>(), b = fit[1].item<double>(), sd = fit[2].item<double>();
-        mean = a * mean + b;
-        variance = a * a * variance + sd * sd;
-        before = after;
-    });
-    CHECK(worst < 1e-11);
-    return {mean, variance};
-}
-
 double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
 
 /// Distribution function of gmm1d noised to α, σ.
@@ -188,57 +169,6 @@ TEST_CASE("ddim with all of the noise is ddpm with the small variance") {
         const auto ddim = make<dtk::Sampler>("ddim", fmt::format("eta = 1\nsteps = {}", n), view);
         const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), view);
         CHECK(distance(sampled(*ddim, view, x), sampled(*ddpm, view, x)) < 1e-12);
-    }
-}
-
-TEST_CASE("what samplers make of Gaussian data has the exact mean and variance") {
-    const std::map<std::string, std::string> schedules{{"linear", "\"linear\""},
-                                                       {"quad", "\"quadratic\""},
-                                                       {"scaled_linear", "{use = \"quadratic\", beta_start = 0.00085, beta_end = 0.012}"},
-                                                       {"cosine", "\"cosine\""},
-                                                       {"sigmoid_abar", "\"sigmoid\""}};
-    const std::map<std::string, std::pair<std::string, std::string>> samplers{
-        {"ddim", {"ddim", ""}}, {"ddpm_small", {"ddpm", "variance = \"small\"\n"}}, {"ddpm_large", {"ddpm", "variance = \"large\"\n"}}};
-    for (const auto& [key, schedule] : schedules)
-        for (const double s2 : {0.01, 0.25, 1.0}) {
-            const auto view = support::exact("gaussian_mixture", gaussian_data(0.7, std::sqrt(s2)), "schedule = " + schedule);
-            for (const int n : {10, 50})
-                for (const auto& [kind, sampler] : samplers) {
-                    const auto name = fmt::format("s2={:g},N={},{}", s2, n, kind);
-                    INFO(name << ", " << key);
-                    const auto& expected = support::reference()["schedule_ranking"]["gaussian"][name][key];
-                    const auto [mean, variance] =
-                        output_law(*make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), view), view);
-                    CHECK(std::abs(mean - expected["mean"].get<double>()) < 1e-9);
-                    CHECK(std::abs(variance - expected["var"].get<double>()) < 1e-9);
-                }
-        }
-}
-
-TEST_CASE("schedules with the exact score rank as the reference says") {
-    const auto& reference = support::reference()["schedule_ranking"]["gmm1d_ddim"];
-    const std::int64_t n = 20000;
-    const auto u = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
-    const auto z = at::special_ndtri(u).unsqueeze(1);
-    const auto truth = at::empty({n}, at::kDouble);
-    const dtk::NoiseLevels none = make<dtk::Schedule>("cosine")->levels(1);
-    for (std::int64_t i = 0; i < n; ++i) {
-        double lo = -20, hi = 20;
-        for (int k = 0; k < 60; ++k) {
-            const double mid = (lo + hi) / 2;
-            (cdf(mid, none.alpha(-1), none.sigma(-1)) < u.const_data_ptr<double>()[i] ? lo : hi) = mid;
-        }
-        truth.mutable_data_ptr<double>()[i] = (lo + hi) / 2;
-    }
-    for (const char* schedule : {"linear", "cosine"}) {
-        const auto view = preset("gmm1d", schedule);
-        for (const int steps : {5, 20}) {
-            INFO(schedule << ", " << steps);
-            const auto x = std::get<0>(sampled(*make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), view), view, z).flatten().sort());
-            const auto& expected = reference[fmt::format("N={}", steps)][schedule];
-            CHECK(std::abs((x - truth).abs().mean().item<double>() - expected["W1"].get<double>()) < 1e-6);
-            CHECK(std::abs((x - truth).square().mean().sqrt().item<double>() - expected["W2"].get<double>()) < 1e-6);
-        }
     }
 }
 

@@ -62,21 +62,6 @@ use = "nll"
 use = "sliced_wasserstein"
 )";
 
-void write(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
-
-std::string read(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    INFO(file);
-    REQUIRE(in);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string changed(std::string text, const std::string& from, const std::string& to) {
-    const auto at = text.find(from);
-    REQUIRE(at != text.npos);
-    return text.replace(at, from.size(), to);
-}
-
 const std::vector<std::string> command{"run", "study.toml", "--out", "study", "--progress", "none", "--jobs", "2"};
 
 Outcome run(const Folder& folder, const std::string& text = study, std::vector<std::string> more = {}) {

@@ -2,10 +2,8 @@
 //   L_T = KL(q(x_T|x_0) ‖ p(x_T)),  L_t = E KL(q(x_{t−1}|x_t, x_0) ‖ p(x_{t−1}|x_t)),  L_0 = −E log p(x_0|x_1)
 // Sohl-Dickstein et al. 2015, eq. 14; Ho, Jain & Abbeel 2020, eq. 5. One step is drawn for each example and stands for all
 // T of them, which is unbiased; with `every_step` all are computed.
-#include <algorithm>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/loss.hpp>
 #include <dtk/model.hpp>
@@ -23,9 +21,7 @@ struct Elbo final : dtk::Loss {
         }
     } c;
     Elbo(const Config& config, const dtk::View& view) : c(config), times_(config.times.make(view)) {
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
     }
 
     dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,

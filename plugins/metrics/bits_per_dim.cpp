@@ -8,7 +8,6 @@
 #include <numeric>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/metric.hpp>
 #include <dtk/schedule.hpp>
@@ -42,9 +41,7 @@ struct BitsPerDim final : dtk::Metric {
         }
     } c;
     BitsPerDim(const Config& config, const dtk::View& view) : c(config) {
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
     }
     bool needs_samples() const override { return false; }
 

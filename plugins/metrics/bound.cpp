@@ -4,14 +4,12 @@
 // independent elements of one law, B(mean) for bits and a normal density for real numbers. With `best`, of data whose density is
 // known: K* of steps with the exact mean and the best variance of each element, N(E[x_s | x_t], β̃ + c_0² Var[x_0 | x_t]), on the
 // same x_0 and x_t, so that K − K* is known better than either.
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <optional>
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/bernoulli.hpp>
 #include <dtk/metric.hpp>
@@ -45,9 +43,7 @@ struct Bound final : dtk::Metric {
         }
     } c;
     Bound(const Config& config, const dtk::View& view) : c(config) {
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
         if (!c.best) return;
         dtk::gaussian(view.process(), "`best`");
         dtk::known_density(view.dataset(), "`best`");

@@ -8,10 +8,8 @@
 // from its own chain. A y without noise looks like a noisy one that happens to lie there; a fresh noise at each step is not the one
 // the rest of x_t goes with. Both pull too weakly. Of two unit Gaussians with correlation 0.8, one known to be 1.2, the other comes
 // out as N(0.73, 0.49), `noised` as N(0.60, 0.49), where N(0.96, 0.36) is right. See `repaint`, and model `exact_conditional`.
-#include <algorithm>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/sampler.hpp>
 #include <dtk/dataset.hpp>
@@ -32,9 +30,7 @@ struct Clamp final : dtk::Sampler {
     } c;
     Clamp(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
         dtk::gaussian(view.process(), "clamp");
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
             throw dtk::Error("clamp takes what was observed for exact, but its error has `sd` " + fmt::format("{}", seen_.sd), "use sampler multiply, or sd = 0");
     }

@@ -1,9 +1,5 @@
 // for t = t_N … t_1:  x_s ~ p(x_s | x_t),  the process's reverse step, t → s along the grid
 // Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, algorithm 2; strided as Nichol & Dhariwal 2021.
-#include <algorithm>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/sampler.hpp>
 
@@ -17,9 +13,7 @@ struct Ddpm final : dtk::Sampler {
         }
     } c;
     Ddpm(const Config& config, const dtk::View& view) : Sampler(config, view), c(config) {
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
     }
 
     at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, at::Tensor x,

@@ -7,10 +7,6 @@
 // steps the samples come to p(x) r(x)², not p(x) r(x): the steps alone drift by half the score of p, and the product adds all of
 // the score of r. Of x ~ N(0, 1) seen at 1 with variance ½, "constant" makes N(0.80, 0.20), "linear" N(0.68, 0.25), where
 // N(0.67, 0.33) is right. See model `exact_conditional`.
-#include <algorithm>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/dataset.hpp>
 #include <dtk/sampler.hpp>
@@ -32,9 +28,7 @@ struct Multiply final : dtk::Sampler {
     } c;
     Multiply(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
         dtk::gaussian(view.process(), "multiply");
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
         if (c.form == "shift" && seen_.sd == 0)
             throw dtk::Error("where y is exact, log r has no slope to shift the mean by", "use form = \"product\", or data with `sd` above 0");
     }

@@ -8,11 +8,9 @@
 // with more repeats, but each of them loses some of the spread that steps of a finite length lose, so more repeats need more
 // steps. Of two unit Gaussians with correlation 0.8, one known to be 1.2, ten repeats make the other N(0.92, 0.33) in 250 steps
 // and N(0.92, 0.36) in 1000, a hundred N(0.96, 0.25) and N(0.96, 0.32), where N(0.96, 0.36) is right.
-#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <dtk/dataset.hpp>
 #include <dtk/sampler.hpp>
@@ -36,9 +34,7 @@ struct Repaint final : dtk::Sampler {
     } c;
     Repaint(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "repaint")) {
         dtk::gaussian(view.process(), "repaint");
-        const auto offered = view.process().variances();
-        if (std::find(offered.begin(), offered.end(), c.variance) == offered.end())
-            throw dtk::Error(fmt::format("the process has no reverse variance `{}`", c.variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
             throw dtk::Error(fmt::format("repaint takes what was observed for exact, but its error has `sd` {}", seen_.sd), "use sampler multiply, or sd = 0");
     }

@@ -50,6 +50,8 @@ class DTK_API Process : public Module {
     virtual std::vector<std::string> variances() const = 0;
     /// Refuses a kind of prediction that this process cannot use. Errors: Error with the cure.
     virtual void accept(Predicts kind) const = 0;
+    /// Refuses a word that is not one of variances(). Errors: Error that names them.
+    void accept_variance(const std::string& variance) const;
 };
 
 /// A normal law with independent elements.

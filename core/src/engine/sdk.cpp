@@ -1,7 +1,9 @@
 // What the SDK's headers declare and every plugin shares.
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <dtk/bernoulli.hpp>
 #include <dtk/classifier.hpp>
@@ -27,6 +29,12 @@ Density::~Density() = default;
 Dataset::~Dataset() = default;
 Metric::~Metric() = default;
 View::~View() = default;
+
+void Process::accept_variance(const std::string& variance) const {
+    const auto offered = variances();
+    if (std::find(offered.begin(), offered.end(), variance) == offered.end())
+        throw Error(fmt::format("the process has no reverse variance `{}`", variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+}
 
 namespace {
 constexpr std::array<std::string_view, 10> prediction_names{"eps", "x0", "v", "score", "mean", "velocity", "edm", "logits", "frames", "label"};
