@@ -35,7 +35,7 @@ struct Measurement {
     bool two_sided = true;   ///< is a value below the expected one a fault too?
     double tolerance = 0;    ///< beyond four standard deviations, what still passes
     std::optional<double> limit = {};  ///< the largest value that passes, where it is not expected + 4 sd + tolerance
-    std::vector<std::pair<std::string, double>> parts = {};  ///< what the value is the sum of
+    std::vector<std::pair<std::string, double>> parts = {};  ///< what the value is made of, and numbers beside it
     std::string note = {};   ///< what the number is, in a few words, with its unit
     /// Is it what true samples would give? Unset where that is not known.
     std::optional<bool> passes() const {
