@@ -75,7 +75,7 @@ def main():
     with tempfile.TemporaryDirectory() as root:
         text = (here / "study.toml").read_text()
         plain = Path(root) / "plain.toml"  # the experiment without what varies
-        plain.write_text(text[: text.index("[ablation]")] + text[text.index("[dataset]") :])
+        plain.write_text((text[: text.index("[ablation]")] + text[text.index("[dataset]") :]).replace("threads = 1", "threads = 2"))
         resolved = Path(root) / "resolved.toml"
         resolved.write_text(call([dtk, "run", plain, "--dry-run"], 1))
         for number in range(rounds):

@@ -526,3 +526,38 @@ TEST_CASE("Fashion-MNIST is checked at once and read in half a second") {
     CHECK(pixels.mean().item<double>() == Approx(0.2860).margin(1e-4));
     CHECK(pixels.std().item<double>() == Approx(0.3530).margin(1e-4));
 }
+
+TEST_CASE("standardised data have mean 0 and variance 1, and noise fills their levels evenly") {
+    const SmallSet files;
+    const auto inner = files.open();
+    const auto data = dataset("standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()));
+    CHECK(data->size() == 3);
+    CHECK(data->classes() == 3);
+    CHECK(data->levels() == 0);
+    CHECK_FALSE(data->range());
+    CHECK(data->fingerprint() == inner->fingerprint());
+    // The noise of an example is its own: one example asked for is the same among others.
+    CHECK(at::equal(data->examples(at::tensor({2}, at::kLong)).x[0], data->examples(at::tensor({0, 1, 2}, at::kLong)).x[2]));
+
+    const double step = 2.0 / 255;
+    const auto x = inner->examples(at::arange(3, at::kLong)).x.to(at::kDouble);
+    const double mean = x.mean().item<double>(), sd = std::sqrt(x.var(/*unbiased=*/false).item<double>() + step * step / 12);
+    const auto noise = [&](const dtk::Dataset& of, const Tensor& from, const Tensor& index, bool test) {
+        const auto y = (test ? of.test_examples(index) : of.examples(index)).x.to(at::kDouble);
+        return ((y * sd + mean - from) / step).flatten();
+    };
+    const auto u = noise(*data, x, at::arange(3, at::kLong), false);
+    CHECK(u.abs().max().item<double>() < 0.5 + 1e-4);
+    CHECK(u.max().item<double>() - u.min().item<double>() > 0.3);
+    const auto tested = inner->test_examples(at::arange(2, at::kLong)).x.to(at::kDouble);
+    CHECK(noise(*data, tested, at::arange(2, at::kLong), true).abs().max().item<double>() < 0.5 + 1e-4);
+
+    // Of data without levels it is an affine map.
+    const auto plain = dataset("gaussian_mixture", "preset = \"gmm2d\""), moved = dataset("standardised", "of = {use = \"gaussian_mixture\"}\nmeasure = 20000");
+    const auto index = at::arange(20000, at::kLong);
+    const auto a = plain->examples(index).x.to(at::kDouble), b = moved->examples(index).x.to(at::kDouble);
+    CHECK(std::abs(b.mean().item<double>()) < 1e-5);
+    CHECK(b.var(/*unbiased=*/false).item<double>() == Approx(1).epsilon(1e-5));
+    CHECK(support::distance(b, (a - a.mean()) / a.std(/*unbiased=*/false)) < 1e-5);
+    CHECK(says(complaint_of([] { dataset("standardised", "of = {use = \"gaussian_mixture\", preset = \"none\", means = [[1]], std = [1]}\nmeasure = 1"); }), "the same number"));
+}
