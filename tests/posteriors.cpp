@@ -79,6 +79,7 @@ Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int
 
 /// The last element's law where each step makes of it A·x + B + sd·z + C·k, k what the network is shown of the elements before it,
 /// which is drawn anew each time with the law that `shown` says. A, B, C and sd are read off one call with a few rows.
+/// A y that is always the same tells B and C not apart, which wants a driver for such systems.
 Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std::function<Law(double t)>& shown) {
     at::NoGradGuard no_grad;
     const auto x = stream.stream("x").normal({12, view.data->shape()[0]}, at::kDouble);
@@ -100,7 +101,7 @@ Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std:
         const auto z = draws.step(static_cast<std::int64_t>(i)).normal(x.sizes(), x.options()).slice(1, -1);
         const auto& before = states[i];
         const auto features = at::cat({before.slice(1, -1), at::ones_like(z), z, before.slice(1, 0, -1)}, 1), after = states[i + 1].slice(1, -1);
-        const auto fit = std::get<0>(at::linalg_lstsq(features, after));
+        const auto fit = std::get<0>(at::linalg_lstsq(features, after, std::nullopt, "gelsd"));
         worst = std::max(worst, distance(features.matmul(fit), after));
         const double a = fit[0].item<double>(), b = fit[1].item<double>(), sd = fit[2].item<double>(), c = fit.size(0) > 3 ? fit[3].item<double>() : 0;
         const auto k = shown(times[i]);
