@@ -1,5 +1,5 @@
-// Training, resuming, sampling and measuring with every plugin on a pretend accelerator: all of it lives there, comes to the
-// CPU's numbers, and the host never waits for it inside a loop.
+// Training, resuming, sampling and measuring with every plugin on a pretend accelerator: all of it lives there, comes
+// to the CPU's numbers, and the host never waits for it inside a loop.
 #include <algorithm>
 #include <csignal>
 #include <sstream>
@@ -42,15 +42,20 @@ struct Declared {
         for (const auto& field : dtk::declared_fields(plugins.load(plugins.find(kind, name)))) {
             if (field.type == "whole number" && std::stoll(field.default_value) > enough) {
                 const auto least = field.accepts.find_first_of("0123456789");  // of "≥ 100" or "[10, 1000]"
-                small += fmt::format(", {} = {}", field.key, least == std::string::npos ? enough : std::max<std::int64_t>(enough, std::stoll(field.accepts.substr(least))));
+                small += fmt::format(", {} = {}", field.key,
+                                     least == std::string::npos
+                                         ? enough
+                                         : std::max<std::int64_t>(enough, std::stoll(field.accepts.substr(least))));
             }
-            if (field.type == "truth" && field.default_value == "false") switches.push_back(fmt::format(", {} = true", field.key));
+            if (field.type == "truth" && field.default_value == "false")
+                switches.push_back(fmt::format(", {} = true", field.key));
             if (field.type != "text" || field.accepts.empty()) continue;
             for (auto words = std::istringstream(field.accepts + ", "); words.good();) {
                 std::string word;
                 std::getline(words, word, ',');
                 words.get();
-                if (!word.empty() && field.default_value != '"' + word + '"') options.push_back(fmt::format(", {} = \"{}\"", field.key, word));
+                if (!word.empty() && field.default_value != '"' + word + '"')
+                    options.push_back(fmt::format(", {} = \"{}\"", field.key, word));
             }
         }
     }
@@ -75,8 +80,9 @@ std::string pictures() {
 
 /// Data of several kinds, the simplest first; then whatever else there is.
 std::vector<std::string> all_data() {
-    std::vector<std::string> all{"{use = \"gaussian_mixture\"}", "{use = \"gaussian_mixture\", labels = true}", pictures(),
-                                 "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
+    std::vector<std::string> all{
+        "{use = \"gaussian_mixture\"}", "{use = \"gaussian_mixture\", labels = true}", pictures(),
+        "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
     for (const auto& name : support::registry().names("dataset")) all.push_back(fmt::format("{{use = \"{}\"}}", name));
     all.push_back("{use = \"gaussian_mixture\", preset = \"gmm1d\"}");  // what some metrics ask for
     return all;
@@ -91,10 +97,13 @@ struct Settings {
 /// An experiment, read, and its stage as often as it is wanted.
 class Bench {
  public:
-    Bench(const Tables& tables, bool training, const Settings& settings = {}, const std::vector<std::filesystem::path>& more_plugins = {}) {
+    Bench(const Tables& tables, bool training, const Settings& settings = {},
+          const std::vector<std::filesystem::path>& more_plugins = {}) {
         std::string text = "seed = 7\n";
         if (settings.samples) text += fmt::format("sample = {{n = 50, batch = 32{}}}\n", settings.sample);
-        if (training) text += fmt::format("train = {{steps = {}, batch = 8, eps = 1e-3, log_every = 1000{}}}\n", train_steps, settings.train);
+        if (training)
+            text += fmt::format("train = {{steps = {}, batch = 8, eps = 1e-3, log_every = 1000{}}}\n", train_steps,
+                                settings.train);
         for (const auto& [kind, table] : tables) text += fmt::format("{} = {}\n", kind, table);
         dtk::write_atomically(file("experiment.toml"), text);
         dtk::Overrides overrides;
@@ -103,7 +112,7 @@ class Bench {
         experiment_ = dtk::read_experiment(file("experiment.toml"), overrides, registry_, mistakes_);
         if (!mistakes_.empty()) return;
         const auto stage = build();
-        model_ = !stage->model_ptr()                               ? Model::none
+        model_ = !stage->model_ptr()                                 ? Model::none
                  : stage->model().predicts() == dtk::Predicts::label ? Model::classifies
                  : stage->model().parameters().empty()               ? Model::fixed
                                                                      : Model::learns;
@@ -126,8 +135,11 @@ class Bench {
 
  private:
     std::unique_ptr<dtk::Stage> build() {
-        const auto no_artefacts = [](const std::string&) -> dtk::Artefact { throw dtk::Error("there are no artefacts here"); };
-        return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true, mistakes_);
+        const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+            throw dtk::Error("there are no artefacts here");
+        };
+        return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true,
+                                            mistakes_);
     }
 
     Folder folder_;
@@ -145,18 +157,21 @@ struct Trained {
 };
 
 /// Trains until so many steps are done, all of them one logging interval. The checkpoint has been in a file.
-Trained trained(const Bench& bench, dtk::Stage& stage, at::Device where, std::int64_t until = train_steps, const dtk::Checkpoint* from = nullptr) {
+Trained trained(const Bench& bench, dtk::Stage& stage, at::Device where, std::int64_t until = train_steps,
+                const dtk::Checkpoint* from = nullptr) {
     Trained result;
     auto done = from ? from->step : 0;
     const auto before = pretend::counts();
-    const dtk::TrainingLog log{.metrics = [&](auto, const auto& values, const auto&) { result.loss = values.front().second; },
-                               .save = [&](const auto& checkpoint) {
-                                   result.counts = pretend::counts() - before;
-                                   dtk::save_checkpoint(bench.file("checkpoint.safetensors"), checkpoint, stage);
-                                   result.last = dtk::load_checkpoint(bench.file("checkpoint.safetensors"));
-                               },
-                               .sample = [](auto) {},
-                               .stop = [&] { return ++done == until; }};
+    const dtk::TrainingLog log{
+        .metrics = [&](auto, const auto& values, const auto&) { result.loss = values.front().second; },
+        .save =
+            [&](const auto& checkpoint) {
+                result.counts = pretend::counts() - before;
+                dtk::save_checkpoint(bench.file("checkpoint.safetensors"), checkpoint, stage);
+                result.last = dtk::load_checkpoint(bench.file("checkpoint.safetensors"));
+            },
+        .sample = [](auto) {},
+        .stop = [&] { return ++done == until; }};
     try {
         dtk::train(stage, bench.text(), from, where, dtk::Progress::Mode::none, log);
     } catch (const dtk::Interrupted&) {
@@ -196,9 +211,11 @@ Run run(Bench& bench, at::Device where) {
         result.sampling = pretend::counts() - before;
     }
 
-    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}), where, drawn.start};
+    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}),
+                               where,          drawn.start};
     for (std::size_t i = 0; i < stage->metrics().size(); ++i)
-        result.metrics.push_back(stage->metrics()[i]->measure(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
+        result.metrics.push_back(
+            stage->metrics()[i]->measure(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
     for (const auto& named : stage->named_tensors()) REQUIRE(named.tensor->device() == where);
     return result;
 }
@@ -207,12 +224,13 @@ Run run(Bench& bench, at::Device where) {
 struct Found {
     std::unique_ptr<Bench> bench;  ///< null where there is none
     Run here;
-    std::string complaint;         ///< about the last one that was tried
+    std::string complaint;  ///< about the last one that was tried
 };
 
-/// Looks for an experiment with those plugins, the rest chosen so that it fits them: the data, what the model answers, and
-/// the other plugins where the default is not wanted. It trains, unless the model that is wanted has nothing to learn. It
-/// samples, unless the model is a classifier, which shows nothing of processes, samplers and what belongs to them.
+/// Looks for an experiment with those plugins, the rest chosen so that it fits them: the data, what the model answers,
+/// and the other plugins where the default is not wanted. It trains, unless the model that is wanted has nothing to
+/// learn. It samples, unless the model is a classifier, which shows nothing of processes, samplers and what belongs to
+/// them.
 Found fitting(const std::map<std::string, std::string>& wanted, const std::string& model_fields = {}) {
     const auto& plugins = support::registry();
     const auto candidates = [&](const std::string& kind) {
@@ -223,7 +241,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
     };
     Found found;
     const bool training_wanted = !wanted.contains("model") || wanted.contains("loss");
-    const bool sampling_wanted = wanted.contains("sampler") || !(wanted.contains("model") || wanted.contains("loss") || wanted.contains("metric"));
+    const bool sampling_wanted = wanted.contains("sampler") ||
+                                 !(wanted.contains("model") || wanted.contains("loss") || wanted.contains("metric"));
     const auto fits = [&](Tables tables) {
         found.bench = std::make_unique<Bench>(tables, true);
         if (found.bench->model() == Bench::Model::fixed && !training_wanted) {
@@ -243,7 +262,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
     };
     for (const bool small : {true, false}) {
         const auto table = [&](const std::string& kind, const std::string& name, const std::string& more = {}) {
-            return fmt::format("{{use = \"{}\"{}{}{}}}", name, small ? Declared(kind, name).small : "", kind == "sampler" ? ", steps = 6" : "", more);
+            return fmt::format("{{use = \"{}\"{}{}{}}}", name, small ? Declared(kind, name).small : "",
+                               kind == "sampler" ? ", steps = 6" : "", more);
         };
         Tables tables;
         for (const auto& [kind, name] : wanted) tables[kind] = table(kind, name);
@@ -254,7 +274,9 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                     if (fits(tables)) return true;
                     const auto model = found.bench->model();
                     // None of these is mended by another loss or sampler.
-                    if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted) || (model == Bench::Model::classifies && sampling_wanted)) return false;
+                    if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted) ||
+                        (model == Bench::Model::classifies && sampling_wanted))
+                        return false;
                     if (found.bench->metric_refused()) return false;
                 }
             return false;
@@ -263,9 +285,12 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
             for (const auto& process : candidates("process"))
                 for (const auto& model : candidates("model"))
                     for (const auto& option : Declared("model", model).options) {
-                        tables["process"] = table("process", process), tables["model"] = table("model", model, option + model_fields);
+                        tables["process"] = table("process", process),
+                        tables["model"] = table("model", model, option + model_fields);
                         if (has_partners()) return true;
-                        if (std::ranges::any_of(wanted, [&](const auto& one) { return found.complaint.find(one.second + " needs to be told") != std::string::npos; }))
+                        if (std::ranges::any_of(wanted, [&](const auto& one) {
+                                return found.complaint.find(one.second + " needs to be told") != std::string::npos;
+                            }))
                             return false;  // of these data, whatever the others
                     }
             return false;
@@ -313,17 +338,22 @@ void holds_on_device(Found& found, double rounding = another_order) {
         INFO("an interval of " << train_steps << " steps\n" << whole.counts.text());
         INFO("an interval of " << train_steps / 2 << " steps\n" << half.counts.text());
         CHECK(whole.counts.waited() == half.counts.waited());
-        CHECK(whole.counts.crossed() - half.counts.crossed() <= most_crossings_a_step * (train_steps - train_steps / 2));
+        CHECK(whole.counts.crossed() - half.counts.crossed() <=
+              most_crossings_a_step * (train_steps - train_steps / 2));
     }
 
     if (bench.spec().sample) {
         CHECK(off(there.samples, found.here.samples) <= rounding);
-        INFO("sampling in " << there.portions << " portions of " << there.sampling_steps << " steps, the network asked " << there.asked << " times\n" << there.sampling.text());
+        INFO("sampling in " << there.portions << " portions of " << there.sampling_steps << " steps, the network asked "
+                            << there.asked << " times\n"
+                            << there.sampling.text());
         CHECK(there.sampling_steps > there.portions);
         CHECK(there.sampling.waited() == there.portions);
-        CHECK(there.sampling.crossed() <= most_crossings_a_step * std::max(there.asked, there.sampling_steps * there.portions));
+        CHECK(there.sampling.crossed() <=
+              most_crossings_a_step * std::max(there.asked, there.sampling_steps * there.portions));
     }
-    for (std::size_t i = 0; i < there.metrics.size(); ++i) CHECK(there.metrics[i] == Approx(found.here.metrics[i]).epsilon(rounding));
+    for (std::size_t i = 0; i < there.metrics.size(); ++i)
+        CHECK(there.metrics[i] == Approx(found.here.metrics[i]).epsilon(rounding));
 }
 
 bool dies_of(int signal, const std::function<void()>& action) {
@@ -348,7 +378,8 @@ std::int64_t waits_of(const std::function<void()>& action) {
 /// Training with the test's careless loss.
 Trained carelessly(const std::string& offence, std::int64_t steps) {
     const auto loss = fmt::format("{{use = \"careless\", offence = \"{}\"}}", offence);
-    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"}, {"model", "{use = \"mlp\"}"}, {"loss", loss}}, true, {}, {std::filesystem::path(DTK_OFFENDERS) / "careless"});
+    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"}, {"model", "{use = \"mlp\"}"}, {"loss", loss}}, true, {},
+                {std::filesystem::path(DTK_OFFENDERS) / "careless"});
     REQUIRE(bench.mistakes().empty());
     return trained(bench, *bench.stage(device()), device(), steps);
 }
@@ -358,8 +389,11 @@ Trained carelessly(const std::string& offence, std::int64_t steps) {
 TEST_CASE("the device computes as the CPU does") {
     const dtk::Random random(1, "test");
     const auto result = [&](at::Device where) {
-        const auto normal = [&](const char* name, at::IntArrayRef sizes) { return random.stream(name).normal(sizes, at::kFloat).to(where).requires_grad_(true); };
-        const auto x = normal("x", {2, 4, 6, 6}), w = normal("w", {8, 4, 3, 3}), b = normal("b", {8}), z = normal("z", {2, 8});
+        const auto normal = [&](const char* name, at::IntArrayRef sizes) {
+            return random.stream(name).normal(sizes, at::kFloat).to(where).requires_grad_(true);
+        };
+        const auto x = normal("x", {2, 4, 6, 6}), w = normal("w", {8, 4, 3, 3}), b = normal("b", {8}),
+                   z = normal("z", {2, 8});
         auto y = at::silu(at::group_norm(at::conv2d(x, w, b, 1, 1), 2)) + z.unsqueeze(2).unsqueeze(3);
         y = y.flatten(2).transpose(1, 2).matmul(z.t()).cumsum(1);
         auto scratch = at::zeros({3}, y.options());
@@ -372,11 +406,13 @@ TEST_CASE("the device computes as the CPU does") {
 
 TEST_CASE("the device refuses what CUDA refuses") {
     const auto ours = at::ones({3}, at::TensorOptions(device())), host = at::ones({3});
-    CHECK_THROWS_WITH(ours + host, Catch::Matchers::Contains("tensors of two devices: `other` of aten::add, Float [3], is on cpu"));
+    CHECK_THROWS_WITH(ours + host,
+                      Catch::Matchers::Contains("tensors of two devices: `other` of aten::add, Float [3], is on cpu"));
     CHECK_THROWS(host + ours);
     CHECK_THROWS(host.clone().add_(ours));
     CHECK_THROWS(at::zeros({}).add_(ours.sum()));
-    CHECK_THROWS_WITH(at::cat({ours, host}), Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
+    CHECK_THROWS_WITH(at::cat({ours, host}),
+                      Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
     CHECK_THROWS(at::stack({host, ours}));
     CHECK_THROWS(ours.index_select(0, at::zeros({2}, at::kLong)));
     CHECK_THROWS(at::_foreach_add_(std::vector{ours.clone()}, std::vector{host}));
@@ -406,22 +442,30 @@ TEST_CASE("the device counts what the host waits for and what it sends") {
 }
 
 TEST_CASE("what does not belong on a device is caught in the training loop") {
-    const auto waits_of_two_steps = [](const std::string& offence) { return carelessly(offence, 4).counts.waited() - carelessly(offence, 2).counts.waited(); };
+    const auto waits_of_two_steps = [](const std::string& offence) {
+        return carelessly(offence, 4).counts.waited() - carelessly(offence, 2).counts.waited();
+    };
     CHECK(waits_of_two_steps("none") == 0);
     for (const std::string offence : {"item", "copy to the host", "blocking copy", "shape from numbers"}) {
         INFO(offence);
         CHECK(waits_of_two_steps(offence) == 2);
     }
-    CHECK_THROWS_WITH(carelessly("host tensor", 2), Catch::Matchers::Contains("tensors of two devices: `other` of aten::mul"));
-    CHECK_THROWS_WITH(carelessly("host tensor in a list", 2), Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
+    CHECK_THROWS_WITH(carelessly("host tensor", 2),
+                      Catch::Matchers::Contains("tensors of two devices: `other` of aten::mul"));
+    CHECK_THROWS_WITH(carelessly("host tensor in a list", 2),
+                      Catch::Matchers::Contains("tensors of two devices: `tensors` of aten::cat"));
 }
 
 TEST_CASE("what does not belong on a device is caught in the sampling loop") {
-    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"}, {"model", "{use = \"mlp\"}"}, {"sampler", "{use = \"ddpm\", steps = 6}"}}, true);
+    Bench bench({{"dataset", "{use = \"gaussian_mixture\"}"},
+                 {"model", "{use = \"mlp\"}"},
+                 {"sampler", "{use = \"ddpm\", steps = 6}"}},
+                true);
     const auto stage = bench.stage(device());
     const auto sampled = [&](const std::function<Tensor(const Tensor& value)>& spoilt) {
         at::NoGradGuard no_grad;
-        const dtk::Predict predict = [&, ask = stage->predict({})](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+        const dtk::Predict predict = [&, ask = stage->predict({})](const Tensor& x, const Tensor& t,
+                                                                   const dtk::Context& context) {
             auto prediction = ask(x, t, context);
             prediction.value = spoilt(prediction.value);
             return prediction;
@@ -432,7 +476,10 @@ TEST_CASE("what does not belong on a device is caught in the sampling loop") {
     };
     CHECK(waits_of([&] { sampled([](const Tensor& value) { return value; }); }) == 0);
     CHECK(waits_of([&] { sampled([](const Tensor& value) { return value * value.abs().max().item<float>(); }); }) == 6);
-    CHECK_THROWS_WITH(sampled([](const Tensor& value) { return value + at::ones({4, 2}); }), Catch::Matchers::Contains("tensors of two devices"));
+    CHECK_THROWS_WITH(sampled([](const Tensor& value) {
+                          return value + at::ones({4, 2});
+                      }),
+                      Catch::Matchers::Contains("tensors of two devices"));
 }
 
 TEST_CASE("every plugin trains, resumes, samples and measures on the device as on the CPU") {
@@ -467,8 +514,10 @@ TEST_CASE("every way to train and to sample comes to the bits of the CPU") {
                         {"model", "{use = \"mlp\", conditional = true}"},
                         {"sampler", "{use = \"ddim\", steps = 6, eta = 0.5}"}};
     for (const auto& settings :
-         {Settings{.train = ", ema = 0", .sample = ", precision = \"float64\""}, Settings{.train = ", accumulate = 2", .sample = ", network_batch = 7"},
-          Settings{.train = ", optimizer = \"adam\", weight_decay = 0.1, clip = 0, warmup = 2, decay = \"cosine\"", .sample = ", ema = false"}}) {
+         {Settings{.train = ", ema = 0", .sample = ", precision = \"float64\""},
+          Settings{.train = ", accumulate = 2", .sample = ", network_batch = 7"},
+          Settings{.train = ", optimizer = \"adam\", weight_decay = 0.1, clip = 0, warmup = 2, decay = \"cosine\"",
+          .sample = ", ema = false"}}) {
         Found found{std::make_unique<Bench>(tables, true, settings), {}, {}};
         INFO(found.bench->mistakes());
         REQUIRE(found.bench->mistakes().empty());
@@ -489,9 +538,11 @@ TEST_CASE("all that can be combined trains and samples on the device as on the C
     for (const auto& process : all("process"))
         for (const auto& model : all("model")) {
             for (const auto& loss : all("loss"))
-                for (const auto& times : all("times")) trained += holds({{"process", process}, {"model", model}, {"loss", loss}, {"times", times}});
+                for (const auto& times : all("times"))
+                    trained += holds({{"process", process}, {"model", model}, {"loss", loss}, {"times", times}});
             for (const auto& sampler : all("sampler"))
-                for (const auto& grid : all("grid")) sampled += holds({{"process", process}, {"model", model}, {"sampler", sampler}, {"grid", grid}});
+                for (const auto& grid : all("grid"))
+                    sampled += holds({{"process", process}, {"model", model}, {"sampler", sampler}, {"grid", grid}});
         }
     INFO(trained << " combinations were trained, " << sampled << " sampled");
     CHECK(trained > 0);

@@ -1,5 +1,5 @@
-// The diffusion of bits against Bayes' rule on two-by-two matrices, against sums over every path of a short chain, and against
-// the best bound there is for the heartbeat of Sohl-Dickstein et al. 2015.
+// The diffusion of bits against Bayes' rule on two-by-two matrices, against sums over every path of a short chain, and
+// against the best bound there is for the heartbeat of Sohl-Dickstein et al. 2015.
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -26,7 +26,8 @@ std::shared_ptr<dtk::Process> bits(std::int64_t T, double rate, const std::strin
 }
 
 /// A heartbeat, its process and the exact denoiser.
-support::View beats(std::int64_t T, double rate, const std::string& process_fields = "decoder = \"reversed\"", const std::string& data_fields = {}) {
+support::View beats(std::int64_t T, double rate, const std::string& process_fields = "decoder = \"reversed\"",
+                    const std::string& data_fields = {}) {
     support::View view;
     view.data = make<dtk::Dataset>("heartbeat", data_fields, view);
     view.chain = bits(T, rate, process_fields);
@@ -58,7 +59,9 @@ double posterior(const dtk::Process& process, double rate, std::int64_t t, std::
     return one / (one + zero);
 }
 
-double kl(double q, double p) { return (q > 0 ? q * std::log(q / p) : 0) + (q < 1 ? (1 - q) * std::log((1 - q) / (1 - p)) : 0); }
+double kl(double q, double p) {
+    return (q > 0 ? q * std::log(q / p) : 0) + (q < 1 ? (1 - q) * std::log((1 - q) / (1 - p)) : 0);
+}
 
 Tensor one(double value) { return at::full({1, 1}, value, at::kDouble); }
 Tensor time_of(std::int64_t t, std::int64_t rows = 1) { return at::full({rows}, t, at::kDouble); }
@@ -87,10 +90,11 @@ Tensor careless(const Tensor& x, const Tensor& t) {
     return (x.matmul(mix) + t.unsqueeze(1) * 0.3 - 0.5).sigmoid();
 }
 
-/// The representatives of the x_t of 20 bits under x_0 = phase 0: only the number of ones among the places of each phase
-/// counts, and the phases other than x_0's may be exchanged. What each stands for is in `weight`, but for q(x_t | x_0).
+/// The representatives of the x_t of 20 bits under x_0 = phase 0: only the number of ones among the places of each
+/// phase counts, and the phases other than x_0's may be exchanged. What each stands for is in `weight`, but for q(x_t |
+/// x_0).
 struct States {
-    Tensor x, ones;         // [n, 20], [n, 5]
+    Tensor x, ones;  // [n, 20], [n, 5]
     std::vector<double> weight;
 };
 
@@ -127,9 +131,11 @@ double exact_bound(const support::View& view, double rate) {
     for (std::int64_t t = 0; t < T; ++t) {
         const double kept = 1 - static_cast<double>(t + 1) / static_cast<double>(T);
         const double r1 = kept + (1 - kept) * rate, r0 = (1 - kept) * rate;
-        const auto log_q = own * std::log(r1) + at::xlogy(4 - own, at::scalar_tensor(1 - r1, at::kDouble)) + others * std::log(r0) + (16 - others) * std::log1p(-r0);
+        const auto log_q = own * std::log(r1) + at::xlogy(4 - own, at::scalar_tensor(1 - r1, at::kDouble)) +
+                           others * std::log(r0) + (16 - others) * std::log1p(-r0);
         const auto time = time_of(t, n);
-        const auto term = view.chain->bound_term(x0, all.x, time, time - 1, view.network->forward(all.x, time, {}), "small");
+        const auto term =
+            view.chain->bound_term(x0, all.x, time, time - 1, view.network->forward(all.x, time, {}), "small");
         const auto q = log_q.exp() * at::tensor(all.weight, at::kDouble);
         CHECK(q.sum().item<double>() == Approx(1).epsilon(1e-11));
         nats += (q * term).sum().item<double>();
@@ -167,39 +173,48 @@ TEST_CASE("linear_alpha_bar keeps 1 − t/T") {
 }
 
 TEST_CASE("every term of the bound is what Bayes' rule gives, between any two times and for every kind of prediction") {
-    for (const auto& [T, rate, schedule] : std::vector<std::tuple<std::int64_t, double, const char*>>{{7, 0.3, "linear_alpha_bar"}, {6, 0.5, "cosine"}, {5, 0.9, "cosine_log_snr"}}) {
+    for (const auto& [T, rate, schedule] : std::vector<std::tuple<std::int64_t, double, const char*>>{
+             {7, 0.3, "linear_alpha_bar"}, {6, 0.5, "cosine"}, {5, 0.9, "cosine_log_snr"}}) {
         const auto process = bits(T, rate, fmt::format("schedule = \"{}\"", schedule));
         const auto& bernoulli = dtk::bernoulli(*process, "the test");
         for (std::int64_t t = 0; t < T; ++t)
             for (int xt = 0; xt < 2; ++xt) {
                 const auto q = forward(*process, rate, t, -1);
-                CHECK(bernoulli.evidence(one(xt), time_of(t)).item<double>() == Approx(std::log(q[1][xt] / q[0][xt])).margin(1e-11));
+                CHECK(bernoulli.evidence(one(xt), time_of(t)).item<double>() ==
+                      Approx(std::log(q[1][xt] / q[0][xt])).margin(1e-11));
                 for (std::int64_t s = -1; s < t; ++s)
                     for (int x0 = 0; x0 < 2; ++x0)
                         for (const double p : {0.1, 0.7}) {
                             INFO(schedule << ", t = " << t << ", s = " << s << ", x_t = " << xt << ", x_0 = " << x0);
-                            const double of_one = posterior(*process, rate, t, s, xt, 1), of_zero = posterior(*process, rate, t, s, xt, 0);
+                            const double of_one = posterior(*process, rate, t, s, xt, 1),
+                                         of_zero = posterior(*process, rate, t, s, xt, 0);
                             const double expected = kl(x0 == 1 ? of_one : of_zero, p * of_one + (1 - p) * of_zero);
                             const auto term = [&](Predicts kind, double value) {
-                                return process->bound_term(one(x0), one(xt), time_of(t), time_of(s), {kind, one(value), {}}, "small").item<double>();
+                                return process
+                                    ->bound_term(one(x0), one(xt), time_of(t), time_of(s), {kind, one(value), {}},
+                                                 "small")
+                                    .item<double>();
                             };
                             CHECK(term(Predicts::x0, p) == Approx(expected).margin(1e-12));
                             CHECK(term(Predicts::logits, std::log(p / (1 - p))) == Approx(expected).margin(1e-12));
-                            const double before = p * posterior(*process, rate, t, t - 1, xt, 1) + (1 - p) * posterior(*process, rate, t, t - 1, xt, 0);
+                            const double before = p * posterior(*process, rate, t, t - 1, xt, 1) +
+                                                  (1 - p) * posterior(*process, rate, t, t - 1, xt, 0);
                             CHECK(term(Predicts::mean, before) == Approx(expected).margin(1e-9));
                             CHECK(expected >= 0);
                             CHECK(std::abs(term(Predicts::x0, x0)) < 1e-13);
                         }
             }
         for (int x0 = 0; x0 < 2; ++x0)
-            CHECK(process->prior_term(one(x0)).item<double>() == Approx(kl(forward(*process, rate, T - 1, -1)[x0][1], rate)).margin(1e-12));
+            CHECK(process->prior_term(one(x0)).item<double>() ==
+                  Approx(kl(forward(*process, rate, T - 1, -1)[x0][1], rate)).margin(1e-12));
     }
 }
 
 TEST_CASE("a prediction of bits keeps its meaning from kind to kind") {
     const auto process = bits(8, 0.3);
     const auto x0 = stream.stream("p").uniform({50, 4}, at::kDouble) * 0.98 + 0.01;
-    const auto xt = (stream.stream("x").uniform({50, 4}, at::kDouble) < 0.5).to(at::kDouble), t = stream.integers(8, {50}).to(at::kDouble);
+    const auto xt = (stream.stream("x").uniform({50, 4}, at::kDouble) < 0.5).to(at::kDouble),
+               t = stream.integers(8, {50}).to(at::kDouble);
     for (const auto via : {Predicts::logits, Predicts::mean}) {
         const auto there = process->convert({Predicts::x0, x0, {}}, via, xt, t);
         CHECK(distance(process->convert({via, there, {}}, Predicts::x0, xt, t), x0) < 1e-11);
@@ -226,11 +241,16 @@ TEST_CASE("bits are drawn as often as they must be") {
     often(process->prior({n, 1}, at::kFloat, stream), rate);
     for (const std::int64_t t : {0, 4, 8})
         for (int x0 = 0; x0 < 2; ++x0) {
-            often(process->noised(at::full({n, 1}, x0, at::kFloat), time_of(t, n), stream.step(t)).x, forward(*process, rate, t, -1)[x0][1]);
+            often(process->noised(at::full({n, 1}, x0, at::kFloat), time_of(t, n), stream.step(t)).x,
+                  forward(*process, rate, t, -1)[x0][1]);
             for (const std::int64_t s : {t - 1, t / 2 - 1}) {
                 const int xt = 1 - x0;
-                const double p = 0.6 * posterior(*process, rate, t, s, xt, 1) + 0.4 * posterior(*process, rate, t, s, xt, 0);
-                often(process->reverse_step(at::full({n, 1}, xt, at::kFloat), {Predicts::x0, at::full({n, 1}, 0.6, at::kFloat), {}}, time_of(t, n), time_of(s, n), "small", stream.step(t)), p);
+                const double p =
+                    0.6 * posterior(*process, rate, t, s, xt, 1) + 0.4 * posterior(*process, rate, t, s, xt, 0);
+                often(process->reverse_step(at::full({n, 1}, xt, at::kFloat),
+                                            {Predicts::x0, at::full({n, 1}, 0.6, at::kFloat), {}}, time_of(t, n),
+                                            time_of(s, n), "small", stream.step(t)),
+                      p);
             }
         }
 }
@@ -241,12 +261,14 @@ TEST_CASE("the terms add up to the bound that the sum over every path gives") {
     const auto x = all_vectors(d);
     const auto n = x.size(0);
     for (const bool reversed : {false, true}) {
-        const auto process = bits(T, rate, fmt::format("schedule = \"cosine\"\ndecoder = \"{}\"", reversed ? "reversed" : "model"));
+        const auto process =
+            bits(T, rate, fmt::format("schedule = \"cosine\"\ndecoder = \"{}\"", reversed ? "reversed" : "model"));
         const auto prior = chances(at::full({1, d}, rate, at::kDouble), x).squeeze(0);
         std::vector<Tensor> q, p;  // q(x_t | x_{t−1}) and p(x_{t−1} | x_t), [from, to]
         for (std::int64_t t = 0; t < T; ++t) {
             q.push_back(forward_vectors(*process, rate, t, t - 1, x));
-            p.push_back(t == 0 && reversed ? q[0].t() * prior / prior.unsqueeze(1) : chances(careless(x, time_of(t, n)), x));
+            p.push_back(t == 0 && reversed ? q[0].t() * prior / prior.unsqueeze(1)
+                                           : chances(careless(x, time_of(t, n)), x));
             CHECK(distance(p.back().sum(1), at::ones({n}, at::kDouble)) < 1e-14);
         }
         for (std::int64_t i = 0; i < n; ++i) {
@@ -265,10 +287,12 @@ TEST_CASE("the terms add up to the bound that the sum over every path gives") {
             double sum = process->prior_term(x0).item<double>();
             for (std::int64_t t = 0; t < T; ++t) {
                 const auto time = time_of(t, n);
-                const auto term = process->bound_term(x0.expand({n, d}), x, time, time - 1, {Predicts::mean, careless(x, time), {}}, "small");
+                const auto term = process->bound_term(x0.expand({n, d}), x, time, time - 1,
+                                                      {Predicts::mean, careless(x, time), {}}, "small");
                 sum += (forward_vectors(*process, rate, t, -1, x)[i] * term).sum().item<double>();
             }
-            INFO("x_0 number " << i << ", decoder " << (reversed ? "reversed" : "model") << ", −log p = " << -std::log(likelihood));
+            INFO("x_0 number " << i << ", decoder " << (reversed ? "reversed" : "model")
+                               << ", −log p = " << -std::log(likelihood));
             CHECK(sum == Approx(bound).epsilon(1e-12));
             CHECK(bound > -std::log(likelihood));
         }
@@ -286,7 +310,9 @@ TEST_CASE("a reverse that is the forward process turned around is bits of the pr
                         for (int xt = 0; xt < 2; ++xt) {
                             const double beta = process->levels().added_variance(t, t - 1);
                             const dtk::Prediction same{Predicts::mean, one((1 - beta) * xt + beta * rate), {}};
-                            sum += forward(*process, rate, t, -1)[x0][xt] * process->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), same, "small").item<double>();
+                            sum += forward(*process, rate, t, -1)[x0][xt] *
+                                   process->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), same, "small")
+                                       .item<double>();
                         }
                     INFO("π = " << rate << ", T = " << T << ", x_0 = " << x0 << ", decoder " << decoder);
                     CHECK(sum == Approx(-std::log(x0 == 1 ? rate : 1 - rate)).epsilon(1e-12));
@@ -303,13 +329,19 @@ TEST_CASE("one bit with its exact posterior has no slack but the prior's") {
         double sum = process->prior_term(one(x0)).item<double>();
         for (std::int64_t t = 0; t < T; ++t)
             for (int xt = 0; xt < 2; ++xt) {
-                const auto logits = dtk::bernoulli(*process, "the test").evidence(one(xt), time_of(t)) + std::log(p / (1 - p));
-                sum += forward(*process, rate, t, -1)[x0][xt] * process->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), {Predicts::logits, logits, {}}, "small").item<double>();
+                const auto logits =
+                    dtk::bernoulli(*process, "the test").evidence(one(xt), time_of(t)) + std::log(p / (1 - p));
+                sum += forward(*process, rate, t, -1)[x0][xt] *
+                       process
+                           ->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), {Predicts::logits, logits, {}},
+                                        "small")
+                           .item<double>();
             }
         bound += (x0 == 1 ? p : 1 - p) * sum;
     }
     const auto last = forward(*process, rate, T - 1, -1);
-    const double entropy = -p * std::log(p) - (1 - p) * std::log(1 - p), mismatch = kl(p * last[1][1] + (1 - p) * last[0][1], rate);
+    const double entropy = -p * std::log(p) - (1 - p) * std::log(1 - p),
+                 mismatch = kl(p * last[1][1] + (1 - p) * last[0][1], rate);
     CHECK(mismatch > 0.01);
     CHECK(bound == Approx(entropy + mismatch).epsilon(1e-12));
 }
@@ -329,13 +361,16 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
     const auto view = beats(50, 0.2);
     const auto data = view.data->examples(at::arange(2000));
     for (const char* fields : {"every_step = true", "times = \"stratified\""}) {
-        const auto nats = (*make<dtk::Loss>("elbo", fields, view))(ask(view.network), *view.chain, data, stream).value.to(at::kDouble);
-        const double K = -nats.mean().item<double>() / std::numbers::ln2, error = nats.std().item<double>() / std::sqrt(2000) / std::numbers::ln2;
+        const auto nats = (*make<dtk::Loss>("elbo", fields, view))(ask(view.network), *view.chain, data, stream)
+                              .value.to(at::kDouble);
+        const double K = -nats.mean().item<double>() / std::numbers::ln2,
+                     error = nats.std().item<double>() / std::sqrt(2000) / std::numbers::ln2;
         INFO(fields << ": " << K << " ± " << error << ", exact " << best_bound(50));
         CHECK(std::abs(K - best_bound(50)) < 4 * error);
         CHECK(error < 0.6);
     }
-    const auto m = make<dtk::Metric>("bound", "examples = 1000", view)->measure({{}, *view.data, *view.chain, ask(view.network)}, stream);
+    const auto m = make<dtk::Metric>("bound", "examples = 1000", view)
+                       ->measure({{}, *view.data, *view.chain, ask(view.network)}, stream);
     INFO("metric: " << m.value << " ± " << m.standard_error << ", " << m.note);
     CHECK(std::abs(m.value - best_bound(50)) < 4 * m.standard_error);
     CHECK(m.standard_error < 0.1);
@@ -354,7 +389,8 @@ TEST_CASE("the bound's standard error is that of its scatter") {
     const auto metric = make<dtk::Metric>("bound", "examples = 50", view);
     std::vector<double> values, errors;
     for (int i = 0; i < 200; ++i) {
-        const auto m = metric->measure({{}, *view.data, *view.chain, ask(view.network)}, stream.stream(fmt::format("{}", i)));
+        const auto m =
+            metric->measure({{}, *view.data, *view.chain, ask(view.network)}, stream.stream(fmt::format("{}", i)));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
     const auto v = at::tensor(values, at::kDouble);
@@ -374,31 +410,39 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
         const auto prior = law;
         for (auto t = T - 1; t >= 0; --t) {
             const auto marginal = forward(*view.chain, rate, t, -1);
-            const auto joint = chances(marginal[0][1] + (marginal[1][1] - marginal[0][1]) * beat, x).t();  // [x_t, beat]
+            const auto joint =
+                chances(marginal[0][1] + (marginal[1][1] - marginal[0][1]) * beat, x).t();  // [x_t, beat]
             const auto x0 = (joint / joint.sum(1, true)).matmul(beat);
             auto next = at::zeros_like(x);
             for (int v = 0; v < 2; ++v) {
-                const double a = posterior(*view.chain, rate, t, t - 1, v, 1), b = posterior(*view.chain, rate, t, t - 1, v, 0);
+                const double a = posterior(*view.chain, rate, t, t - 1, v, 1),
+                             b = posterior(*view.chain, rate, t, t - 1, v, 0);
                 next = next + (x == v).to(at::kDouble) * (x0 * a + (1 - x0) * b);
             }
-            const auto kernel = t == 0 && std::string(decoder) == "reversed" ? forward_vectors(*view.chain, rate, 0, -1, x).t() * prior / prior.unsqueeze(1) : chances(next, x);
+            const auto kernel = t == 0 && std::string(decoder) == "reversed"
+                                    ? forward_vectors(*view.chain, rate, 0, -1, x).t() * prior / prior.unsqueeze(1)
+                                    : chances(next, x);
             law = law.matmul(kernel);
         }
         const auto sampler = make<dtk::Sampler>("ddpm", "", view);
         const auto start = view.chain->prior({n, d}, at::kFloat, stream.stream("prior"));
-        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), start, {}, stream.stream("steps"));
+        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), start, {},
+                                             stream.stream("steps"));
         const auto number = samples.matmul(at::tensor({1.f, 2.f, 4.f, 8.f})).to(at::kLong);
         const auto counts = at::bincount(number, {}, 16).to(at::kDouble), expected = law * n;
         const double chi2 = ((counts - expected).square() / expected).sum().item<double>();
-        INFO("decoder " << decoder << ": χ²(15) = " << chi2 << ", valid " << law[5].item<double>() + law[10].item<double>());
+        INFO("decoder " << decoder << ": χ²(15) = " << chi2 << ", valid "
+                        << law[5].item<double>() + law[10].item<double>());
         CHECK(expected.min().item<double>() > 5);
         CHECK(chi2 < 37.7);  // its 99.9 % point
 
         const auto data = view.data;
-        const auto share = make<dtk::Metric>("outside_support", "", view)->measure({samples, *data, *view.chain, {}}, stream);
+        const auto share =
+            make<dtk::Metric>("outside_support", "", view)->measure({samples, *data, *view.chain, {}}, stream);
         CHECK(share.value == Approx(1 - (counts[5] + counts[10]).item<double>() / n).epsilon(1e-12));
         CHECK_FALSE(share.passes().value());
-        const auto true_share = make<dtk::Metric>("outside_support", "", view)->measure({data->examples(at::arange(100)).x, *data, *view.chain, {}}, stream);
+        const auto true_share = make<dtk::Metric>("outside_support", "", view)
+                                    ->measure({data->examples(at::arange(100)).x, *data, *view.chain, {}}, stream);
         CHECK(true_share.value == 0);
         CHECK(true_share.passes().value());
     }
@@ -440,7 +484,8 @@ TEST_CASE("the exact denoiser knows bits from examples as from their density") {
     for (std::int64_t t = 0; t < 6; ++t) {
         const auto q = forward(*view.chain, rate, t, -1);
         const auto joint = chances(q[0][1] + (q[1][1] - q[0][1]) * examples, x).t();
-        CHECK(distance(model->forward(x, time_of(t, 16), {}).value, (joint / joint.sum(1, true)).matmul(examples)) < 1e-12);
+        CHECK(distance(model->forward(x, time_of(t, 16), {}).value, (joint / joint.sum(1, true)).matmul(examples)) <
+              1e-12);
     }
 }
 
@@ -449,8 +494,13 @@ TEST_CASE("the bound of bits has a finite gradient at every step") {
     for (const char* decoder : {"model", "reversed"}) {
         const auto process = bits(T, 0.2, fmt::format("decoder = \"{}\"", decoder));
         const auto t = at::arange(T, at::kDouble);
-        const auto x0 = (stream.stream("x0").uniform({T, 6}, at::kFloat) < 0.5).to(at::kFloat), xt = process->noised(x0, t, stream).x;
-        for (const auto& [kind, start] : std::vector<std::pair<Predicts, double>>{{Predicts::logits, 0}, {Predicts::logits, 60}, {Predicts::x0, 0.5}, {Predicts::x0, 1}, {Predicts::mean, 0.5}}) {
+        const auto x0 = (stream.stream("x0").uniform({T, 6}, at::kFloat) < 0.5).to(at::kFloat),
+                   xt = process->noised(x0, t, stream).x;
+        for (const auto& [kind, start] : std::vector<std::pair<Predicts, double>>{{Predicts::logits, 0},
+                                                                                  {Predicts::logits, 60},
+                                                                                  {Predicts::x0, 0.5},
+                                                                                  {Predicts::x0, 1},
+                                                                                  {Predicts::mean, 0.5}}) {
             auto value = at::full({T, 6}, start, at::kFloat).set_requires_grad(true);
             const auto bound = process->bound_term(x0, xt, t, t - 1, {kind, value, {}}, "small");
             CHECK(at::isfinite(bound).all().item<bool>());
@@ -478,5 +528,6 @@ TEST_CASE("a residual read-out starts from the forward kernel turned around") {
 TEST_CASE("numbers that are no bits are refused") {
     support::View view;
     view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
-    CHECK_THROWS_WITH(make<dtk::Process>("bernoulli", "schedule = \"linear_alpha_bar\"", view), Catch::Contains("needs data of bits"));
+    CHECK_THROWS_WITH(make<dtk::Process>("bernoulli", "schedule = \"linear_alpha_bar\"", view),
+                      Catch::Contains("needs data of bits"));
 }

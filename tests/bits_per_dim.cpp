@@ -1,4 +1,5 @@
-// The decoder of data that come in levels and the metric that reports the bound: both against sums that can be done exactly.
+// The decoder of data that come in levels and the metric that reports the bound: both against sums that can be done
+// exactly.
 #include <cmath>
 #include <numbers>
 
@@ -15,7 +16,8 @@ namespace {
 
 /// Four images of two 8-bit pixels, none of them black or white.
 struct FourImages final : dtk::Dataset {
-    Tensor images = (at::tensor({30.0, 200.0, 90.0, 90.0, 128.0, 127.0, 220.0, 15.0}).view({4, 1, 1, 2}) / 127.5 - 1).to(at::kFloat);
+    Tensor images = (at::tensor({30.0, 200.0, 90.0, 90.0, 128.0, 127.0, 220.0, 15.0}).view({4, 1, 1, 2}) / 127.5 - 1)
+                        .to(at::kFloat);
     std::vector<std::int64_t> shape() const override { return {1, 1, 2}; }
     std::int64_t size() const override { return 4; }
     dtk::Batch examples(const Tensor& index) const override { return {.x = images.index_select(0, index)}; }
@@ -33,7 +35,8 @@ support::View four_images(const std::string& process) {
     return view;
 }
 
-dtk::Measurement measured(const support::View& view, const std::string& fields, const dtk::Random& random = dtk::Random(3, "metric")) {
+dtk::Measurement measured(const support::View& view, const std::string& fields,
+                          const dtk::Random& random = dtk::Random(3, "metric")) {
     const auto metric = make<dtk::Metric>("bits_per_dim", fields, view);
     CHECK_FALSE(metric->needs_samples());
     return metric->measure({{}, *view.data, *view.chain, ask(view.network)}, random);
@@ -78,7 +81,8 @@ TEST_CASE("a level's probability is the normal law's over its bin") {
     // Far out the probability is too small for a difference of two numbers near 1, and its logarithm is still right:
     // log Φ(−z) = −z²/2 − log(z√2π) + log(1 − 1/z² + …).
     const double z = (estimate - (20 / 127.5 - 1 + 1 / 255.0)) / sigma;
-    CHECK(terms[20].item<double>() == Approx(z * z / 2 + std::log(z * std::sqrt(2 * std::numbers::pi)) + 1 / (z * z)).epsilon(1e-8));
+    CHECK(terms[20].item<double>() ==
+          Approx(z * z / 2 + std::log(z * std::sqrt(2 * std::numbers::pi)) + 1 / (z * z)).epsilon(1e-8));
 }
 
 TEST_CASE("the decoder of levels has a gradient everywhere") {
@@ -98,13 +102,15 @@ TEST_CASE("a density is used where the data do not come in levels, and bins are 
     const double variance = view.chain->levels().posterior_variance(1, 0);
     CHECK(view.chain->bound_term(x0, x0, t, t - 1, {dtk::Predicts::x0, x0, {}}, "small").item<double>() ==
           Approx(std::log(2 * std::numbers::pi * variance)));
-    CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", view), Catch::Contains("needs data that come in levels"));
+    CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", view),
+                      Catch::Contains("needs data that come in levels"));
 }
 
 TEST_CASE("the bound on a mixture with the exact denoiser is the exact one") {
     const auto& elbo = support::reference()["elbo"]["gmm1d"];
     for (const char* schedule : {"linear", "cosine"}) {
-        const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
+        const auto view =
+            support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
         const auto& expected = elbo[schedule]["fixed_small"];
         const auto m = measured(view, "n = 20000\nbatch = 20000\ndraws = 60");
         INFO(schedule << ": " << m.value << " ± " << m.standard_error);
@@ -122,7 +128,8 @@ TEST_CASE("the standard error is that of repeated measurements, and several step
         const auto m = measured(view, "n = 400\nbatch = 400", dtk::Random(static_cast<std::uint64_t>(i), "metric"));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
-    const double sd = at::tensor(values, at::kDouble).std().item<double>(), said = at::tensor(errors, at::kDouble).mean().item<double>();
+    const double sd = at::tensor(values, at::kDouble).std().item<double>(),
+                 said = at::tensor(errors, at::kDouble).mean().item<double>();
     INFO("sd " << sd << ", said " << said);
     CHECK(sd < 1.3 * said);  // the examples' own differences are counted in, so it may be larger
     CHECK(said < 3 * sd);
@@ -133,7 +140,8 @@ TEST_CASE("one drawn step for each example estimates the sum over all of them") 
     for (const char* process : {"steps = 100\nschedule = \"cosine\"", "steps = 60\nschedule = \"linear\""}) {
         const auto view = four_images(process);
         const auto all = measured(view, "every_step = true"), drawn = measured(view, "draws = 2000");
-        INFO(process << ": all steps " << all.value << " ± " << all.standard_error << ", drawn " << drawn.value << " ± " << drawn.standard_error);
+        INFO(process << ": all steps " << all.value << " ± " << all.standard_error << ", drawn " << drawn.value << " ± "
+                     << drawn.standard_error);
         CHECK(part(drawn, "reconstruction") == part(all, "reconstruction"));
         CHECK(part(drawn, "prior") == part(all, "prior"));
         // One noise for each image and step is what the full sum has drawn.
@@ -147,7 +155,8 @@ TEST_CASE("no bound on four equally probable images is below two bits") {
     CHECK(2 * m.value > 2);
     // At the first step the image is known, and each pixel costs the chance that the decoder leaves its bin.
     const double sigma = std::sqrt(view.chain->levels().posterior_variance(1, 0));
-    CHECK(part(m, "reconstruction") == Approx(-std::log2(std::erf(1 / 255.0 / sigma / std::numbers::sqrt2))).epsilon(1e-5));
+    CHECK(part(m, "reconstruction") ==
+          Approx(-std::log2(std::erf(1 / 255.0 / sigma / std::numbers::sqrt2))).epsilon(1e-5));
     // Its denoising steps tell which image it is: two bits, and what steps of a fixed variance waste.
     CHECK(2 * part(m, "denoising") > 1.9);
     CHECK(2 * part(m, "denoising") < 4);
@@ -160,6 +169,7 @@ TEST_CASE("the batch changes no noise and no step") {
 }
 
 TEST_CASE("a chain of one step and one without signal at its end are measured too") {
-    CHECK(std::isfinite(measured(four_images("steps = 2\nschedule = {use = \"linear\", rescale = false}"), "draws = 10").value));
+    CHECK(std::isfinite(
+        measured(four_images("steps = 2\nschedule = {use = \"linear\", rescale = false}"), "draws = 10").value));
     CHECK(std::isfinite(measured(four_images("steps = 1\nschedule = {use = \"linear\", rescale = false}"), "").value));
 }

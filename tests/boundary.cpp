@@ -16,12 +16,16 @@ namespace {
 namespace fs = std::filesystem;
 using json = nlohmann::json;
 
-fs::path offender(const std::string& name) { return fs::path(DTK_BINARY) / "tests" / "offenders" / name / (name + ".so"); }
+fs::path offender(const std::string& name) {
+    return fs::path(DTK_BINARY) / "tests" / "offenders" / name / (name + ".so");
+}
 
 void write_experiment(const Folder& folder, const std::string& schedule) {
     write(folder / "experiment.toml",
-          "threads = 1\n[dataset]\nuse = \"gaussian_mixture\"\n[process]\nsteps = 50\n[model]\nuse = \"exact\"\n[sampler]\nuse = \"ddim\"\nsteps = 5\n"
-          "[sample]\nn = 4\n[schedule]\nuse = \"" + schedule + "\"\n");
+          "threads = 1\n[dataset]\nuse = \"gaussian_mixture\"\n[process]\nsteps = 50\n[model]\nuse = "
+          "\"exact\"\n[sampler]\nuse = \"ddim\"\nsteps = 5\n"
+          "[sample]\nn = 4\n[schedule]\nuse = \"" +
+              schedule + "\"\n");
 }
 
 Outcome check_with(const Folder& folder, const std::string& schedule, const fs::path& plugins) {
@@ -52,9 +56,13 @@ struct Offender {
 };
 
 const std::vector<Offender> offenders{
-    {"wrong_text", "was built for another dtk", {"plugin: gcc", "containers debug", "dtk:    gcc", "containers release", "build it again"}},
+    {"wrong_text",
+     "was built for another dtk",
+     {"plugin: gcc", "containers debug", "dtk:    gcc", "containers release", "build it again"}},
     {"wrong_id", "was built for another dtk", {"plugin: build id b00000000", "dtk:    gcc", "build it again"}},
-    {"old_interface", "speaks another version of its interface", {"plugin: schedule 0", "dtk:    schedule 1", "build it again"}},
+    {"old_interface",
+     "speaks another version of its interface",
+     {"plugin: schedule 0", "dtk:    schedule 1", "build it again"}},
     {"missing_symbol", "cannot be loaded: undefined symbol", {"of_nowhere", "missing_symbol.so"}},
     {"crashes", "crashes while it is loaded (signal 11", {"crashes.so"}},
     {"aborts", "crashes while it is loaded (signal 6", {"aborts.so"}},
@@ -67,12 +75,15 @@ const std::vector<Offender> offenders{
 
 }  // namespace
 
-TEST_CASE("every offender is listed with its reason beside the good, and an experiment that does not name it is in order") {
+TEST_CASE(
+    "every offender is listed with its reason beside the good, and an experiment that does not name it is in order") {
     const Folder folder;
     fs::create_directory(folder / "plugins");
-    for (const auto& one : offenders) fs::copy_file(offender(one.name), folder / "plugins" / (std::string(one.name) + ".so"));
+    for (const auto& one : offenders)
+        fs::copy_file(offender(one.name), folder / "plugins" / (std::string(one.name) + ".so"));
     fs::copy_file(offender("good"), folder / "plugins" / "good.so");
-    const auto outcome = dtk_program({"plugins", "list", "schedule", "--json", "--plugin-path", (folder / "plugins").string()}, folder.path);
+    const auto outcome = dtk_program(
+        {"plugins", "list", "schedule", "--json", "--plugin-path", (folder / "plugins").string()}, folder.path);
     REQUIRE(outcome.code == 0);
     std::map<std::string, json> found;
     for (const auto& one : json::parse(outcome.out)) found[one["name"]] = one;
@@ -106,7 +117,9 @@ TEST_CASE("an experiment that names an offender ends with 3, the reason and the 
         CHECK(says(outcome.err, "= help: "));
         CHECK(says(outcome.err, "experiment.toml:14:7"));
         if (*one.listed) {
-            const auto described = dtk_program({"plugins", "describe", one.name, "--plugin-path", offender(one.name).parent_path().string()}, folder.path);
+            const auto described = dtk_program(
+                {"plugins", "describe", one.name, "--plugin-path", offender(one.name).parent_path().string()},
+                folder.path);
             CHECK(described.code == 3);
             CHECK(says(described.err, one.listed));
         }
@@ -169,7 +182,8 @@ TEST_CASE("every place where a plugin file may be cut off or hold other bytes le
     for (std::size_t i = 0; i < 24; ++i) {
         write(plugins / ("cut" + std::to_string(i) + ".so"), good.substr(0, good.size() * i / 24));
         auto changed = good;
-        for (std::size_t k = 0; k < 64; ++k) changed[(i * good.size() / 24 + k) % good.size()] ^= static_cast<char>(0x5a + 7 * k);
+        for (std::size_t k = 0; k < 64; ++k)
+            changed[(i * good.size() / 24 + k) % good.size()] ^= static_cast<char>(0x5a + 7 * k);
         write(plugins / ("changed" + std::to_string(i) + ".so"), changed);
     }
     const auto shown = list(folder, plugins, true);
@@ -212,12 +226,14 @@ TEST_CASE("across folders the first wins, and list and run say what it shadows")
         fs::copy_file(offender("good"), folder / name / "good.so");
     }
     const auto first = (folder / "first").string(), second = (folder / "second").string();
-    const auto shown = dtk_program({"plugins", "list", "-v", "--plugin-path", first, "--plugin-path", second}, folder.path);
+    const auto shown =
+        dtk_program({"plugins", "list", "-v", "--plugin-path", first, "--plugin-path", second}, folder.path);
     INFO(shown.out);
     CHECK(says(shown.out, "shadowed schedule `good`: " + second + "/good.so by " + first + "/good.so"));
 
     write_experiment(folder, "good");
-    const auto run = dtk_program({"run", "experiment.toml", "--out", "out", "--plugin-path", first}, folder.path, {{"DTK_PLUGIN_PATH", second}});
+    const auto run = dtk_program({"run", "experiment.toml", "--out", "out", "--plugin-path", first}, folder.path,
+                                 {{"DTK_PLUGIN_PATH", second}});
     INFO(run.err);
     REQUIRE(run.code == 0);
     bool said = false;
@@ -240,7 +256,8 @@ TEST_CASE("a thousand plugins are listed in a moment") {
         for (unsigned bit = 0; bit < 10; ++bit)
             if (number >> bit & 1) name.replace(name.size() - 2 * (bit + 1), 2, "bA");
         auto copy = original;
-        for (auto at = copy.find(symbol); at != copy.npos; at = copy.find(symbol, at + 1)) copy.replace(at, name.size(), name);
+        for (auto at = copy.find(symbol); at != copy.npos; at = copy.find(symbol, at + 1))
+            copy.replace(at, name.size(), name);
         write(folder / "plugins" / (std::to_string(number) + ".so"), copy);
     }
     for (const auto* time : {"first", "second"}) {
@@ -250,7 +267,9 @@ TEST_CASE("a thousand plugins are listed in a moment") {
         INFO(shown.err);
         REQUIRE(shown.code == 0);
         std::size_t usable = 0;
-        for (auto at = shown.out.find("one of a thousand"); at != std::string::npos; at = shown.out.find("one of a thousand", at + 1)) ++usable;
+        for (auto at = shown.out.find("one of a thousand"); at != std::string::npos;
+             at = shown.out.find("one of a thousand", at + 1))
+            ++usable;
         CHECK(usable == 1000);
         CHECK(took.count() < 5);
         WARN("a thousand plugins, the " << time << " time: " << took.count() << " s");

@@ -1,5 +1,5 @@
-// The variational bound and the simple loss with the exact denoiser, where every expectation is known. Expectations over
-// x_0 and ε are Gaussian quadrature, so what is compared is the toolkit's arithmetic and not luck.
+// The variational bound and the simple loss with the exact denoiser, where every expectation is known. Expectations
+// over x_0 and ε are Gaussian quadrature, so what is compared is the toolkit's arithmetic and not luck.
 #include <cmath>
 #include <numbers>
 
@@ -29,8 +29,8 @@ struct Pairs {
     Tensor x0, xt, t, weight;  // [n, 1], [n, 1], [n], [n]
 };
 
-/// What is averaged is quadratic in x_0 given x_t and the component, so two nodes at ±1 sd are exact there. In x_t it is
-/// quadratic too where the data are Gaussian; for the smooth responsibilities of a mixture the trapezoidal rule over
+/// What is averaged is quadratic in x_0 given x_t and the component, so two nodes at ±1 sd are exact there. In x_t it
+/// is quadratic too where the data are Gaussian; for the smooth responsibilities of a mixture the trapezoidal rule over
 /// ±9 sd is exact to rounding.
 Pairs pairs(const std::vector<Component>& components, const dtk::NoiseLevels& l, std::int64_t t) {
     const double h = 1.0 / 12;
@@ -43,25 +43,30 @@ Pairs pairs(const std::vector<Component>& components, const dtk::NoiseLevels& l,
         const double v = a * a * c.variance + s2, sd = std::sqrt(s2 * c.variance / v);
         const auto x = a * c.mean + std::sqrt(v) * z;
         const auto m = c.mean + a * c.variance / std::sqrt(v) * z;
-        for (const double sign : {-1.0, 1.0}) x0.push_back(m + sign * sd), xt.push_back(x), weight.push_back(0.5 * c.weight * w);
+        for (const double sign : {-1.0, 1.0})
+            x0.push_back(m + sign * sd), xt.push_back(x), weight.push_back(0.5 * c.weight * w);
     }
     const auto weights = at::cat(weight);
-    return {at::cat(x0).unsqueeze(1), at::cat(xt).unsqueeze(1), at::full_like(weights, static_cast<double>(t)), weights};
+    return {at::cat(x0).unsqueeze(1), at::cat(xt).unsqueeze(1), at::full_like(weights, static_cast<double>(t)),
+            weights};
 }
 
 /// The expected terms of the bound at times first … last−1, [last − first].
-Tensor expected_terms(const support::View& view, const std::vector<Component>& components, std::int64_t first, std::int64_t last, const std::string& variance) {
+Tensor expected_terms(const support::View& view, const std::vector<Component>& components, std::int64_t first,
+                      std::int64_t last, const std::string& variance) {
     std::vector<Tensor> x0, xt, t, weight;
     for (auto i = first; i < last; ++i) {
         const auto p = pairs(components, view.chain->levels(), i);
         x0.push_back(p.x0), xt.push_back(p.xt), t.push_back(p.t), weight.push_back(p.weight);
     }
     const auto x = at::cat(xt), time = at::cat(t);
-    const auto terms = view.chain->bound_term(at::cat(x0), x, time, time - 1, view.network->forward(x, time, {}), variance);
+    const auto terms =
+        view.chain->bound_term(at::cat(x0), x, time, time - 1, view.network->forward(x, time, {}), variance);
     return (terms * at::cat(weight)).view({last - first, -1}).sum(1);
 }
 
-double expected_term(const support::View& view, const std::vector<Component>& components, std::int64_t t, const std::string& variance) {
+double expected_term(const support::View& view, const std::vector<Component>& components, std::int64_t t,
+                     const std::string& variance) {
     return expected_terms(view, components, t, t + 1, variance).item<double>();
 }
 
@@ -69,7 +74,9 @@ double expected_prior(const support::View& view, const std::vector<Component>& c
     double sum = 0;  // quadratic in x_0
     for (const auto& c : components) {
         const double sd = std::sqrt(c.variance);
-        sum += c.weight * view.chain->prior_term(at::tensor({c.mean - sd, c.mean + sd}, at::kDouble).unsqueeze(1)).mean().item<double>();
+        sum += c.weight * view.chain->prior_term(at::tensor({c.mean - sd, c.mean + sd}, at::kDouble).unsqueeze(1))
+                              .mean()
+                              .item<double>();
     }
     return sum;
 }
@@ -134,12 +141,15 @@ TEST_CASE("each term of the bound on a mixture is the exact one") {
 TEST_CASE("the gap between bound and entropy depends on the number of steps as it must") {
     at::NoGradGuard no_grad;
     const auto& all = support::reference()["elbo"];
-    for (const auto& [key, schedule] : std::map<std::string, std::string>{{"linear_scaled", "linear"}, {"cosine", "cosine"}})
+    for (const auto& [key, schedule] :
+         std::map<std::string, std::string>{{"linear_scaled", "linear"}, {"cosine", "cosine"}})
         for (const std::int64_t T : {50, 100}) {
             const auto& expected = all["gap_vs_T"][fmt::format("{}_T{}", key, T)];
-            const auto gap = [&](const std::string& data, const std::vector<Component>& components, const char* variance, double entropy) {
+            const auto gap = [&](const std::string& data, const std::vector<Component>& components,
+                                 const char* variance, double entropy) {
                 const auto view = chain(data, schedule, T);
-                return expected_prior(view, components) + expected_terms(view, components, 0, T, variance).sum().item<double>() - entropy;
+                return expected_prior(view, components) +
+                       expected_terms(view, components, 0, T, variance).sum().item<double>() - entropy;
             };
             for (const char* variance : {"small", "large"}) {
                 INFO(key << ", T = " << T << ", " << variance);
@@ -194,13 +204,15 @@ TEST_CASE("the bound with drawn times is unbiased") {
     for (const auto& times : support::registry().names("times")) {
         const auto loss = make<dtk::Loss>("elbo", fmt::format("variance = \"large\"\ntimes = \"{}\"", times), view);
         const auto [value, se] = mean_and_error((*loss)(ask(view.network), *view.chain, data, stream).value);
-        const double exact = all["gmm1d"]["entropy_nats"].get<double>() + all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
+        const double exact = all["gmm1d"]["entropy_nats"].get<double>() +
+                             all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
         INFO(times << ": " << value << " ± " << se << ", exact " << exact);
         CHECK(std::abs(value - exact) < 4 * se);
     }
 }
 
-TEST_CASE("times drawn by information say how often they are drawn, weigh at most ten, and lower the scatter of the bound") {
+TEST_CASE(
+    "times drawn by information say how often they are drawn, weigh at most ten, and lower the scatter of the bound") {
     const auto view = chain("preset = \"gmm1d\"", "linear", 1000);
     const auto data = batch(view, 100000);
     const auto error_with = [&](const std::string& times) {
@@ -226,10 +238,13 @@ TEST_CASE("a bound has a finite gradient at every step") {
         for (const auto& variance : view.chain->variances()) {
             INFO(kind << ", " << variance);
             const auto xt = view.chain->noised(x0, t, stream).x;
-            auto answer = at::zeros_like(x0).set_requires_grad(true), log_variance = at::zeros_like(x0).set_requires_grad(true);
+            auto answer = at::zeros_like(x0).set_requires_grad(true),
+                 log_variance = at::zeros_like(x0).set_requires_grad(true);
             view.chain->bound_term(x0, xt, t, t - 1, {dtk::predicts(kind), answer, {}}, variance).sum().backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
-            view.chain->bound_term(x0, xt, t, t - 1, {dtk::predicts(kind), answer, log_variance.exp()}, variance).sum().backward();
+            view.chain->bound_term(x0, xt, t, t - 1, {dtk::predicts(kind), answer, log_variance.exp()}, variance)
+                .sum()
+                .backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
             CHECK(at::isfinite(log_variance.grad()).all().item<bool>());
         }
@@ -242,7 +257,9 @@ TEST_CASE("a step that knows x_0 costs nothing with the variance of the posterio
         const auto x0 = batch(view, 199).x;
         const auto xt = view.chain->noised(x0, t, stream).x;
         for (const auto& s : {t - 1, (t / 2).floor().minimum(t - 1)})
-            CHECK(view.chain->bound_term(x0, xt, t, s, {dtk::Predicts::x0, x0, {}}, "small").abs().max().item<double>() == 0);
+            CHECK(
+                view.chain->bound_term(x0, xt, t, s, {dtk::Predicts::x0, x0, {}}, "small").abs().max().item<double>() ==
+                0);
     }
 }
 
@@ -251,7 +268,8 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
     // that x_0 adds: ½ log(σ²_t/σ²_s), in each dimension. They telescope.
     for (const char* schedule : {"linear", "cosine", "quadratic"}) {
         INFO(schedule);
-        const auto process = make<dtk::Process>("gaussian", fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
+        const auto process =
+            make<dtk::Process>("gaussian", fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
         const auto& gaussian = dtk::gaussian(*process, "the test");
         const auto& l = process->levels();
         double sum = 0, worst = 0, turned = 0;
@@ -260,14 +278,16 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
             const auto time = at::full({4}, static_cast<double>(t), at::kDouble);
             const auto xt = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1);
             const auto mean_x0 = gaussian.alpha(time, xt) * xt;
-            const auto x0 = mean_x0 + gaussian.sigma(time, xt) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
+            const auto x0 =
+                mean_x0 + gaussian.sigma(time, xt) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
             const dtk::Prediction prediction{dtk::Predicts::x0, mean_x0, {}};
             const double term = process->bound_term(x0, xt, time, time - 1, prediction, "large").mean().item<double>();
             worst = std::max(worst, std::abs(term - 0.5 * std::log(l.sigma2(t) / l.sigma2(t - 1))));
             sum += term;
             const auto z = stream.step(t).normal(xt.sizes(), xt.options());
             const auto x = process->reverse_step(xt, prediction, time, time - 1, "large", stream.step(t));
-            turned = std::max(turned, distance(x, l.alpha(t) / l.alpha(t - 1) * xt + std::sqrt(l.added_variance(t, t - 1)) * z));
+            turned = std::max(
+                turned, distance(x, l.alpha(t) / l.alpha(t - 1) * xt + std::sqrt(l.added_variance(t, t - 1)) * z));
         }
         CHECK(worst < 1e-12);
         CHECK(turned < 1e-12);
@@ -283,9 +303,14 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
             const auto examples = batch(view, 200000);
             const auto d = static_cast<double>(examples.x.size(1));
             for (const char* target : {"eps", "x0", "v"}) {
-                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"\ntimes = \"stratified\"", target), view);
-                const auto [value, se] = mean_and_error((*loss)(ask(view.network), *view.chain, examples, stream).value);
-                const double floor = mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"].get<double>() / d;
+                const auto loss =
+                    make<dtk::Loss>("simple", fmt::format("target = \"{}\"\ntimes = \"stratified\"", target), view);
+                const auto [value, se] =
+                    mean_and_error((*loss)(ask(view.network), *view.chain, examples, stream).value);
+                const double floor =
+                    mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"]
+                        .get<double>() /
+                    d;
                 INFO(data << ", " << schedule << ", " << target << ": " << value << " ± " << se << ", exact " << floor);
                 CHECK(std::abs(value - floor) < 4 * se + 2e-4 * floor);
             }
@@ -304,7 +329,8 @@ TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε,
     const auto view = chain("preset = \"gmm2d\"", "linear", 1000);
     const auto data = batch(view, 1000);
     const auto values = [&](const char* target) {
-        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(ask(view.network), *view.chain, data, stream);
+        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(ask(view.network),
+                                                                                          *view.chain, data, stream);
     };
     const auto x0 = values("x0"), eps = values("eps"), v = values("v");
     CHECK(at::equal(x0.t, eps.t));
@@ -330,7 +356,9 @@ TEST_CASE("nothing a network could add to the exact denoiser lowers the simple l
         auto theta = at::zeros({n, 1}, at::kDouble).set_requires_grad(true);
         const dtk::Predict moved = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
             const auto exact = view.network->forward(x, t, context);
-            return dtk::Prediction{dtk::Predicts::eps, view.chain->convert(exact, dtk::Predicts::eps, x, t) + theta * directions[i](x, t), {}};
+            return dtk::Prediction{dtk::Predicts::eps,
+                                   view.chain->convert(exact, dtk::Predicts::eps, x, t) + theta * directions[i](x, t),
+                                   {}};
         };
         (*loss)(moved, *view.chain, data, stream).value.sum().backward();
         const auto [gradient, se] = mean_and_error(theta.grad());

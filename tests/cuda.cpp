@@ -1,5 +1,5 @@
-// CUDA. Without a GPU: which thread of a launch makes which number, and that the library of device code can be opened and
-// answers for itself. With one, tagged [gpu]: the same numbers as on the CPU.
+// CUDA. Without a GPU: which thread of a launch makes which number, and that the library of device code can be opened
+// and answers for itself. With one, tagged [gpu]: the same numbers as on the CPU.
 #include <dlfcn.h>
 
 #include <cstddef>
@@ -41,7 +41,8 @@ constexpr std::uint64_t hashed(std::string_view name) {
 
 bool same_bits(const Tensor& a, const Tensor& b) {
     const auto x = a.cpu().contiguous(), y = b.cpu().contiguous();
-    return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() && std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
+    return x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
+           std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
 }
 
 /// What a launch of that many threads fills [rows, row_size] with, the threads run one after another.
@@ -49,7 +50,8 @@ template <class Law>
 Tensor launched(Draw draw, std::int64_t threads, std::int64_t rows, std::int64_t row_size) {
     using Number = typename Law::Number;
     const auto out = at::full({rows, row_size}, std::nan(""), at::dtype(c10::CppTypeToScalarType<Number>::value));
-    for (auto thread = threads; thread-- > 0;) dtk::fill_as_thread<Law>(thread, threads, draw, out.template mutable_data_ptr<Number>(), rows, row_size);
+    for (auto thread = threads; thread-- > 0;)
+        dtk::fill_as_thread<Law>(thread, threads, draw, out.template mutable_data_ptr<Number>(), rows, row_size);
     return out;
 }
 
@@ -93,19 +95,27 @@ class Trial {
         built->to(where);
         Result result;
         if (built->spec().train) {
-            const dtk::TrainingLog log{.metrics = [](auto&&...) {}, .save = [](auto&&...) {}, .sample = [](auto&&...) {}, .stop = [] { return false; }};
+            const dtk::TrainingLog log{.metrics = [](auto&&...) {},
+                                       .save = [](auto&&...) {},
+                                       .sample = [](auto&&...) {},
+                                       .stop = [] { return false; }};
             dtk::train(*built, text(), nullptr, where, dtk::Progress::Mode::none, log);
         }
-        for (const auto& named : built->named_tensors()) result.tensors.emplace(named.name, named.tensor->detach().cpu());
+        for (const auto& named : built->named_tensors())
+            result.tensors.emplace(named.name, named.tensor->detach().cpu());
         built->train(false);
-        if (built->spec().sample) result.samples = dtk::draw_samples(*built, *built->spec().sample, where, dtk::Progress::Mode::none).samples;
+        if (built->spec().sample)
+            result.samples = dtk::draw_samples(*built, *built->spec().sample, where, dtk::Progress::Mode::none).samples;
         return result;
     }
 
  private:
     std::unique_ptr<dtk::Stage> stage() {
-        const auto no_artefacts = [](const std::string&) -> dtk::Artefact { throw dtk::Error("there are no artefacts here"); };
-        return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true, mistakes_);
+        const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+            throw dtk::Error("there are no artefacts here");
+        };
+        return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true,
+                                            mistakes_);
     }
     Folder folder_;
     std::unique_ptr<dtk::Registry> registry_;
@@ -116,7 +126,8 @@ class Trial {
 /// Pictures of 8×8 in the files of MNIST.
 std::string pictures() {
     static const Folder folder;
-    std::string images{'\0', '\0', '\x08', '\x03', '\0', '\0', '\0', '\x20', '\0', '\0', '\0', '\x08', '\0', '\0', '\0', '\x08'};
+    std::string images{'\0', '\0', '\x08', '\x03', '\0', '\0', '\0', '\x20',
+                       '\0', '\0', '\0',   '\x08', '\0', '\0', '\0', '\x08'};
     std::string labels{'\0', '\0', '\x08', '\x01', '\0', '\0', '\0', '\x20'};
     for (int i = 0; i < 32 * 64; ++i) images += static_cast<char>(i * i * 7);
     for (int i = 0; i < 32; ++i) labels += static_cast<char>(i % 3);
@@ -127,11 +138,12 @@ std::string pictures() {
     return fmt::format("{{use = \"idx\", folder = \"{}\"}}", folder.path.string());
 }
 
-/// A trial with that model, the other parts such that it works with them on the CPU; without training if it has nothing to
-/// learn, without samples if it is a classifier. Null where there is none.
+/// A trial with that model, the other parts such that it works with them on the CPU; without training if it has nothing
+/// to learn, without samples if it is a classifier. Null where there is none.
 std::unique_ptr<Trial> fitting(const std::string& model) {
     const auto& plugins = support::registry();
-    std::vector<std::string> datasets{pictures(), "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
+    std::vector<std::string> datasets{
+        pictures(), "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
     for (const auto& name : plugins.names("dataset")) datasets.push_back(fmt::format("{{use = \"{}\"}}", name));
     const std::string train_some = "train = {steps = 4, batch = 8, eps = 1e-3}\n", sample_some = "sample = {n = 32}\n";
     for (const auto& [train, sample] : {std::pair(train_some, sample_some), {"", sample_some}, {train_some, ""}})
@@ -139,8 +151,10 @@ std::unique_ptr<Trial> fitting(const std::string& model) {
             for (const auto& process : plugins.names("process"))
                 for (const auto& loss : plugins.names("loss"))
                     for (const auto& sampler : plugins.names("sampler")) {
-                        auto text = sample + fmt::format("dataset = {}\nprocess = {{use = \"{}\", steps = 24}}\nmodel = {{use = \"{}\"}}\nsampler = {{use = \"{}\", steps = 6}}\n",
-                                                data, process, model, sampler);
+                        auto text = sample + fmt::format(
+                                                 "dataset = {}\nprocess = {{use = \"{}\", steps = 24}}\nmodel = {{use "
+                                                 "= \"{}\"}}\nsampler = {{use = \"{}\", steps = 6}}\n",
+                                                 data, process, model, sampler);
                         if (!train.empty()) text += fmt::format("loss = {{use = \"{}\"}}\n", loss) + train;
                         auto trial = std::make_unique<Trial>(text);
                         if (trial->possible()) try {
@@ -161,7 +175,8 @@ class Graph {
     void capture(const std::function<void()>& work) {
         constexpr int other_threads_may_go_on = 1;  // cudaStreamCaptureModeThreadLocal
         using Pool = std::pair<unsigned long long, unsigned long long>;
-        function<void(void*, Pool, int)>("_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode")(memory_, {0, 0}, other_threads_may_go_on);
+        function<void(void*, Pool, int)>("_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode")(
+            memory_, {0, 0}, other_threads_may_go_on);
         work();
         function<void(void*)>("_ZN2at4cuda9CUDAGraph11capture_endEv")(memory_);
     }
@@ -191,7 +206,8 @@ class StaticStep {
         parameters_ = view_.network->parameters();
         for (auto& p : parameters_) {
             p.mutable_grad() = at::zeros_like(p);
-            mean_.push_back(at::zeros_like(p)), square_.push_back(at::zeros_like(p)), steps_.push_back(at::zeros({}, p.options()));
+            mean_.push_back(at::zeros_like(p)), square_.push_back(at::zeros_like(p)),
+                steps_.push_back(at::zeros({}, p.options()));
         }
     }
 
@@ -206,7 +222,8 @@ class StaticStep {
         const auto norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)), 2);
         at::_foreach_mul_(gradients, (1 / (norm + 1e-6)).clamp_max(1));
         at::_foreach_add_(steps_, 1);
-        at::_fused_adamw_(parameters_, gradients, mean_, square_, {}, steps_, 1e-2, 0.9, 0.999, 0.0, 1e-3, false, false, {}, {});
+        at::_fused_adamw_(parameters_, gradients, mean_, square_, {}, steps_, 1e-2, 0.9, 0.999, 0.0, 1e-3, false, false,
+                          {}, {});
     }
 
     /// Everything a step changes.
@@ -249,14 +266,20 @@ TEST_CASE("the threads of a launch together make the host's numbers") {
             const auto sizes = std::vector{rows, row_size};
             for (const std::int64_t threads : {1, 7, 256, 1024}) {
                 INFO(rows << " rows of " << row_size << ", " << threads << " threads");
-                const auto normal = draw(Kind::normal, 4294967000, nullptr), uniform = draw(Kind::uniform, 4294967000, nullptr);
+                const auto normal = draw(Kind::normal, 4294967000, nullptr),
+                           uniform = draw(Kind::uniform, 4294967000, nullptr);
                 const auto named = draw(Kind::normal, 9, order.const_data_ptr<std::int64_t>());
                 const auto late = random.from(4294967000);
-                CHECK(same_bits(launched<dtk::NormalFloat>(normal, threads, rows, row_size), late.normal(sizes, at::kFloat)));
-                CHECK(same_bits(launched<dtk::NormalDouble>(normal, threads, rows, row_size), late.normal(sizes, at::kDouble)));
-                CHECK(same_bits(launched<dtk::UniformFloat>(uniform, threads, rows, row_size), late.uniform(sizes, at::kFloat)));
-                CHECK(same_bits(launched<dtk::UniformDouble>(uniform, threads, rows, row_size), late.uniform(sizes, at::kDouble)));
-                CHECK(same_bits(launched<dtk::NormalFloat>(named, threads, rows, row_size), random.samples(order).normal(sizes, at::kFloat)));
+                CHECK(same_bits(launched<dtk::NormalFloat>(normal, threads, rows, row_size),
+                                late.normal(sizes, at::kFloat)));
+                CHECK(same_bits(launched<dtk::NormalDouble>(normal, threads, rows, row_size),
+                                late.normal(sizes, at::kDouble)));
+                CHECK(same_bits(launched<dtk::UniformFloat>(uniform, threads, rows, row_size),
+                                late.uniform(sizes, at::kFloat)));
+                CHECK(same_bits(launched<dtk::UniformDouble>(uniform, threads, rows, row_size),
+                                late.uniform(sizes, at::kDouble)));
+                CHECK(same_bits(launched<dtk::NormalFloat>(named, threads, rows, row_size),
+                                random.samples(order).normal(sizes, at::kFloat)));
             }
         }
 }
@@ -296,14 +319,26 @@ TEST_CASE("without a GPU the library of device code says so") {
 TEST_CASE("a CUDA device makes the CPU's numbers, bit for bit", "[gpu]") {
     const auto device = gpu();
     if (!device) return;
-    if (std::filesystem::exists(library_file)) CHECK(dtk::why_host_numbers(*device) == "");
-    else WARN("dtk was built without nvcc: the numbers are made on the host and copied");
+    if (std::filesystem::exists(library_file))
+        CHECK(dtk::why_host_numbers(*device) == "");
+    else
+        WARN("dtk was built without nvcc: the numbers are made on the host and copied");
     for (const auto type : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16})
-        for (const std::vector<std::int64_t>& sizes : std::vector<std::vector<std::int64_t>>{
-                 {}, {0, 3}, {1}, {1, 1}, {5, 2}, {3, 7}, {1, 1001}, {70000, 1}, {513, 3, 8, 8}, {64, 3, 32, 32}, {2, 3000001}})
+        for (const std::vector<std::int64_t>& sizes : std::vector<std::vector<std::int64_t>>{{},
+                                                                                             {0, 3},
+                                                                                             {1},
+                                                                                             {1, 1},
+                                                                                             {5, 2},
+                                                                                             {3, 7},
+                                                                                             {1, 1001},
+                                                                                             {70000, 1},
+                                                                                             {513, 3, 8, 8},
+                                                                                             {64, 3, 32, 32},
+                                                                                             {2, 3000001}})
             for (const std::int64_t step : {0L, 4294967295L})
                 for (const std::int64_t first : {0L, 1000L}) {
-                    INFO(at::toString(type) << " of " << at::IntArrayRef(sizes) << ", step " << step << ", from " << first);
+                    INFO(at::toString(type)
+                         << " of " << at::IntArrayRef(sizes) << ", step " << step << ", from " << first);
                     const auto random = Random(0xFEDCBA9876543210u, "noise").step(step).from(first);
                     const auto there = at::TensorOptions(*device).dtype(type);
                     CHECK(random.normal(sizes, there).device() == *device);
@@ -334,7 +369,8 @@ TEST_CASE("float32 is float32 on a CUDA device: no factor is rounded to TF32", "
     const auto device = gpu();
     if (!device) return;
     const Random random(5, "noise");
-    const auto x = random.stream("x").normal({4, 64, 16, 16}, at::kFloat), w = random.stream("w").normal({64, 64, 3, 3}, at::kFloat);
+    const auto x = random.stream("x").normal({4, 64, 16, 16}, at::kFloat),
+               w = random.stream("w").normal({64, 64, 3, 3}, at::kFloat);
     const auto exact = at::conv2d(x.to(at::kDouble), w.to(at::kDouble));
     CHECK(off(at::conv2d(x.to(*device), w.to(*device)).cpu(), exact) < 3e-6);  // TF32: 3e-4
     const auto a = x.view({256, 256});
@@ -368,8 +404,12 @@ TEST_CASE("a run on a CUDA device goes on after an interruption, and its samples
         INFO(outcome.out << outcome.err);
         REQUIRE(outcome.code == 0);
     };
-    const auto last = [&](const std::string& run) { return dtk::load_checkpoint(folder / run / "checkpoints/00000040.safetensors").tensors; };
-    const auto samples = [&](const std::string& where) { return dtk::load_safetensors(folder / where / "samples.safetensors").tensors.at("samples"); };
+    const auto last = [&](const std::string& run) {
+        return dtk::load_checkpoint(folder / run / "checkpoints/00000040.safetensors").tensors;
+    };
+    const auto samples = [&](const std::string& where) {
+        return dtk::load_safetensors(folder / where / "samples.safetensors").tensors.at("samples");
+    };
     const auto same = [&](const std::string& a, const std::string& b) {
         for (const auto& [name, value] : last(a)) {
             INFO(name << " of " << a << " and " << b);
@@ -401,7 +441,8 @@ TEST_CASE("layers of images keep the memory layout of their input on a CUDA devi
         INFO(layout);
         dtk::GroupNorm norm(random, 24, 8), with_silu(random, 24, 8, dtk::GroupNorm::Then::silu);
         dtk::Conv2d convolution(random, 24, 16, 3);
-        for (dtk::Module* layer : std::initializer_list<dtk::Module*>{&norm, &with_silu, &convolution}) layer->to(*device);
+        for (dtk::Module* layer : std::initializer_list<dtk::Module*>{&norm, &with_silu, &convolution})
+            layer->to(*device);
         const auto x = random.normal({3, 24, 5, 4}, at::TensorOptions(*device).dtype(at::kFloat)).contiguous(layout);
         CHECK(norm(x).is_contiguous(layout));
         CHECK(with_silu(x).is_contiguous(layout));
@@ -425,7 +466,8 @@ TEST_CASE("a captured CUDA graph of a training step does what the step does", "[
         return;
     }
     const c10::impl::VirtualGuardImpl streams(device->type());
-    const auto before = streams.exchangeStream(streams.getStreamFromGlobalPool(*device));  // the default stream cannot be captured
+    const auto before =
+        streams.exchangeStream(streams.getStreamFromGlobalPool(*device));  // the default stream cannot be captured
     StaticStep step(*device, 64);
     for (int i = 0; i < 3; ++i) step();  // kernels are loaded and workspaces made
     std::vector<Tensor> kept, expected;
@@ -437,7 +479,8 @@ TEST_CASE("a captured CUDA graph of a training step does what the step does", "[
     {
         Graph graph;
         graph.capture([&] { step(); });
-        for (std::size_t i = 0; i < kept.size(); ++i) CHECK(same_bits(state[i], kept[i]));  // it was written down, not done
+        for (std::size_t i = 0; i < kept.size(); ++i)
+            CHECK(same_bits(state[i], kept[i]));  // it was written down, not done
         for (int i = 0; i < 3; ++i) graph.replay();
         for (std::size_t i = 0; i < expected.size(); ++i) CHECK(off(state[i], expected[i]) < 1e-5);
     }

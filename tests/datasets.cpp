@@ -139,7 +139,8 @@ TEST_CASE("what is left unknown of the swiss roll is the published variance") {
     for (const auto& [step, values] : expected["eps_star_linear"].items()) {
         INFO("step " << step);
         const auto t = std::stoll(step);
-        const auto variance = data->density()->posterior_variance(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
+        const auto variance =
+            data->density()->posterior_variance(x, rows(x.size(0), levels.alpha(t)), rows(x.size(0), levels.sigma(t)));
         CHECK(support::distance(variance, support::tensor(values["posterior_var_diag"])) < 1e-8);
     }
 }
@@ -205,7 +206,8 @@ TEST_CASE("the variance that is left is the slope of the denoiser") {
             const auto clean = data->test_examples(at::arange(50)).x.to(at::kDouble);
             const auto x = alpha * clean + sigma * dtk::Random(1, "noise").normal(clean.sizes(), at::kDouble);
             Tensor variance;
-            const auto complaint = complaint_of([&] { variance = density.posterior_variance(x, rows(50, alpha), rows(50, sigma)); });
+            const auto complaint =
+                complaint_of([&] { variance = density.posterior_variance(x, rows(50, alpha), rows(50, sigma)); });
             if (!complaint.empty()) {
                 CHECK(says(complaint, "has not been worked out"));
                 continue;
@@ -215,7 +217,9 @@ TEST_CASE("the variance that is left is the slope of the denoiser") {
             for (std::int64_t axis = 0; axis < x.size(1); ++axis) {
                 auto step = at::zeros({x.size(1)}, at::kDouble);
                 step[axis] = h;
-                const auto at_x = [&](const Tensor& y) { return density.posterior_mean(y, rows(50, alpha), rows(50, sigma)).select(1, axis); };
+                const auto at_x = [&](const Tensor& y) {
+                    return density.posterior_mean(y, rows(50, alpha), rows(50, sigma)).select(1, axis);
+                };
                 const auto slope = (at_x(x + step) - at_x(x - step)) / (2 * h);
                 CHECK(support::distance(variance.select(1, axis), sigma * sigma / alpha * slope) < 1e-7);
             }
@@ -451,7 +455,10 @@ TEST_CASE("IDX files that are damaged behind a sound header are refused when the
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<unsigned char>(i * i / 7);
     write_gzip(images, idx({200, 4, 4}, values));
     const auto whole = read(images);
-    const auto opening = [&] { return complaint_of([&] { files.open("labels = \"\"\ntest_labels = \"\"\ntest_images = \"train-images-idx3-ubyte\""); }); };
+    const auto opening = [&] {
+        return complaint_of(
+            [&] { files.open("labels = \"\"\ntest_labels = \"\"\ntest_images = \"train-images-idx3-ubyte\""); });
+    };
     REQUIRE(opening().empty());
     auto bytes = whole;
     bytes[bytes.size() / 2] ^= 0x55;
@@ -468,7 +475,8 @@ TEST_CASE("IDX files that are damaged behind a sound header are refused when the
 
 TEST_CASE("an IDX set without its folder or the name of its files says so") {
     const SmallSet files;
-    CHECK(says(complaint_of([] { dataset("idx", "folder = \"/nowhere/at/all\""); }), "there is no folder /nowhere/at/all"));
+    CHECK(says(complaint_of([] { dataset("idx", "folder = \"/nowhere/at/all\""); }),
+               "there is no folder /nowhere/at/all"));
     CHECK(says(files.complaint("images = \"\""), "images without a name | say in `images`"));
 }
 
@@ -530,18 +538,21 @@ TEST_CASE("Fashion-MNIST is checked at once and read in half a second") {
 TEST_CASE("standardised data have mean 0 and variance 1, and noise fills their levels evenly") {
     const SmallSet files;
     const auto inner = files.open();
-    const auto data = dataset("standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()));
+    const auto data =
+        dataset("standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()));
     CHECK(data->size() == 3);
     CHECK(data->classes() == 3);
     CHECK(data->levels() == 0);
     CHECK_FALSE(data->range());
     CHECK(data->fingerprint() == inner->fingerprint());
     // The noise of an example is its own: one example asked for is the same among others.
-    CHECK(at::equal(data->examples(at::tensor({2}, at::kLong)).x[0], data->examples(at::tensor({0, 1, 2}, at::kLong)).x[2]));
+    CHECK(at::equal(data->examples(at::tensor({2}, at::kLong)).x[0],
+                    data->examples(at::tensor({0, 1, 2}, at::kLong)).x[2]));
 
     const double step = 2.0 / 255;
     const auto x = inner->examples(at::arange(3, at::kLong)).x.to(at::kDouble);
-    const double mean = x.mean().item<double>(), sd = std::sqrt(x.var(/*unbiased=*/false).item<double>() + step * step / 12);
+    const double mean = x.mean().item<double>(),
+                 sd = std::sqrt(x.var(/*unbiased=*/false).item<double>() + step * step / 12);
     const auto noise = [&](const dtk::Dataset& of, const Tensor& from, const Tensor& index, bool test) {
         const auto y = (test ? of.test_examples(index) : of.examples(index)).x.to(at::kDouble);
         return ((y * sd + mean - from) / step).flatten();
@@ -553,11 +564,17 @@ TEST_CASE("standardised data have mean 0 and variance 1, and noise fills their l
     CHECK(noise(*data, tested, at::arange(2, at::kLong), true).abs().max().item<double>() < 0.5 + 1e-4);
 
     // Of data without levels it is an affine map.
-    const auto plain = dataset("gaussian_mixture", "preset = \"gmm2d\""), moved = dataset("standardised", "of = {use = \"gaussian_mixture\"}\nmeasure = 20000");
+    const auto plain = dataset("gaussian_mixture", "preset = \"gmm2d\""),
+               moved = dataset("standardised", "of = {use = \"gaussian_mixture\"}\nmeasure = 20000");
     const auto index = at::arange(20000, at::kLong);
     const auto a = plain->examples(index).x.to(at::kDouble), b = moved->examples(index).x.to(at::kDouble);
     CHECK(std::abs(b.mean().item<double>()) < 1e-5);
     CHECK(b.var(/*unbiased=*/false).item<double>() == Approx(1).epsilon(1e-5));
     CHECK(support::distance(b, (a - a.mean()) / a.std(/*unbiased=*/false)) < 1e-5);
-    CHECK(says(complaint_of([] { dataset("standardised", "of = {use = \"gaussian_mixture\", preset = \"none\", means = [[1]], std = [1]}\nmeasure = 1"); }), "the same number"));
+    CHECK(says(complaint_of([] {
+                   dataset(
+                       "standardised",
+                       "of = {use = \"gaussian_mixture\", preset = \"none\", means = [[1]], std = [1]}\nmeasure = 1");
+               }),
+               "the same number"));
 }

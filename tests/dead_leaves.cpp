@@ -1,5 +1,5 @@
-// Images of occluding discs against the exact law of one and of two of their pixels, the Gaussian that is fitted to them against its
-// expected likelihood, and the network of 2015 for images.
+// Images of occluding discs against the exact law of one and of two of their pixels, the Gaussian that is fitted to
+// them against its expected likelihood, and the network of 2015 for images.
 #include <cmath>
 #include <numbers>
 
@@ -22,8 +22,8 @@ std::shared_ptr<dtk::Dataset> leaves(const std::string& fields = {}, std::uint64
     return make<dtk::Dataset>("dead_leaves", fields, view);
 }
 
-/// The probability that two pixels at distance d show one disc, of radii with p(r) ∝ r⁻³ between two ends. Two discs of radius r at
-/// distance d share 2r² acos(d/2r) − (d/2) √(4r² − d²).
+/// The probability that two pixels at distance d show one disc, of radii with p(r) ∝ r⁻³ between two ends. Two discs of
+/// radius r at distance d share 2r² acos(d/2r) − (d/2) √(4r² − d²).
 double same_disc(double d, double r_min, double r_max) {
     if (d == 0) return 1;
     double shared = 0;
@@ -48,15 +48,20 @@ Tensor at_pixel(const Tensor& x, Pixel p) { return x.select(1, 0).select(1, p.ro
 struct Snow final : dtk::Dataset {
     std::vector<std::int64_t> shape() const override { return {1, 8, 8}; }
     std::int64_t size() const override { return 0; }
-    dtk::Batch examples(const Tensor& index) const override { return {dtk::Random(7, "train").samples(index).normal({index.numel(), 1, 8, 8}, at::kFloat), Tensor()}; }
-    dtk::Batch test_examples(const Tensor& index) const override { return {dtk::Random(7, "test").samples(index).normal({index.numel(), 1, 8, 8}, at::kFloat), Tensor()}; }
+    dtk::Batch examples(const Tensor& index) const override {
+        return {dtk::Random(7, "train").samples(index).normal({index.numel(), 1, 8, 8}, at::kFloat), Tensor()};
+    }
+    dtk::Batch test_examples(const Tensor& index) const override {
+        return {dtk::Random(7, "test").samples(index).normal({index.numel(), 1, 8, 8}, at::kFloat), Tensor()};
+    }
 };
 
 /// Snow, a process of `steps` steps that ends as the paper's, and the network.
 support::View snow(std::int64_t steps, const std::string& model) {
     support::View view;
     view.data = std::make_shared<Snow>();
-    view.chain = make<dtk::Process>("gaussian", fmt::format("steps = {}\ndecoder = \"reversed\"\nschedule = \"sohl_dickstein\"", steps), view);
+    view.chain = make<dtk::Process>(
+        "gaussian", fmt::format("steps = {}\ndecoder = \"reversed\"\nschedule = \"sohl_dickstein\"", steps), view);
     view.network = make<dtk::Model>("multiscale_conv", model, view);
     return view;
 }
@@ -64,7 +69,8 @@ support::View snow(std::int64_t steps, const std::string& model) {
 void disturb(dtk::Model& model) {
     at::NoGradGuard no_grad;
     for (const auto& named : model.named_tensors())
-        if (named.trained) named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.1);
+        if (named.trained)
+            named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.1);
 }
 
 Tensor bits_of_normal(const Tensor& covariance) {  // E log₂ N(x; 0, C) of x with that covariance
@@ -104,27 +110,32 @@ TEST_CASE("greys are even at the corner, at the edge and in the middle") {
     const auto x = leaves("noise = 0")->examples(at::arange(n)).x;
     for (const auto pixel : {Pixel{0, 0}, {15, 15}, {0, 7}, {8, 15}, {7, 8}}) {
         const auto grey = at_pixel(x, pixel) / std::sqrt(12) + 0.5;
-        const auto counts = at::histc(grey, bins, 0, 1).to(at::kDouble), expected = at::full({bins}, static_cast<double>(n) / bins, at::kDouble);
+        const auto counts = at::histc(grey, bins, 0, 1).to(at::kDouble),
+                   expected = at::full({bins}, static_cast<double>(n) / bins, at::kDouble);
         CHECK(counts.sum().item<double>() == n);
-        CHECK(((counts - expected).square() / expected).sum().item<double>() < 43.8);  // the 99.9 % point of χ² with 19 degrees of freedom
+        CHECK(((counts - expected).square() / expected).sum().item<double>() <
+              43.8);  // the 99.9 % point of χ² with 19 degrees of freedom
     }
 }
 
 // The image is a window on an endless heap: pairs at its border follow the same law as those in the middle.
 TEST_CASE("two pixels show one disc as often as they must, and are correlated as much") {
     constexpr std::int64_t n = 8000;
-    const std::vector<std::pair<Pixel, Pixel>> pairs{{{0, 0}, {0, 1}}, {{0, 0}, {1, 1}}, {{7, 7}, {8, 7}}, {{15, 2}, {15, 5}}, {{3, 12}, {8, 2}},
-                                                     {{0, 0}, {0, 15}}, {{15, 0}, {0, 15}}, {{6, 6}, {9, 10}}, {{0, 15}, {2, 13}}, {{14, 0}, {15, 0}}};
+    const std::vector<std::pair<Pixel, Pixel>> pairs{
+        {{0, 0}, {0, 1}},  {{0, 0}, {1, 1}},   {{7, 7}, {8, 7}},  {{15, 2}, {15, 5}}, {{3, 12}, {8, 2}},
+        {{0, 0}, {0, 15}}, {{15, 0}, {0, 15}}, {{6, 6}, {9, 10}}, {{0, 15}, {2, 13}}, {{14, 0}, {15, 0}}};
     for (const auto& [r_min, r_max] : {std::pair{2.0, 16.0}, {0.5, 3.0}, {1.0, 200.0}, {6.0, 7.0}}) {
         const auto fields = fmt::format("r_min = {:.1f}\nr_max = {:.1f}", r_min, r_max);
-        const auto bare = leaves(fields + "\nnoise = 0")->examples(at::arange(n)).x, noisy = leaves(fields + "\nnoise = 0.5")->test_examples(at::arange(n)).x.to(at::kDouble);
+        const auto bare = leaves(fields + "\nnoise = 0")->examples(at::arange(n)).x,
+                   noisy = leaves(fields + "\nnoise = 0.5")->test_examples(at::arange(n)).x.to(at::kDouble);
         for (const auto& [a, b] : pairs) {
             const double d = between(a, b), p = same_disc(d, r_min, r_max);
             const double seen = (at_pixel(bare, a) == at_pixel(bare, b)).to(at::kDouble).mean().item<double>();
             INFO("radii " << r_min << " … " << r_max << ", distance " << d << ": " << seen << ", exact " << p);
             CHECK(std::abs(seen - p) < 4.5 * std::sqrt((p * (1 - p) + 1e-6) / n));
             const auto product = at_pixel(noisy, a) * at_pixel(noisy, b);
-            CHECK(std::abs(product.mean().item<double>() - p / 1.25) < 4.5 * product.std().item<double>() / std::sqrt(n));
+            CHECK(std::abs(product.mean().item<double>() - p / 1.25) <
+                  4.5 * product.std().item<double>() / std::sqrt(n));
         }
     }
 }
@@ -151,13 +162,17 @@ TEST_CASE("the likelihood under a fitted Gaussian is the expected one, the cost 
     constexpr double log_det = 0.5596157879354227;  // of the covariance below, 1.75
     constexpr int N = 30, d = 3, seeds = 150;
     const auto i = at::arange(1, d + 1, at::kDouble);
-    const double of_root = log_det + d * std::log(2.0) + at::digamma((N - i) / 2).sum().item<double>() - d * std::log(N);
-    const double expected = -0.5 * (d * std::log(2 * std::numbers::pi) + of_root + d * (N + 1.0) / (N - d - 2)) / std::numbers::ln2;
+    const double of_root =
+        log_det + d * std::log(2.0) + at::digamma((N - i) / 2).sum().item<double>() - d * std::log(N);
+    const double expected =
+        -0.5 * (d * std::log(2 * std::numbers::pi) + of_root + d * (N + 1.0) / (N - d - 2)) / std::numbers::ln2;
     std::vector<double> values;
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
         support::View view;
         view.seed = seed;
-        const auto data = make<dtk::Dataset>("gaussian_mixture", "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 1]]", view);
+        const auto data = make<dtk::Dataset>(
+            "gaussian_mixture",
+            "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 1]]", view);
         const auto m = fitted(data, fmt::format("fit = {}\nn = 2000", N));
         values.push_back(m.value);
         if (seed > 0) continue;
@@ -180,9 +195,12 @@ TEST_CASE("a Gaussian fitted to dead leaves is worth what their exact covariance
     auto covariance = at::eye(d, at::kDouble);
     for (std::int64_t a = 0; a < d; ++a)
         for (std::int64_t b = 0; b < d; ++b)
-            if (a != b) covariance[a][b] = same_disc(between({a / size, a % size}, {b / size, b % size}), 1, 16) / (1 + noise * noise);
+            if (a != b)
+                covariance[a][b] =
+                    same_disc(between({a / size, a % size}, {b / size, b % size}), 1, 16) / (1 + noise * noise);
     const double best = bits_of_normal(covariance).item<double>() / d, cost = (d + 3) / (4.0 * N * std::numbers::ln2);
-    const auto m = fitted(leaves("size = 6\nr_min = 1\nnoise = 0.1"), fmt::format("fit = {}\nn = {}\nper = \"element\"", N, N));
+    const auto m =
+        fitted(leaves("size = 6\nr_min = 1\nnoise = 0.1"), fmt::format("fit = {}\nn = {}\nper = \"element\"", N, N));
     INFO(m.value << " ± " << m.standard_error << ", exact " << best);
     CHECK(std::abs(m.value + cost - best) < 4 * m.standard_error);
     CHECK(m.standard_error < 0.01);
@@ -194,12 +212,15 @@ TEST_CASE("gaussian_fit refuses what no covariance can be fitted to") {
         explicit Levels(bool levels) : come_in_levels(levels) {}
         std::vector<std::int64_t> shape() const override { return {2}; }
         std::int64_t size() const override { return 0; }
-        dtk::Batch examples(const Tensor& index) const override { return {(index % 5).to(at::kFloat).unsqueeze(1).expand({-1, 2}), Tensor()}; }
+        dtk::Batch examples(const Tensor& index) const override {
+            return {(index % 5).to(at::kFloat).unsqueeze(1).expand({-1, 2}), Tensor()};
+        }
         dtk::Batch test_examples(const Tensor& index) const override { return examples(index); }
         int levels() const override { return come_in_levels ? 5 : 0; }
     };
     CHECK(says(complaint_of([] { fitted(std::make_shared<Levels>(true), ""); }), "these data come in levels"));
-    CHECK(says(complaint_of([] { fitted(std::make_shared<Levels>(false), "fit = 2"); }), "2 examples do not determine the covariance of 2 elements"));
+    CHECK(says(complaint_of([] { fitted(std::make_shared<Levels>(false), "fit = 2"); }),
+               "2 examples do not determine the covariance of 2 elements"));
     CHECK(says(complaint_of([] { fitted(std::make_shared<Levels>(false), "fit = 50"); }), "singular"));
 }
 
@@ -224,7 +245,9 @@ TEST_CASE("on unit normal pixels the network is at its start the null model, and
     const auto view = snow(50, "maps = 4\nlayers = 1");
     const auto bound = [&](const std::string& per) {
         return make<dtk::Metric>("bound", "examples = 200\nper = \"" + per + "\"", view)
-            ->measure({.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)}, dtk::Random(1, "metric"));
+            ->measure(
+                {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)},
+                dtk::Random(1, "metric"));
     };
     const auto whole = bound("example"), pixel = bound("element");
     const double null = -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e);
@@ -247,7 +270,8 @@ TEST_CASE("the time is seen by the read-out alone, through bumps that add up to 
     const auto f = [&](std::int64_t t) {
         const double beta = l.added_variance(t, t - 1);
         const auto p = view.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
-        return at::stack({(p.value - std::sqrt(1 - beta) * x) / std::sqrt(beta), (p.variance.value().logit() - std::log(beta / (1 - beta))) * std::sqrt(41)});
+        return at::stack({(p.value - std::sqrt(1 - beta) * x) / std::sqrt(beta),
+                          (p.variance.value().logit() - std::log(beta / (1 - beta))) * std::sqrt(41)});
     };
     // Centres −1, 0, 1, half a unit wide.
     const auto g = [](std::int64_t t) {
@@ -259,7 +283,8 @@ TEST_CASE("the time is seen by the read-out alone, through bumps that add up to 
     std::vector<Tensor> bumps, values;
     for (const auto t : known) bumps.push_back(g(t)), values.push_back(f(t).flatten());
     const auto y = at::linalg_solve(at::stack(bumps), at::stack(values));
-    for (const std::int64_t t : {5, 20, 30, 39}) CHECK(distance(f(t).flatten(), g(t).matmul(y)) < 1e-4 * f(t).abs().max().item<double>());
+    for (const std::int64_t t : {5, 20, 30, 39})
+        CHECK(distance(f(t).flatten(), g(t).matmul(y)) < 1e-4 * f(t).abs().max().item<double>());
     CHECK(distance(f(5), f(30)) > 0.01);
 }
 
@@ -268,7 +293,9 @@ TEST_CASE("a pixel sees its block of each scale by its mean, and the whole image
     const auto x = dtk::Random(2, "x").normal({1, 1, 8, 8}, at::kFloat);
     const auto change_of = [&](const support::View& view, const Tensor& change) {
         const auto t = at::full({1}, 20.0, at::kDouble);
-        const auto value = [&](const Tensor& xt) { return view.network->forward(xt, t, {}).value[0][0][1][2].item<double>(); };
+        const auto value = [&](const Tensor& xt) {
+            return view.network->forward(xt, t, {}).value[0][0][1][2].item<double>();
+        };
         return std::abs(value(x + change) - value(x));
     };
     const auto change = [](std::initializer_list<std::pair<Pixel, double>> pixels) {
@@ -294,7 +321,10 @@ TEST_CASE("with its dense part a gradient of the bound reaches every parameter o
     const auto view = snow(41, "dense = 8");
     disturb(*view.network);
     const auto batch = view.data->examples(at::arange(16));
-    (*make<dtk::Loss>("elbo", "times = \"stratified\"", view))(support::ask(view.network), *view.chain, batch, dtk::Random(1, "loss")).value.mean().backward();
+    (*make<dtk::Loss>("elbo", "times = \"stratified\"", view))(support::ask(view.network), *view.chain, batch,
+                                                               dtk::Random(1, "loss"))
+        .value.mean()
+        .backward();
     for (const auto& named : view.network->named_tensors()) {
         INFO(named.name);
         REQUIRE(named.tensor->grad().defined());
@@ -302,5 +332,6 @@ TEST_CASE("with its dense part a gradient of the bound reaches every parameter o
         CHECK(named.tensor->grad().abs().max().item<float>() > 0);
     }
     CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "kernel = 4", view); }), "`kernel` = 4 is even"));
-    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "scales = 5", view); }), "images of 8×8 pixels cannot be halved 4 times"));
+    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "scales = 5", view); }),
+               "images of 8×8 pixels cannot be halved 4 times"));
 }

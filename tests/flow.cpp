@@ -1,5 +1,5 @@
-// What metrics say of samplers and networks that are known exactly: the probability flow of single samples, and the error of the
-// predicted noise.
+// What metrics say of samplers and networks that are known exactly: the probability flow of single samples, and the
+// error of the predicted noise.
 #include <cmath>
 #include <numbers>
 
@@ -15,9 +15,12 @@ namespace {
 
 const dtk::Random stream(17, "flow");
 
-dtk::Outcome outcome(const support::View& view, const Tensor& samples, const Tensor& start) { return {samples, *view.data, *view.chain, support::ask(view.network), at::kCPU, start}; }
+dtk::Outcome outcome(const support::View& view, const Tensor& samples, const Tensor& start) {
+    return {samples, *view.data, *view.chain, support::ask(view.network), at::kCPU, start};
+}
 
-dtk::Measurement measured(const std::string& metric, const std::string& fields, const support::View& view, const Tensor& samples = {}, const Tensor& start = {}) {
+dtk::Measurement measured(const std::string& metric, const std::string& fields, const support::View& view,
+                          const Tensor& samples = {}, const Tensor& start = {}) {
     return make<dtk::Metric>(metric, fields, view)->measure(outcome(view, samples, start), stream);
 }
 
@@ -27,7 +30,8 @@ double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
 double cdf(double x, double alpha, double sigma) {
     constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
     double sum = 0;
-    for (int k = 0; k < 3; ++k) sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
+    for (int k = 0; k < 3; ++k)
+        sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
     return sum;
 }
 
@@ -54,10 +58,12 @@ Tensor sampled(const std::string& sampler, const std::string& fields, const supp
 TEST_CASE("the flow of ode_error keeps quantiles on the line") {
     for (const char* schedule : {"linear", "cosine", "exponential", "cosine_log_snr"}) {
         INFO(schedule);
-        const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
+        const auto view =
+            support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
         const auto start = at::linspace(-3, 3, 121, at::kDouble).unsqueeze(1);
         auto exact = at::empty_like(start);
-        for (std::int64_t i = 0; i < start.size(0); ++i) exact[i] = by_quantiles(start[i].item<double>(), view.chain->levels());
+        for (std::int64_t i = 0; i < start.size(0); ++i)
+            exact[i] = by_quantiles(start[i].item<double>(), view.chain->levels());
         const auto m = measured("ode_error", "", view, exact, start);
         INFO("largest " << m.parts[1].second);
         CHECK(m.parts[1].second < 1e-8);
@@ -68,13 +74,17 @@ TEST_CASE("the flow of ode_error keeps quantiles on the line") {
 
 TEST_CASE("the flow of ode_error takes N(0, I) to Gaussian data by the straightest map there is") {
     // x_0 = m + C^½ (α² C + σ² I)^(−½) (x_T − α m)
-    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.5, -1]]\ncovariances = [[0.5, 0.3, 0.3, 0.4]]", "schedule = \"linear\"\nsteps = 400");
-    const auto mean = at::tensor({0.5, -1.0}, at::kDouble), covariance = at::tensor({0.5, 0.3, 0.3, 0.4}, at::kDouble).view({2, 2});
+    const auto view = support::exact("gaussian_mixture",
+                                     "preset = \"none\"\nmeans = [[0.5, -1]]\ncovariances = [[0.5, 0.3, 0.3, 0.4]]",
+                                     "schedule = \"linear\"\nsteps = 400");
+    const auto mean = at::tensor({0.5, -1.0}, at::kDouble),
+               covariance = at::tensor({0.5, 0.3, 0.3, 0.4}, at::kDouble).view({2, 2});
     const auto& levels = view.chain->levels();
     const double a = levels.alpha(399), s2 = levels.sigma2(399);
     const auto [lambda, axes] = at::linalg_eigh(covariance);
     const auto start = stream.stream("x").normal({300, 2}, at::kDouble);
-    const auto exact = mean + (start - a * mean).matmul(axes * (lambda / (a * a * lambda + s2)).sqrt()).matmul(axes.t());
+    const auto exact =
+        mean + (start - a * mean).matmul(axes * (lambda / (a * a * lambda + s2)).sqrt()).matmul(axes.t());
     CHECK(measured("ode_error", "", view, exact, start).parts[1].second < 1e-8);
     auto one_off = exact.clone();
     one_off[7] += at::tensor({0.3, 0.4}, at::kDouble);
@@ -88,7 +98,9 @@ TEST_CASE("ode_error measures the order of ddim, and looks at samples from among
     const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"", "steps = 4096\nschedule = \"linear\"");
     const auto start = stream.stream("x").normal({200, 2}, at::kDouble);
     std::vector<double> errors;
-    for (const int n : {128, 256, 512}) errors.push_back(measured("ode_error", "", view, sampled("ddim", fmt::format("steps = {}", n), view, start), start).value);
+    for (const int n : {128, 256, 512})
+        errors.push_back(
+            measured("ode_error", "", view, sampled("ddim", fmt::format("steps = {}", n), view, start), start).value);
     INFO("errors " << errors[0] << ", " << errors[1] << ", " << errors[2]);
     CHECK(std::log2(errors[0] / errors[1]) == Approx(1).margin(0.1));
     CHECK(std::log2(errors[1] / errors[2]) == Approx(1).margin(0.1));
@@ -111,7 +123,8 @@ TEST_CASE("every density that is known can be followed, and few samples take few
             continue;
         }
         Tensor samples;
-        const auto start = stream.stream("x").normal({50, view.data->examples(at::zeros({1}, at::kLong)).x.numel()}, at::kDouble);
+        const auto start =
+            stream.stream("x").normal({50, view.data->examples(at::zeros({1}, at::kLong)).x.numel()}, at::kDouble);
         try {
             samples = sampled("ddim", "steps = 200", view, start);
         } catch (const dtk::Error&) {
@@ -125,7 +138,8 @@ TEST_CASE("every density that is known can be followed, and few samples take few
 }
 
 TEST_CASE("the error of the predicted noise is known for networks that are known") {
-    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]", "schedule = \"linear\"", "prediction = \"eps\"");
+    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]",
+                                     "schedule = \"linear\"", "prediction = \"eps\"");
     const auto exact = measured("eps_error", "", view);
     CHECK(exact.value < 1e-9);
     CHECK(exact.passes().value());
@@ -140,7 +154,8 @@ TEST_CASE("the error of the predicted noise is known for networks that are known
     }
     CHECK(std::abs(100 * exact.limit.value() - floor) < 4 * std::sqrt(square / 10000));
 
-    const auto asked = [&](const std::function<Tensor(const Tensor& eps, const Tensor& t)>& spoilt, const support::View& of) {
+    const auto asked = [&](const std::function<Tensor(const Tensor& eps, const Tensor& t)>& spoilt,
+                           const support::View& of) {
         auto shown = outcome(of, {}, {});
         shown.predict = [&, ask = shown.predict](const Tensor& x, const Tensor& t, const dtk::Context& context) {
             auto prediction = ask(x, t, context);
@@ -159,12 +174,18 @@ TEST_CASE("the error of the predicted noise is known for networks that are known
     const double least = levels.log_snr(999), width = (levels.log_snr(0) - least) / 10;
     std::int64_t first = 0;
     while (levels.log_snr(first) >= least + 3 * width) ++first;
-    const auto noisy = asked([&](const Tensor& eps, const Tensor& t) { return eps + 0.2 * (t >= static_cast<double>(first)).to(eps.scalar_type()).unsqueeze(1); }, view);
-    for (int i = 0; i < 10; ++i) CHECK(noisy.parts[static_cast<std::size_t>(i)].second == Approx(i < 3 ? 0.04 : 0).margin(1e-6));
+    const auto noisy = asked(
+        [&](const Tensor& eps, const Tensor& t) {
+            return eps + 0.2 * (t >= static_cast<double>(first)).to(eps.scalar_type()).unsqueeze(1);
+        },
+        view);
+    for (int i = 0; i < 10; ++i)
+        CHECK(noisy.parts[static_cast<std::size_t>(i)].second == Approx(i < 3 ? 0.04 : 0).margin(1e-6));
     CHECK(noisy.value == Approx(0.04 * static_cast<double>(1000 - first) / 1000).epsilon(1e-5));
 
     // Nobody knows what a network that is told the label can do.
-    const auto labelled = support::exact("gaussian_mixture", "labels = true", "schedule = \"linear\"", "prediction = \"eps\"");
+    const auto labelled =
+        support::exact("gaussian_mixture", "labels = true", "schedule = \"linear\"", "prediction = \"eps\"");
     const auto silent = asked([](const Tensor& eps, const Tensor&) { return at::zeros_like(eps); }, labelled);
     CHECK_FALSE(silent.expected);
     CHECK_FALSE(silent.passes());
@@ -176,10 +197,13 @@ TEST_CASE("the floor of the predicted noise is the reference's") {
     for (const std::string data : {"gmm1d", "gmm2d"})
         for (const std::string schedule : {"linear", "cosine"}) {
             INFO(data << ", " << schedule);
-            const auto view = support::exact("gaussian_mixture", "preset = \"" + data + '"', "schedule = \"" + schedule + '"', "prediction = \"eps\"");
-            const double expected = support::reference()["mixtures"][data]["loss_floor"][schedule]["eps_mse_floor_sum_over_dims"];
+            const auto view = support::exact("gaussian_mixture", "preset = \"" + data + '"',
+                                             "schedule = \"" + schedule + '"', "prediction = \"eps\"");
+            const double expected =
+                support::reference()["mixtures"][data]["loss_floor"][schedule]["eps_mse_floor_sum_over_dims"];
             const auto d = static_cast<double>(view.data->shape()[0]);
-            CHECK(100 * d * measured("eps_error", "n = 100000\nbatch = 20000", view).limit.value() == Approx(expected).epsilon(0.01));
+            CHECK(100 * d * measured("eps_error", "n = 100000\nbatch = 20000", view).limit.value() ==
+                  Approx(expected).epsilon(0.01));
         }
 }
 
@@ -187,7 +211,15 @@ TEST_CASE("metrics of the flow and of the noise say what they lack") {
     support::View view;
     view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
     view.chain = make<dtk::Process>("gaussian", "", view);
-    CHECK_THROWS_WITH(measured("ode_error", "", [&] { auto lacking = view; lacking.network = make<dtk::Model>("exact", "", view); return lacking; }(), at::zeros({5, 2})), Catch::Matchers::Contains("x_T"));
+    CHECK_THROWS_WITH(measured(
+                          "ode_error", "",
+                          [&] {
+                              auto lacking = view;
+                              lacking.network = make<dtk::Model>("exact", "", view);
+                              return lacking;
+                          }(),
+                          at::zeros({5, 2})),
+                      Catch::Matchers::Contains("x_T"));
     auto bits = view;
     bits.data = make<dtk::Dataset>("heartbeat", "", view);
     bits.chain = make<dtk::Process>("bernoulli", "", bits);

@@ -37,13 +37,16 @@ void write_png(const fs::path& path, Png image) {
     auto* info = png_create_info_struct(png);
     png_init_io(png, file);
     png_set_compression_level(png, 1);
-    png_set_IHDR(png, info, image.width, image.height, image.depth, image.colour, image.interlace, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, image.width, image.height, image.depth, image.colour, image.interlace,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (!image.palette.empty()) png_set_PLTE(png, info, image.palette.data(), static_cast<int>(image.palette.size()));
-    if (!image.palette_alpha.empty()) png_set_tRNS(png, info, image.palette_alpha.data(), static_cast<int>(image.palette_alpha.size()), nullptr);
+    if (!image.palette_alpha.empty())
+        png_set_tRNS(png, info, image.palette_alpha.data(), static_cast<int>(image.palette_alpha.size()), nullptr);
     if (image.transparent) png_set_tRNS(png, info, nullptr, 0, &*image.transparent);
     png_write_info(png, info);
     std::vector<png_bytep> rows;
-    for (png_uint_32 y = 0; y < image.height; ++y) rows.push_back(image.rows.data() + y * image.rows.size() / image.height);
+    for (png_uint_32 y = 0; y < image.height; ++y)
+        rows.push_back(image.rows.data() + y * image.rows.size() / image.height);
     png_write_image(png, rows.data());
     png_write_end(png, info);
     png_destroy_write_struct(&png, &info);
@@ -54,8 +57,10 @@ void write_png(const fs::path& path, Png image) {
 void write_png(const fs::path& path, const Tensor& v) {
     const auto rows = v.permute({1, 2, 0}).contiguous();
     const auto* bytes = rows.const_data_ptr<unsigned char>();
-    write_png(path, {.height = static_cast<png_uint_32>(v.size(1)), .width = static_cast<png_uint_32>(v.size(2)),
-                     .colour = v.size(0) == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, .rows = Bytes(bytes, bytes + rows.numel())});
+    write_png(path, {.height = static_cast<png_uint_32>(v.size(1)),
+                     .width = static_cast<png_uint_32>(v.size(2)),
+                     .colour = v.size(0) == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
+                     .rows = Bytes(bytes, bytes + rows.numel())});
 }
 
 /// uint8 [C, H, W], of 1, 3 or (CMYK) 4 channels, almost without loss
@@ -92,7 +97,9 @@ Tensor noise(at::IntArrayRef shape, std::int64_t seed) {
 Tensor plain(std::int64_t value, at::IntArrayRef shape = {1, 4, 4}) { return at::full(shape, value, at::kByte); }
 Tensor numbers(const std::vector<std::int64_t>& n) { return at::tensor(n, at::kLong); }
 
-std::shared_ptr<dtk::Dataset> dataset(const std::string& fields) { return support::make<dtk::Dataset>("image_folder", fields); }
+std::shared_ptr<dtk::Dataset> dataset(const std::string& fields) {
+    return support::make<dtk::Dataset>("image_folder", fields);
+}
 
 struct Images {
     Folder folder;
@@ -104,7 +111,9 @@ struct Images {
         return complaint_of([&] { open(more); });
     }
     void text(const std::string& name, const std::string& content) const { std::ofstream(folder / name) << content; }
-    void cut(const std::string& name, std::uintmax_t bytes) const { fs::resize_file(folder / name, fs::file_size(folder / name) - bytes); }
+    void cut(const std::string& name, std::uintmax_t bytes) const {
+        fs::resize_file(folder / name, fs::file_size(folder / name) - bytes);
+    }
     /// The values of the only training image beside one for testing.
     Tensor only(const std::string& more = {}) const { return values(open(more)->examples(numbers({0})).x[0]); }
 };
@@ -116,7 +125,8 @@ Tensor triangle(const Tensor& v, std::int64_t height, std::int64_t width) {
         auto weights = at::zeros({to, from}, at::kDouble);
         for (std::int64_t i = 0; i < to; ++i) {
             for (std::int64_t j = 0; j < from; ++j)
-                weights[i][j] = std::max(0.0, 1 - std::abs((static_cast<double>(j) + 0.5) - (static_cast<double>(i) + 0.5) * scale) / reach);
+                weights[i][j] = std::max(
+                    0.0, 1 - std::abs((static_cast<double>(j) + 0.5) - (static_cast<double>(i) + 0.5) * scale) / reach);
             weights[i] /= weights[i].sum();
         }
         return weights;
@@ -161,28 +171,42 @@ TEST_CASE("every sort of PNG becomes 8-bit grey or RGB") {
         write_png(files / "a.png", image), write_png(files / "b.png", image);
         return files.only();
     };
-    const auto expected = [](const std::vector<std::int64_t>& v, at::IntArrayRef shape) { return at::tensor(v, at::kDouble).view(shape); };
-    const auto same = [](const Tensor& a, const Tensor& b) { return a.sizes() == b.sizes() && support::distance(a, b) < 1e-4; };
+    const auto expected = [](const std::vector<std::int64_t>& v, at::IntArrayRef shape) {
+        return at::tensor(v, at::kDouble).view(shape);
+    };
+    const auto same = [](const Tensor& a, const Tensor& b) {
+        return a.sizes() == b.sizes() && support::distance(a, b) < 1e-4;
+    };
 
     // 1 bit: 0b1010'0000 are four pixels
     CHECK(same(only({.width = 4, .depth = 1, .rows = {0xa0}}), expected({255, 0, 255, 0}, {1, 1, 4})));
     // 16 bits, big-endian: v/257 to the nearest, so 0x00ff is 1 and 0x7f10 is 127
-    CHECK(same(only({.width = 4, .depth = 16, .rows = {0, 0, 0xff, 0xff, 0x00, 0xff, 0x7f, 0x10}}), expected({0, 255, 1, 127}, {1, 1, 4})));
+    CHECK(same(only({.width = 4, .depth = 16, .rows = {0, 0, 0xff, 0xff, 0x00, 0xff, 0x7f, 0x10}}),
+               expected({0, 255, 1, 127}, {1, 1, 4})));
     // a palette of two colours
     const std::vector<png_color> two{{10, 20, 30}, {200, 100, 0}};
     CHECK(same(only({.width = 3, .colour = PNG_COLOR_TYPE_PALETTE, .rows = {1, 0, 1}, .palette = two}),
                expected({200, 10, 200, 100, 20, 100, 0, 30, 0}, {3, 1, 3})));
     // … the second a fifth transparent (204/255 = 0.8): 0.8 v + 0.2·255
-    CHECK(same(only({.width = 2, .colour = PNG_COLOR_TYPE_PALETTE, .rows = {0, 1}, .palette = two, .palette_alpha = {255, 204}}),
+    CHECK(same(only({.width = 2,
+                     .colour = PNG_COLOR_TYPE_PALETTE,
+                     .rows = {0, 1},
+                     .palette = two,
+                     .palette_alpha = {255, 204}}),
                expected({10, 211, 20, 131, 30, 51}, {3, 1, 2})));
     // alpha: opaque, transparent, three fifths
-    CHECK(same(only({.width = 3, .colour = PNG_COLOR_TYPE_GRAY_ALPHA, .rows = {7, 255, 7, 0, 100, 153}}), expected({7, 255, 162}, {1, 1, 3})));
-    CHECK(same(only({.colour = PNG_COLOR_TYPE_RGB_ALPHA, .rows = {0, 100, 200, 51}}), expected({204, 224, 244}, {3, 1, 1})));
+    CHECK(same(only({.width = 3, .colour = PNG_COLOR_TYPE_GRAY_ALPHA, .rows = {7, 255, 7, 0, 100, 153}}),
+               expected({7, 255, 162}, {1, 1, 3})));
+    CHECK(same(only({.colour = PNG_COLOR_TYPE_RGB_ALPHA, .rows = {0, 100, 200, 51}}),
+               expected({204, 224, 244}, {3, 1, 1})));
     // one grey value that means transparent
-    CHECK(same(only({.width = 2, .rows = {9, 10}, .transparent = png_color_16{0, 0, 0, 0, 9}}), expected({255, 10}, {1, 1, 2})));
+    CHECK(same(only({.width = 2, .rows = {9, 10}, .transparent = png_color_16{0, 0, 0, 0, 9}}),
+               expected({255, 10}, {1, 1, 2})));
     // Adam7
     const auto v = noise({1, 9, 11}, 3);
-    CHECK(same(only({.height = 9, .width = 11, .interlace = PNG_INTERLACE_ADAM7,
+    CHECK(same(only({.height = 9,
+                     .width = 11,
+                     .interlace = PNG_INTERLACE_ADAM7,
                      .rows = Bytes(v.const_data_ptr<unsigned char>(), v.const_data_ptr<unsigned char>() + v.numel())}),
                v.to(at::kDouble)));
 }
@@ -201,7 +225,8 @@ TEST_CASE("JPEG images are read, whatever they are called") {
 }
 
 TEST_CASE("images are cropped around their centre and scaled by the triangle filter") {
-    for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{24, 24}, {24, 40}, {41, 24}, {17, 17}, {5, 9}, {8, 8}}) {
+    for (const auto& [h, w] :
+         {std::pair<std::int64_t, std::int64_t>{24, 24}, {24, 40}, {41, 24}, {17, 17}, {5, 9}, {8, 8}}) {
         INFO(h << " × " << w);
         const Images files;
         const auto v = noise({3, h, w}, h * w);
@@ -209,7 +234,8 @@ TEST_CASE("images are cropped around their centre and scaled by the triangle fil
         const auto side = std::min(h, w);
         const auto seen = files.only("size = 8");
         for (std::int64_t c = 0; c < 3; ++c) {
-            const auto cropped = v[c].slice(0, (h - side) / 2, (h - side) / 2 + side).slice(1, (w - side) / 2, (w - side) / 2 + side);
+            const auto cropped =
+                v[c].slice(0, (h - side) / 2, (h - side) / 2 + side).slice(1, (w - side) / 2, (w - side) / 2 + side);
             CHECK(support::distance(seen[c], triangle(cropped, 8, 8)) < 0.501);
             CHECK(support::distance(seen[c], seen[c].round()) < 1e-4);
         }
@@ -229,7 +255,8 @@ TEST_CASE("colours become grey, and grey becomes RGB") {
     const auto grey = files.open("channels = 1"), rgb = files.open("channels = 3");
     const auto d = v.to(at::kDouble);
     CHECK(grey->shape() == std::vector<std::int64_t>{1, 6, 6});
-    CHECK(support::distance(values(grey->examples(numbers({0})).x[0][0]), 0.299 * d[0] + 0.587 * d[1] + 0.114 * d[2]) < 0.501);
+    CHECK(support::distance(values(grey->examples(numbers({0})).x[0][0]), 0.299 * d[0] + 0.587 * d[1] + 0.114 * d[2]) <
+          0.501);
     CHECK(support::distance(values(grey->test_examples(numbers({0})).x[0][0]), d[0]) < 1e-4);
     CHECK(support::distance(values(rgb->examples(numbers({0})).x[0]), d) < 1e-4);
     CHECK(support::distance(values(rgb->test_examples(numbers({0})).x[0]), d[0].expand({3, 6, 6})) < 1e-4);
@@ -273,7 +300,8 @@ TEST_CASE("folders are classes, in the order of their names, and each gives its 
 
 TEST_CASE("images for testing may have a folder of their own") {
     const Images files;
-    write_png(files / "train/a/1.png", plain(1)), write_png(files / "train/b/1.png", plain(2)), write_png(files / "test/b/1.png", plain(3));
+    write_png(files / "train/a/1.png", plain(1)), write_png(files / "train/b/1.png", plain(2)),
+        write_png(files / "test/b/1.png", plain(3));
     const auto fields = [&](const std::string& train, const std::string& test) {
         return fmt::format("folder = \"{}\"\ntest_folder = \"{}\"", (files / train).string(), (files / test).string());
     };
@@ -323,7 +351,8 @@ TEST_CASE("of many large images only the headers are read at first, and damage i
         const auto data = files.open(std::string("size = 2\ntest = 0.05\n") + memory);
         const auto x = values(data->examples(numbers({1, 4, 1})).x);
         CHECK(support::distance(x.mean({1, 2, 3}), at::tensor({30, 90, 30}, at::kDouble)) < 1e-4);
-        for (int again = 0; again < 2; ++again) CHECK(says(complaint_of([&] { data->examples(numbers({2, 3})); }), "03.png is cut short"));
+        for (int again = 0; again < 2; ++again)
+            CHECK(says(complaint_of([&] { data->examples(numbers({2, 3})); }), "03.png is cut short"));
         CHECK(values(data->examples(numbers({2})).x).mean().item<double>() == Approx(50));
         CHECK(values(data->examples(numbers({0})).x).mean().item<double>() == Approx(10));
         CHECK(values(data->test_examples(numbers({0})).x).mean().item<double>() == Approx(210));
@@ -332,7 +361,8 @@ TEST_CASE("of many large images only the headers are read at first, and damage i
 
 TEST_CASE("the fingerprint is of names and contents") {
     const Images files;
-    write_png(files / "a/1.png", plain(1)), write_png(files / "a/2.png", plain(2)), write_png(files / "b/3.png", plain(3));
+    write_png(files / "a/1.png", plain(1)), write_png(files / "a/2.png", plain(2)),
+        write_png(files / "b/3.png", plain(3));
     const auto before = files.open()->fingerprint();
     CHECK(before.size() == 64);
     CHECK(files.open("size = 2\ntest = 0.7")->fingerprint().size() == 64);
@@ -372,7 +402,8 @@ TEST_CASE("a folder that holds no usable images is refused with the cure") {
 
 TEST_CASE("images of several sizes need to be told a size") {
     const Images files;
-    write_png(files / "a.png", plain(1, {1, 4, 6})), write_png(files / "b.png", plain(1, {1, 4, 6})), write_png(files / "c.png", plain(1, {1, 5, 6}));
+    write_png(files / "a.png", plain(1, {1, 4, 6})), write_png(files / "b.png", plain(1, {1, 4, 6})),
+        write_png(files / "c.png", plain(1, {1, 5, 6}));
     const auto complaint = files.complaint();
     CHECK(says(complaint, "a.png has 4 × 6 pixels, "));
     CHECK(says(complaint, "c.png has 5 × 6 (height × width) | give the `size`"));
@@ -430,7 +461,8 @@ TEST_CASE("a broken image among good ones is named, and so are all of them") {
     const auto complaint = files.complaint();
     INFO(complaint);
     CHECK(says(complaint, "8 of 10 images cannot be used:"));
-    for (const char* name : {"bad.png has 4", "bad0.png is neither", "bad3.png is neither"}) CHECK(says(complaint, name));
+    for (const char* name : {"bad.png has 4", "bad0.png is neither", "bad3.png is neither"})
+        CHECK(says(complaint, name));
     CHECK(says(complaint, "and 3 more | "));
 }
 
@@ -442,7 +474,8 @@ TEST_CASE("an image that claims to be enormous is refused before memory is asked
         auto* png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
         auto* info = png_create_info_struct(png);
         png_init_io(png, file);
-        png_set_IHDR(png, info, 900'000, 900'000, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+        png_set_IHDR(png, info, 900'000, 900'000, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+                     PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
         png_write_info(png, info);
         unsigned char data[] = {0};
         png_write_chunk(png, reinterpret_cast<png_const_bytep>("IDAT"), data, 1);
@@ -456,9 +489,12 @@ TEST_CASE("dtk check reads the images, and a run learns from them with their cla
     const Images files;
     for (int i = 0; i < 8; ++i) write_png(files / fmt::format("data/ant/{}.png", i), noise({3, 8 + i, 8}, i));
     for (int i = 0; i < 8; ++i) write_jpeg(files / fmt::format("data/bee/{}.jpg", i), noise({3, 16, 24 + i}, i));
-    files.text("run.toml", "seed = 1\nthreads = 1\n[dataset]\nuse = \"image_folder\"\nfolder = \"data\"\nsize = 8\nflip = true\n[process]\nsteps = 50\n"
-                           "[model]\nuse = \"unet\"\nchannels = 8\nmultipliers = [1, 2]\nblocks = 1\nattention = []\nconditional = true\n"
-                           "[train]\nsteps = 4\nbatch = 4\n[sampler]\nuse = \"ddim\"\nsteps = 2\n[sample]\nn = 2\n");
+    files.text(
+        "run.toml",
+        "seed = 1\nthreads = 1\n[dataset]\nuse = \"image_folder\"\nfolder = \"data\"\nsize = 8\nflip = "
+        "true\n[process]\nsteps = 50\n"
+        "[model]\nuse = \"unet\"\nchannels = 8\nmultipliers = [1, 2]\nblocks = 1\nattention = []\nconditional = true\n"
+        "[train]\nsteps = 4\nbatch = 4\n[sampler]\nuse = \"ddim\"\nsteps = 2\n[sample]\nn = 2\n");
     const auto run = dtk_program({"run", "run.toml", "--out", "run"}, files.folder.path);
     INFO(run.err);
     CHECK(run.code == 0);

@@ -23,7 +23,8 @@ struct Made : dtk::Dataset {
     Make make;
     std::int64_t count;
     std::vector<std::int64_t> sizes;
-    explicit Made(Make f, std::int64_t n = 0) : make(std::move(f)), count(n), sizes(make(at::arange(1), "train").sizes().slice(1).vec()) {}
+    explicit Made(Make f, std::int64_t n = 0)
+        : make(std::move(f)), count(n), sizes(make(at::arange(1), "train").sizes().slice(1).vec()) {}
     std::vector<std::int64_t> shape() const override { return sizes; }
     std::int64_t size() const override { return count; }
     std::int64_t classes() const override { return 2; }
@@ -40,11 +41,16 @@ Tensor normal(const Tensor& index, const std::string& stream, std::vector<std::i
 /// The same few points for every set of true examples.
 Data points(const std::vector<double>& at) {
     const auto all = at::tensor(at, at::kDouble).unsqueeze(1);
-    return std::make_shared<Made>([all](const Tensor& index, const std::string&) { return all.index_select(0, index % all.size(0)); });
+    return std::make_shared<Made>(
+        [all](const Tensor& index, const std::string&) { return all.index_select(0, index % all.size(0)); });
 }
 
 Data pictures(std::int64_t n) {
-    return std::make_shared<Made>([](const Tensor& index, const std::string& stream) { return normal(index, stream, {1, 4, 4}); }, n);
+    return std::make_shared<Made>(
+        [](const Tensor& index, const std::string& stream) {
+            return normal(index, stream, {1, 4, 4});
+        },
+        n);
 }
 
 /// What the plugins of these data see; the model, where there is one, is also the network called "net".
@@ -56,8 +62,10 @@ struct View : support::View {
     dtk::Artefact artefact(const std::string&) const override { return {network, chain, "hash"}; }
 };
 
-dtk::Measurement measured(const std::string& name, const View& view, const Tensor& samples, const std::string& fields = {}) {
-    return make<dtk::Metric>(name, fields, view)->measure({samples, *view.data, view.process(), {}}, dtk::Random(1, "metric"));
+dtk::Measurement measured(const std::string& name, const View& view, const Tensor& samples,
+                          const std::string& fields = {}) {
+    return make<dtk::Metric>(name, fields, view)
+        ->measure({samples, *view.data, view.process(), {}}, dtk::Random(1, "metric"));
 }
 
 double part(const dtk::Measurement& m, const std::string& name) {
@@ -74,9 +82,12 @@ std::shared_ptr<dtk::Classifier> classifier(View& view, const std::string& field
 }  // namespace
 
 TEST_CASE("the Fréchet distance of a set to its image under a symmetric map is what the map moves, exactly") {
-    // x ↦ A x + b with A = Aᵀ ≥ 0 is the optimal transport between the two Gaussians (Brenier), so d² = E|A y + b − y|².
+    // x ↦ A x + b with A = Aᵀ ≥ 0 is the optimal transport between the two Gaussians (Brenier), so d² = E|A y + b −
+    // y|².
     const auto data = std::make_shared<Made>([](const Tensor& index, const std::string& stream) {
-        return normal(index, stream, {3}).matmul(at::tensor({1.0, 0.3, 0.0, 0.0, 2.0, 0.5, 0.0, 0.0, 0.1}, at::kDouble).view({3, 3})) + 4;
+        return normal(index, stream, {3})
+                   .matmul(at::tensor({1.0, 0.3, 0.0, 0.0, 2.0, 0.5, 0.0, 0.0, 0.1}, at::kDouble).view({3, 3})) +
+               4;
     });
     const View view(data);
     const auto y = data->test_examples(at::arange(500)).x;
@@ -89,21 +100,27 @@ TEST_CASE("the Fréchet distance of a set to its image under a symmetric map is 
     // A set of no width on one axis.
     auto flat = at::eye(3, at::kDouble);
     flat[1][1] = 0;
-    CHECK(measured("frechet", view, y.mm(flat)).value == Approx((y.select(1, 1).mean().square() + y.select(1, 1).var()).item<double>()).epsilon(1e-6));
+    CHECK(measured("frechet", view, y.mm(flat)).value ==
+          Approx((y.select(1, 1).mean().square() + y.select(1, 1).var()).item<double>()).epsilon(1e-6));
 }
 
 TEST_CASE("the Fréchet distance of Gaussians of known means and covariances") {
     // In the plane tr (C_1^{1/2} C_2 C_1^{1/2})^{1/2} = √(tr C_1 C_2 + 2 √(det C_1 det C_2)).
-    const auto L1 = at::tensor({1.0, 0.5, 0.0, 1.0}, at::kDouble).view({2, 2}), L2 = at::tensor({2.0, -1.0, 0.0, 0.7}, at::kDouble).view({2, 2});
+    const auto L1 = at::tensor({1.0, 0.5, 0.0, 1.0}, at::kDouble).view({2, 2}),
+               L2 = at::tensor({2.0, -1.0, 0.0, 0.7}, at::kDouble).view({2, 2});
     const auto C1 = L1.t().mm(L1), C2 = L2.t().mm(L2);
-    const auto data = std::make_shared<Made>([L1](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}).mm(L1); });
+    const auto data = std::make_shared<Made>(
+        [L1](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}).mm(L1); });
     const auto samples = normal(at::arange(40'000), "samples", {2}).mm(L2) + 1;
-    const double expected = 2 + (C1.trace() + C2.trace() - 2 * (C1.mm(C2).trace() + 2 * (C1.det() * C2.det()).sqrt()).sqrt()).item<double>();
+    const double expected =
+        2 +
+        (C1.trace() + C2.trace() - 2 * (C1.mm(C2).trace() + 2 * (C1.det() * C2.det()).sqrt()).sqrt()).item<double>();
     CHECK(measured("frechet", View(data), samples).value == Approx(expected).epsilon(0.03));
 }
 
 TEST_CASE("precision, recall and the nearest neighbours of a few points, by hand") {
-    // Balls around 0, 1, 10, 12 reach 1, 1, 2, 2 far and cover 0.5 and 11; those around 0.5, 3, 11, 20 reach 2.5, 2.5, 8, 9.
+    // Balls around 0, 1, 10, 12 reach 1, 1, 2, 2 far and cover 0.5 and 11; those around 0.5, 3, 11, 20 reach 2.5, 2.5,
+    // 8, 9.
     const auto at = [](const std::vector<double>& x) { return at::tensor(x, at::kDouble).unsqueeze(1); };
     const auto m = measured("precision_recall", View(points({0, 1, 10, 12})), at({0.5, 3, 11, 20}), "k = 1");
     CHECK(part(m, "precision") == 0.5);
@@ -141,7 +158,9 @@ TEST_CASE("sets of one law pass, sets apart have neither precision nor recall an
 
 TEST_CASE("what is lost shows in precision, what is missing in recall") {
     // Two far clusters, of which the samples miss one; then samples of which every second is far from the data.
-    const auto data = std::make_shared<Made>([](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}) + 100 * (index % 2).unsqueeze(1); });
+    const auto data = std::make_shared<Made>([](const Tensor& index, const std::string& stream) {
+        return normal(index, stream, {2}) + 100 * (index % 2).unsqueeze(1);
+    });
     const View view(data);
     const auto both = data->examples(at::arange(2000)).x, one = data->examples(2 * at::arange(1000)).x;
     const auto missing = measured("precision_recall", view, one), whole = measured("precision_recall", view, both);
@@ -149,7 +168,8 @@ TEST_CASE("what is lost shows in precision, what is missing in recall") {
     CHECK(part(whole, "recall") > 0.9);
     CHECK(part(missing, "precision") > 0.9);
     CHECK(part(missing, "recall") == Approx(0.5).margin(0.03));
-    const auto strays = measured("precision_recall", view, both + 1000 * (at::arange(2000).div(2, "floor") % 2).unsqueeze(1));
+    const auto strays =
+        measured("precision_recall", view, both + 1000 * (at::arange(2000).div(2, "floor") % 2).unsqueeze(1));
     CHECK(part(strays, "precision") == Approx(part(whole, "precision") / 2).margin(0.05));
     CHECK(part(strays, "recall") > 0.85);
 }
@@ -176,7 +196,8 @@ TEST_CASE("copies of training examples lie at 0, other true examples at 1") {
     CHECK(fresh.passes().value());
     CHECK_FALSE(measured("nearest_training", view, 0.5 * training + 0.5 * held_out).passes().value());
     CHECK_FALSE(measured("nearest_training", view, 3 * held_out).passes().value());
-    CHECK(part(measured("nearest_training", view, at::cat({training.slice(0, 0, 100), held_out.slice(0, 0, 300)})), "copies") == 0.25);
+    CHECK(part(measured("nearest_training", view, at::cat({training.slice(0, 0, 100), held_out.slice(0, 0, 300)})),
+               "copies") == 0.25);
     CHECK(says(complaint_of([] { make<dtk::Metric>("nearest_training", "", View(pictures(0))); }), "data that end"));
 }
 
@@ -194,10 +215,13 @@ TEST_CASE("distances in portions are those of all pairs") {
 }
 
 TEST_CASE("true sets of a pair have no example in common") {
-    const auto numbers = std::make_shared<Made>([](const Tensor& index, const std::string&) { return index.to(at::kDouble).unsqueeze(1); }, 100);
+    const auto numbers = std::make_shared<Made>(
+        [](const Tensor& index, const std::string&) { return index.to(at::kDouble).unsqueeze(1); }, 100);
     for (std::int64_t pair = 0; pair < 3; ++pair) {
         const dtk::Random random(3, "sets");
-        const auto both = at::cat({dtk::true_set(*numbers, 2 * pair, 50, random), dtk::true_set(*numbers, 2 * pair + 1, 50, random)}).flatten();
+        const auto both =
+            at::cat({dtk::true_set(*numbers, 2 * pair, 50, random), dtk::true_set(*numbers, 2 * pair + 1, 50, random)})
+                .flatten();
         CHECK(at::equal(std::get<0>(both.sort()), at::arange(100, at::kDouble)));
     }
     CHECK(dtk::true_set_size(*numbers, 70) == 50);
@@ -206,13 +230,20 @@ TEST_CASE("true sets of a pair have no example in common") {
 TEST_CASE("through a classifier sets are measured in its features") {
     View view(pictures(300));
     const auto net = classifier(view, "channels = 4\nlevels = 2\ngroups = 2");
-    const auto seen = [&](const Tensor& x) { return net->features(x, at::zeros({x.size(0)}, at::kDouble)).detach().to(at::kDouble); };
-    const View features(std::make_shared<Made>([&](const Tensor& index, const std::string& stream) { return seen(normal(index, stream, {1, 4, 4})); }, 300));
+    const auto seen = [&](const Tensor& x) {
+        return net->features(x, at::zeros({x.size(0)}, at::kDouble)).detach().to(at::kDouble);
+    };
+    const View features(std::make_shared<Made>(
+        [&](const Tensor& index, const std::string& stream) {
+            return seen(normal(index, stream, {1, 4, 4}));
+        },
+        300));
     const auto samples = 1.2 * normal(at::arange(200), "samples", {1, 4, 4});
     REQUIRE(seen(samples).sizes() == at::IntArrayRef({200, 8}));
     for (const std::string name : {"frechet", "precision_recall", "one_nn", "nearest_training"}) {
         INFO(name);
-        const auto through = measured(name, view, samples, "features = \"net\""), plain = measured(name, features, seen(samples));
+        const auto through = measured(name, view, samples, "features = \"net\""),
+                   plain = measured(name, features, seen(samples));
         CHECK(through.value == Approx(plain.value).epsilon(1e-4));
         CHECK(*through.expected == Approx(*plain.expected).epsilon(1e-4));
         CHECK(says(through.note, "features of `net`"));
@@ -220,9 +251,11 @@ TEST_CASE("through a classifier sets are measured in its features") {
     for (const auto& name : set_metrics) {
         View other(points({1, 2}));
         other.network = view.network;
-        CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }), "shape 1×4×4, these have 1"));
+        CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }),
+                   "shape 1×4×4, these have 1"));
         other.network = make<dtk::Model>("mlp", "", other);
-        CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }), "looks through a classifier, and `net` is another model"));
+        CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }),
+                   "looks through a classifier, and `net` is another model"));
     }
 }
 
@@ -230,13 +263,16 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
     View view(pictures(0));
     classifier(view);
     const auto batch = view.data->examples(at::arange(6));
-    const auto odds = at::tensor({0.0, 0.0, 1.0, 3.0, -200.0, 200.0, 5.0, 4.0, 0.5, -0.5, 300.0, -300.0}, at::kDouble).view({6, 2});
+    const auto odds =
+        at::tensor({0.0, 0.0, 1.0, 3.0, -200.0, 200.0, 5.0, 4.0, 0.5, -0.5, 300.0, -300.0}, at::kDouble).view({6, 2});
     Tensor shown, at_time;
     const dtk::Predict answer = [&](const Tensor& x, const Tensor& t, const dtk::Context&) {
         shown = x, at_time = t;
         return dtk::Prediction{dtk::Predicts::label, odds, {}};
     };
-    const auto expected = at::tensor({std::log(2.0), std::log1p(std::exp(-2.0)), 400.0, std::log1p(std::exp(1.0)), std::log1p(std::exp(-1.0)), 600.0}, at::kDouble);
+    const auto expected = at::tensor({std::log(2.0), std::log1p(std::exp(-2.0)), 400.0, std::log1p(std::exp(1.0)),
+                                      std::log1p(std::exp(-1.0)), 600.0},
+                                     at::kDouble);
     const dtk::Random random(4, "loss");
     const auto plain = (*make<dtk::Loss>("cross_entropy", "", view))(answer, view.process(), batch, random);
     CHECK(support::distance(plain.value, expected) < 1e-5);
@@ -245,7 +281,8 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
     CHECK(plain.parts.front().first == "accuracy");
     CHECK(at::equal(plain.parts.front().second.to(at::kLong), at::tensor({1, 1, 0, 0, 1, 0}, at::kLong)));
 
-    const auto noisy = (*make<dtk::Loss>("cross_entropy", "noised = true", view))(answer, view.process(), batch, random);
+    const auto noisy =
+        (*make<dtk::Loss>("cross_entropy", "noised = true", view))(answer, view.process(), batch, random);
     CHECK(support::distance(noisy.value, expected) < 1e-5);
     CHECK(at::equal(at_time, noisy.t));
     CHECK(noisy.t.max().item<double>() > 0);
@@ -256,9 +293,12 @@ TEST_CASE("a classifier is told the time only where it is timed") {
     for (const bool image : {true, false}) {
         View view(image ? pictures(0) : points({1, 2}));
         const auto x = view.data->examples(at::arange(2)).x;
-        const auto at_time = [&](dtk::Model& model, double t) { return model.forward(x, at::full({2}, t, at::kDouble), {}).value; };
+        const auto at_time = [&](dtk::Model& model, double t) {
+            return model.forward(x, at::full({2}, t, at::kDouble), {}).value;
+        };
         CHECK(at::equal(at_time(*classifier(view), 0), at_time(*classifier(view), 90)));
-        CHECK(support::distance(at_time(*classifier(view, "timed = true"), 0), at_time(*classifier(view, "timed = true"), 90)) > 1e-4);
+        CHECK(support::distance(at_time(*classifier(view, "timed = true"), 0),
+                                at_time(*classifier(view, "timed = true"), 90)) > 1e-4);
     }
 }
 
@@ -267,12 +307,19 @@ TEST_CASE("classifiers, their loss and their metric refuse what does not fit") {
         using Made::Made;
         std::int64_t classes() const override { return 0; }
     };
-    View view(std::make_shared<Unlabelled>([](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); }));
+    View view(std::make_shared<Unlabelled>(
+        [](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); }));
     view.network = make<dtk::Model>("mlp", "", view);
     CHECK(says(complaint_of([&] { make<dtk::Model>("classifier", "", view); }), "two classes or more"));
     for (const std::string kind : {"loss", "metric"}) {
-        const auto refusal = [&] { return complaint_of([&] { kind == "loss" ? void(make<dtk::Loss>("cross_entropy", "", view)) : void(make<dtk::Metric>("accuracy", "", view)); }); };
-        view.data = std::make_shared<Unlabelled>([](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); });
+        const auto refusal = [&] {
+            return complaint_of([&] {
+                kind == "loss" ? void(make<dtk::Loss>("cross_entropy", "", view))
+                               : void(make<dtk::Metric>("accuracy", "", view));
+            });
+        };
+        view.data = std::make_shared<Unlabelled>(
+            [](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); });
         CHECK(says(refusal(), "needs data with classes"));
         view.data = points({1, 2});
         CHECK(says(refusal(), "a classifier | use model `classifier`"));
@@ -287,7 +334,8 @@ void write_pictures(const Folder& folder) {
         std::string bytes{'\0', '\0', '\x08', static_cast<char>(sizes.size())};
         for (const auto size : sizes) bytes += std::string{'\0', '\0', '\0', static_cast<char>(size)};
         const auto flat = values.to(at::kByte).contiguous();
-        bytes.append(reinterpret_cast<const char*>(flat.const_data_ptr<std::uint8_t>()), static_cast<std::size_t>(flat.numel()));
+        bytes.append(reinterpret_cast<const char*>(flat.const_data_ptr<std::uint8_t>()),
+                     static_cast<std::size_t>(flat.numel()));
         dtk::write_atomically(folder / name, bytes);
     };
     for (const std::string set : {"train", "t10k"}) {
@@ -303,7 +351,9 @@ void write_pictures(const Folder& folder) {
 
 }  // namespace
 
-TEST_CASE("a stage trains a classifier, and later ones are measured through it: the exact denoiser of the examples copies them") {
+TEST_CASE(
+    "a stage trains a classifier, and later ones are measured through it: the exact denoiser of the examples copies "
+    "them") {
     const Folder folder;
     write_pictures(folder);
     const std::string text = R"(
@@ -351,6 +401,7 @@ metric = [{use = "frechet", features = "classes"}, {use = "precision_recall", fe
         return checked.out + checked.err;
     };
     CHECK(says(refused("features = \"classes\"", "features = \"nobody\""), "nobody"));
-    CHECK(says(refused("metric = [{use = \"accuracy\"}]", "sample = {n = 4}"), "classifier, which samples cannot be drawn from"));
+    CHECK(says(refused("metric = [{use = \"accuracy\"}]", "sample = {n = 4}"),
+               "classifier, which samples cannot be drawn from"));
     CHECK(says(refused("{use = \"cross_entropy\"}", "{use = \"simple\"}"), "label"));
 }

@@ -1,4 +1,5 @@
-// The Gaussian system of Sohl-Dickstein et al. 2015: mean and variance learned, the schedule learned, the first step fixed.
+// The Gaussian system of Sohl-Dickstein et al. 2015: mean and variance learned, the schedule learned, the first step
+// fixed.
 #include <cmath>
 #include <numbers>
 
@@ -16,8 +17,10 @@ namespace {
 
 const dtk::Random stream(5, "learned");
 
-std::shared_ptr<dtk::Process> gaussian(const std::string& schedule, std::int64_t steps, const std::string& decoder = "gaussian") {
-    return make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder));
+std::shared_ptr<dtk::Process> gaussian(const std::string& schedule, std::int64_t steps,
+                                       const std::string& decoder = "gaussian") {
+    return make<dtk::Process>("gaussian",
+                              fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder));
 }
 
 /// The trained numbers of its learned schedule.
@@ -27,11 +30,12 @@ Tensor weight(const dtk::Process& process) {
     return trained[0];
 }
 
-/// The expected bound on data N(mean, sd²) of the exact mean and the given variance of the reverse steps, in nats. What is averaged
-/// is quadratic in x_0 and ε, so two nodes each are exact.
+/// The expected bound on data N(mean, sd²) of the exact mean and the given variance of the reverse steps, in nats. What
+/// is averaged is quadratic in x_0 and ε, so two nodes each are exact.
 Tensor expected_bound(const dtk::Process& process, double mean, double sd, const std::string& variance) {
     const auto& chain = dtk::gaussian(process, "the test");
-    const auto z = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1), eps = at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
+    const auto z = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1),
+               eps = at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
     const auto x0 = mean + sd * z;
     auto bound = process.prior_term(x0).mean();
     for (std::int64_t step = 0; step < process.steps(); ++step) {
@@ -54,13 +58,16 @@ TEST_CASE("where the reverse steps are the forward ones, isotropic Gaussian data
             at::NoGradGuard no_grad;
             const auto process = gaussian(schedule, T, "reversed");
             const auto& chain = dtk::gaussian(*process, "the test");
-            const auto z = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1), eps = at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
+            const auto z = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1),
+                       eps = at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
             const auto zero = at::zeros_like(z);
             double bound = process->prior_term(z).mean().item<double>();
             for (std::int64_t step = 0; step < T; ++step) {
                 const auto t = at::full({4}, static_cast<double>(step), at::kDouble);
                 const auto xt = chain.alpha(t, z) * z + chain.sigma(t, z) * eps;
-                bound += process->bound_term(z, xt, t, t - 1, dtk::relative_step(chain, xt, t, zero, zero), "small").mean().item<double>();
+                bound += process->bound_term(z, xt, t, t - 1, dtk::relative_step(chain, xt, t, zero, zero), "small")
+                             .mean()
+                             .item<double>();
             }
             CHECK(std::abs(bound - entropy) < 1e-9);
         }
@@ -70,7 +77,8 @@ TEST_CASE("a step relative to the forward one has the mean and the variance it s
     const auto process = gaussian("\"linear\"", 100);
     const auto& chain = dtk::gaussian(*process, "the test");
     const auto t = at::tensor({0.0, 1.0, 50.0, 99.0}, at::kDouble);
-    const auto x = stream.normal({4, 3}, at::kDouble), mean = stream.stream("mean").normal({4, 3}, at::kDouble), logit = stream.stream("logit").normal({4, 3}, at::kDouble);
+    const auto x = stream.normal({4, 3}, at::kDouble), mean = stream.stream("mean").normal({4, 3}, at::kDouble),
+               logit = stream.stream("logit").normal({4, 3}, at::kDouble);
     const auto step = dtk::relative_step(chain, x, t, mean, logit);
     for (std::int64_t i = 0; i < 4; ++i) {
         const double beta = process->levels().added_variance(t[i].item<std::int64_t>(), t[i].item<std::int64_t>() - 1);
@@ -87,18 +95,21 @@ TEST_CASE("a predicted mean is that of one step and says what it implies of x_0"
     const auto xt = process->noised(x0, t, stream.stream("eps"));
     const auto mean = process->target(dtk::Predicts::mean, x0, xt, t);
     for (std::int64_t i = 0; i < 99; ++i)
-        CHECK(distance(mean[i], l.posterior_mean_x0(i + 1, i) * x0[i] + l.posterior_mean_xt(i + 1, i) * xt.x[i]) < 1e-12);
+        CHECK(distance(mean[i], l.posterior_mean_x0(i + 1, i) * x0[i] + l.posterior_mean_xt(i + 1, i) * xt.x[i]) <
+              1e-12);
     CHECK(distance(process->convert({dtk::Predicts::mean, mean, {}}, dtk::Predicts::x0, xt.x, t), x0) < 1e-8);
     CHECK(distance(process->convert({dtk::Predicts::mean, mean, {}}, dtk::Predicts::eps, xt.x, t), xt.noise) < 1e-8);
     CHECK(distance(process->convert({dtk::Predicts::eps, xt.noise, {}}, dtk::Predicts::mean, xt.x, t), mean) < 1e-8);
-    CHECK(process->bound_term(x0, xt.x, t, t - 1, {dtk::Predicts::mean, mean, {}}, "small").abs().max().item<double>() < 1e-12);
+    CHECK(process->bound_term(x0, xt.x, t, t - 1, {dtk::Predicts::mean, mean, {}}, "small").abs().max().item<double>() <
+          1e-12);
 }
 
 TEST_CASE("a learned variance keeps its place between the two fixed ones over a longer step") {
     const auto process = gaussian("\"linear\"", 100);
     const auto& chain = dtk::gaussian(*process, "the test");
     const auto& l = process->levels();
-    const auto t = at::tensor({20.0, 60.0, 99.0}, at::kDouble), x = stream.normal({3, 1}, at::kDouble), zero = at::zeros_like(x);
+    const auto t = at::tensor({20.0, 60.0, 99.0}, at::kDouble), x = stream.normal({3, 1}, at::kDouble),
+               zero = at::zeros_like(x);
     const auto of_one = [&](double f) {  // β^f β̃^(1−f) of the step t → t−1
         auto v = at::empty_like(x);
         for (std::int64_t i = 0; i < 3; ++i) {
@@ -112,7 +123,9 @@ TEST_CASE("a learned variance keeps its place between the two fixed ones over a 
             const auto law = chain.reverse(x, {dtk::Predicts::x0, zero, of_one(f)}, t, s, "small");
             for (std::int64_t i = 0; i < 3; ++i) {
                 const auto u = t[i].item<std::int64_t>(), v = s[i].item<std::int64_t>();
-                CHECK(law.variance[i].item<double>() == Approx(std::pow(l.added_variance(u, v), f) * std::pow(l.posterior_variance(u, v), 1 - f)).epsilon(1e-9));
+                CHECK(law.variance[i].item<double>() ==
+                      Approx(std::pow(l.added_variance(u, v), f) * std::pow(l.posterior_variance(u, v), 1 - f))
+                          .epsilon(1e-9));
             }
         }
 }
@@ -121,14 +134,18 @@ TEST_CASE("a fixed last step is the forward one turned around, and is drawn") {
     for (const char* schedule : {"\"linear\"", "\"cosine_log_snr\""}) {
         const auto process = gaussian(schedule, 50, "reversed");
         const auto& l = process->levels();
-        const auto t = at::zeros({3}, at::kDouble), x = stream.normal({3, 2}, at::kDouble), x0 = stream.stream("x0").normal({3, 2}, at::kDouble);
+        const auto t = at::zeros({3}, at::kDouble), x = stream.normal({3, 2}, at::kDouble),
+                   x0 = stream.stream("x0").normal({3, 2}, at::kDouble);
         const double a = l.alpha(0), s2 = l.sigma2(0);  // the prior is N(0, I)
         const auto z = stream.stream("z").normal(x.sizes(), x.options());
         const auto drawn = process->reverse_step(x, {dtk::Predicts::x0, x0, {}}, t, t - 1, "small", stream.stream("z"));
         CHECK(distance(drawn, a / (a * a + s2) * x + std::sqrt(s2 / (a * a + s2)) * z) < 1e-12);
         const double v = s2 / (a * a + s2);
         const auto term = process->bound_term(x0, x, t, t - 1, {dtk::Predicts::x0, x0, {}}, "small");
-        CHECK(distance(term, (0.5 * std::log(2 * std::numbers::pi * v) + (x0 - a / (a * a + s2) * x).square() / (2 * v)).sum(1)) < 1e-12);
+        CHECK(distance(
+                  term,
+                  (0.5 * std::log(2 * std::numbers::pi * v) + (x0 - a / (a * a + s2) * x).square() / (2 * v)).sum(1)) <
+              1e-12);
     }
 }
 
@@ -136,17 +153,20 @@ TEST_CASE("before it has learned anything a learned schedule is the one it start
     at::NoGradGuard no_grad;
     for (const char* start : {"sohl_dickstein", "linear", "cosine"}) {
         INFO(start);
-        const auto learned = gaussian(fmt::format("{{use = \"learned\", start = \"{}\"}}", start), 60), fixed = gaussian(fmt::format("\"{}\"", start), 60);
+        const auto learned = gaussian(fmt::format("{{use = \"learned\", start = \"{}\"}}", start), 60),
+                   fixed = gaussian(fmt::format("\"{}\"", start), 60);
         const auto t = at::arange(60, at::kDouble);
         const auto x0 = stream.normal({60, 2}, at::kDouble);
         const auto a = learned->noised(x0, t, stream), b = fixed->noised(x0, t, stream);
         CHECK(distance(a.x, b.x) < 1e-12);
         for (const char* variance : {"small", "large"}) {
             const dtk::Prediction prediction{dtk::Predicts::x0, 0.9 * x0, {}};
-            CHECK(distance(learned->bound_term(x0, b.x, t, t - 1, prediction, variance), fixed->bound_term(x0, b.x, t, t - 1, prediction, variance)) < 1e-9);
+            CHECK(distance(learned->bound_term(x0, b.x, t, t - 1, prediction, variance),
+                           fixed->bound_term(x0, b.x, t, t - 1, prediction, variance)) < 1e-9);
         }
         CHECK(distance(learned->prior_term(x0), fixed->prior_term(x0)) < 1e-12);
-        for (std::int64_t i = 0; i < 60; ++i) CHECK(learned->levels().alpha_bar(i) == Approx(fixed->levels().alpha_bar(i)).epsilon(1e-12));
+        for (std::int64_t i = 0; i < 60; ++i)
+            CHECK(learned->levels().alpha_bar(i) == Approx(fixed->levels().alpha_bar(i)).epsilon(1e-12));
     }
 }
 
@@ -200,16 +220,19 @@ TEST_CASE("the best bound of the swiss roll is the one that was computed beside 
     for (const auto& row : support::reference()["swiss_roll"]["K_opt_exact_posterior_optimal_diag_variance"]) {
         const auto T = row["T"].get<std::int64_t>();
         if (T > 40 || row["schedule"] != "beta_1=0.001, then 1/linspace(T,2,T)[1:]") continue;
-        auto view = support::exact("swiss_roll", "noise = 0.5", fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
+        auto view = support::exact("swiss_roll", "noise = 0.5",
+                                   fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
         const auto metric = make<dtk::Metric>("bound", "best = true\nexamples = 2000", view);
-        const auto m = metric->measure({.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)}, stream);
+        const auto m = metric->measure(
+            {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)}, stream);
         double excess = 0, error = 0;
         for (const auto& [name, value] : m.parts) {
             if (name == "K − K*") excess = value;
             if (name == "its standard error") error = value;
         }
         const double se = std::hypot(m.standard_error, row["stderr"].get<double>());
-        INFO("T = " << T << ": K* = " << m.value - excess << ", expected " << row["K_opt_bits"].get<double>() << " ± " << se);
+        INFO("T = " << T << ": K* = " << m.value - excess << ", expected " << row["K_opt_bits"].get<double>() << " ± "
+                    << se);
         CHECK(std::abs(m.value - excess - row["K_opt_bits"].get<double>()) < 4 * se);
         // The exact mean with β̃ for its variance is worse, by more than chance.
         CHECK(excess < -4 * error);

@@ -16,7 +16,8 @@ DatasetPointer mixture(const std::string& preset = "gmm2d", std::uint64_t seed =
     return support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", view);
 }
 
-std::shared_ptr<dtk::Metric> metric(const std::string& name, const DatasetPointer& data, const std::string& fields = {}) {
+std::shared_ptr<dtk::Metric> metric(const std::string& name, const DatasetPointer& data,
+                                    const std::string& fields = {}) {
     support::View view;
     view.data = data;
     return support::make<dtk::Metric>(name, fields, view);
@@ -38,7 +39,8 @@ Tensor truth(const dtk::Dataset& data, std::int64_t n, std::int64_t first = 0) {
     return data.examples(at::arange(first, first + n)).x;
 }
 
-const std::vector<std::string> all_metrics{"nll", "sliced_wasserstein", "mmd", "mode_coverage", "energy_distance", "kl"};
+const std::vector<std::string> all_metrics{"nll",           "sliced_wasserstein", "mmd",
+                                           "mode_coverage", "energy_distance",    "kl"};
 
 /// A set of few examples, their shape that of a picture, and nothing known of their density.
 struct Pictures final : dtk::Dataset {
@@ -61,8 +63,8 @@ TEST_CASE("true samples pass every metric") {
         for (const auto& name : all_metrics) {
             const auto data = mixture(preset);
             const auto m = measured(name, truth(*data, 2000), data);
-            INFO(preset << ' ' << name << ": " << m.value << ", expected " << m.expected.value() << " ± " << m.expected_sd
-                        << ", limit " << m.limit.value_or(0));
+            INFO(preset << ' ' << name << ": " << m.value << ", expected " << m.expected.value() << " ± "
+                        << m.expected_sd << ", limit " << m.limit.value_or(0));
             CHECK(m.passes().value());
             CHECK_FALSE(m.note.empty());
         }
@@ -81,7 +83,8 @@ TEST_CASE("samples that miss a mode fail every metric but the likelihood") {
 TEST_CASE("samples that are a little too wide, or too narrow, fail the likelihood") {
     const auto data = mixture();
     const auto x = truth(*data, 5000);
-    CHECK_FALSE(measured("nll", x + 0.2 * dtk::Random(2, "blur").normal(x.sizes(), x.options()), data).passes().value());
+    CHECK_FALSE(
+        measured("nll", x + 0.2 * dtk::Random(2, "blur").normal(x.sizes(), x.options()), data).passes().value());
     const auto modes = data->density()->posterior_mean(x, at::full({5000}, 1.0), at::full({5000}, 0.3));
     CHECK_FALSE(measured("nll", modes, data).passes().value());
 }
@@ -199,7 +202,8 @@ Tensor quantiles_of_gmm1d(std::int64_t n) {
 }
 
 DatasetPointer gaussian(const std::string& means, const std::string& covariances) {
-    return support::make<dtk::Dataset>("gaussian_mixture", "preset = \"none\"\nmeans = " + means + "\ncovariances = " + covariances, support::View());
+    return support::make<dtk::Dataset>(
+        "gaussian_mixture", "preset = \"none\"\nmeans = " + means + "\ncovariances = " + covariances, support::View());
 }
 
 struct MeanAndSd {
@@ -226,12 +230,17 @@ TEST_CASE("wasserstein is the distance from the exact quantiles, in any order") 
     const auto normal = gaussian("[[0.7]]", "[[0.25]]");
     const auto z = at::special_ndtri((at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n)).unsqueeze(1);
     CHECK(measured("wasserstein", 0.7 + 0.5 * z, normal).value < 1e-9);
-    CHECK(measured("wasserstein", 0.7 + 0.8 * z, normal).value == Approx(0.3 * z.abs().mean().item<double>()).margin(1e-9));
-    CHECK(measured("wasserstein", 0.7 + 0.8 * z, normal, "p = 2").value == Approx(0.3 * z.square().mean().sqrt().item<double>()).margin(1e-9));
+    CHECK(measured("wasserstein", 0.7 + 0.8 * z, normal).value ==
+          Approx(0.3 * z.abs().mean().item<double>()).margin(1e-9));
+    CHECK(measured("wasserstein", 0.7 + 0.8 * z, normal, "p = 2").value ==
+          Approx(0.3 * z.square().mean().sqrt().item<double>()).margin(1e-9));
     // Modes that share nothing, one of them narrow, one of them rare.
-    const auto apart = support::make<dtk::Dataset>("gaussian_mixture", "preset = \"none\"\nmeans = [[0], [50]]\nstd = [1, 0.001]\nweights = [0.75, 0.25]", support::View());
+    const auto apart = support::make<dtk::Dataset>(
+        "gaussian_mixture", "preset = \"none\"\nmeans = [[0], [50]]\nstd = [1, 0.001]\nweights = [0.75, 0.25]",
+        support::View());
     const auto share = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
-    const auto left = at::special_ndtri((share / 0.75).clamp_max(0.99999)), right = 50 + 0.001 * at::special_ndtri(((share - 0.75) / 0.25).clamp_min(1e-5));
+    const auto left = at::special_ndtri((share / 0.75).clamp_max(0.99999)),
+               right = 50 + 0.001 * at::special_ndtri(((share - 0.75) / 0.25).clamp_min(1e-5));
     CHECK(measured("wasserstein", at::where(share < 0.75, left, right).unsqueeze(1), apart).value < 1e-8);
 }
 
@@ -261,7 +270,8 @@ TEST_CASE("the energy distance of true samples has the mean and the deviation th
         }
         const auto [mean, sd] = over(values);
         const auto expected = measured("energy_distance", truth(*mixture(preset), 2000), mixture(preset));
-        INFO(preset << ": " << mean << " ± " << sd << ", expected " << 20 * expected.expected.value() << " ± " << 20 * expected.expected_sd);
+        INFO(preset << ": " << mean << " ± " << sd << ", expected " << 20 * expected.expected.value() << " ± "
+                    << 20 * expected.expected_sd);
         CHECK(std::abs(mean - 20 * expected.expected.value()) < 4 * sd / 20 + 0.02 * mean);
         CHECK(sd == Approx(20 * expected.expected_sd).epsilon(0.25));
     }
@@ -269,7 +279,8 @@ TEST_CASE("the energy distance of true samples has the mean and the deviation th
     const auto data = mixture();
     const auto y = data->test_examples(at::arange(4)).x.to(at::kDouble), x = y + at::tensor({3.0, 4.0}, at::kDouble);
     const auto between = [](const Tensor& a, const Tensor& b) { return at::cdist(a, b).mean().item<double>(); };
-    CHECK(measured("energy_distance", x, data).value == Approx(2 * between(x, y) - between(x, x) - between(y, y)).epsilon(1e-6));
+    CHECK(measured("energy_distance", x, data).value ==
+          Approx(2 * between(x, y) - between(x, x) - between(y, y)).epsilon(1e-6));
 }
 
 TEST_CASE("kl is the divergence between Gaussians, and of true samples nothing") {
@@ -282,12 +293,15 @@ TEST_CASE("kl is the divergence between Gaussians, and of true samples nothing")
         {gaussian("[[0]]", "[[1]]"), gaussian("[[0]]", "[[1]]"), 0},
         {gaussian("[[0.5]]", "[[1.44]]"), gaussian("[[0]]", "[[1]]"), 0.5 * (1.44 + 0.25 - 1 - std::log(1.44))},
         {gaussian("[[0, 0]]", "[[1, 0.5, 0.5, 1]]"), gaussian("[[0, 0]]", "[[1, 0, 0, 1]]"), -0.5 * std::log(0.75)},
-        {gaussian("[[1, 0]]", "[[0.5, 0, 0, 0.5]]"), gaussian("[[0, 0]]", "[[1, 0, 0, 1]]"), 0.5 * (1 + 1 - 2 - std::log(0.25))},
-        {gaussian("[[0, 0, 0]]", "[[1, 0, 0, 0, 1, 0, 0, 0, 1]]"), gaussian("[[0, 0, 0]]", "[[1, 0, 0, 0, 1, 0, 0, 0, 1]]"), 0},
+        {gaussian("[[1, 0]]", "[[0.5, 0, 0, 0.5]]"), gaussian("[[0, 0]]", "[[1, 0, 0, 1]]"),
+         0.5 * (1 + 1 - 2 - std::log(0.25))},
+        {gaussian("[[0, 0, 0]]", "[[1, 0, 0, 0, 1, 0, 0, 0, 1]]"),
+         gaussian("[[0, 0, 0]]", "[[1, 0, 0, 0, 1, 0, 0, 0, 1]]"), 0},
     };
     for (const auto& [samples, data, divergence] : cases) {
         std::vector<double> values;
-        for (int i = 0; i < 24; ++i) values.push_back(measured("kl", truth(*samples, 2000, 2000 * i), data, "repeats = 4").value);
+        for (int i = 0; i < 24; ++i)
+            values.push_back(measured("kl", truth(*samples, 2000, 2000 * i), data, "repeats = 4").value);
         const auto [mean, sd] = over(values);
         INFO(divergence << ": " << mean << " ± " << sd);
         // Of what is smooth the estimator's bias is of the order (k/n)^(2/d).
@@ -302,7 +316,8 @@ TEST_CASE("kl is the divergence between Gaussians, and of true samples nothing")
 TEST_CASE("kl finds the nearest neighbours that all pairs give") {
     const auto data = mixture();
     const auto x = truth(*data, 300).to(at::kDouble);
-    const auto nearest = std::get<0>(at::cdist(x, x, 2, 2).topk(4, 1, /*largest=*/false)).select(1, 3);  // the row itself is the first
+    const auto nearest =
+        std::get<0>(at::cdist(x, x, 2, 2).topk(4, 1, /*largest=*/false)).select(1, 3);  // the row itself is the first
     const double entropy = (std::log(3.14159265358979) + 2 * nearest.log().mean().item<double>());
     // ψ(300) − ψ(3)
     double harmonic = 0;
@@ -334,7 +349,8 @@ TEST_CASE("a metric refuses data that lack what it needs when it is built") {
     CHECK(says(refusal("energy_distance", one), "ten test examples or more"));
     CHECK(says(refusal("kl", pictures), "kl needs data whose density is known | "));
     CHECK(says(refusal("kl", support::make<dtk::Dataset>("heartbeat", "", support::View())), "exactly alike"));
-    CHECK(says(refusal("kl", support::make<dtk::Dataset>("rotation_mixture", "", support::View())), "not for rotations"));
+    CHECK(
+        says(refusal("kl", support::make<dtk::Dataset>("rotation_mixture", "", support::View())), "not for rotations"));
     CHECK(says(refusal("wasserstein", pictures), "wasserstein needs data whose density is known | "));
     CHECK(says(refusal("wasserstein", mixture()), "data of one number"));
 }

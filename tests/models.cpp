@@ -17,7 +17,8 @@ namespace {
 
 /// Sixteen rectangular pictures of three classes, whose density nobody knows.
 struct Pictures : dtk::Dataset {
-    explicit Pictures(std::vector<std::int64_t> shape = {1, 8, 12}, std::int64_t classes = 3) : shape_(std::move(shape)), classes_(classes) {}
+    explicit Pictures(std::vector<std::int64_t> shape = {1, 8, 12}, std::int64_t classes = 3)
+        : shape_(std::move(shape)), classes_(classes) {}
     std::vector<std::int64_t> shape() const override { return shape_; }
     std::int64_t size() const override { return 16; }
     dtk::Batch examples(const Tensor& index) const override {
@@ -46,7 +47,8 @@ support::View view_of(std::shared_ptr<dtk::Dataset> data, const std::string& pro
 support::View pictures() { return view_of(std::make_shared<Pictures>()); }
 
 support::View mixture(const std::string& preset, const std::string& process = "steps = 1000") {
-    return view_of(support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", support::View{}), process);
+    return view_of(support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", support::View{}),
+                   process);
 }
 
 /// What a model may be asked with: B rows and everything a context may hold.
@@ -70,14 +72,16 @@ Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, 
 void disturb(dtk::Model& model) {
     at::NoGradGuard no_grad;
     for (const auto& named : model.named_tensors())
-        if (named.trained) named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.05);
+        if (named.trained)
+            named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.05);
 }
 
 using Make = std::function<std::shared_ptr<dtk::Model>(const dtk::View&)>;
 
 /// Data of which something is known.
 support::View told() {
-    return view_of(support::make<dtk::Dataset>("observed", "of = {use = \"gaussian_mixture\"}\ncoordinates = [0]\nvalues = [0.5]", support::View{}));
+    return view_of(support::make<dtk::Dataset>(
+        "observed", "of = {use = \"gaussian_mixture\"}\ncoordinates = [0]\nvalues = [0.5]", support::View{}));
 }
 
 /// Calls law(make, view) for every model, on every kind of data it accepts, with and without the options it may have.
@@ -92,7 +96,8 @@ void for_every_model(const std::function<void(const Make&, const support::View&)
                     continue;
                 }
                 ++accepted;
-                INFO("model " << name << ", " << fields << ", shape of " << view.dataset().shape().size() << " dimensions");
+                INFO("model " << name << ", " << fields << ", shape of " << view.dataset().shape().size()
+                              << " dimensions");
                 law([&](const dtk::View& other) { return support::make<dtk::Model>(name, fields, other); }, view);
             }
         };
@@ -119,7 +124,9 @@ TEST_CASE("the answer is shaped as the question, or has a number for each class,
                 const auto q = question(view, B, type);
                 const auto p = model->forward(q.x, q.t, q.context);
                 CHECK(p.kind == model->predicts());
-                CHECK(p.value.sizes().vec() == (model->predicts() == Predicts::label ? std::vector{B, view.dataset().classes()} : q.x.sizes().vec()));
+                CHECK(p.value.sizes().vec() == (model->predicts() == Predicts::label
+                                                    ? std::vector{B, view.dataset().classes()}
+                                                    : q.x.sizes().vec()));
                 CHECK(p.value.scalar_type() == type);
                 CHECK(p.value.is_contiguous());
                 CHECK(at::isfinite(p.value).all().item<bool>());
@@ -191,7 +198,8 @@ TEST_CASE("outside training a question has one answer, and its rows do not know 
         CHECK(same_bits(together, answer(*model, q)));
         for (std::int64_t i = 0; i < 3; ++i) {
             const auto row = [&](const Tensor& x) { return x.slice(0, i, i + 1); };
-            const Question alone{row(q.x), row(q.t), {.label = row(q.context.label), .self_condition = row(q.context.self_condition)}};
+            const Question alone{
+                row(q.x), row(q.t), {.label = row(q.context.label), .self_condition = row(q.context.self_condition)}};
             CHECK(distance(answer(*model, alone), row(together)) < 1e-5 * (1 + together.abs().max().item<double>()));
         }
     });
@@ -222,8 +230,11 @@ TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to 
         CHECK(distance(first, at_step(2)) > 1e-3);
 
         const auto third = dtk::Random(1, "train").step(1).from(2);
-        const Question alone{q.x.slice(0, 2), q.t.slice(0, 2),
-                             {.label = q.context.label.slice(0, 2), .self_condition = q.context.self_condition.slice(0, 2), .random = &third}};
+        const Question alone{q.x.slice(0, 2),
+                             q.t.slice(0, 2),
+                             {.label = q.context.label.slice(0, 2),
+                              .self_condition = q.context.self_condition.slice(0, 2),
+                              .random = &third}};
         CHECK(distance(answer(*model, alone), first.slice(0, 2)) < 1e-4);
 
         q.context.random = nullptr;
@@ -254,7 +265,8 @@ TEST_CASE("the exact denoiser meets the reference to 1e-11 in float64") {
     for (const std::string preset : {"gmm1d", "gmm2d"}) {
         const auto& values = support::reference()["mixtures"][preset];
         const auto x = support::tensor(values["points"]);
-        for (const auto& [kind, key] : std::map<std::string, std::string>{{"x0", "x0_hat"}, {"eps", "eps"}, {"v", "v"}}) {
+        for (const auto& [kind, key] :
+             std::map<std::string, std::string>{{"x0", "x0_hat"}, {"eps", "eps"}, {"v", "v"}}) {
             const auto view = mixture(preset);
             const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", view);
             for (const auto& [step, expected] : values["linear"].items()) {
@@ -276,12 +288,15 @@ TEST_CASE("without a density the exact denoiser averages the examples") {
         for (const double t : {0.0, 100.0, 500.0, 999.0}) {
             INFO("limit " << limit << ", t " << t);
             const auto& levels = view.process().levels();
-            const double alpha = levels.alpha(static_cast<std::int64_t>(t)), sigma = levels.sigma(static_cast<std::int64_t>(t));
+            const double alpha = levels.alpha(static_cast<std::int64_t>(t)),
+                         sigma = levels.sigma(static_cast<std::int64_t>(t));
             const auto x = alpha * all + sigma * dtk::Random(2, "x").normal(all.sizes(), at::kDouble);
-            const auto w = (-(x.unsqueeze(1) - alpha * known.unsqueeze(0)).square().sum(2) / (2 * sigma * sigma)).softmax(1);
+            const auto w =
+                (-(x.unsqueeze(1) - alpha * known.unsqueeze(0)).square().sum(2) / (2 * sigma * sigma)).softmax(1);
             const auto value = answer(*model, {x.view({16, 1, 8, 12}), dtk::rows_at(t, x), {}}).flatten(1);
             CHECK(distance(value, w.mm(known)) < 1e-11);
-            const auto single = answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), dtk::rows_at(t, x), {}}).flatten(1);
+            const auto single =
+                answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), dtk::rows_at(t, x), {}}).flatten(1);
             CHECK(distance(single, w.mm(known)) < 1e-3);
         }
     }
@@ -313,7 +328,9 @@ TEST_CASE("mistakes are named with their cure") {
     const auto images = pictures();
     const auto points = mixture("gmm2d");
     CHECK(says(complaint("mlp", "time_features = 33", points), "even number"));
-    CHECK(says(complaint("mlp", "conditional = true", view_of(std::make_shared<Pictures>(std::vector<std::int64_t>{2}, 0))), "conditional = false"));
+    CHECK(says(
+        complaint("mlp", "conditional = true", view_of(std::make_shared<Pictures>(std::vector<std::int64_t>{2}, 0))),
+        "conditional = false"));
     CHECK(says(complaint("unet", "", points), "mlp"));
     CHECK(says(complaint("unet", "attention = [7]", images), "the sizes are 8, 4, 2"));
     CHECK(says(complaint("unet", "groups = 5", images), "let `groups` divide `channels` = 32"));
@@ -339,11 +356,13 @@ TEST_CASE("group normalisation is the same in both memory layouts, with its grad
         for (const auto then : {dtk::GroupNorm::Then::nothing, dtk::GroupNorm::Then::silu}) {
             INFO(channels << " channels, " << groups << " groups, SiLU " << (then == dtk::GroupNorm::Then::silu));
             const std::vector<std::int64_t> sizes{3, channels, side, side};
-            const auto x0 = 3 * random.normal(sizes, at::kFloat) + 1, weight = random.stream("grad").normal(sizes, at::kFloat);
+            const auto x0 = 3 * random.normal(sizes, at::kFloat) + 1,
+                       weight = random.stream("grad").normal(sizes, at::kFloat);
             const auto run = [&](at::MemoryFormat layout) {
                 dtk::GroupNorm norm(random, channels, groups, then);
                 at::NoGradGuard no_grad;
-                for (const auto& named : norm.named_tensors()) named.tensor->add_(random.stream(named.name).normal({channels}, at::kFloat));
+                for (const auto& named : norm.named_tensors())
+                    named.tensor->add_(random.stream(named.name).normal({channels}, at::kFloat));
                 at::AutoGradMode grad(true);
                 auto x = x0.contiguous(layout).detach().set_requires_grad(true);
                 const auto y = norm(x);
@@ -353,6 +372,7 @@ TEST_CASE("group normalisation is the same in both memory layouts, with its grad
                 return all;
             };
             const auto ours = run(at::MemoryFormat::ChannelsLast), theirs = run(at::MemoryFormat::Contiguous);
-            for (std::size_t i = 0; i < ours.size(); ++i) CHECK(distance(ours[i], theirs[i]) < 2e-5 * (1 + theirs[i].abs().max().item<double>()));
+            for (std::size_t i = 0; i < ours.size(); ++i)
+                CHECK(distance(ours[i], theirs[i]) < 2e-5 * (1 + theirs[i].abs().max().item<double>()));
         }
 }

@@ -19,7 +19,8 @@ void must(const std::vector<std::string>& command, const std::filesystem::path& 
 
 TEST_CASE("an installed dtk runs, and a schedule written outside of it is found and used") {
     const Folder folder;
-    const auto prefix = (folder / "prefix").string(), program = prefix + "/bin/dtk", plugins = (folder / "build" / "plugins").string();
+    const auto prefix = (folder / "prefix").string(), program = prefix + "/bin/dtk",
+               plugins = (folder / "build" / "plugins").string();
     must({"cmake", "--install", DTK_BINARY, "--prefix", prefix}, folder.path);
     const auto dtk = [&](std::vector<std::string> arguments) {
         arguments.insert(arguments.begin(), program);
@@ -37,13 +38,17 @@ TEST_CASE("an installed dtk runs, and a schedule written outside of it is found 
     }
     CHECK(n > 20);
 
-    must({"cmake", "-G", "Ninja", "-S", DTK_SOURCE "/tests/outside", "-B", (folder / "build").string(), "-DCMAKE_PREFIX_PATH=" + prefix}, folder.path);
+    must({"cmake", "-G", "Ninja", "-S", DTK_SOURCE "/tests/outside", "-B", (folder / "build").string(),
+          "-DCMAKE_PREFIX_PATH=" + prefix},
+         folder.path);
     must({"cmake", "--build", (folder / "build").string()}, folder.path);
     CHECK(says(dtk({"plugins", "list", "schedule", "--plugin-path", plugins}).out, "β rises with a power of the time"));
     CHECK(says(dtk({"plugins", "describe", "my_schedule", "--plugin-path", plugins}).out, "how late the noise comes"));
 
-    std::ofstream(folder / "experiment.toml") << "threads = 1\n[plugins]\npath = [\"build/plugins\"]\n[dataset]\nuse = \"moons\"\n[process]\nsteps = 50\n"
-                                                 "[schedule]\nuse = \"my_schedule\"\npower = 1\n[model]\nuse = \"exact\"\n[sampler]\nsteps = 5\n[sample]\nn = 4\n";
+    std::ofstream(folder / "experiment.toml")
+        << "threads = 1\n[plugins]\npath = [\"build/plugins\"]\n[dataset]\nuse = \"moons\"\n[process]\nsteps = 50\n"
+           "[schedule]\nuse = \"my_schedule\"\npower = 1\n[model]\nuse = \"exact\"\n[sampler]\nsteps = 5\n[sample]\nn "
+           "= 4\n";
     const auto run = dtk({"run", "experiment.toml", "--out", "run"});
     INFO(run.err);
     CHECK(run.code == 0);

@@ -1,7 +1,7 @@
 #pragma once
-// A pretend accelerator, for machines without one: a LibTorch device whose memory the host may not read, whose operations
-// refuse tensors of two devices as CUDA's do, and which counts where the host would wait for a device or send it something.
-// It computes with LibTorch's CPU kernels.
+// A pretend accelerator, for machines without one: a LibTorch device whose memory the host may not read, whose
+// operations refuse tensors of two devices as CUDA's do, and which counts where the host would wait for a device or
+// send it something. It computes with LibTorch's CPU kernels.
 //
 // What it does not show: the numbers of CUDA's kernels, races, graphs, memory that runs out.
 #include <cstdint>
@@ -35,13 +35,16 @@ struct Counts {
 
     std::int64_t waited() const { return total(waits); }
     std::int64_t crossed() const { return total(crossings); }
-    Counts operator-(const Counts& earlier) const { return {less(waits, earlier.waits), less(crossings, earlier.crossings)}; }
+    Counts operator-(const Counts& earlier) const {
+        return {less(waits, earlier.waits), less(crossings, earlier.crossings)};
+    }
     std::string text() const { return fmt::format("waits: {}\ncrossings: {}", waits, crossings); }
 
  private:
     using Map = std::map<std::string, std::int64_t>;
     static std::int64_t total(const Map& map) {
-        return std::accumulate(map.begin(), map.end(), std::int64_t{0}, [](auto sum, const auto& one) { return sum + one.second; });
+        return std::accumulate(map.begin(), map.end(), std::int64_t{0},
+                               [](auto sum, const auto& one) { return sum + one.second; });
     }
     static Map less(Map map, const Map& earlier) {
         for (const auto& [what, n] : earlier) map[what] -= n;
@@ -70,12 +73,18 @@ inline void note_crossing(const std::string& what) {
 }
 
 inline bool is_ours(const Tensor& t) { return t.defined() && t.device().type() == at::kPrivateUse1; }
-inline std::string words(const Tensor& t) { return fmt::format("{} [{}]", c10::toString(t.scalar_type()), fmt::join(t.sizes(), ", ")); }
+inline std::string words(const Tensor& t) {
+    return fmt::format("{} [{}]", c10::toString(t.scalar_type()), fmt::join(t.sizes(), ", "));
+}
 
 /// The device's addresses are the host's with a bit set that no address of a process has: whoever reads them dies.
 constexpr std::uintptr_t mark = std::uintptr_t{1} << 50;
-inline void* on_device(const void* p) { return p ? reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p) | mark) : nullptr; }
-inline void* on_host(const void* p) { return p ? reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p) & ~mark) : nullptr; }
+inline void* on_device(const void* p) {
+    return p ? reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p) | mark) : nullptr;
+}
+inline void* on_host(const void* p) {
+    return p ? reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p) & ~mark) : nullptr;
+}
 
 /// Memory that `owner` keeps alive, under that address.
 template <class Owner>
@@ -89,7 +98,9 @@ struct Memory final : c10::Allocator {
         const auto address = on_device(host.get());
         return kept_by(std::move(host), address, device());
     }
-    void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(on_host(to), on_host(from), bytes); }
+    void copy_data(void* to, const void* from, std::size_t bytes) const override {
+        std::memcpy(on_host(to), on_host(from), bytes);
+    }
 };
 inline Memory& memory() {
     static Memory one;
@@ -111,8 +122,9 @@ class Loan {
         auto& memory = aliases_[ours.storage().unsafeGetStorageImpl()];
         if (!memory) {
             const auto& storage = ours.storage();
-            memory = c10::Storage(c10::Storage::use_byte_size_t{}, storage.nbytes(),
-                                  kept_by(storage, on_host(storage.data()), at::kCPU), c10::GetAllocator(at::kCPU), true);
+            memory =
+                c10::Storage(c10::Storage::use_byte_size_t{}, storage.nbytes(),
+                             kept_by(storage, on_host(storage.data()), at::kCPU), c10::GetAllocator(at::kCPU), true);
             originals_.emplace(memory.unsafeGetStorageImpl(), storage);
         }
         const auto alias = tensor_in(memory, at::DispatchKey::CPU, ours);
@@ -132,7 +144,9 @@ class Loan {
         for (auto& [impl, lent] : lent_) {
             const auto& [ours, alias] = lent;
             const bool moved = on_host(ours.storage().data()) != alias.storage().data();
-            if (!moved && ours.sizes() == alias.sizes() && ours.strides() == alias.strides() && ours.storage_offset() == alias.storage_offset()) continue;
+            if (!moved && ours.sizes() == alias.sizes() && ours.strides() == alias.strides() &&
+                ours.storage_offset() == alias.storage_offset())
+                continue;
             if (moved) originals_.erase(alias.storage().unsafeGetStorageImpl());
             if (moved) impl->set_storage_keep_dtype(ours_of(alias.storage()));
             impl->set_sizes_and_strides(alias.sizes(), alias.strides(), alias.storage_offset());
@@ -143,7 +157,8 @@ class Loan {
     c10::Storage ours_of(const c10::Storage& cpu) {
         auto& storage = originals_[cpu.unsafeGetStorageImpl()];
         if (!storage)
-            storage = c10::Storage(c10::Storage::use_byte_size_t{}, cpu.nbytes(), kept_by(cpu, on_device(cpu.data()), device()), &memory(), true);
+            storage = c10::Storage(c10::Storage::use_byte_size_t{}, cpu.nbytes(),
+                                   kept_by(cpu, on_device(cpu.data()), device()), &memory(), true);
         return storage;
     }
 
@@ -175,9 +190,11 @@ inline void refuse_two_devices(const c10::OperatorHandle& op, const c10::Argumen
     if (!t.defined() || is_ours(t)) return;
     const bool written = argument.alias_info() && argument.alias_info()->isWrite();
     const bool number = t.dim() == 0 && !written && argument.type()->kind() != c10::TypeKind::ListType;
-    if (number && (t.unsafeGetTensorImpl()->is_wrapped_number() || op.hasTag(at::Tag::pointwise) || op.schema().name() == "aten::fill_")) return;
-    TORCH_CHECK(false, "tensors of two devices: `", argument.name(), "` of ", op.schema().name(), ", ", words(t), ", is on ", t.device(),
-                ", others are on ", device());
+    if (number && (t.unsafeGetTensorImpl()->is_wrapped_number() || op.hasTag(at::Tag::pointwise) ||
+                   op.schema().name() == "aten::fill_"))
+        return;
+    TORCH_CHECK(false, "tensors of two devices: `", argument.name(), "` of ", op.schema().name(), ", ", words(t),
+                ", is on ", t.device(), ", others are on ", device());
 }
 
 /// Does the host have to look at the numbers before it can go on? A mask as an index becomes numbers of rows first.
@@ -185,7 +202,9 @@ inline bool depends_on_numbers(const c10::OperatorHandle& op, const std::vector<
     for (const auto& value : arguments)
         if (value.isOptionalTensorList()) {
             for (const auto& index : value.toOptionalTensorVector())
-                if (index && index->defined() && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) return true;
+                if (index && index->defined() &&
+                    (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte))
+                    return true;
             return false;
         }
     return op.hasTag(at::Tag::data_dependent_output) || op.hasTag(at::Tag::dynamic_output_shape);
@@ -197,7 +216,8 @@ inline void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     auto arguments = torch::jit::pop(*stack, schema.arguments().size());
     Loan loan;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
-        if (arguments[i].isDevice() && arguments[i].toDevice().type() == at::kPrivateUse1) arguments[i] = at::Device(at::kCPU);
+        if (arguments[i].isDevice() && arguments[i].toDevice().type() == at::kPrivateUse1)
+            arguments[i] = at::Device(at::kCPU);
         for_tensors(arguments[i], [&](const Tensor& t) { return refuse_two_devices(op, schema.arguments()[i], t), t; });
     }
     if (depends_on_numbers(op, arguments)) note_wait(schema.name());
@@ -208,7 +228,8 @@ inline void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     op.redispatchBoxed(at::DispatchKeySet(at::DispatchKey::CPU), stack);
     loan.settle();
     for (std::size_t i = 0; i < schema.returns().size(); ++i)
-        for_tensors(torch::jit::peek(*stack, i, schema.returns().size()), [&](const Tensor& t) { return loan.give_back(t); });
+        for_tensors(torch::jit::peek(*stack, i, schema.returns().size()),
+                    [&](const Tensor& t) { return loan.give_back(t); });
 }
 
 inline void boxed(const c10::OperatorHandle& op, torch::jit::Stack* stack) { run(op, stack); }
@@ -216,7 +237,9 @@ inline void boxed(const c10::OperatorHandle& op, torch::jit::Stack* stack) { run
 inline c10::OperatorHandle named(const char* name) { return c10::Dispatcher::singleton().findSchemaOrThrow(name, ""); }
 
 // A device's own convolution has a name of its own.
-inline void convolution(const c10::OperatorHandle&, torch::jit::Stack* stack) { run(named("aten::convolution"), stack); }
+inline void convolution(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+    run(named("aten::convolution"), stack);
+}
 inline void convolution_backward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     const auto first = stack->end() - static_cast<std::ptrdiff_t>(op.schema().arguments().size());
     const auto bias_sizes = std::vector<std::int64_t>{first->toTensor().size(1)};
@@ -224,18 +247,20 @@ inline void convolution_backward(const c10::OperatorHandle& op, torch::jit::Stac
     run(named("aten::convolution_backward"), stack);
 }
 
-inline Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>,
-                    std::optional<at::MemoryFormat> format) {
-    return Tensor(at::detail::empty_generic(sizes, &memory(), at::DispatchKeySet(at::DispatchKey::PrivateUse1), c10::dtype_or_default(type), format));
+inline Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> type, std::optional<at::Layout>,
+                    std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+    return Tensor(at::detail::empty_generic(sizes, &memory(), at::DispatchKeySet(at::DispatchKey::PrivateUse1),
+                                            c10::dtype_or_default(type), format));
 }
 
-inline Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device>,
-                            std::optional<bool>) {
-    return Tensor(at::detail::empty_strided_generic(sizes, strides, &memory(), at::DispatchKeySet(at::DispatchKey::PrivateUse1), c10::dtype_or_default(type)));
+inline Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> type,
+                            std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
+    return Tensor(at::detail::empty_strided_generic(
+        sizes, strides, &memory(), at::DispatchKeySet(at::DispatchKey::PrivateUse1), c10::dtype_or_default(type)));
 }
 
-/// Every copy there is. One to the device waits as well unless it was allowed not to: CUDA sends it after all that was asked
-/// of the device before, and holds the host until it has arrived.
+/// Every copy there is. One to the device waits as well unless it was allowed not to: CUDA sends it after all that was
+/// asked of the device before, and holds the host until it has arrived.
 inline Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
     if (is_ours(from) && !is_ours(to)) note_wait("copy to the host of " + words(from));
     if (!is_ours(from) && is_ours(to)) {
@@ -302,11 +327,14 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
     m.impl("empty_strided", &pretend::detail::empty_strided);
     m.impl("_copy_from", &pretend::detail::copy_from);
     m.impl("convolution_overrideable", CppFunction::makeFromBoxedFunction<&pretend::detail::convolution>());
-    m.impl("convolution_backward_overrideable", CppFunction::makeFromBoxedFunction<&pretend::detail::convolution_backward>());
-    // Whatever the CPU has a kernel for, the device has one for too; without this some would be put together from smaller ones.
+    m.impl("convolution_backward_overrideable",
+           CppFunction::makeFromBoxedFunction<&pretend::detail::convolution_backward>());
+    // Whatever the CPU has a kernel for, the device has one for too; without this some would be put together from
+    // smaller ones.
     for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
         const auto op = c10::Dispatcher::singleton().findSchema(name);
-        if (op && name.getNamespace() == "aten" && op->hasKernelForDispatchKey(at::DispatchKey::CPU) && !op->hasKernelForDispatchKey(at::DispatchKey::PrivateUse1))
+        if (op && name.getNamespace() == "aten" && op->hasKernelForDispatchKey(at::DispatchKey::CPU) &&
+            !op->hasKernelForDispatchKey(at::DispatchKey::PrivateUse1))
             m.impl(toString(name).c_str(), CppFunction::makeFromBoxedFunction<&pretend::detail::boxed>());
     }
 }

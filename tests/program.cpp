@@ -88,12 +88,14 @@ Tensors tensors(const fs::path& file) {
 double distance(const std::vector<float>& a, const std::vector<float>& b) {
     REQUIRE(a.size() == b.size());
     double most = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) most = std::max<double>(most, std::abs(a[i] - b[i]) / std::max(1.f, std::abs(b[i])));
+    for (std::size_t i = 0; i < a.size(); ++i)
+        most = std::max<double>(most, std::abs(a[i] - b[i]) / std::max(1.f, std::abs(b[i])));
     return most;
 }
 
 /// Runs the experiment in `folder` as `name`, which must work.
-fs::path run(const Folder& folder, const std::string& name, std::vector<std::string> more = {}, const std::string& text = experiment) {
+fs::path run(const Folder& folder, const std::string& name, std::vector<std::string> more = {},
+             const std::string& text = experiment) {
     write(folder / "small.toml", text);
     std::vector<std::string> arguments{"run", "small.toml", "--out", name, "--progress", "none"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -122,7 +124,8 @@ void check_same(const fs::path& a, const fs::path& b) {
 
 std::size_t temporaries(const fs::path& run) {
     std::size_t n = 0;
-    for (const auto& entry : fs::recursive_directory_iterator(run)) n += entry.path().filename().string().find(".tmp") != std::string::npos;
+    for (const auto& entry : fs::recursive_directory_iterator(run))
+        n += entry.path().filename().string().find(".tmp") != std::string::npos;
     return n;
 }
 
@@ -137,9 +140,17 @@ const fs::path& reference_run() {
 
 TEST_CASE("help and version come on standard output and end with 0") {
     const Folder folder;
-    const std::vector<std::vector<std::string>> commands{
-        {"--help"}, {"run", "--help"}, {"check", "--help"}, {"sample", "--help"}, {"plugins", "--help"}, {"plugins", "list", "--help"},
-        {"plugins", "describe", "--help"}, {"plugins", "path", "--help"}, {"schedule", "--help"}, {"schedule", "show", "--help"}, {"doctor", "--help"}};
+    const std::vector<std::vector<std::string>> commands{{"--help"},
+                                                         {"run", "--help"},
+                                                         {"check", "--help"},
+                                                         {"sample", "--help"},
+                                                         {"plugins", "--help"},
+                                                         {"plugins", "list", "--help"},
+                                                         {"plugins", "describe", "--help"},
+                                                         {"plugins", "path", "--help"},
+                                                         {"schedule", "--help"},
+                                                         {"schedule", "show", "--help"},
+                                                         {"doctor", "--help"}};
     for (const auto& command : commands) {
         const auto outcome = dtk_program(command, folder.path);
         INFO(command[0]);
@@ -190,7 +201,9 @@ TEST_CASE("plugins list, describe and path say the same in words and in JSON") {
         }
     }
     CHECK(dtk_program({"plugins", "list", "schedule"}, folder.path).out.find("ddpm") == std::string::npos);
-    const auto path = dtk_program({"plugins", "path", "--plugin-path", "first"}, folder.path, {{"DTK_PLUGIN_PATH", "second:third"}}).out;
+    const auto path =
+        dtk_program({"plugins", "path", "--plugin-path", "first"}, folder.path, {{"DTK_PLUGIN_PATH", "second:third"}})
+            .out;
     CHECK(path.rfind("first", 0) == 0);
     CHECK(path.find("second") < path.find("third"));
 }
@@ -198,7 +211,8 @@ TEST_CASE("plugins list, describe and path say the same in words and in JSON") {
 TEST_CASE("schedule show prints the numbers of the reference values in every format and draws them") {
     const Folder folder;
     const auto reference = json::parse(read(DTK_TEST_DATA "/reference_values.json"));
-    const auto shown = dtk_program({"schedule", "show", "linear", "cosine", "--format", "json", "--picture", "curves.svg"}, folder.path);
+    const auto shown = dtk_program(
+        {"schedule", "show", "linear", "cosine", "--format", "json", "--picture", "curves.svg"}, folder.path);
     REQUIRE(shown.code == 0);
     const auto schedules = json::parse(shown.out);
     REQUIRE(schedules.size() == 2);
@@ -217,7 +231,8 @@ TEST_CASE("schedule show prints the numbers of the reference values in every for
     }
     CHECK(says(read(folder / "curves.svg"), "</svg>"));
 
-    std::istringstream csv(dtk_program({"schedule", "show", "linear", "--format", "csv", "--picture", "curves.png"}, folder.path).out);
+    std::istringstream csv(
+        dtk_program({"schedule", "show", "linear", "--format", "csv", "--picture", "curves.png"}, folder.path).out);
     std::string line;
     std::getline(csv, line);
     CHECK(line == "schedule,t,beta,alpha_bar,sigma2,snr,log_snr,posterior_variance");
@@ -225,14 +240,16 @@ TEST_CASE("schedule show prints the numbers of the reference values in every for
     for (; std::getline(csv, line); ++t) {
         std::string name, number, beta, alpha_bar;
         std::istringstream cells(line);
-        std::getline(cells, name, ','), std::getline(cells, number, ','), std::getline(cells, beta, ','), std::getline(cells, alpha_bar, ',');
+        std::getline(cells, name, ','), std::getline(cells, number, ','), std::getline(cells, beta, ','),
+            std::getline(cells, alpha_bar, ',');
         REQUIRE(std::stod(beta) == schedules[0]["beta"][t].get<double>());
         REQUIRE(std::stod(alpha_bar) == schedules[0]["alpha_bar"][t].get<double>());
     }
     CHECK(t == 1000);
     CHECK(read(folder / "curves.png").substr(1, 3) == "PNG");
 
-    const auto few = dtk_program({"schedule", "show", "cosine", "--steps", "8", "--set", "s=0.02", "--rows", "0"}, folder.path);
+    const auto few =
+        dtk_program({"schedule", "show", "cosine", "--steps", "8", "--set", "s=0.02", "--rows", "0"}, folder.path);
     CHECK(says(few.out, "cosine, T = 8"));
     CHECK(few.err.empty());
     CHECK(reference.is_object());
@@ -271,7 +288,8 @@ TEST_CASE("a run leaves what was asked, what ran and what came out") {
         CHECK(plugin["sha256"].get<std::string>().size() == 64);
         CHECK(fs::exists(plugin["path"].get<std::string>()));
     }
-    for (const std::string name : {"gaussian_mixture", "gaussian", "cosine", "mlp", "simple", "uniform", "ddim", "trailing", "nll"}) {
+    for (const std::string name :
+         {"gaussian_mixture", "gaussian", "cosine", "mlp", "simple", "uniform", "ddim", "trailing", "nll"}) {
         INFO(name);
         CHECK(used.count(name) == 1);
     }
@@ -325,8 +343,11 @@ TEST_CASE("the resolved experiment runs again to the same bits, and so does the 
 
 TEST_CASE("another seed gives other numbers, the same seed the same, and --seed and --set lie over the file") {
     const Folder folder;
-    const auto other = run(folder, "other", {"--seed", "6"}), set = run(folder, "set", {"--set", "seed=5", "--set", "model.width=16"}, changed(experiment, "seed = 5", "seed = 9"));
-    CHECK(distance(tensors(reference_run() / "samples.safetensors").values["samples"], tensors(other / "samples.safetensors").values["samples"]) > 0.1);
+    const auto other = run(folder, "other", {"--seed", "6"}),
+               set = run(folder, "set", {"--set", "seed=5", "--set", "model.width=16"},
+                         changed(experiment, "seed = 5", "seed = 9"));
+    CHECK(distance(tensors(reference_run() / "samples.safetensors").values["samples"],
+                   tensors(other / "samples.safetensors").values["samples"]) > 0.1);
     check_same(reference_run(), set);
     CHECK(says(read(other / "resolved.toml"), "seed = 6"));
 }
@@ -356,20 +377,25 @@ TEST_CASE("a run never overwrites") {
 
 TEST_CASE("a run that has trained can be sampled without being told what it is") {
     const Folder folder;
-    const auto outcome = dtk_program({"sample", reference_run().string(), "--n", "100", "--set", "sampler.steps=5", "--out", "drawn"}, folder.path);
+    const auto outcome = dtk_program(
+        {"sample", reference_run().string(), "--n", "100", "--set", "sampler.steps=5", "--out", "drawn"}, folder.path);
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    CHECK((tensors(folder / "drawn" / "samples.safetensors").shapes.at("samples") == std::vector<std::int64_t>{100, 2}));
+    CHECK(
+        (tensors(folder / "drawn" / "samples.safetensors").shapes.at("samples") == std::vector<std::int64_t>{100, 2}));
     REQUIRE(dtk_program({"sample", reference_run().string(), "--out", "same"}, folder.path).code == 0);
-    CHECK((tensors(folder / "same" / "samples.safetensors").values == tensors(reference_run() / "samples.safetensors").values));
-    CHECK(dtk_program({"sample", reference_run().string(), "--set", "model.width=8", "--out", "wrong"}, folder.path).code == 2);
+    CHECK((tensors(folder / "same" / "samples.safetensors").values ==
+           tensors(reference_run() / "samples.safetensors").values));
+    CHECK(dtk_program({"sample", reference_run().string(), "--set", "model.width=8", "--out", "wrong"}, folder.path)
+              .code == 2);
 }
 
 TEST_CASE("samples do not depend on how many are drawn at a time") {
     const Folder folder;
     const auto whole = tensors(reference_run() / "samples.safetensors").values["samples"];
     for (const std::string batch : {"1", "7", "64"}) {
-        const auto outcome = dtk_program({"sample", reference_run().string(), "--set", "sample.batch=" + batch, "--out", batch}, folder.path);
+        const auto outcome = dtk_program(
+            {"sample", reference_run().string(), "--set", "sample.batch=" + batch, "--out", batch}, folder.path);
         INFO(batch << outcome.err);
         REQUIRE(outcome.code == 0);
         CHECK(distance(tensors(folder / batch / "samples.safetensors").values["samples"], whole) < 1e-4);
@@ -380,7 +406,9 @@ TEST_CASE("samples keep their bits whatever the batch when the network always se
     const Folder folder;
     std::vector<float> first;
     for (const std::string batch : {"200", "1", "7", "64"}) {
-        const auto outcome = dtk_program({"sample", reference_run().string(), "--set", "sample.batch=" + batch, "--set", "sample.network_batch=16", "--out", batch}, folder.path);
+        const auto outcome = dtk_program({"sample", reference_run().string(), "--set", "sample.batch=" + batch, "--set",
+                                          "sample.network_batch=16", "--out", batch},
+                                         folder.path);
         INFO(batch << outcome.err);
         REQUIRE(outcome.code == 0);
         const auto samples = tensors(folder / batch / "samples.safetensors").values["samples"];
@@ -417,13 +445,14 @@ TEST_CASE("a run that is interrupted saves itself, ends with 130, and goes on to
     const auto text = changed(experiment, "steps = 60", "steps = 2000");
     const auto whole = run(folder, "whole", {}, text);
     auto running = start_dtk({"run", "small.toml", "--out", "cut", "--progress", "none"}, folder.path);
-    while (!fs::exists(folder / "cut" / "checkpoints" / "00000040.safetensors") && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    while (!fs::exists(folder / "cut" / "checkpoints" / "00000040.safetensors") && !running.ended())
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
     running.send(SIGINT);
     const auto outcome = running.wait();
     INFO(outcome.err);
     REQUIRE(outcome.code == 130);
     CHECK(says(outcome.err, "stopped after step"));
-    CHECK(says(outcome.err, "--resume=" ));
+    CHECK(says(outcome.err, "--resume="));
     CHECK(json::parse(read(folder / "cut" / "run.json"))["status"] == "interrupted");
     const auto on = dtk_program({"run", "small.toml", "--resume=cut", "--progress", "none"}, folder.path);
     INFO(on.err);
@@ -433,24 +462,30 @@ TEST_CASE("a run that is interrupted saves itself, ends with 130, and goes on to
 
     std::istringstream lines(read(folder / "cut" / "metrics.jsonl"));
     std::int64_t before = 0;
-    for (std::string line; std::getline(lines, line); before = json::parse(line)["step"]) CHECK(json::parse(line)["step"].get<std::int64_t>() > before);
+    for (std::string line; std::getline(lines, line); before = json::parse(line)["step"])
+        CHECK(json::parse(line)["step"].get<std::int64_t>() > before);
 }
 
 namespace {
-/// Kills the run of small.toml `times` times, each time after a random part of what a whole run takes, and lets it go on.
-void kill_again_and_again(const Folder& folder, const std::string& name, int times, std::chrono::microseconds whole_run, std::mt19937& random) {
+/// Kills the run of small.toml `times` times, each time after a random part of what a whole run takes, and lets it go
+/// on.
+void kill_again_and_again(const Folder& folder, const std::string& name, int times, std::chrono::microseconds whole_run,
+                          std::mt19937& random) {
     for (int kills = 0; kills < times; ++kills) {
         const bool begun = fs::exists(folder / name / "run.json");
         std::vector<std::string> command{"run", "small.toml", "--progress", "none"};
-        if (begun) command.push_back("--resume=" + name);
-        else command.insert(command.end(), {"--out", name});
+        if (begun)
+            command.push_back("--resume=" + name);
+        else
+            command.insert(command.end(), {"--out", name});
         auto running = start_dtk(command, folder.path);
         std::this_thread::sleep_for(whole_run * (random() % 1000) / 1000);
         running.send(SIGKILL);
         const auto end = running.wait();
         INFO(end.err);
         REQUIRE((end.signal == SIGKILL || end.code == 0));
-        if (!begun && !fs::exists(folder / name / "run.json")) fs::remove_all(folder / name);  // killed before there was a run
+        if (!begun && !fs::exists(folder / name / "run.json"))
+            fs::remove_all(folder / name);  // killed before there was a run
     }
 }
 
@@ -464,7 +499,8 @@ void check_kills(int runs, int kills, const std::string& text) {
         const auto name = "killed" + std::to_string(i);
         kill_again_and_again(folder, name, kills, took, random);
         const bool begun = fs::exists(folder / name / "run.json");
-        const auto on = dtk_program({"run", "small.toml", begun ? "--resume=" + name : "--out=" + name, "--progress", "none"}, folder.path);
+        const auto on = dtk_program(
+            {"run", "small.toml", begun ? "--resume=" + name : "--out=" + name, "--progress", "none"}, folder.path);
         INFO(name << "\n" << on.err);
         REQUIRE(on.code == 0);
         check_same(whole, folder / name);
@@ -482,7 +518,8 @@ TEST_CASE("--resume without a name goes on with the latest run of the experiment
     write(folder / "small.toml", changed(experiment, "steps = 60", "steps = 2000"));
     auto running = start_dtk({"run", "small.toml", "--progress", "none"}, folder.path);
     const auto latest = folder / "runs" / "small" / "latest";
-    while (!fs::exists(latest / "checkpoints" / "00000020.safetensors") && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    while (!fs::exists(latest / "checkpoints" / "00000020.safetensors") && !running.ended())
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
     running.send(SIGINT);
     REQUIRE(running.wait().code == 130);
     const auto on = dtk_program({"run", "small.toml", "--resume", "--progress", "none"}, folder.path);
@@ -496,7 +533,8 @@ TEST_CASE("a run that is killed at any moment goes on to the same bits") { check
 
 TEST_CASE("runs that are killed twenty times go on to the same bits", "[slow]") {
     check_kills(10, 2, long_experiment());
-    check_kills(4, 5, changed(long_experiment(), "batch = 32", "batch = 32\naccumulate = 2\nema = 0.9\nsample_every = 50"));
+    check_kills(4, 5,
+                changed(long_experiment(), "batch = 32", "batch = 32\naccumulate = 2\nema = 0.9\nsample_every = 50"));
 }
 
 TEST_CASE("a checkpoint that the disk has no room for stops the run, and the last good one is gone on from") {
@@ -504,7 +542,10 @@ TEST_CASE("a checkpoint that the disk has no room for stops the run, and the las
     const auto path = run(folder, "run", {}, changed(experiment, "width = 16", "width = 128"));
     fs::remove(path / "checkpoints" / "00000060.safetensors");
     const auto bytes = read(path / "checkpoints" / "00000040.safetensors");
-    const auto full = Running({"bash", "-c", "ulimit -f 100; exec " DTK_PROGRAM " run small.toml --resume=run --progress none"}, folder.path, own_environment()).wait();
+    const auto full =
+        Running({"bash", "-c", "ulimit -f 100; exec " DTK_PROGRAM " run small.toml --resume=run --progress none"},
+                folder.path, own_environment())
+            .wait();
     INFO(full.err);
     CHECK(full.code == 1);
     CHECK(says(full.err, "00000060.safetensors"));
@@ -526,7 +567,8 @@ TEST_CASE("going on passes over a damaged checkpoint, says so, and takes the one
         REQUIRE(last.filename() == "00000060.safetensors");
         const auto bytes = read(last);
         write(last, cut ? bytes.substr(0, bytes.size() / 2) : "");
-        const auto on = dtk_program({"run", "small.toml", std::string("--resume=") + name, "--progress", "none"}, folder.path);
+        const auto on =
+            dtk_program({"run", "small.toml", std::string("--resume=") + name, "--progress", "none"}, folder.path);
         INFO(on.err);
         CHECK(on.code == 0);
         CHECK(says(on.err, "passed over"));

@@ -192,7 +192,8 @@ TEST_CASE("a step between two lines reads the clock once and asks for no fields"
     const Stream stream;
     static int readings;
     readings = 0;
-    Progress progress("train", 1000, {.mode = Progress::Mode::bar, .to = stream.file, .clock = [] { return ++readings, 5.0; }});
+    Progress progress("train", 1000,
+                      {.mode = Progress::Mode::bar, .to = stream.file, .clock = [] { return ++readings, 5.0; }});
     int asked = 0;
     const auto fields = [&] { return ++asked, std::string(); };
     progress.at(1, fields);

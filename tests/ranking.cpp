@@ -1,5 +1,6 @@
-// Which schedule is best with an exact denoiser, without a network and without chance: whole experiments against the distances of the
-// reference, to the last digits, and the laws that Gaussian data are turned into against their closed forms.
+// Which schedule is best with an exact denoiser, without a network and without chance: whole experiments against the
+// distances of the reference, to the last digits, and the laws that Gaussian data are turned into against their closed
+// forms.
 #include <cmath>
 #include <map>
 
@@ -17,12 +18,13 @@ using support::make;
 namespace {
 
 /// The schedules of the reference as fields of a process.
-const std::map<std::string, std::string> schedules{{"linear", "{use = \"linear\"}"},
-                                                   {"quad", "{use = \"quadratic\"}"},
-                                                   {"scaled_linear", "{use = \"quadratic\", beta_start = 0.00085, beta_end = 0.012}"},
-                                                   {"cosine", "{use = \"cosine\"}"},
-                                                   {"sigmoid_abar", "{use = \"sigmoid\"}"},
-                                                   {"exponential_beta", "{use = \"exponential\"}"}};
+const std::map<std::string, std::string> schedules{
+    {"linear", "{use = \"linear\"}"},
+    {"quad", "{use = \"quadratic\"}"},
+    {"scaled_linear", "{use = \"quadratic\", beta_start = 0.00085, beta_end = 0.012}"},
+    {"cosine", "{use = \"cosine\"}"},
+    {"sigmoid_abar", "{use = \"sigmoid\"}"},
+    {"exponential_beta", "{use = \"exponential\"}"}};
 
 /// An experiment without training is sampled → the values of its metrics.
 std::vector<double> outcome_of(const std::string& text) {
@@ -35,35 +37,39 @@ std::vector<double> outcome_of(const std::string& text) {
     auto experiment = dtk::read_experiment(folder / "experiment.toml", overrides, registry, mistakes);
     INFO(mistakes.text());
     REQUIRE(mistakes.empty());
-    const auto no_artefacts = [](const std::string&) -> dtk::Artefact { throw dtk::Error("there are no artefacts here"); };
+    const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+        throw dtk::Error("there are no artefacts here");
+    };
     auto& spec = experiment.stages.front();
     dtk::Stage stage(spec, experiment.seed, no_artefacts, true, mistakes);
     REQUIRE(mistakes.empty());
     stage.train(false);
     const auto drawn = dtk::draw_samples(stage, *spec.sample, at::kCPU, dtk::Progress::Mode::none);
-    const dtk::Outcome outcome{drawn.samples, stage.dataset(), stage.process(), stage.predict({}), at::kCPU, drawn.start};
+    const dtk::Outcome outcome{drawn.samples,     stage.dataset(), stage.process(),
+                               stage.predict({}), at::kCPU,        drawn.start};
     std::vector<double> values;
     for (const auto& metric : stage.metrics()) values.push_back(metric->measure(outcome, stage.random("metric")).value);
     return values;
 }
 
-/// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read off
-/// one call with a few rows: the noise of each is known.
+/// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read
+/// off one call with a few rows: the noise of each is known.
 std::pair<double, double> output_law(const dtk::Sampler& sampler, const support::View& view) {
     const dtk::Random stream(11, "ranking");
     at::NoGradGuard no_grad;
     auto before = at::linspace(-2, 2, 9, at::kDouble).unsqueeze(1);
     double mean = 0, variance = 1, worst = 0;
-    sampler.sample(support::ask(view.network), *view.chain, sampler.times(*view.chain), before, {}, stream, [&](std::int64_t i, const Tensor& after) {
-        const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
-        const auto rows = at::cat({before, at::ones_like(before), z}, 1);
-        const auto fit = std::get<0>(at::linalg_lstsq(rows, after));
-        worst = std::max(worst, support::distance(rows.matmul(fit), after));
-        const double a = fit[0].item<double>(), b = fit[1].item<double>(), sd = fit[2].item<double>();
-        mean = a * mean + b;
-        variance = a * a * variance + sd * sd;
-        before = after;
-    });
+    sampler.sample(support::ask(view.network), *view.chain, sampler.times(*view.chain), before, {}, stream,
+                   [&](std::int64_t i, const Tensor& after) {
+                       const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
+                       const auto rows = at::cat({before, at::ones_like(before), z}, 1);
+                       const auto fit = std::get<0>(at::linalg_lstsq(rows, after));
+                       worst = std::max(worst, support::distance(rows.matmul(fit), after));
+                       const double a = fit[0].item<double>(), b = fit[1].item<double>(), sd = fit[2].item<double>();
+                       mean = a * mean + b;
+                       variance = a * a * variance + sd * sd;
+                       before = after;
+                   });
     CHECK(worst < 1e-11);
     return {mean, variance};
 }
@@ -74,8 +80,10 @@ TEST_CASE("six schedules rank on a mixture as the reference says, with 5 to 100 
     for (const auto& [key, schedule] : schedules)
         for (const int n : {5, 10, 20, 50, 100}) {
             const auto values = outcome_of(fmt::format(
-                "seed = 1\ndataset = {{use = \"gaussian_mixture\", preset = \"gmm1d\"}}\nprocess = {{steps = 1000, schedule = {}}}\nmodel = {{use = \"exact\"}}\n"
-                "sampler = {{use = \"ddim\", steps = {}}}\nsample = {{n = 20000, batch = 20000, start = \"quantiles\", precision = \"float64\"}}\n"
+                "seed = 1\ndataset = {{use = \"gaussian_mixture\", preset = \"gmm1d\"}}\nprocess = {{steps = 1000, "
+                "schedule = {}}}\nmodel = {{use = \"exact\"}}\n"
+                "sampler = {{use = \"ddim\", steps = {}}}\nsample = {{n = 20000, batch = 20000, start = \"quantiles\", "
+                "precision = \"float64\"}}\n"
                 "metric = [{{use = \"wasserstein\", repeats = 4}}, {{use = \"wasserstein\", p = 2, repeats = 4}}]\n",
                 schedule, n));
             const auto& expected = support::reference()["schedule_ranking"]["gmm1d_ddim"][fmt::format("N={}", n)][key];
@@ -87,23 +95,29 @@ TEST_CASE("six schedules rank on a mixture as the reference says, with 5 to 100 
 
 TEST_CASE("what samplers make of Gaussian data has the closed forms' mean, variance, distance and divergence") {
     const std::map<std::string, std::pair<std::string, std::string>> samplers{
-        {"ddim", {"ddim", ""}}, {"ddpm_small", {"ddpm", "variance = \"small\"\n"}}, {"ddpm_large", {"ddpm", "variance = \"large\"\n"}}};
+        {"ddim", {"ddim", ""}},
+        {"ddpm_small", {"ddpm", "variance = \"small\"\n"}},
+        {"ddpm_large", {"ddpm", "variance = \"large\"\n"}}};
     for (const auto& [key, schedule] : schedules)
         for (const double s2 : {0.01, 0.25, 1.0}) {
             const double m = 0.7, s = std::sqrt(s2);
-            const auto view = support::exact("gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", m, s), "schedule = " + schedule);
+            const auto view =
+                support::exact("gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", m, s),
+                               "schedule = " + schedule);
             for (const int n : {10, 20, 50, 100, 1000})
                 for (const auto& [kind, sampler] : samplers) {
                     if (n == 1000 && s2 != 0.25) continue;  // all steps: once is enough
                     const auto name = fmt::format("s2={:g},N={},{}", s2, n, kind);
                     INFO(name << ", " << key);
                     const auto& expected = support::reference()["schedule_ranking"]["gaussian"][name][key];
-                    const auto [mean, variance] = output_law(*make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), view), view);
+                    const auto [mean, variance] = output_law(
+                        *make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), view), view);
                     const double off = mean - m;
                     CHECK(std::abs(mean - expected["mean"].get<double>()) < 1e-9);
                     CHECK(std::abs(variance - expected["var"].get<double>()) < 1e-9);
                     CHECK(std::abs(std::hypot(off, std::sqrt(variance) - s) - expected["W2"].get<double>()) < 1e-9);
-                    CHECK(std::abs(0.5 * (variance / s2 + off * off / s2 - 1 - std::log(variance / s2)) - expected["KL_out_true"].get<double>()) < 1e-7);
+                    CHECK(std::abs(0.5 * (variance / s2 + off * off / s2 - 1 - std::log(variance / s2)) -
+                                   expected["KL_out_true"].get<double>()) < 1e-7);
                 }
         }
 }

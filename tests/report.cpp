@@ -1,4 +1,5 @@
-// The report of a study whose results are made up: what it says, that it is a page in order, and how a browser shows it.
+// The report of a study whose results are made up: what it says, that it is a page in order, and how a browser shows
+// it.
 #include "study/report.hpp"
 
 #include <stdlib.h>
@@ -24,8 +25,11 @@ namespace fs = std::filesystem;
 using json = nlohmann::json;
 
 std::string experiment(const std::string& schedule, int steps, std::int64_t seed) {
-    return "name = 'made up'\nseed = " + std::to_string(seed) + "\n[process]\nuse = 'gaussian'\nsteps = 100\n[process.schedule]\nuse = '" + schedule +
-           "'\n[model]\nuse = 'mlp'\nprediction = 'eps'\n[loss]\nuse = 'simple'\ntarget = 'model'\n[train]\nsteps = 20\nbatch = 8\n[sampler]\nuse = 'ddim'\nsteps = " + std::to_string(steps) + "\n";
+    return "name = 'made up'\nseed = " + std::to_string(seed) +
+           "\n[process]\nuse = 'gaussian'\nsteps = 100\n[process.schedule]\nuse = '" + schedule +
+           "'\n[model]\nuse = 'mlp'\nprediction = 'eps'\n[loss]\nuse = 'simple'\ntarget = 'model'\n[train]\nsteps = "
+           "20\nbatch = 8\n[sampler]\nuse = 'ddim'\nsteps = " +
+           std::to_string(steps) + "\n";
 }
 
 /// What a cell gave, as a run would have left it.
@@ -40,16 +44,21 @@ struct Synthetic {
     Folder folder;
     dtk::Study study;
 
-    Synthetic(const std::vector<std::string>& schedules, const std::vector<int>& steps, const std::vector<std::int64_t>& seeds, const std::function<Made(std::size_t arm, std::size_t seed)>& make) {
+    Synthetic(const std::vector<std::string>& schedules, const std::vector<int>& steps,
+              const std::vector<std::int64_t>& seeds,
+              const std::function<Made(std::size_t arm, std::size_t seed)>& make) {
         ::setenv("DTK_PLUGIN_PATH", DTK_PLUGINS, 1);
-        study.name = "made_up", study.question = "Is <b> & \"c\" best?", study.text = "[ablation]\n# </pre><script>alert(1)</script>\n";
+        study.name = "made_up", study.question = "Is <b> & \"c\" best?",
+        study.text = "[ablation]\n# </pre><script>alert(1)</script>\n";
         study.seeds = seeds, study.metrics = {"error", "nll"};
         fs::create_directories(folder / "tasks"), fs::create_directories(folder / "logs");
         for (const auto& schedule : schedules)
             for (const int n : steps) {
                 const auto arm = study.arms.size();
-                study.arms.push_back({schedule + (steps.size() > 1 ? ", sampler.steps=" + std::to_string(n) : ""), {"schedule.use=\"" + schedule + "\"", "sampler.steps=" + std::to_string(n)}});
-                for (std::size_t seed = 0; seed < seeds.size(); ++seed) add(arm, seed, experiment(schedule, n, seeds[seed]), make(arm, seed));
+                study.arms.push_back({schedule + (steps.size() > 1 ? ", sampler.steps=" + std::to_string(n) : ""),
+                                      {"schedule.use=\"" + schedule + "\"", "sampler.steps=" + std::to_string(n)}});
+                for (std::size_t seed = 0; seed < seeds.size(); ++seed)
+                    add(arm, seed, experiment(schedule, n, seeds[seed]), make(arm, seed));
             }
     }
 
@@ -62,19 +71,38 @@ struct Synthetic {
         task.what = dtk::Task::What::both, task.text = text;
         task.id = task.config = "task" + std::to_string(arm) + "-" + std::to_string(seed);
         study.tasks.push_back(task), study.cells.push_back({arm, study.seeds[seed], task.id});
-        if (!made.failure.empty()) return void(std::ofstream(folder / "logs" / (task.id + ".log")) << "error: " << made.failure << "\n");
+        if (!made.failure.empty())
+            return void(std::ofstream(folder / "logs" / (task.id + ".log")) << "error: " << made.failure << "\n");
         const auto at = folder / "tasks" / task.id;
         fs::create_directories(at);
-        const json metrics{{{"metric", "error"}, {"value", made.error}, {"distance", made.error}, {"expected", 0.001}, {"expected_sd", 0.0002}, {"note", "how far off"}},
-                           {{"metric", "nll"}, {"value", made.nll}, {"distance", std::abs(made.nll - 2)}, {"expected", 2}, {"expected_sd", 0.01}, {"note", "nats"}}};
-        const json run{{"status", "completed"}, {"result", {{"metrics", metrics}, {"network_evaluations", made.evaluations}, {"parameters", 7}}}, {"seconds", {{"train", 1.5 + static_cast<double>(arm)}, {"sample", 0.5}}},
-                       {"dtk", {{"version", "0"}, {"build", "b"}}}, {"host", {{"name", "h"}, {"cores", 2}, {"cpu", "c"}, {"os", "o"}}}, {"device", "cpu"}, {"threads", 1},
-                       {"plugins", {{{"kind", "loss"}, {"name", "simple"}, {"sha256", std::string(64, 'a')}}}}, {"start_time", "2026-01-01T00:00:00Z"}, {"stop_time", "2026-01-01T00:01:00Z"}};
+        const json metrics{{{"metric", "error"},
+                            {"value", made.error},
+                            {"distance", made.error},
+                            {"expected", 0.001},
+                            {"expected_sd", 0.0002},
+                            {"note", "how far off"}},
+                           {{"metric", "nll"},
+                            {"value", made.nll},
+                            {"distance", std::abs(made.nll - 2)},
+                            {"expected", 2},
+                            {"expected_sd", 0.01},
+                            {"note", "nats"}}};
+        const json run{{"status", "completed"},
+                       {"result", {{"metrics", metrics}, {"network_evaluations", made.evaluations}, {"parameters", 7}}},
+                       {"seconds", {{"train", 1.5 + static_cast<double>(arm)}, {"sample", 0.5}}},
+                       {"dtk", {{"version", "0"}, {"build", "b"}}},
+                       {"host", {{"name", "h"}, {"cores", 2}, {"cpu", "c"}, {"os", "o"}}},
+                       {"device", "cpu"},
+                       {"threads", 1},
+                       {"plugins", {{{"kind", "loss"}, {"name", "simple"}, {"sha256", std::string(64, 'a')}}}},
+                       {"start_time", "2026-01-01T00:00:00Z"},
+                       {"stop_time", "2026-01-01T00:01:00Z"}};
         std::ofstream(at / "run.json") << run.dump();
         std::ofstream log(at / "metrics.jsonl");
         for (int step = 5; step <= 20; step += 5) {
             json line{{"step", step}, {"train/loss", 1.0 / step}};
-            for (int part = 0; part < 10; ++part) line["train/loss_by_noise"].push_back(step < 20 ? json(nullptr) : json(0.125 * (part + 1)));
+            for (int part = 0; part < 10; ++part)
+                line["train/loss_by_noise"].push_back(step < 20 ? json(nullptr) : json(0.125 * (part + 1)));
             log << line.dump() << "\n";
         }
         const std::vector<std::uint8_t> pixels(4 * 8 * 8, 100);
@@ -84,24 +112,27 @@ struct Synthetic {
 
 /// Three arms of which the second is worse for sure and the third cannot be told from the first.
 const Synthetic& three() {
-    static const Synthetic made({"linear", "cosine", "sigmoid"}, {10}, {1, 2, 3}, [](std::size_t arm, std::size_t seed) {
-        const double wobble[3][3] = {{0, 0, 0}, {0.01, -0.01, 0}, {0.3, -0.25, 0.01}};
-        return Made{.error = 1 + 0.1 * static_cast<double>(seed) + (arm == 1 ? 1 : 0) + wobble[arm][seed], .nll = 2.1};
-    });
+    static const Synthetic made(
+        {"linear", "cosine", "sigmoid"}, {10}, {1, 2, 3}, [](std::size_t arm, std::size_t seed) {
+            const double wobble[3][3] = {{0, 0, 0}, {0.01, -0.01, 0}, {0.3, -0.25, 0.01}};
+            return Made{.error = 1 + 0.1 * static_cast<double>(seed) + (arm == 1 ? 1 : 0) + wobble[arm][seed],
+                        .nll = 2.1};
+        });
     return made;
 }
 
 /// A study of steps, error = 3·evaluations^−k with k = 1 and 2, but where true samples are as near.
 const Synthetic& of_steps() {
-    static const Synthetic made({"linear", "cosine"}, {10, 20, 40, 4000}, {1, 2}, [](std::size_t arm, std::size_t seed) {
-        const double steps[] = {10, 20, 40, 4000}, n = steps[arm % 4], k = arm < 4 ? 1 : 2;
-        return Made{.error = n > 1000 ? 0.0011 : (seed ? 3 : 5) * std::pow(n, -k), .nll = 2.01, .evaluations = n};
-    });
+    static const Synthetic made(
+        {"linear", "cosine"}, {10, 20, 40, 4000}, {1, 2}, [](std::size_t arm, std::size_t seed) {
+            const double steps[] = {10, 20, 40, 4000}, n = steps[arm % 4], k = arm < 4 ? 1 : 2;
+            return Made{.error = n > 1000 ? 0.0011 : (seed ? 3 : 5) * std::pow(n, -k), .nll = 2.01, .evaluations = n};
+        });
     return made;
 }
 
-/// A page's elements with their attributes in order. Fails where the page is not in order itself: an element left open, an end without
-/// a beginning, an attribute without its quotes, an id that stands twice.
+/// A page's elements with their attributes in order. Fails where the page is not in order itself: an element left open,
+/// an end without a beginning, an attribute without its quotes, an id that stands twice.
 struct Element {
     std::string name;
     std::map<std::string, std::string> attributes;
@@ -136,7 +167,8 @@ std::vector<Element> elements(const std::string& page) {
         for (const auto place : open) one.inside.push_back(all[place].name);
         auto rest = tag.substr(one.name.size());
         static const std::regex attribute("^\\s*([-:a-zA-Z0-9]+)\\s*=\\s*(\"[^\"]*\"|'[^']*')");
-        for (std::smatch found; std::regex_search(rest, found, attribute); rest = found.suffix()) one.attributes[found[1]] = found[2].str().substr(1, found[2].length() - 2);
+        for (std::smatch found; std::regex_search(rest, found, attribute); rest = found.suffix())
+            one.attributes[found[1]] = found[2].str().substr(1, found[2].length() - 2);
         CHECK(rest.find_first_not_of(" \n\t") == rest.npos);
         if (const auto id = one.attributes.find("id"); id != one.attributes.end()) CHECK(ids.insert(id->second).second);
         const bool leaf = closed || empty.contains(one.name);
@@ -149,7 +181,8 @@ std::vector<Element> elements(const std::string& page) {
 }
 
 std::size_t count(const std::vector<Element>& all, const std::string& name) {
-    return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const Element& one) { return one.name == name; }));
+    return static_cast<std::size_t>(
+        std::count_if(all.begin(), all.end(), [&](const Element& one) { return one.name == name; }));
 }
 
 bool has_gnuplot() { return std::system("gnuplot --version > /dev/null 2>&1") == 0; }
@@ -170,7 +203,8 @@ TEST_CASE("an arm is better or worse only where the simultaneous interval leaves
     CHECK(dtk::told(scores[1].difference) == dtk::Told::worse);
     CHECK(dtk::told(scores[2].difference) == dtk::Told::not_apart);
     dtk::Difference near;
-    near.estimate = {5, 0.2, std::pair{0.01, 0.39}}, near.simultaneous = std::pair{-0.02, 0.42}, near.p = 0.02, near.p_holm = 0.04;
+    near.estimate = {5, 0.2, std::pair{0.01, 0.39}}, near.simultaneous = std::pair{-0.02, 0.42}, near.p = 0.02,
+    near.p_holm = 0.04;
     CHECK(dtk::told(near) == dtk::Told::not_apart);
     near.simultaneous = std::pair{-0.4, -0.01};
     CHECK(dtk::told(near) == dtk::Told::better);
@@ -182,7 +216,8 @@ TEST_CASE("an arm is better or worse only where the simultaneous interval leaves
     CHECK(says(text, "By error over 3 paired seeds, cosine is worse than linear by 1 (simultaneous 95 % interval 0.9"));
     CHECK(says(text, "; sigmoid is not told apart from it. The least mean is that of linear, 1.1 ("));
     CHECK(says(text, "where true samples give 0.001 ± 0.0002 (standard deviation)."));
-    CHECK(says(dtk::conclusion(made.study, findings, "nll"), "By nll over 3 paired seeds, none of cosine and sigmoid is told apart from linear."));
+    CHECK(says(dtk::conclusion(made.study, findings, "nll"),
+               "By nll over 3 paired seeds, none of cosine and sigmoid is told apart from linear."));
 }
 
 TEST_CASE("what true samples give is a mean over the seeds, of one side or of two") {
@@ -211,7 +246,8 @@ TEST_CASE("arms that differ in steps alone make a line, whose slope is the expon
         CHECK(slope.left_out == std::vector<std::size_t>{lines[line].arms[3]});
     }
     CHECK(dtk::groups_by_steps(three().study).size() == 3);
-    const auto even = dtk::groups_by(made.study, [](std::size_t arm) { return std::string(arm % 4 ? "later" : "first"); });
+    const auto even =
+        dtk::groups_by(made.study, [](std::size_t arm) { return std::string(arm % 4 ? "later" : "first"); });
     REQUIRE(even.size() == 2);
     CHECK(even[0].name == "sampler.steps=10");
     CHECK(even[1].arms == std::vector<std::size_t>{1, 2, 3, 5, 6, 7});
@@ -248,19 +284,26 @@ TEST_CASE("the report is a page in order that needs nothing but itself") {
         for (const auto& one : all) {
             INFO("<" << one.name << "> " << one.text);
             for (const auto* key : {"src", "href", "xlink:href", "action", "data"})
-                if (const auto link = one.attributes.find(key); link != one.attributes.end()) CHECK((link->second.starts_with("#") || link->second.starts_with("data:")));
+                if (const auto link = one.attributes.find(key); link != one.attributes.end())
+                    CHECK((link->second.starts_with("#") || link->second.starts_with("data:")));
             if (one.name == "html") CHECK(one.attributes.at("lang") == "en");
             if (one.name == "img") CHECK_FALSE(one.attributes.at("alt").empty());
             if (one.name == "th") CHECK((one.attributes.at("scope") == "col" || one.attributes.at("scope") == "row"));
-            if (one.attributes.contains("role") && one.attributes.at("role") == "img") CHECK(one.attributes.at("aria-label").size() > 30);
-            if (one.name == "div" && one.attributes.contains("class") && one.attributes.at("class") == "scroll") CHECK(one.attributes.at("tabindex") == "0");
-            if (one.name == "table" && std::find(one.inside.begin(), one.inside.end(), "figure") != one.inside.end()) ++figures_with_table;
+            if (one.attributes.contains("role") && one.attributes.at("role") == "img")
+                CHECK(one.attributes.at("aria-label").size() > 30);
+            if (one.name == "div" && one.attributes.contains("class") && one.attributes.at("class") == "scroll")
+                CHECK(one.attributes.at("tabindex") == "0");
+            if (one.name == "table" && std::find(one.inside.begin(), one.inside.end(), "figure") != one.inside.end())
+                ++figures_with_table;
             if (one.name.size() == 2 && one.name[0] == 'h' && std::isdigit(one.name[1])) {
                 CHECK(one.name[1] - '0' <= level + 1);
                 level = one.name[1] - '0';
             }
         }
-        CHECK(figures_with_table == static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const Element& one) { return one.name == "figcaption"; })) - count(all, "img"));
+        CHECK(figures_with_table ==
+              static_cast<std::size_t>(
+                  std::count_if(all.begin(), all.end(), [](const Element& one) { return one.name == "figcaption"; })) -
+                  count(all, "img"));
         CHECK_FALSE(says(page, "url("));
         CHECK_FALSE(says(page, "@import"));
         CHECK_FALSE(says(page, "http:"));
@@ -272,7 +315,9 @@ TEST_CASE("the report is a page in order that needs nothing but itself") {
 
 TEST_CASE("the report shows steps as lines with their slopes, and losses by log-SNR") {
     const auto page = of_steps().page();
-    for (const auto* part : {"Error against evaluations", "Measured slopes", "<td>−1.000</td>", "<td>−2.000</td>", "3 of 4", "network evaluations for each sample", "Not comparable as they stand: the arms differ in network evaluations"}) {
+    for (const auto* part : {"Error against evaluations", "Measured slopes", "<td>−1.000</td>", "<td>−2.000</td>",
+                             "3 of 4", "network evaluations for each sample",
+                             "Not comparable as they stand: the arms differ in network evaluations"}) {
         INFO(part);
         CHECK(says(page, part));
     }
@@ -286,9 +331,12 @@ TEST_CASE("the report shows steps as lines with their slopes, and losses by log-
 }
 
 TEST_CASE("one seed, failures and what is missing are said") {
-    const Synthetic made({"linear", "cosine"}, {10}, {4}, [](std::size_t arm, std::size_t) { return arm ? Made{.failure = "the loss is <NaN> at step 3"} : Made{}; });
+    const Synthetic made({"linear", "cosine"}, {10}, {4}, [](std::size_t arm, std::size_t) {
+        return arm ? Made{.failure = "the loss is <NaN> at step 3"} : Made{};
+    });
     const auto page = made.page();
-    for (const auto* part : {"n = 1, no interval", "the loss is &lt;NaN&gt; at step 3", "1 of 2 cells failed", "dtk run ", "one seed: nothing is known", "cosine could not be compared with linear"}) {
+    for (const auto* part : {"n = 1, no interval", "the loss is &lt;NaN&gt; at step 3", "1 of 2 cells failed",
+                             "dtk run ", "one seed: nothing is known", "cosine could not be compared with linear"}) {
         INFO(part);
         CHECK(says(page, part));
     }
@@ -300,14 +348,18 @@ TEST_CASE("one seed, failures and what is missing are said") {
 }
 
 TEST_CASE("CSV and LaTeX hold any name of an arm") {
-    Synthetic made({"linear", "cosine"}, {10}, {1, 2}, [](std::size_t arm, std::size_t seed) { return Made{.error = 1 + static_cast<double>(arm + seed)}; });
+    Synthetic made({"linear", "cosine"}, {10}, {1, 2}, [](std::size_t arm, std::size_t seed) {
+        return Made{.error = 1 + static_cast<double>(arm + seed)};
+    });
     made.study.arms[0].name = "a \"b\", c";
     made.study.arms[1].name = "50 % of α_t & {x}^2 ~ \\#";
     made.page();
     const auto csv = dtk::read_file(made.folder / "results.csv");
     CHECK(csv.starts_with("arm,seed,metric,value,distance\n\"a \"\"b\"\", c\",1,error,1,1\n"));
     const auto tex = dtk::read_file(made.folder / "results.tex");
-    for (const auto* part : {"\\begin{tabular}{lrr}", "\\toprule", "\\midrule", "\\bottomrule", "\\end{tabular}", "50 \\% of α\\_t \\& \\{x\\}\\textasciicircum{}2 \\textasciitilde{} \\textbackslash{}\\#", "\\textbf{1.5}", "true samples (sd) & 0.001"}) {
+    for (const auto* part : {"\\begin{tabular}{lrr}", "\\toprule", "\\midrule", "\\bottomrule", "\\end{tabular}",
+                             "50 \\% of α\\_t \\& \\{x\\}\\textasciicircum{}2 \\textasciitilde{} \\textbackslash{}\\#",
+                             "\\textbf{1.5}", "true samples (sd) & 0.001"}) {
         INFO(part);
         CHECK(says(tex, part));
     }
@@ -325,10 +377,17 @@ TEST_CASE("a chart for a page has its own ids and the page's colours") {
         WARN("skipped: there is no gnuplot");
         return;
     }
-    const dtk::Chart chart{.title = "t", .x_label = "x", .series = {{.name = "a", .x = {1, 2}, .y = {1, 2}, .low = {0.5, 1.5}, .high = {1.5, 2.5}}, {.x = {1}, .y = {2}, .low = {0.5}, .high = {3}, .style = dtk::Series::Style::intervals}},
-                           .rows = {"first", "second & last"}, .x_band = std::pair{1.0, 1.5}};
+    const dtk::Chart chart{
+        .title = "t",
+        .x_label = "x",
+        .series = {{.name = "a", .x = {1, 2}, .y = {1, 2}, .low = {0.5, 1.5}, .high = {1.5, 2.5}},
+                   {.x = {1}, .y = {2}, .low = {0.5}, .high = {3}, .style = dtk::Series::Style::intervals}},
+        .rows = {"first", "second & last"},
+        .x_band = std::pair{1.0, 1.5}};
     const auto svg = dtk::svg_element(chart, "q7");
-    for (const auto* part : {"var(--chart-0, #0072b2)", "var(--chart-1, #d55e00)", "var(--chart-ink, ", "var(--chart-axis, ", "var(--chart-grid, ", "var(--chart-band, ", "var(--chart-paper, ", "second &amp; last"}) {
+    for (const auto* part :
+         {"var(--chart-0, #0072b2)", "var(--chart-1, #d55e00)", "var(--chart-ink, ", "var(--chart-axis, ",
+          "var(--chart-grid, ", "var(--chart-band, ", "var(--chart-paper, ", "second &amp; last"}) {
         INFO(part);
         CHECK(says(svg, part));
     }
@@ -338,7 +397,8 @@ TEST_CASE("a chart for a page has its own ids and the page's colours") {
         CHECK_FALSE(says(svg, part));
     }
     const std::regex id("id=['\"]([^'\"]*)");
-    for (std::sregex_iterator at(svg.begin(), svg.end(), id), none; at != none; ++at) CHECK((*at)[1].str().starts_with("q7"));
+    for (std::sregex_iterator at(svg.begin(), svg.end(), id), none; at != none; ++at)
+        CHECK((*at)[1].str().starts_with("q7"));
 }
 
 TEST_CASE("in a browser nothing sticks out, all can be read in light and dark, and nothing complains") {
@@ -354,7 +414,8 @@ TEST_CASE("in a browser nothing sticks out, all can be read in light and dark, a
     const Folder folder;
     auto text = json(of_steps().page()).dump();
     for (auto at = text.find("</"); at != text.npos; at = text.find("</", at + 3)) text.insert(at + 1, "\\");
-    // The page in frames as wide as a phone and a desk, everything unfolded: what it says of itself is the document's text.
+    // The page in frames as wide as a phone and a desk, everything unfolded: what it says of itself is the document's
+    // text.
     std::ofstream(folder / "look.html") << R"(<!DOCTYPE html><meta charset="utf-8"><body><script>
 const page = )" << text << R"(, found = [];
 const light = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -384,8 +445,12 @@ for (const width of [390, 1280]) {
 }
 </script>)";
     for (const bool dark : {false, true}) {
-        Running running({program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir=" + (folder / (dark ? "d" : "l")).string(), "--window-size=1400,900", "--enable-logging=stderr",
-                         std::string("--blink-settings=preferredColorScheme=") + (dark ? "0" : "1"), "--virtual-time-budget=5000", "--dump-dom", "file://" + (folder / "look.html").string()}, folder.path);
+        Running running(
+            {program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+             "--user-data-dir=" + (folder / (dark ? "d" : "l")).string(), "--window-size=1400,900",
+             "--enable-logging=stderr", std::string("--blink-settings=preferredColorScheme=") + (dark ? "0" : "1"),
+             "--virtual-time-budget=5000", "--dump-dom", "file://" + (folder / "look.html").string()},
+            folder.path);
         const auto outcome = running.wait(std::chrono::seconds(60));
         const auto begin = outcome.out.find("FOUND"), end = outcome.out.find("END", begin);
         INFO(outcome.err);
@@ -393,7 +458,8 @@ for (const width of [390, 1280]) {
         CHECK_FALSE(says(outcome.err, "CONSOLE"));
         auto said = outcome.out.substr(begin + 5, end - begin - 5);
         for (const auto& [from, to] : {std::pair{"&lt;", "<"}, {"&gt;", ">"}, {"&amp;", "&"}})
-            for (auto at = said.find(from); at != said.npos; at = said.find(from)) said.replace(at, std::strlen(from), to);
+            for (auto at = said.find(from); at != said.npos; at = said.find(from))
+                said.replace(at, std::strlen(from), to);
         for (const auto& one : json::parse(said)) {
             INFO(one.dump(1));
             CHECK(one["inner"] == one["width"]);

@@ -47,7 +47,9 @@ class Running {
         if (::chdir(folder.c_str()) == 0) ::execvp(arguments[0], arguments.data());
         ::_exit(127);
     }
-    Running(Running&& other) noexcept : child_(std::exchange(other.child_, 0)), out_(other.out_), err_(other.err_) { other.out_ = other.err_ = nullptr; }
+    Running(Running&& other) noexcept : child_(std::exchange(other.child_, 0)), out_(other.out_), err_(other.err_) {
+        other.out_ = other.err_ = nullptr;
+    }
     ~Running() {
         if (child_ > 0) ::kill(child_, SIGKILL), ::waitpid(child_, nullptr, 0);
         if (out_) std::fclose(out_);
@@ -68,7 +70,8 @@ class Running {
             if (std::chrono::steady_clock::now() > late) throw std::runtime_error("a program did not end in time");
             std::this_thread::sleep_for(std::chrono::milliseconds(3));
         }
-        return {WIFEXITED(status_) ? WEXITSTATUS(status_) : -1, WIFSIGNALED(status_) ? WTERMSIG(status_) : 0, text(out_), text(err_)};
+        return {WIFEXITED(status_) ? WEXITSTATUS(status_) : -1, WIFSIGNALED(status_) ? WTERMSIG(status_) : 0,
+                text(out_), text(err_)};
     }
 
  private:
@@ -87,21 +90,27 @@ class Running {
 /// Neither this user's plugins nor this user's cache: what dtk keeps lies in a folder that goes with the tests.
 inline Running::Environment own_environment() {
     static const Folder home;
-    return {{"XDG_CACHE_HOME", (home / "cache").string()}, {"XDG_DATA_HOME", (home / "data").string()}, {"DTK_PLUGIN_PATH", ""}};
+    return {{"XDG_CACHE_HOME", (home / "cache").string()},
+            {"XDG_DATA_HOME", (home / "data").string()},
+            {"DTK_PLUGIN_PATH", ""}};
 }
 
-inline Running start_dtk(std::vector<std::string> arguments, const std::filesystem::path& folder, Running::Environment more = {}) {
+inline Running start_dtk(std::vector<std::string> arguments, const std::filesystem::path& folder,
+                         Running::Environment more = {}) {
     arguments.insert(arguments.begin(), DTK_PROGRAM);
     auto environment = own_environment();
     for (auto& [name, value] : more) environment[name] = value;
     return Running(std::move(arguments), folder, environment);
 }
 
-inline Outcome dtk_program(std::vector<std::string> arguments, const std::filesystem::path& folder, Running::Environment more = {}) {
+inline Outcome dtk_program(std::vector<std::string> arguments, const std::filesystem::path& folder,
+                           Running::Environment more = {}) {
     return start_dtk(std::move(arguments), folder, std::move(more)).wait();
 }
 
-inline void write(const std::filesystem::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+inline void write(const std::filesystem::path& file, const std::string& text) {
+    std::ofstream(file, std::ios::binary) << text;
+}
 
 /// Errors: std::runtime_error where there is no such file.
 inline std::string read(const std::filesystem::path& file) {

@@ -74,8 +74,13 @@ const Folder& runs() {
     static const Folder folder;
     static const bool made = [] {
         write(folder / "tiny.toml", experiment);
-        for (const auto& [name, schedule, seed] : {std::tuple{"a", "cosine", "5"}, {"b", "cosine", "6"}, {"c", "linear", "5"}, {"d", "linear", "6"}, {"e", "cosine", "7"}})
-            call(folder.path, {"run", "tiny.toml", "--out", std::string("runs/tiny/") + name, "--progress", "none", "--seed", seed, "--set", std::string("schedule.use=") + schedule});
+        for (const auto& [name, schedule, seed] : {std::tuple{"a", "cosine", "5"},
+                                                   {"b", "cosine", "6"},
+                                                   {"c", "linear", "5"},
+                                                   {"d", "linear", "6"},
+                                                   {"e", "cosine", "7"}})
+            call(folder.path, {"run", "tiny.toml", "--out", std::string("runs/tiny/") + name, "--progress", "none",
+                               "--seed", seed, "--set", std::string("schedule.use=") + schedule});
         fs::create_directory_symlink("e", folder / "runs/tiny/latest");
         return true;
     }();
@@ -172,11 +177,20 @@ std::multimap<int, std::string> message(const std::string& bytes) {
         std::size_t length = 0;
         std::string own;
         switch (key & 7) {
-            case 0: own = std::to_string(varint(bytes, at)); break;
-            case 1: length = 8; break;
-            case 2: length = varint(bytes, at); break;
-            case 5: length = 4; break;
-            default: FAIL("no such kind of field");
+            case 0:
+                own = std::to_string(varint(bytes, at));
+                break;
+            case 1:
+                length = 8;
+                break;
+            case 2:
+                length = varint(bytes, at);
+                break;
+            case 5:
+                length = 4;
+                break;
+            default:
+                FAIL("no such kind of field");
         }
         REQUIRE(at + length <= bytes.size());
         fields.emplace(static_cast<int>(key >> 3), (key & 7) == 0 ? own : bytes.substr(at, length));
@@ -217,7 +231,9 @@ std::map<std::string, std::map<std::int64_t, float>> scalars(const std::string& 
     for (const auto& event : events(bytes)) {
         if (!event.contains(5)) continue;
         const auto value = message(message(event.find(5)->second).find(1)->second);
-        if (value.contains(2)) all[value.find(1)->second][std::stoll(event.find(2)->second)] = std::bit_cast<float>(word(value.find(2)->second, 0));
+        if (value.contains(2))
+            all[value.find(1)->second][std::stoll(event.find(2)->second)] =
+                std::bit_cast<float>(word(value.find(2)->second, 0));
     }
     return all;
 }
@@ -249,14 +265,17 @@ TEST_CASE("event files hold what was put into them") {
     CHECK(all[0].find(3)->second == "brain.Event:2");
     CHECK(doubles(all[0].find(1)->second) == std::vector{2.5});
     CHECK(doubles(all[1].find(1)->second) == std::vector{3.5});
-    CHECK(scalars(file.bytes()) == std::map<std::string, std::map<std::int64_t, float>>{{"train/loss", {{300, 0.25f}}}});
+    CHECK(scalars(file.bytes()) ==
+          std::map<std::string, std::map<std::int64_t, float>>{{"train/loss", {{300, 0.25f}}}});
     const auto picture = message(message(message(all[2].find(5)->second).find(1)->second).find(4)->second);
     CHECK(picture == std::multimap<int, std::string>{{1, "480"}, {2, "640"}, {3, "3"}, {4, "PNG"}});
 }
 
 TEST_CASE("NPZ archives hold arrays as NumPy describes them") {
     const Folder folder;
-    dtk::write_npz(folder / "a.npz", {dtk::NumpyArray::of("x/y", std::vector<double>{1.0, -2.5, NAN, 4.0}, {2, 2}), dtk::NumpyArray::of("n", std::vector<std::int64_t>{7, -1}), dtk::NumpyArray::of("words", std::vector<std::string>{"β=1", "ab"}),
+    dtk::write_npz(folder / "a.npz", {dtk::NumpyArray::of("x/y", std::vector<double>{1.0, -2.5, NAN, 4.0}, {2, 2}),
+                                      dtk::NumpyArray::of("n", std::vector<std::int64_t>{7, -1}),
+                                      dtk::NumpyArray::of("words", std::vector<std::string>{"β=1", "ab"}),
                                       {"number", "<f8", {}, std::string(8, '\0')}});
     const auto found = members(read(folder / "a.npz"));
     REQUIRE(found.size() == 4);
@@ -268,9 +287,14 @@ TEST_CASE("NPZ archives hold arrays as NumPy describes them") {
     CHECK(n == std::string("\x07\0\0\0\0\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 16));
     const auto [of_words, words] = npy(found.at("words.npy"));
     CHECK(of_words == "{'descr': '<U3', 'fortran_order': False, 'shape': (2,), }");
-    CHECK(words == std::string("\xB2\x03\0\0=\0\0\0" "1\0\0\0" "a\0\0\0b\0\0\0\0\0\0\0", 24));
+    CHECK(words == std::string("\xB2\x03\0\0=\0\0\0"
+                               "1\0\0\0"
+                               "a\0\0\0b\0\0\0\0\0\0\0",
+                               24));
     CHECK(npy(found.at("number.npy")).first == "{'descr': '<f8', 'fortran_order': False, 'shape': (), }");
-    CHECK_THROWS_WITH(dtk::write_npz(folder / "b.npz", {dtk::NumpyArray::of("x", std::vector{1.0}), dtk::NumpyArray::of("x", std::vector{2.0})}), Catch::Matchers::Contains("two arrays are called `x`"));
+    CHECK_THROWS_WITH(dtk::write_npz(folder / "b.npz", {dtk::NumpyArray::of("x", std::vector{1.0}),
+                                                        dtk::NumpyArray::of("x", std::vector{2.0})}),
+                      Catch::Matchers::Contains("two arrays are called `x`"));
 }
 
 TEST_CASE("tensors are read from safetensors files, and damage is said") {
@@ -281,11 +305,16 @@ TEST_CASE("tensors are read from safetensors files, and damage is said") {
         write(folder / "t", bytes + header + data);
         return folder / "t";
     };
-    const auto good = dtk::read_tensors(file(R"({"h":{"dtype":"F16","shape":[3],"data_offsets":[0,6]},"b":{"dtype":"BF16","shape":[],"data_offsets":[6,8]}})", std::string("\x00\x3C\x01\x00\x00\xC5\xC0\x3F", 8)));
+    const auto good = dtk::read_tensors(file(
+        R"({"h":{"dtype":"F16","shape":[3],"data_offsets":[0,6]},"b":{"dtype":"BF16","shape":[],"data_offsets":[6,8]}})",
+        std::string("\x00\x3C\x01\x00\x00\xC5\xC0\x3F", 8)));
     CHECK(good.at("h").numbers() == std::vector{1.0, std::ldexp(1.0, -24), -5.0});
     CHECK(good.at("b").numbers() == std::vector{1.5});
-    for (const auto* header : {R"({"h":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", R"({"h":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}})", R"({"h":{"dtype":"F32","shape":[-1],"data_offsets":[4,0]}})",
-                               R"({"h":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}})", R"({"h":{"dtype":"Q","shape":[1],"data_offsets":[0,4]}})", R"({"h":3})", "[]", "{"}) {
+    for (const auto* header : {R"({"h":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",
+                               R"({"h":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}})",
+                               R"({"h":{"dtype":"F32","shape":[-1],"data_offsets":[4,0]}})",
+                               R"({"h":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}})",
+                               R"({"h":{"dtype":"Q","shape":[1],"data_offsets":[0,4]}})", R"({"h":3})", "[]", "{"}) {
         INFO(header);
         CHECK_THROWS_AS(dtk::read_tensors(file(header, std::string(8, '\0'))), dtk::Error);
     }
@@ -294,14 +323,20 @@ TEST_CASE("tensors are read from safetensors files, and damage is said") {
 TEST_CASE("ls names every run, newest first, and what is damaged or foreign") {
     const Folder folder;
     for (const auto* name : {"a", "c"}) copy_of(name, folder);
-    const auto edit = [&](const std::string& name, const std::string& from, const std::string& to) { write(folder / name / "run.json", changed(read(folder / name / "run.json"), from, to)); };
+    const auto edit = [&](const std::string& name, const std::string& from, const std::string& to) {
+        write(folder / name / "run.json", changed(read(folder / name / "run.json"), from, to));
+    };
     fs::copy(folder / "a", folder / "killed", fs::copy_options::recursive);
     edit("killed", "\"status\": \"completed\"", "\"status\": \"running\"");  // by a process that has ended
     fs::copy(folder / "a", folder / "bad", fs::copy_options::recursive);
     edit("bad", "{", "{{");
     fs::create_directories(folder / "strange/deeper");
     write(folder / "strange/letter.txt", "dear");
-    for (const auto* text : {"{}", "[1]", "3", R"({"status":"completed","result":{"metrics":[3,{"metric":"x","value":"y"}]},"seed":"no","plugins":[{"kind":4}],"seconds":[],"host":7})", R"({"status":7})"}) {
+    for (
+        const auto* text :
+        {"{}", "[1]", "3",
+         R"({"status":"completed","result":{"metrics":[3,{"metric":"x","value":"y"}]},"seed":"no","plugins":[{"kind":4}],"seconds":[],"host":7})",
+         R"({"status":7})"}) {
         static int n = 0;
         const auto odd = folder / ("odd" + std::to_string(n++));
         fs::create_directory(odd);
@@ -320,7 +355,8 @@ TEST_CASE("ls names every run, newest first, and what is damaged or foreign") {
     CHECK(found["a"]["status"] == "completed");
     CHECK(found["a"]["seed"] == 5);
     CHECK(found["a"]["metrics"][0]["metric"] == "nll");
-    CHECK(found["a"]["metrics"][0]["value"] == json::parse(read(folder / "a/run.json"))["result"]["metrics"][0]["value"]);
+    CHECK(found["a"]["metrics"][0]["value"] ==
+          json::parse(read(folder / "a/run.json"))["result"]["metrics"][0]["value"]);
     CHECK(found["killed"]["status"] == "killed");
     CHECK(found["killed"]["step"] == 20);
     CHECK(found["killed"]["steps"] == 20);
@@ -337,7 +373,9 @@ TEST_CASE("ls names every run, newest first, and what is damaged or foreign") {
 }
 
 TEST_CASE("a run is found by its path, its name, the beginning of it, or as the latest") {
-    const auto folder = [](std::vector<std::string> arguments) { return fs::path(call_json(runs().path, std::move(arguments))["folder"].get<std::string>()).filename(); };
+    const auto folder = [](std::vector<std::string> arguments) {
+        return fs::path(call_json(runs().path, std::move(arguments))["folder"].get<std::string>()).filename();
+    };
     CHECK(folder({"show", "runs/tiny/c"}) == "c");
     CHECK(folder({"show", "runs/tiny/c/run.json"}) == "c");
     CHECK(folder({"show", "runs/tiny"}) == "e");
@@ -356,7 +394,9 @@ TEST_CASE("show says whether plugins and dtk are still those of the run") {
     copy_of("a", folder);
     CHECK(call_json(folder.path, {"show", "a"})["changed_since"].empty());
     const auto text = call(folder.path, {"show", "a"}).out;
-    for (const auto* part : {"gaussian_mixture", "cosine", "nll", "nothing has changed", "dtk reproduce", "samples.safetensors", "took"}) CHECK(says(text, part));
+    for (const auto* part :
+         {"gaussian_mixture", "cosine", "nll", "nothing has changed", "dtk reproduce", "samples.safetensors", "took"})
+        CHECK(says(text, part));
     auto record = json::parse(read(folder / "a/run.json"));
     record["dtk"]["version"] = "0.0.1";
     record["plugins"][0]["sha256"] = "0";
@@ -364,7 +404,8 @@ TEST_CASE("show says whether plugins and dtk are still those of the run") {
     write(folder / "a/run.json", record.dump());
     write(folder / "a/resolved.toml", read(folder / "a/resolved.toml") + "\n");
     const auto since = call_json(folder.path, {"show", "a"})["changed_since"].dump();
-    for (const auto* part : {"then 0.0.1", "another build", "/nowhere/grid.so is not there", "resolved.toml"}) CHECK(says(since, part));
+    for (const auto* part : {"then 0.0.1", "another build", "/nowhere/grid.so is not there", "resolved.toml"})
+        CHECK(says(since, part));
 }
 
 TEST_CASE("diff tells the keys, plugins and results that differ, and no others") {
@@ -385,7 +426,9 @@ TEST_CASE("diff tells the keys, plugins and results that differ, and no others")
 }
 
 TEST_CASE("compare groups runs of one experiment by their seeds and pairs them") {
-    const auto value = [](const std::string& run) { return json::parse(read(runs() / "runs/tiny" / run / "run.json"))["result"]["metrics"][0]; };
+    const auto value = [](const std::string& run) {
+        return json::parse(read(runs() / "runs/tiny" / run / "run.json"))["result"]["metrics"][0];
+    };
     const auto found = call_json(runs().path, {"compare", "runs/tiny/[abcd]", "--baseline", "schedule.use=linear"});
     REQUIRE(found["groups"].size() == 2);
     for (const auto& group : found["groups"]) {
@@ -395,11 +438,13 @@ TEST_CASE("compare groups runs of one experiment by their seeds and pairs them")
         CHECK(nll["n"] == 2);
         CHECK(nll["mean"].get<double>() == Approx((x + y) / 2));
         // Student's t for one degree of freedom at 95 %: 12.7062; the half width is t·|x − y|/2
-        CHECK(nll["interval"][1].get<double>() - nll["interval"][0].get<double>() == Approx(12.706204736432095 * std::abs(x - y)));
+        CHECK(nll["interval"][1].get<double>() - nll["interval"][0].get<double>() ==
+              Approx(12.706204736432095 * std::abs(x - y)));
         CHECK(group["baseline"] == !cosine);
         CHECK(nll.contains("difference") == cosine);
         if (!cosine) continue;
-        const double first = value("a")["distance"].get<double>() - value("c")["distance"].get<double>(), second = value("b")["distance"].get<double>() - value("d")["distance"].get<double>();
+        const double first = value("a")["distance"].get<double>() - value("c")["distance"].get<double>(),
+                     second = value("b")["distance"].get<double>() - value("d")["distance"].get<double>();
         CHECK(nll["difference"]["mean"].get<double>() == Approx((first + second) / 2));
         CHECK(nll["difference"]["n"] == 2);
     }
@@ -408,7 +453,8 @@ TEST_CASE("compare groups runs of one experiment by their seeds and pairs them")
     CHECK(says(one.out, "is not known"));
     CHECK(says(one.out, "schedule.use"));
     CHECK(!says(one.out, "schedule.beta_end"));  // says no more than the schedule's name
-    CHECK(says(call(runs().path, {"compare", "runs/tiny", "--baseline", "schedule.use=sigmoid"}, 2).err, "none of the groups"));
+    CHECK(says(call(runs().path, {"compare", "runs/tiny", "--baseline", "schedule.use=sigmoid"}, 2).err,
+               "none of the groups"));
     CHECK(says(call(runs().path, {"compare", "runs/nothing*"}, 2).err, "nothing matches"));
 }
 
@@ -417,7 +463,8 @@ TEST_CASE("reproduce runs it again: the same bits, or where they differ and by h
     const auto run = copy_of("a", folder);
     const auto same = call(folder.path, {"reproduce", "a", "--progress", "none"});
     CHECK(says(same.out, "reproduced: the same bits"));
-    for (const auto* what : {"checkpoint 00000020", "samples", "metric nll"}) CHECK(says(same.out, std::string("same bits  ") + what));
+    for (const auto* what : {"checkpoint 00000020", "samples", "metric nll"})
+        CHECK(says(same.out, std::string("same bits  ") + what));
     CHECK(!says(same.err, "warning"));
 
     change_tensor(run / "samples.safetensors", "samples", 0.5f);
@@ -425,7 +472,8 @@ TEST_CASE("reproduce runs it again: the same bits, or where they differ and by h
     record["plugins"][0]["sha256"] = "0";
     write(run / "run.json", record.dump());
     const auto other = call(folder.path, {"reproduce", "a", "--progress", "none", "--out", "again"}, 1);
-    CHECK(says(other.out, "DIFFERS    samples: 1 of 1 tensors differ, first `samples` in 1 of 400 values, by up to 0.5"));
+    CHECK(
+        says(other.out, "DIFFERS    samples: 1 of 1 tensors differ, first `samples` in 1 of 400 values, by up to 0.5"));
     CHECK(says(other.out, "same bits  checkpoint"));
     CHECK(says(other.out, "not reproduced"));
     CHECK(says(other.err, "is another build"));
@@ -443,7 +491,8 @@ TEST_CASE("reproduce runs it again: the same bits, or where they differ and by h
 TEST_CASE("samples that were drawn later are reproduced from the network they were drawn from") {
     const Folder folder;
     copy_of("a", folder);
-    call(folder.path, {"sample", "a", "--n", "50", "--set", "sampler.steps=7", "--out", "a/sampled/more", "--progress", "none"});
+    call(folder.path,
+         {"sample", "a", "--n", "50", "--set", "sampler.steps=7", "--out", "a/sampled/more", "--progress", "none"});
     const auto outcome = call(folder.path, {"reproduce", "a/sampled/more", "--progress", "none"});
     CHECK(says(outcome.out, "same bits  samples"));
     CHECK(says(outcome.out, "reproduced: the same bits"));
@@ -456,14 +505,19 @@ TEST_CASE("a run is exported with its samples, log, metrics and noise levels") {
     call(folder.path, {"export", "a", "--to", "npz", "--out", "new/a.npz"});
     const auto found = members(read(folder / "new/a.npz"));
     const auto samples = dtk::read_tensors(run / "samples.safetensors").at("samples");
-    CHECK(npy(found.at("samples.npy")) == std::pair<std::string, std::string>("{'descr': '<f4', 'fortran_order': False, 'shape': (200, 2), }", samples.bytes));
+    CHECK(npy(found.at("samples.npy")) ==
+          std::pair<std::string, std::string>("{'descr': '<f4', 'fortran_order': False, 'shape': (200, 2), }",
+                                              samples.bytes));
     std::istringstream log(read(run / "metrics.jsonl"));
     std::vector<double> losses, steps;
-    for (std::string line; std::getline(log, line);) losses.push_back(json::parse(line)["train/loss"]), steps.push_back(json::parse(line)["step"]);
+    for (std::string line; std::getline(log, line);)
+        losses.push_back(json::parse(line)["train/loss"]), steps.push_back(json::parse(line)["step"]);
     REQUIRE(losses.size() == 4);
     CHECK(doubles(npy(found.at("train/loss.npy")).second) == losses);
-    CHECK(npy(found.at("train/loss_by_noise.npy")).first == "{'descr': '<f8', 'fortran_order': False, 'shape': (4, 10), }");
-    CHECK(doubles(npy(found.at("metric/nll/value.npy")).second).front() == json::parse(read(run / "run.json"))["result"]["metrics"][0]["value"]);
+    CHECK(npy(found.at("train/loss_by_noise.npy")).first ==
+          "{'descr': '<f8', 'fortran_order': False, 'shape': (4, 10), }");
+    CHECK(doubles(npy(found.at("metric/nll/value.npy")).second).front() ==
+          json::parse(read(run / "run.json"))["result"]["metrics"][0]["value"]);
     const auto alpha_bar = doubles(npy(found.at("schedule/alpha_bar.npy")).second);
     REQUIRE(alpha_bar.size() == 50);
     // cos²(π/2·(u+s)/(1+s)) over its value at 0, s = 0.008, at u = 25/50
@@ -472,7 +526,8 @@ TEST_CASE("a run is exported with its samples, log, metrics and noise levels") {
 
     call(folder.path, {"export", "a", "--to", "tensorboard"});
     const auto drawn = scalars(read(only_file(run / "tensorboard")));
-    for (std::size_t i = 0; i < losses.size(); ++i) CHECK(drawn.at("train/loss").at(static_cast<std::int64_t>(steps[i])) == static_cast<float>(losses[i]));
+    for (std::size_t i = 0; i < losses.size(); ++i)
+        CHECK(drawn.at("train/loss").at(static_cast<std::int64_t>(steps[i])) == static_cast<float>(losses[i]));
     CHECK(drawn.at("metric/nll").contains(20));
     CHECK(drawn.contains("train/loss_by_noise/9"));
 
@@ -483,7 +538,8 @@ TEST_CASE("a run is exported with its samples, log, metrics and noise levels") {
     CHECK(header.starts_with("step,images,"));
     for (const double step : steps) {
         REQUIRE(std::getline(csv, line));
-        CHECK(line.starts_with(std::to_string(static_cast<int>(step)) + "," + std::to_string(16 * static_cast<int>(step)) + ","));
+        CHECK(line.starts_with(std::to_string(static_cast<int>(step)) + "," +
+                               std::to_string(16 * static_cast<int>(step)) + ","));
     }
     CHECK(says(call(folder.path, {"export", "a", "--to", "png"}, 2).err, "npz"));
     CHECK(says(call(folder.path, {"export", "a", "--to", "npz", "--out", "a"}, 2).err, "is a folder"));
@@ -501,7 +557,8 @@ key = "schedule.use"
 values = ["linear", "cosine"]
 )");
     write(folder / "study.toml", changed(read(folder / "study.toml"), "seed = 5\n", ""));
-    const auto ran = dtk_program({"run", "study.toml", "--out", "runs/tiny/study", "--progress", "none", "--jobs", "2"}, folder.path);
+    const auto ran = dtk_program({"run", "study.toml", "--out", "runs/tiny/study", "--progress", "none", "--jobs", "2"},
+                                 folder.path);
     INFO(ran.err);
     REQUIRE(ran.code == 0);
     const auto list = call_json(folder.path, {"ls"});
@@ -523,9 +580,11 @@ values = ["linear", "cosine"]
     CHECK(doubles(npy(found.at("metric/nll/value.npy")).second) == values);
     CHECK(npy(found.at("arms.npy")).first == "{'descr': '<U6', 'fortran_order': False, 'shape': (2,), }");
     CHECK(npy(found.at("train/loss.npy")).first == "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2, 4), }");
-    CHECK(scalars(read(only_file(study / "tensorboard/cosine/seed=4"))).at("metric/nll").at(20) == static_cast<float>(values[3]));
+    CHECK(scalars(read(only_file(study / "tensorboard/cosine/seed=4"))).at("metric/nll").at(20) ==
+          static_cast<float>(values[3]));
 
-    const fs::path trained = shown["all_cells"][3]["trained"].get<std::string>(), measured = shown["all_cells"][3]["measured"].get<std::string>();
+    const fs::path trained = shown["all_cells"][3]["trained"].get<std::string>(),
+                   measured = shown["all_cells"][3]["measured"].get<std::string>();
     REQUIRE(trained != measured);
     CHECK(says(call(folder.path, {"reproduce", trained.string(), "--progress", "none"}).out, "same bits  checkpoint"));
     CHECK(says(call(folder.path, {"reproduce", measured.string(), "--progress", "none"}).out, "same bits  samples"));
@@ -541,17 +600,20 @@ values = ["linear", "cosine"]
 }
 
 TEST_CASE("schedule show takes the folder of a run: the levels that it was trained with") {
-    const auto shown = json::parse(call(runs().path, {"schedule", "show", "cosine", "runs/tiny/a", "--steps", "50", "--format", "json"}).out);
+    const auto shown = json::parse(
+        call(runs().path, {"schedule", "show", "cosine", "runs/tiny/a", "--steps", "50", "--format", "json"}).out);
     REQUIRE(shown.size() == 2);
     CHECK(shown[1]["schedule"] == "runs/tiny/a");
     CHECK(shown[1]["steps"] == 50);
     CHECK(shown[0]["alpha_bar"] == shown[1]["alpha_bar"]);
     CHECK(says(call(runs().path, {"schedule", "show", "runs/tiny"}, 2).err, "runs/tiny/a"));
     CHECK(says(call(runs().path, {"schedule", "show", "runs/nothing"}, 2).err, "is not there"));
-    CHECK(says(call(runs().path, {"schedule", "show", "runs/tiny/a", "--set", "s=0.1"}, 2).err, "nothing of its schedule can be set"));
+    CHECK(says(call(runs().path, {"schedule", "show", "runs/tiny/a", "--set", "s=0.1"}, 2).err,
+               "nothing of its schedule can be set"));
 }
 
 TEST_CASE("every command says what it does, with an example") {
-    for (const auto* command : {"ls", "show", "diff", "compare", "reproduce", "export"}) CHECK(says(call(runs().path, {command, "--help"}).out, "Example: dtk "));
+    for (const auto* command : {"ls", "show", "diff", "compare", "reproduce", "export"})
+        CHECK(says(call(runs().path, {command, "--help"}).out, "Example: dtk "));
     CHECK(says(call(runs().path, {"diff", "--help"}).out, "The exit code is 0"));
 }

@@ -19,14 +19,17 @@ namespace {
 
 const dtk::Random stream(11, "samplers");
 
-std::string gaussian_data(double mean, double sd) { return fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean, sd); }
-
-support::View preset(const std::string& data, const std::string& schedule, const std::string& prediction = "x0") {
-    return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data), fmt::format("schedule = \"{}\"", schedule),
-                          fmt::format("prediction = \"{}\"", prediction));
+std::string gaussian_data(double mean, double sd) {
+    return fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean, sd);
 }
 
-Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x, const dtk::Random& random = stream, const dtk::Watch& watch = {}) {
+support::View preset(const std::string& data, const std::string& schedule, const std::string& prediction = "x0") {
+    return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
+                          fmt::format("schedule = \"{}\"", schedule), fmt::format("prediction = \"{}\"", prediction));
+}
+
+Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
+               const dtk::Random& random = stream, const dtk::Watch& watch = {}) {
     at::NoGradGuard no_grad;
     return sampler.sample(ask(view.network), *view.chain, sampler.times(*view.chain), x, {}, random, watch);
 }
@@ -42,7 +45,9 @@ Step step(const dtk::Sampler& sampler, const support::View& view, double t, std:
     if (s) times.push_back(*s);
     const auto after = [&](const dtk::Random& random) {
         Tensor first;
-        sampler.sample(ask(view.network), *view.chain, times, x, {}, random, [&](std::int64_t i, const Tensor& state) { if (i == 1) first = state; });
+        sampler.sample(ask(view.network), *view.chain, times, x, {}, random, [&](std::int64_t i, const Tensor& state) {
+            if (i == 1) first = state;
+        });
         return first;
     };
     const auto a = stream.stream("a"), b = stream.stream("b");
@@ -58,7 +63,8 @@ Step step(const dtk::Sampler& sampler, const support::View& view, double t, std:
 Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x, const Tensor& noise) {
     const auto times = sampler.times(*view.chain);
     for (std::size_t i = 0; i < times.size(); ++i) {
-        const auto [mean, sd] = step(sampler, view, times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt, x);
+        const auto [mean, sd] =
+            step(sampler, view, times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt, x);
         x = mean + sd * noise[static_cast<std::int64_t>(i)];
     }
     return x;
@@ -70,7 +76,8 @@ double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
 double cdf(double x, double alpha, double sigma) {
     constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
     double sum = 0;
-    for (int k = 0; k < 3; ++k) sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
+    for (int k = 0; k < 3; ++k)
+        sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
     return sum;
 }
 
@@ -95,7 +102,9 @@ Fitted fitted(const std::string& name, const std::string& fields, const support:
         return {view, make<dtk::Sampler>(name, fields, view)};
     } catch (const dtk::Error&) {
         auto told = view;
-        told.data = make<dtk::Dataset>("observed", fmt::format("of = {{use = \"gaussian_mixture\", {}}}\ncoordinates = [0]\nvalues = [0.3]", data), view);
+        told.data = make<dtk::Dataset>(
+            "observed", fmt::format("of = {{use = \"gaussian_mixture\", {}}}\ncoordinates = [0]\nvalues = [0.3]", data),
+            view);
         return {told, make<dtk::Sampler>(name, fields, told)};
     }
 }
@@ -121,10 +130,12 @@ TEST_CASE("ddim with the exact denoiser gives the reference samples") {
             for (const char* grid : {"leading", "trailing", "linspace"})
                 for (const int n : {10, 20, 50}) {
                     INFO(schedule << ", " << data << ", " << grid << ", " << n << " steps");
-                    const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view);
+                    const auto ddim =
+                        make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view);
                     const auto expected = support::tensor(reference[fmt::format("{}_{}", grid, n)]["ddim_eta0"]);
                     CHECK(distance(sampled(*ddim, view, x), expected) < (linear ? 1e-10 : 1e-9));
-                    CHECK(distance(sampled(*ddim, view, x.to(at::kFloat)).to(at::kDouble), expected) < (linear ? 1e-5 : 1e-3));
+                    CHECK(distance(sampled(*ddim, view, x.to(at::kFloat)).to(at::kDouble), expected) <
+                          (linear ? 1e-5 : 1e-3));
                 }
             INFO(schedule << ", " << data << ", all steps");
             const auto all = sampled(*make<dtk::Sampler>("ddim", "", view), view, x);
@@ -156,8 +167,9 @@ TEST_CASE("noisy samplers given the listed noise give the reference samples") {
             for (const auto& [name, fields, key] : cases) {
                 INFO(schedule << ", " << data << ", " << key);
                 const auto sampler = make<dtk::Sampler>(name, "steps = 10\n" + fields, view);
-                CHECK(distance(replayed(*sampler, view, support::tensor(all["x_T"]), support::tensor(reference["noise"])),
-                               support::tensor(reference[key])) < 1e-9);
+                CHECK(
+                    distance(replayed(*sampler, view, support::tensor(all["x_T"]), support::tensor(reference["noise"])),
+                             support::tensor(reference[key])) < 1e-9);
             }
         }
 }
@@ -177,12 +189,15 @@ TEST_CASE("ddim converges to the exact flow with order one") {
     const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 4096\nschedule = \"linear\"");
     const auto x = support::tensor(support::reference()["constants"]["x1"]);
     std::vector<double> exact;
-    for (std::int64_t i = 0; i < x.size(0); ++i) exact.push_back(flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
+    for (std::int64_t i = 0; i < x.size(0); ++i)
+        exact.push_back(flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
     const auto truth = at::tensor(exact, at::kDouble).unsqueeze(1);
     std::vector<double> errors;
     for (const std::int64_t n : {64, 256, 1024}) {
         const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"linspace\"", n + 1), view);
-        sampled(*ddim, view, x, stream, [&](std::int64_t i, const Tensor& state) { if (i == n) errors.push_back(distance(state, truth)); });
+        sampled(*ddim, view, x, stream, [&](std::int64_t i, const Tensor& state) {
+            if (i == n) errors.push_back(distance(state, truth));
+        });
     }
     INFO("errors " << errors[0] << ", " << errors[1] << ", " << errors[2]);
     CHECK(std::log(errors[1] / errors[2]) / std::log(4.0) == Approx(1).margin(0.05));
@@ -208,7 +223,8 @@ TEST_CASE("every sampler reports each step once, and ends with what it reported 
     for_every_sampler(view, "steps = 7", [&](const dtk::Sampler& sampler) {
         std::vector<std::int64_t> steps;
         Tensor last;
-        const auto end = sampled(sampler, view, x, stream, [&](std::int64_t i, const Tensor& state) { steps.push_back(i), last = state; });
+        const auto end = sampled(sampler, view, x, stream,
+                                 [&](std::int64_t i, const Tensor& state) { steps.push_back(i), last = state; });
         CHECK(steps == std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7});
         CHECK(at::equal(end, last));
     });
@@ -218,7 +234,8 @@ TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in
     const auto view = preset("gmm2d", "cosine");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
     for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler) {
-        const auto parts = at::cat({sampled(sampler, view, x.slice(0, 0, 3)), sampled(sampler, view, x.slice(0, 3), stream.from(3))});
+        const auto parts =
+            at::cat({sampled(sampler, view, x.slice(0, 0, 3)), sampled(sampler, view, x.slice(0, 3), stream.from(3))});
         CHECK(distance(sampled(sampler, view, x), parts) < 1e-12);
     });
 }
@@ -237,7 +254,8 @@ TEST_CASE("every sampler stays finite with one, two or three steps") {
 
 TEST_CASE("every sampler comes closer to the data with more steps") {
     // The last of two independent elements: what is known of the first says nothing of it.
-    const std::string data = "preset = \"none\"\nmeans = [[0.3, 0.3]]\nstd = [0.5]", inner = "preset = \"none\", means = [[0.3, 0.3]], std = [0.5]";
+    const std::string data = "preset = \"none\"\nmeans = [[0.3, 0.3]]\nstd = [0.5]",
+                      inner = "preset = \"none\", means = [[0.3, 0.3]], std = [0.5]";
     const auto view = support::exact("gaussian_mixture", data, "schedule = \"linear\"");
     const auto x = stream.stream("x").normal({1500, 2}, at::kDouble);
     for (const auto& name : support::registry().names("sampler")) {

@@ -24,7 +24,9 @@ const std::vector<Golden> golden{
     {"exponential_beta", "exponential", "", 1e-12},
 };
 
-bool near(double value, double expected, double relative) { return std::abs(value - expected) <= relative * std::abs(expected); }
+bool near(double value, double expected, double relative) {
+    return std::abs(value - expected) <= relative * std::abs(expected);
+}
 
 dtk::NoiseLevels levels(const std::string& schedule, std::int64_t steps, const std::string& fields = {}) {
     return make<dtk::Schedule>(schedule, fields)->levels(steps);
@@ -52,7 +54,8 @@ void check_grid(const dtk::Grid& grid, const dtk::NoiseLevels& levels, std::int6
     const auto times = grid.times(levels, n);
     bool good = static_cast<std::int64_t>(times.size()) == n;
     for (std::size_t i = 0; i < times.size(); ++i)
-        good = good && times[i] == std::floor(times[i]) && times[i] >= 0 && times[i] <= T - 1 && (i == 0 || times[i] < times[i - 1]);
+        good = good && times[i] == std::floor(times[i]) && times[i] >= 0 && times[i] <= T - 1 &&
+               (i == 0 || times[i] < times[i - 1]);
     CHECK(good);
 }
 
@@ -150,7 +153,8 @@ TEST_CASE("the end of a rescaled ramp hardly depends on the number of steps") {
     for (const char* name : {"linear", "quadratic"}) {
         INFO(name);
         const double end = levels(name, 1000).log_snr(999);
-        for (const std::int64_t T : {250, 500, 2000, 4000}) CHECK(levels(name, T).log_snr(T - 1) == Approx(end).margin(0.4));
+        for (const std::int64_t T : {250, 500, 2000, 4000})
+            CHECK(levels(name, T).log_snr(T - 1) == Approx(end).margin(0.4));
     }
 }
 
@@ -163,7 +167,8 @@ TEST_CASE("a continuous schedule's table is its function at (t + 1)/T") {
         const auto l = continuous->levels(1000);
         for (std::int64_t t = 0; t < 1000; ++t) {
             const double u = static_cast<double>(t + 1) / 1000;
-            CHECK(std::abs(l.log_snr(t) - continuous->log_snr(u)) < 1e-12 * std::max(1.0, std::abs(continuous->log_snr(u))));
+            CHECK(std::abs(l.log_snr(t) - continuous->log_snr(u)) <
+                  1e-12 * std::max(1.0, std::abs(continuous->log_snr(u))));
             CHECK(near(l.alpha(t), std::exp(continuous->log_alpha(u)), 1e-12));
             CHECK(near(l.sigma(t), std::exp(continuous->log_alpha(u) - continuous->log_snr(u) / 2), 1e-12));
         }
@@ -205,6 +210,7 @@ TEST_CASE("grids are the published ones") {
     for (const char* name : {"leading", "trailing", "linspace"})
         for (const int n : {10, 20, 50}) {
             INFO(name << " " << n);
-            CHECK(make<dtk::Grid>(name)->times(l, n) == reference[fmt::format("{}_{}", name, n)]["timesteps"].get<std::vector<double>>());
+            CHECK(make<dtk::Grid>(name)->times(l, n) ==
+                  reference[fmt::format("{}_{}", name, n)]["timesteps"].get<std::vector<double>>());
         }
 }

@@ -20,11 +20,13 @@ struct Outcome {
 struct Bench {
     Folder folder;
     explicit Bench(const std::string& experiment) {
-        dtk::write_atomically(folder / "experiment.toml", fmt::format("plugins = {{path = [\"{}\"]}}\nseed = 3\n{}", DTK_SEAMS, experiment));
+        dtk::write_atomically(folder / "experiment.toml",
+                              fmt::format("plugins = {{path = [\"{}\"]}}\nseed = 3\n{}", DTK_SEAMS, experiment));
     }
     Outcome dtk(const std::string& arguments) const {
         const auto log = folder / "said";
-        const auto command = fmt::format("cd '{}' && '{}' {} > said 2>&1", folder.path.string(), DTK_PROGRAM, arguments);
+        const auto command =
+            fmt::format("cd '{}' && '{}' {} > said 2>&1", folder.path.string(), DTK_PROGRAM, arguments);
         const int status = std::system(command.c_str());
         return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, dtk::read_file(log)};
     }
@@ -39,7 +41,9 @@ struct Bench {
             if (entry.path().extension() == ".safetensors") newest = std::max(newest, entry.path());
         return dtk::load_safetensors(newest);
     }
-    at::Tensor samples(const std::string& run) const { return dtk::load_safetensors(folder / run / "samples.safetensors").tensors.at("samples"); }
+    at::Tensor samples(const std::string& run) const {
+        return dtk::load_safetensors(folder / run / "samples.safetensors").tensors.at("samples");
+    }
 };
 
 const std::string data = R"(
@@ -103,17 +107,20 @@ steps = 9
     // Each portion starts anew: none has counted further than its nine steps.
     CHECK(at::equal(bench.samples("run"), at::full({24, 2}, 9.0f)));
     const auto checkpoint = bench.checkpoint("run");
-    const double rows = checkpoint.tensors.at("model.rows").item<double>(), shown = checkpoint.tensors.at("model.shown").item<double>();
+    const double rows = checkpoint.tensors.at("model.rows").item<double>(),
+                 shown = checkpoint.tensors.at("model.shown").item<double>();
     CHECK(rows == 50 * 64);
     CHECK(std::abs(shown / rows - 0.5) < 4 * std::sqrt(0.25 / rows));
 }
 
-TEST_CASE("a plugin may hold a plugin of any kind, its own included, and its fields are read and checked with the file") {
+TEST_CASE(
+    "a plugin may hold a plugin of any kind, its own included, and its fields are read and checked with the file") {
     const auto experiment = [](const std::string& sampler) {
         return data + "[model]\nuse = \"exact\"\n[sample]\nn = 10\nprecision = \"float64\"\n[sampler]\n" + sampler;
     };
     const std::string inner = "inner = {use = \"ddpm\", steps = 6, variance = \"large\"}\n";
-    const Bench plain(experiment("use = \"ddpm\"\nsteps = 6\nvariance = \"large\"\n")), one(experiment("use = \"mean_of\"\nsteps = 6\n" + inner)),
+    const Bench plain(experiment("use = \"ddpm\"\nsteps = 6\nvariance = \"large\"\n")),
+        one(experiment("use = \"mean_of\"\nsteps = 6\n" + inner)),
         many(experiment("use = \"mean_of\"\nsteps = 6\ndraws = 20\n" + inner));
     plain.run(), one.run(), many.run();
     CHECK(at::equal(plain.samples("run"), one.samples("run")));
@@ -125,7 +132,8 @@ TEST_CASE("a plugin may hold a plugin of any kind, its own included, and its fie
     INFO(bare.said);
     CHECK(bare.code == 0);
 
-    const auto wrong = Bench(experiment("use = \"mean_of\"\ninner = {use = \"ddim\", eta = 2}\n")).dtk("check experiment.toml");
+    const auto wrong =
+        Bench(experiment("use = \"mean_of\"\ninner = {use = \"ddim\", eta = 2}\n")).dtk("check experiment.toml");
     INFO(wrong.said);
     CHECK(wrong.code == 2);
     CHECK(wrong.said.find("eta") != std::string::npos);
@@ -168,7 +176,9 @@ sample = {n = 16}
 }
 
 TEST_CASE("a run finds the plugins of its experiment again when it is sampled later") {
-    const Bench bench(data + "[model]\nuse = \"counting\"\n[train]\nsteps = 2\nbatch = 8\n[sample]\nn = 4\n[sampler]\nuse = \"ddim\"\nsteps = 3\n");
+    const Bench bench(data +
+                      "[model]\nuse = \"counting\"\n[train]\nsteps = 2\nbatch = 8\n[sample]\nn = 4\n[sampler]\nuse = "
+                      "\"ddim\"\nsteps = 3\n");
     bench.run();
     const auto outcome = bench.dtk("sample run --out again --progress none");
     INFO(outcome.said);

@@ -1,5 +1,5 @@
-// IGSO(3) against its sum over characters with 200 digits, draws against that sum's distribution function, and the diffusion of
-// rotations against laws it must keep.
+// IGSO(3) against its sum over characters with 200 digits, draws against that sum's distribution function, and the
+// diffusion of rotations against laws it must keep.
 #include <cmath>
 #include <numbers>
 
@@ -26,28 +26,36 @@ const nlohmann::json& reference() {
 
 double number(const nlohmann::json& text) { return std::stod(text.get<std::string>()); }
 Tensor one(double value) { return at::full({1}, value, at::kDouble); }
-double density(double angle, double sigma) { return std::exp(dtk::igso3_log_density(one(angle), one(sigma)).item<double>()); }
+double density(double angle, double sigma) {
+    return std::exp(dtk::igso3_log_density(one(angle), one(sigma)).item<double>());
+}
 double score(double angle, double sigma) { return angle * dtk::igso3_slope(one(angle), one(sigma)).item<double>(); }
-double quantile(double u, double sigma) { return dtk::igso3_quantile(one(u).unsqueeze(0), one(sigma), dtk::igso3_cumulative(one(sigma))).item<double>(); }
+double quantile(double u, double sigma) {
+    return dtk::igso3_quantile(one(u).unsqueeze(0), one(sigma), dtk::igso3_cumulative(one(sigma))).item<double>();
+}
 
 /// The angle's distribution function, by characters, integrated term by term.
 Tensor cumulative(const Tensor& w, double sigma) {
     auto P = w - w.sin();
     for (int l = 1; l < 10 / sigma + 2; ++l)
-        P = P + (2 * l + 1) * std::exp(-0.5 * l * (l + 1) * sigma * sigma) * ((l * w).sin() / l - ((l + 1) * w).sin() / (l + 1));
+        P = P + (2 * l + 1) * std::exp(-0.5 * l * (l + 1) * sigma * sigma) *
+                    ((l * w).sin() / l - ((l + 1) * w).sin() / (l + 1));
     return P / pi;
 }
 
-/// √n times Kolmogorov and Smirnov's distance of values in 0 … 1 from the uniform law; above 1.95 once in a thousand times.
+/// √n times Kolmogorov and Smirnov's distance of values in 0 … 1 from the uniform law; above 1.95 once in a thousand
+/// times.
 double ks(const Tensor& u) {
     const auto n = u.numel();
     const auto sorted = std::get<0>(u.flatten().sort());
     const auto left = at::arange(n, at::kDouble) / n;
-    return std::sqrt(static_cast<double>(n)) * at::maximum((sorted - left).max(), (left + 1.0 / n - sorted).max()).item<double>();
+    return std::sqrt(static_cast<double>(n)) *
+           at::maximum((sorted - left).max(), (left + 1.0 / n - sorted).max()).item<double>();
 }
 constexpr double ks_limit = 1.95;
 
-support::View mixture(const std::string& process, const std::string& model = "prediction = \"eps\"", const std::string& data = {}) {
+support::View mixture(const std::string& process, const std::string& model = "prediction = \"eps\"",
+                      const std::string& data = {}) {
     support::View view;
     view.data = make<dtk::Dataset>("rotation_mixture", data, view);
     view.chain = make<dtk::Process>("so3", process, view);
@@ -58,15 +66,23 @@ support::View mixture(const std::string& process, const std::string& model = "pr
 Tensor identity(std::int64_t n) { return at::eye(3, at::kDouble).expand({n, 3, 3}).contiguous(); }
 Tensor time_of(double t, std::int64_t n) { return at::full({n}, t, at::kDouble); }
 Tensor angle_of(const Tensor& R) { return dtk::rotation_vector(R).norm(2, -1); }
-double off_rotations(const Tensor& R) { return std::max(distance(R.matmul(R.transpose(-1, -2)), at::eye(3, R.options())), distance(at::linalg_det(R), at::ones({R.size(0)}, R.options()))); }
+double off_rotations(const Tensor& R) {
+    return std::max(distance(R.matmul(R.transpose(-1, -2)), at::eye(3, R.options())),
+                    distance(at::linalg_det(R), at::ones({R.size(0)}, R.options())));
+}
 
 }  // namespace
 
 TEST_CASE("IGSO(3) has the values known to six digits and more") {
-    struct Row { double sigma, angle, f, score; };
-    for (const auto& [sigma, angle, f, s] : {Row{0.1, 0.2, 6.804526e+02, -19.983322}, Row{0.1, 1.0, 1.009689e-18, -99.915244}, Row{0.2, 2.0, 1.443571e-19, -49.821046},
-                                             Row{0.5, 0.5, 2.536108e+01, -1.958159}, Row{0.5, 3.0, 9.772154e-07, -10.961779}, Row{1.0, 1.0, 3.593450, -0.915205},
-                                             Row{1.0, 3.0, 0.1375634, -0.951283}, Row{1.5, 2.0, 1.046364, -0.542767}, Row{2.02, 3.0, 0.9503354, -0.015037}}) {
+    struct Row {
+        double sigma, angle, f, score;
+    };
+    for (const auto& [sigma, angle, f, s] :
+         {Row{0.1, 0.2, 6.804526e+02, -19.983322}, Row{0.1, 1.0, 1.009689e-18, -99.915244},
+          Row{0.2, 2.0, 1.443571e-19, -49.821046}, Row{0.5, 0.5, 2.536108e+01, -1.958159},
+          Row{0.5, 3.0, 9.772154e-07, -10.961779}, Row{1.0, 1.0, 3.593450, -0.915205},
+          Row{1.0, 3.0, 0.1375634, -0.951283}, Row{1.5, 2.0, 1.046364, -0.542767},
+          Row{2.02, 3.0, 0.9503354, -0.015037}}) {
         INFO("σ = " << sigma << ", ω = " << angle);
         CHECK(density(angle, sigma) == Approx(f).epsilon(5e-7));
         CHECK(std::abs(score(angle, sigma) - s) < 6e-7);
@@ -78,8 +94,10 @@ TEST_CASE("IGSO(3) is its sum over characters with 200 digits") {
     for (const auto& row : reference()["law"]) {
         const double sigma = row["sigma"], angle = row["angle"];
         INFO("σ = " << sigma << ", ω = " << angle);
-        const double f = std::abs(dtk::igso3_log_density(one(angle), one(sigma)).item<double>() - number(row["log_density"]));
-        const double slope = std::abs(dtk::igso3_slope(one(angle), one(sigma)).item<double>() / number(row["slope"]) - 1);
+        const double f =
+            std::abs(dtk::igso3_log_density(one(angle), one(sigma)).item<double>() - number(row["log_density"]));
+        const double slope =
+            std::abs(dtk::igso3_slope(one(angle), one(sigma)).item<double>() / number(row["slope"]) - 1);
         CHECK(f < 1e-10);
         CHECK(slope < 1e-10);
         worst = std::max({worst, f, slope});
@@ -121,7 +139,8 @@ TEST_CASE("a rotation vector comes back from its matrix, at angles near 0 and π
         CHECK(distance(R.transpose(1, 2).matmul(v.unsqueeze(2)).squeeze(2), v) < 1e-14);
     }
     CHECK(distance(dtk::vee(dtk::hat(axis)), axis) == 0);
-    CHECK(distance(dtk::hat(axis).bmm(axis.flip(0).unsqueeze(2)).squeeze(2), at::linalg_cross(axis, axis.flip(0))) < 1e-14);
+    CHECK(distance(dtk::hat(axis).bmm(axis.flip(0).unsqueeze(2)).squeeze(2), at::linalg_cross(axis, axis.flip(0))) <
+          1e-14);
 }
 
 TEST_CASE("noise of rotations has the law of IGSO(3) and an even axis, whatever rotation it starts from") {
@@ -172,13 +191,17 @@ TEST_CASE("the mixture's score is the gradient of its noisy density, and its exa
     for (const double sigma : {0.0, 0.3, 1.5}) {
         // The noisy mixture, as data of its own.
         const auto wider = [&](double s) { return std::sqrt(s * s + sigma * sigma); };
-        const auto noisy = make<dtk::Dataset>("rotation_mixture", fmt::format("sigma = [{:.17g}, {:.17g}, {:.17g}]", wider(0.15), wider(0.25), wider(0.2)), view);
+        const auto noisy = make<dtk::Dataset>(
+            "rotation_mixture",
+            fmt::format("sigma = [{:.17g}, {:.17g}, {:.17g}]", wider(0.15), wider(0.25), wider(0.2)), view);
         const auto got = density.score(x, at::full({50}, sigma, at::kDouble));
         constexpr double h = 1e-4;
         for (int i = 0; i < 3; ++i) {
             auto step = at::zeros({3}, at::kDouble);
             step[i] = h;
-            const auto f = [&](double by) { return noisy->density()->log_prob(x.matmul(dtk::rotation(by * step)).view({-1, 9})); };
+            const auto f = [&](double by) {
+                return noisy->density()->log_prob(x.matmul(dtk::rotation(by * step)).view({-1, 9}));
+            };
             const auto slope = (8 * (f(1) - f(-1)) - (f(2) - f(-2))) / (12 * h);
             CHECK(((slope - got.select(1, i)).abs() / (1 + got.abs().amax(1))).max().item<double>() < 1e-7);
         }
@@ -194,7 +217,10 @@ TEST_CASE("the mixture's score is the gradient of its noisy density, and its exa
     for (int k = 0; k < 3; ++k) CHECK(std::abs(counts[k].item<double>() - weights[k]) < 4 * std::sqrt(weights[k] / n));
     // p integrates to 1 under Haar's measure.
     const auto anywhere = dtk::uniform_rotations(stream.stream("haar"), {50000, 3, 3}, at::kCPU);
-    const auto p = make<dtk::Dataset>("rotation_mixture", "sigma = [0.5]", view)->density()->log_prob(anywhere.view({-1, 9})).exp();
+    const auto p = make<dtk::Dataset>("rotation_mixture", "sigma = [0.5]", view)
+                       ->density()
+                       ->log_prob(anywhere.view({-1, 9}))
+                       .exp();
     CHECK(std::abs(p.mean().item<double>() - 1) < 4 * p.std().item<double>() / std::sqrt(50000));
 }
 
@@ -206,7 +232,8 @@ TEST_CASE("what a network would be told is the score, on average over x_0 that o
     const auto t = at::arange(n, at::kDouble).remainder(50);
     const auto xt = process.noised(x0, t, stream.stream("targets"));
     const auto score = process.target(Predicts::score, x0, xt, t), eps = process.target(Predicts::eps, x0, xt, t);
-    CHECK(distance(process.convert({Predicts::eps, eps, {}}, Predicts::score, xt.x, t), score) < 1e-12 * score.abs().max().item<double>());
+    CHECK(distance(process.convert({Predicts::eps, eps, {}}, Predicts::score, xt.x, t), score) <
+          1e-12 * score.abs().max().item<double>());
     // From x_0 by its own way: x_0 may be scaled, and its third column does not count.
     const auto estimate = process.convert({Predicts::x0, 1.7 * x0, {}}, Predicts::eps, xt.x, t);
     CHECK(distance(estimate, eps) < 1e-4);
@@ -215,7 +242,8 @@ TEST_CASE("what a network would be told is the score, on average over x_0 that o
     const auto product = ((eps - exact) * exact).flatten(1).sum(1);
     CHECK(std::abs(product.mean().item<double>()) < 4 * product.std().item<double>() / std::sqrt(n));
     CHECK(exact.square().mean().item<double>() > 0.1);
-    CHECK(process.prior_term(x0)[0].item<double>() == Approx(dtk::igso3_divergence(one(process.levels().sigma(49))).item<double>()));
+    CHECK(process.prior_term(x0)[0].item<double>() ==
+          Approx(dtk::igso3_divergence(one(process.levels().sigma(49))).item<double>()));
 }
 
 TEST_CASE("the way back with the exact score ends at the mixture") {
@@ -225,12 +253,14 @@ TEST_CASE("the way back with the exact score ends at the mixture") {
         const auto sampler = make<dtk::Sampler>("ddpm", fmt::format("variance = \"{}\"", variance), view);
         constexpr std::int64_t n = 1000;
         const auto x = view.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance));
-        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {}, stream.stream(variance));
+        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {},
+                                             stream.stream(variance));
         CHECK(off_rotations(samples) < 1e-5);
         const dtk::Outcome outcome{samples, *view.data, *view.chain, ask(view.network)};
         for (const char* metric : {"mode_coverage", "nll"}) {
             const auto result = make<dtk::Metric>(metric, "", view)->measure(outcome, stream);
-            INFO(variance << ", " << metric << ": " << result.value << ", expected " << *result.expected << " ± " << result.expected_sd);
+            INFO(variance << ", " << metric << ": " << result.value << ", expected " << *result.expected << " ± "
+                          << result.expected_sd);
             CHECK(result.passes() == true);
         }
     }

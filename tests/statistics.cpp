@@ -48,7 +48,8 @@ TEST_CASE("one value has no interval, and values that are not numbers do not cou
 
 TEST_CASE("differences are paired by seed") {
     // Gosset 1908: the additional hours of sleep by two drugs, in ten patients; t = 4.0621, p = 0.002833.
-    const std::vector<double> first{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0}, second{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4};
+    const std::vector<double> first{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0},
+        second{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4};
     const auto d = dtk::differences(first, {second})[0];
     CHECK(d.estimate.n == 10);
     CHECK(d.estimate.mean == Approx(1.58));
@@ -70,7 +71,9 @@ TEST_CASE("a seed that one of the two arms lacks does not count") {
 
 TEST_CASE("several comparisons are paid for") {
     const std::vector<double> zero(6, 0.0);
-    const auto moved = [](double by) { return std::vector<double>{by - 0.3, by + 0.1, by + 0.2, by, by - 0.1, by + 0.1}; };
+    const auto moved = [](double by) {
+        return std::vector<double>{by - 0.3, by + 0.1, by + 0.2, by, by - 0.1, by + 0.1};
+    };
     const auto d = dtk::differences(zero, {moved(0.4), moved(0.1), moved(0.25)});
     for (const auto& one : d) {
         CHECK(one.simultaneous->first < one.estimate.interval->first);
@@ -81,7 +84,8 @@ TEST_CASE("several comparisons are paid for") {
     CHECK(*d[2].p_holm == Approx(std::max(3 * *d[0].p, 2 * *d[2].p)));
     CHECK(*d[1].p_holm == Approx(std::max(*d[2].p_holm, *d[1].p)));
     // Bonferroni for three at 95 %: t at 1 − 0.05/6, 5 degrees of freedom
-    CHECK((d[0].simultaneous->second - d[0].simultaneous->first) / (d[0].estimate.interval->second - d[0].estimate.interval->first) ==
+    CHECK((d[0].simultaneous->second - d[0].simultaneous->first) /
+              (d[0].estimate.interval->second - d[0].estimate.interval->first) ==
           Approx(3.5341 / 2.5706).epsilon(1e-4));
 }
 
@@ -128,7 +132,8 @@ TEST_CASE("intervals of simulated studies hold the true difference 95 times in 1
     }
 }
 
-TEST_CASE("simultaneous intervals hold together, and Holm's p is small no more often than it says where nothing differs") {
+TEST_CASE(
+    "simultaneous intervals hold together, and Holm's p is small no more often than it says where nothing differs") {
     std::mt19937_64 random(2);
     std::normal_distribution<double> normal;
     int together = 0, false_alarms = 0;
@@ -139,7 +144,9 @@ TEST_CASE("simultaneous intervals hold together, and Holm's p is small no more o
         for (auto& arm : arms)
             for (auto& value : arm) value = normal(random);
         const auto d = dtk::differences(baseline, arms);
-        together += std::all_of(d.begin(), d.end(), [](const auto& one) { return one.simultaneous->first <= 0 && 0 <= one.simultaneous->second; });
+        together += std::all_of(d.begin(), d.end(), [](const auto& one) {
+            return one.simultaneous->first <= 0 && 0 <= one.simultaneous->second;
+        });
         false_alarms += std::any_of(d.begin(), d.end(), [](const auto& one) { return *one.p_holm < 0.05; });
     }
     CHECK(together >= 0.93 * 2000);

@@ -1,4 +1,5 @@
-// Studies from outside: what one says, that nothing is computed twice, and that kills, failures and several hosts lose nothing.
+// Studies from outside: what one says, that nothing is computed twice, and that kills, failures and several hosts lose
+// nothing.
 #include "catch.hpp"
 
 #include <fstream>
@@ -76,10 +77,12 @@ std::map<std::string, fs::file_time_type> finished(const fs::path& folder) {
     std::map<std::string, fs::file_time_type> found;
     std::error_code none;
     for (const auto& entry : fs::directory_iterator(folder / "tasks", none)) {
-        if (fs::exists(entry.path() / "result.json")) found[entry.path().filename()] = fs::last_write_time(entry.path() / "result.json");
+        if (fs::exists(entry.path() / "result.json"))
+            found[entry.path().filename()] = fs::last_write_time(entry.path() / "result.json");
         std::ifstream in(entry.path() / "run.json");
         const auto record = in ? json::parse(in, nullptr, false) : json();
-        if (record.is_object() && record.value("status", "") == "completed") found[entry.path().filename()] = fs::last_write_time(entry.path() / "run.json");
+        if (record.is_object() && record.value("status", "") == "completed")
+            found[entry.path().filename()] = fs::last_write_time(entry.path() / "run.json");
     }
     return found;
 }
@@ -114,7 +117,9 @@ TEST_CASE("a study runs every arm with every seed and says how the arms compare"
     REQUIRE(outcome.code == 0);
     CHECK(says(outcome.out, "linear"));
     CHECK(says(outcome.out, "baseline"));
-    CHECK((says(outcome.out, "cosine cannot be told from linear in nll") || says(outcome.out, "cosine is worse than linear in nll") || says(outcome.out, "cosine is better than linear in nll")));
+    CHECK((says(outcome.out, "cosine cannot be told from linear in nll") ||
+           says(outcome.out, "cosine is worse than linear in nll") ||
+           says(outcome.out, "cosine is better than linear in nll")));
 
     const auto found = results(folder);
     REQUIRE(found["arms"].size() == 2);
@@ -123,14 +128,21 @@ TEST_CASE("a study runs every arm with every seed and says how the arms compare"
     REQUIRE(cosine["distances"].size() == 2);
     double mean = 0;
     for (int seed = 0; seed < 2; ++seed) {
-        CHECK(cosine["distances"][seed].get<double>() == Approx(std::abs(cosine["values"][seed].get<double>() - cosine["expected"].get<double>())));
-        mean += (cosine["distances"][seed].get<double>() - found["arms"][0]["metrics"]["nll"]["distances"][seed].get<double>()) / 2;
+        CHECK(cosine["distances"][seed].get<double>() ==
+              Approx(std::abs(cosine["values"][seed].get<double>() - cosine["expected"].get<double>())));
+        mean += (cosine["distances"][seed].get<double>() -
+                 found["arms"][0]["metrics"]["nll"]["distances"][seed].get<double>()) /
+                2;
     }
     CHECK(cosine["difference"]["mean"].get<double>() == Approx(mean));
 
     // The cell is what the same experiment gives by itself.
-    write(folder / "one.toml", changed(study, study.substr(study.find("[ablation]"), study.find("[dataset]") - study.find("[ablation]")), ""));
-    REQUIRE(dtk_program({"run", "one.toml", "--out", "one", "--seed", "4", "--set", "threads=1", "--progress", "none"}, folder.path).code == 0);
+    write(
+        folder / "one.toml",
+        changed(study, study.substr(study.find("[ablation]"), study.find("[dataset]") - study.find("[ablation]")), ""));
+    REQUIRE(dtk_program({"run", "one.toml", "--out", "one", "--seed", "4", "--set", "threads=1", "--progress", "none"},
+                        folder.path)
+                .code == 0);
     const auto alone = json::parse(read(folder / "one" / "run.json"))["result"]["metrics"][0];
     CHECK(alone["metric"] == "nll");
     CHECK(alone["value"].get<double>() == cosine["values"][1].get<double>());
@@ -143,8 +155,10 @@ TEST_CASE("the report is one file that needs no network and takes texts as texts
     const auto page = read(folder / "study" / "report.html");
     CHECK(says(page, "Which of &lt;these&gt; is best?"));
     CHECK_FALSE(says(page, "<these>"));
-    for (const auto* outside : {"src=\"http", "href=\"http", "url(http", "@import", "<script"}) CHECK_FALSE(says(page, outside));
-    for (const auto* part : {"<table>", "Holm p", "data:image/png;base64,", "Method and provenance", "prefers-color-scheme", "lang=\"en\""}) {
+    for (const auto* outside : {"src=\"http", "href=\"http", "url(http", "@import", "<script"})
+        CHECK_FALSE(says(page, outside));
+    for (const auto* part : {"<table>", "Holm p", "data:image/png;base64,", "Method and provenance",
+                             "prefers-color-scheme", "lang=\"en\""}) {
         INFO(part);
         CHECK(says(page, part));
     }
@@ -164,7 +178,8 @@ TEST_CASE("what is done is not done again, and an added seed or arm costs only i
     REQUIRE(run(folder).code == 0);
     CHECK(finished(folder / "study") == before);
 
-    auto more = changed(changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5]"), "\"cosine\"]", "\"cosine\", \"quadratic\"]");
+    auto more =
+        changed(changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5]"), "\"cosine\"]", "\"cosine\", \"quadratic\"]");
     REQUIRE(run(folder, more).code == 0);
     const auto after = finished(folder / "study");
     CHECK(after.size() == 18);
@@ -203,30 +218,38 @@ TEST_CASE("results of another build count where that is said") {
     CHECK(says(more, "8 of 12 tasks done"));
     CHECK(says(more, "seconds to go"));
     // The number of jobs is no part of what a cell is.
-    CHECK(says(dtk_program({"run", "study.toml", "--out", "study", "-n", "--jobs", "1"}, folder.path).out, "8 of 8 tasks done"));
+    CHECK(says(dtk_program({"run", "study.toml", "--out", "study", "-n", "--jobs", "1"}, folder.path).out,
+               "8 of 8 tasks done"));
 }
 
 TEST_CASE("arms that differ in sampling alone share their training") {
     const Folder folder;
     const auto text = changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
-                              "keys = [\"sampler.use\", \"sampler.steps\"]\nvalues = [[\"ddim\", 5], [\"ddim\", 10], [\"ddpm\", 10]]\nnames = [\"a\", \"b\", \"c\"]");
+                              "keys = [\"sampler.use\", \"sampler.steps\"]\nvalues = [[\"ddim\", 5], [\"ddim\", 10], "
+                              "[\"ddpm\", 10]]\nnames = [\"a\", \"b\", \"c\"]");
     const auto outcome = run(folder, changed(text, "baseline = \"linear\"", "baseline = \"b\""));
     INFO(outcome.out << outcome.err);
     REQUIRE(outcome.code == 0);
     CHECK(finished(folder / "study").size() == 2 + 3 * 2);
-    CHECK(says(outcome.out, "a cannot be told from b") + says(outcome.out, "a is worse than b") + says(outcome.out, "a is better than b") == 1);
+    CHECK(says(outcome.out, "a cannot be told from b") + says(outcome.out, "a is worse than b") +
+              says(outcome.out, "a is better than b") ==
+          1);
     CHECK(says(outcome.out, "not of equal cost: they differ in network evaluations"));
 }
 
 TEST_CASE("axes make every combination but the excluded ones") {
     const Folder folder;
-    write(folder / "study.toml", changed(study, "[dataset]", "[[ablation.axis]]\nkey = \"sampler.steps\"\nvalues = [5, 10]\n\n[dataset]"));
-    const auto all = dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\""}, folder.path);
+    write(folder / "study.toml",
+          changed(study, "[dataset]", "[[ablation.axis]]\nkey = \"sampler.steps\"\nvalues = [5, 10]\n\n[dataset]"));
+    const auto all =
+        dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\""}, folder.path);
     INFO(all.out << all.err);
     CHECK(all.code == 0);
     CHECK(says(all.out, "4 arms × 2 seeds = 8 cells; 0 of 12 tasks done"));
-    const auto fewer = dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\"", "--set",
-                                    "ablation.exclude=[{\"schedule.use\" = \"cosine\", \"sampler.steps\" = 10}]"}, folder.path);
+    const auto fewer =
+        dtk_program({"run", "study.toml", "-n", "--set", "ablation.baseline=\"linear, sampler.steps=5\"", "--set",
+                     "ablation.exclude=[{\"schedule.use\" = \"cosine\", \"sampler.steps\" = 10}]"},
+                    folder.path);
     INFO(fewer.out << fewer.err);
     CHECK(says(fewer.out, "3 arms × 2 seeds = 6 cells"));
     CHECK_FALSE(fs::exists(folder / "runs"));
@@ -248,9 +271,11 @@ TEST_CASE("mistakes in a study are found before anything runs") {
              {"\"linear\", \"cosine\"]", "\"linear\", \"linear\"]", "two arms are called `linear`"},
              {"key = \"schedule.use\"", "key = \"schedule.us\"", "no key `us`"},
              {"key = \"schedule.use\"", "kee = \"schedule.use\"", "an axis has no key `kee`"},
-             {"key = \"schedule.use\"", "keys = [\"schedule.use\", \"process.steps\"]", "a value of this axis is a list of 2"},
+             {"key = \"schedule.use\"", "keys = [\"schedule.use\", \"process.steps\"]",
+              "a value of this axis is a list of 2"},
              {"values = [\"linear\", \"cosine\"]", "values = []", "needs a list of `values`"},
-             {"seeds = [3, 4]", "seeds = [3, 4]\nexclude = [{\"schedule.use\" = \"sigmoid\"}]", "no axis gives `schedule.use` the value"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nexclude = [{\"schedule.use\" = \"sigmoid\"}]",
+              "no axis gives `schedule.use` the value"},
              {"[[ablation.axis]]", "[[ablation.axes]]", "did you mean `axis`?"},
              {"use = \"mlp\"", "use = \"mlpp\"", "did you mean `mlp`?"},
          }) {
@@ -274,7 +299,8 @@ TEST_CASE("mistakes in a study are found before anything runs") {
 
 TEST_CASE("a cell that fails is shown with its reason, and the rest is complete") {
     const Folder folder;
-    const auto text = changed(changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]", "key = \"train.lr\"\nvalues = [1e-3, 1e30]\nnames = [\"linear\", \"wild\"]"),
+    const auto text = changed(changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
+                                      "key = \"train.lr\"\nvalues = [1e-3, 1e30]\nnames = [\"linear\", \"wild\"]"),
                               "batch = 16", "batch = 16\nclip = 0");
     const auto outcome = run(folder, text);
     INFO(outcome.out << outcome.err);
@@ -324,14 +350,16 @@ TEST_CASE("an interrupted study says how to go on") {
     const Folder folder;
     write(folder / "study.toml", changed(study, "steps = 40", "steps = 400000"));
     auto running = start_dtk(command, folder.path);
-    while (!fs::exists(folder / "study" / "tasks") && !running.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    while (!fs::exists(folder / "study" / "tasks") && !running.ended())
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     std::this_thread::sleep_for(std::chrono::seconds(1));
     running.send(SIGINT);
     const auto outcome = running.wait();
     INFO(outcome.err);
     CHECK(outcome.code == 130);
     CHECK(says(outcome.err, "the same command goes on"));
-    for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks")) CHECK(entry.path().extension() != ".lease");
+    for (const auto& entry : fs::directory_iterator(folder / "study" / "tasks"))
+        CHECK(entry.path().extension() != ".lease");
 }
 
 /// The hosts that hold leases of a study.
@@ -353,10 +381,12 @@ TEST_CASE("several hosts share a study, and what a killed one held is taken over
     std::vector<Running> hosts;
     auto one_at_a_time = command;
     one_at_a_time.back() = "1";
-    for (const auto* name : {"a", "b", "c", "d"}) hosts.push_back(start_dtk(one_at_a_time, folder.path, {{"DTK_HOST", name}, {"DTK_LEASE_SECONDS", "3"}}));
+    for (const auto* name : {"a", "b", "c", "d"})
+        hosts.push_back(start_dtk(one_at_a_time, folder.path, {{"DTK_HOST", name}, {"DTK_LEASE_SECONDS", "3"}}));
     // Two are killed while they hold a cell, which they then go on holding.
     for (const auto& [number, name] : {std::pair{1, "b"}, std::pair{3, "d"}}) {
-        while (!holders(folder / "study").contains(name) && !hosts[number].ended()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        while (!holders(folder / "study").contains(name) && !hosts[number].ended())
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
         hosts[number].send(SIGKILL);
         hosts[number].wait();
         CHECK(holders(folder / "study").contains(name));
@@ -381,12 +411,14 @@ TEST_CASE("several hosts share a study, and what a killed one held is taken over
     std::istringstream lines(read(folder / "study" / "results.csv"));
     for (std::string line; std::getline(lines, line);)
         if (says(line, ",nll,")) cells.insert(line.substr(0, line.find(",nll,")));
-    CHECK(cells == std::multiset<std::string>{"linear,3", "linear,4", "linear,5", "linear,6", "cosine,3", "cosine,4", "cosine,5", "cosine,6"});
+    CHECK(cells == std::multiset<std::string>{"linear,3", "linear,4", "linear,5", "linear,6", "cosine,3", "cosine,4",
+                                              "cosine,5", "cosine,6"});
     const auto shared = results(folder);
     CHECK(shared["failures"].empty());
     for (std::size_t arm = 0; arm < 2; ++arm)
         for (std::size_t seed = 0; seed < 2; ++seed)
-            CHECK(shared["arms"][arm]["metrics"]["nll"]["values"][seed] == undisturbed()["arms"][arm]["metrics"]["nll"]["values"][seed]);
+            CHECK(shared["arms"][arm]["metrics"]["nll"]["values"][seed] ==
+                  undisturbed()["arms"][arm]["metrics"]["nll"]["values"][seed]);
 }
 
 TEST_CASE("shares of a study make the whole of it") {
@@ -420,10 +452,13 @@ batch = 16
 
 /// The study with a network that stands on another's.
 std::string standing_on(const std::string& name) {
-    return seams + changed(study, "use = \"mlp\"\nwidth = 8\ndepth = 1", "use = \"student\"\nteacher = \"" + name + "\"");
+    return seams +
+           changed(study, "use = \"mlp\"\nwidth = 8\ndepth = 1", "use = \"student\"\nteacher = \"" + name + "\"");
 }
 
-std::string with_first(const std::string& list = "[\"teacher.toml\"]") { return changed(standing_on("old_hand"), "seeds = [3, 4]", "seeds = [3, 4]\nfirst = " + list); }
+std::string with_first(const std::string& list = "[\"teacher.toml\"]") {
+    return changed(standing_on("old_hand"), "seeds = [3, 4]", "seeds = [3, 4]\nfirst = " + list);
+}
 
 std::size_t parts_done(const Folder& folder) { return finished(folder / "study").size(); }
 
@@ -451,16 +486,21 @@ TEST_CASE("what all arms stand on is trained once, before them") {
 
     // A cell is what the same experiment gives by itself on the same network.
     const auto text = standing_on("old_hand");
-    write(folder / "one.toml", changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), ""));
-    REQUIRE(dtk_program({"run", "teacher.toml", "--out", "known", "--set", "threads=1", "--progress", "none"}, folder.path).code == 0);
-    const std::vector<std::string> alone{"run", "one.toml", "--out", "one", "--seed", "4", "--set", "threads=1", "--progress", "none", "--artefact"};
+    write(folder / "one.toml",
+          changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), ""));
+    REQUIRE(
+        dtk_program({"run", "teacher.toml", "--out", "known", "--set", "threads=1", "--progress", "none"}, folder.path)
+            .code == 0);
+    const std::vector<std::string> alone{"run",   "one.toml",  "--out",      "one",  "--seed",    "4",
+                                         "--set", "threads=1", "--progress", "none", "--artefact"};
     auto named = alone;
     named.emplace_back("old_hand=known");
     const auto one = dtk_program(named, folder.path);
     INFO(one.err);
     REQUIRE(one.code == 0);
     const auto record = json::parse(read(folder / "one" / "run.json"));
-    CHECK(record["result"]["metrics"][0]["value"].get<double>() == results(folder)["arms"][1]["metrics"]["nll"]["values"][1].get<double>());
+    CHECK(record["result"]["metrics"][0]["value"].get<double>() ==
+          results(folder)["arms"][1]["metrics"]["nll"]["values"][1].get<double>());
     CHECK(record["artefacts"]["old_hand"] == (folder / "known").string());
     // The run knows it again.
     const auto sampled = dtk_program({"sample", "one", "--out", "sampled", "--progress", "none"}, folder.path);
@@ -486,7 +526,8 @@ TEST_CASE("mistakes in what comes first, and its failure") {
     refused(with_first("[\"nowhere.toml\"]"), "there is no file");
     refused(with_first("[]"), "neither an earlier stage");
     refused(with_first("[\"teacher.toml\", \"teacher.toml\"]"), "two experiments of `first` have the name `old_hand`");
-    refused(changed(study, "seeds = [3, 4]", "seeds = [3, 4]\nfirst = [\"teacher.toml\"]"), "no arm asks for the network of `old_hand`");
+    refused(changed(study, "seeds = [3, 4]", "seeds = [3, 4]\nfirst = [\"teacher.toml\"]"),
+            "no arm asks for the network of `old_hand`");
     write(folder / "teacher.toml", changed(teacher, "steps = 100", "steps = 90"));
     refused(with_first(), "the teacher was trained on another process");
     write(folder / "teacher.toml", changed(teacher, "mlp", "mlpp"));
@@ -499,7 +540,9 @@ TEST_CASE("mistakes in what comes first, and its failure") {
     const auto outcome = run(folder, with_first());
     INFO(outcome.out << outcome.err);
     CHECK(outcome.code == 1);
-    CHECK(says(outcome.err, "failed: linear, seed 3: `old_hand`, on which it stands, failed: the loss or its gradient is not finite at step"));
+    CHECK(says(outcome.err,
+               "failed: linear, seed 3: `old_hand`, on which it stands, failed: the loss or its gradient is not finite "
+               "at step"));
     CHECK(results(folder)["failures"].size() == 4);
     CHECK(parts_done(folder) == 0);
 }
@@ -507,7 +550,9 @@ TEST_CASE("mistakes in what comes first, and its failure") {
 TEST_CASE("of several stages those that the arms have in common are trained once, and the last one is measured") {
     const Folder folder;
     auto text = seams + study;
-    const auto cut = [&](const std::string& from, const std::string& to) { text = changed(text, text.substr(text.find(from), text.find(to) - text.find(from)), ""); };
+    const auto cut = [&](const std::string& from, const std::string& to) {
+        text = changed(text, text.substr(text.find(from), text.find(to) - text.find(from)), "");
+    };
     cut("[schedule]\n", "[model]");
     cut("[model]\n", "[sampler]");
     text += R"(
@@ -529,10 +574,13 @@ schedule = {use = "linear"}
 model = {use = "student", teacher = "teacher"}
 train = {steps = 30, batch = 16}
 )";
-    auto arms = changed(text, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]", "key = \"train.lr\"\nvalues = [1e-3, 1e-2]\nnames = [\"linear\", \"fast\"]");
-    const auto whole = changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), "");
+    auto arms = changed(text, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
+                        "key = \"train.lr\"\nvalues = [1e-3, 1e-2]\nnames = [\"linear\", \"fast\"]");
+    const auto whole =
+        changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), "");
     // What varies is a key of the file as a whole, so that the stages must leave it open.
-    arms = changed(arms, "model = {use = \"student\", teacher = \"teacher\"}\ntrain = {steps = 30, batch = 16}", "model = {use = \"student\", teacher = \"teacher\"}");
+    arms = changed(arms, "model = {use = \"student\", teacher = \"teacher\"}\ntrain = {steps = 30, batch = 16}",
+                   "model = {use = \"student\", teacher = \"teacher\"}");
     arms = changed(arms, "[sampler]", "[train]\nsteps = 30\nbatch = 16\n\n[sampler]");
     const auto outcome = run(folder, arms);
     INFO(outcome.out << outcome.err);
@@ -540,11 +588,15 @@ train = {steps = 30, batch = 16}
     CHECK(parts_done(folder) == 2 + 4 + 4);  // a teacher for each seed
 
     write(folder / "whole.toml", whole);
-    const auto one = dtk_program({"run", "whole.toml", "--out", "whole", "--seed", "4", "--set", "threads=1", "--progress", "none"}, folder.path);
+    const auto one =
+        dtk_program({"run", "whole.toml", "--out", "whole", "--seed", "4", "--set", "threads=1", "--progress", "none"},
+                    folder.path);
     INFO(one.err);
     REQUIRE(one.code == 0);
-    CHECK(json::parse(read(folder / "whole" / "run.json"))["result"]["student"]["metrics"][0]["value"] == results(folder)["arms"][0]["metrics"]["nll"]["values"][1]);
-    const auto sampled = dtk_program({"sample", "whole/student", "--out", "sampled", "--progress", "none"}, folder.path);
+    CHECK(json::parse(read(folder / "whole" / "run.json"))["result"]["student"]["metrics"][0]["value"] ==
+          results(folder)["arms"][0]["metrics"]["nll"]["values"][1]);
+    const auto sampled =
+        dtk_program({"sample", "whole/student", "--out", "sampled", "--progress", "none"}, folder.path);
     INFO(sampled.err);
     CHECK(sampled.code == 0);
 }

@@ -51,7 +51,8 @@ std::shared_ptr<Interface> make(const std::string& name, const std::string& toml
     const auto spec = dtk::read_plugin(reading, Interface::kind, &table, {});
     if (!mistakes.empty()) throw dtk::Error(mistakes.text());
     dtk::Mistakes later;
-    return std::static_pointer_cast<Interface>(spec.make(*new dtk::Reading{registry(), *new dtk::Mistakes, ".", {}}, view));
+    return std::static_pointer_cast<Interface>(
+        spec.make(*new dtk::Reading{registry(), *new dtk::Mistakes, ".", {}}, view));
 }
 
 template <class Interface>
@@ -60,7 +61,8 @@ std::shared_ptr<Interface> make(const std::string& name, const std::string& toml
 }
 
 /// A data set, a process and the exact denoiser over them.
-inline View exact(const std::string& dataset, const std::string& data_fields, const std::string& process_fields, const std::string& model_fields = {}) {
+inline View exact(const std::string& dataset, const std::string& data_fields, const std::string& process_fields,
+                  const std::string& model_fields = {}) {
     View view;
     view.data = make<dtk::Dataset>(dataset, data_fields, view);
     view.chain = make<dtk::Process>("gaussian", process_fields, view);
@@ -70,7 +72,9 @@ inline View exact(const std::string& dataset, const std::string& data_fields, co
 }
 
 inline dtk::Predict ask(const std::shared_ptr<dtk::Model>& model) {
-    return [model](const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) { return model->forward(x, t, context); };
+    return [model](const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) {
+        return model->forward(x, t, context);
+    };
 }
 
 /// Our own reference values; how they were made stands beside them.

@@ -6,9 +6,9 @@
 #include <fstream>
 #include <thread>
 
+#include <fmt/format.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/build.hpp"
@@ -33,7 +33,8 @@ Engine& engine() {
             // Lazily: binding all of LibTorch's symbols at once would take longer than most commands.
             library.load((fs::exists(beside) ? beside : installed).string(), boost::dll::load_mode::rtld_lazy);
         } catch (const boost::dll::fs::system_error& error) {
-            throw Error(std::string("dtk's half that needs LibTorch cannot be loaded: ") + error.what(), "run ./dtk setup and ./dtk build");
+            throw Error(std::string("dtk's half that needs LibTorch cannot be loaded: ") + error.what(),
+                        "run ./dtk setup and ./dtk build");
         }
     }
     return *library.get<Engine*()>("dtk_open_engine")();
@@ -57,10 +58,14 @@ namespace {
 Registry registry(const std::vector<fs::path>& folders) { return Registry(plugin_folders(folders)); }
 
 void print_skipped(const Registry& registry) {
-    for (const auto& skipped : registry.skipped()) fmt::print("skipped  {}: {}\n", skipped.file.string(), skipped.reason);
+    for (const auto& skipped : registry.skipped())
+        fmt::print("skipped  {}: {}\n", skipped.file.string(), skipped.reason);
     for (const auto& plugin : registry.plugins()) {
-        for (const auto& twin : plugin.twins) fmt::print("twice    {} `{}`: {} and {}\n", plugin.kind, plugin.name, plugin.file.string(), twin.string());
-        for (const auto& shadowed : plugin.shadowed) fmt::print("shadowed {} `{}`: {} by {}\n", plugin.kind, plugin.name, shadowed.string(), plugin.file.string());
+        for (const auto& twin : plugin.twins)
+            fmt::print("twice    {} `{}`: {} and {}\n", plugin.kind, plugin.name, plugin.file.string(), twin.string());
+        for (const auto& shadowed : plugin.shadowed)
+            fmt::print("shadowed {} `{}`: {} by {}\n", plugin.kind, plugin.name, shadowed.string(),
+                       plugin.file.string());
     }
 }
 
@@ -73,11 +78,15 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
     std::vector<std::string> known;
     for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
     const auto near = nearest(words.back(), known);
-    throw Error(fmt::format("there is no plugin `{}`", fmt::join(words, " ")), near.empty() ? "`dtk plugins list` shows what there is" : fmt::format("did you mean `{}`?", near));
+    throw Error(fmt::format("there is no plugin `{}`", fmt::join(words, " ")),
+                near.empty() ? "`dtk plugins list` shows what there is" : fmt::format("did you mean `{}`?", near));
 }
 
 Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Mistakes& mistakes) {
-    return read_study(file, overrides, threads, [](const auto& file, const auto& laid, Mistakes& found) { return engine().examine(file, laid, found); }, mistakes);
+    return read_study(
+        file, overrides, threads,
+        [](const auto& file, const auto& laid, Mistakes& found) { return engine().examine(file, laid, found); },
+        mistakes);
 }
 
 /// "i/n", both counted from 1.
@@ -85,7 +94,8 @@ std::optional<std::pair<std::int64_t, std::int64_t>> part_of(const std::string& 
     if (text.empty()) return std::nullopt;
     std::pair<std::int64_t, std::int64_t> part;
     char rest = 0;
-    if (std::sscanf(text.c_str(), "%ld/%ld%c", &part.first, &part.second, &rest) != 2 || part.first < 1 || part.first > part.second)
+    if (std::sscanf(text.c_str(), "%ld/%ld%c", &part.first, &part.second, &rest) != 2 || part.first < 1 ||
+        part.first > part.second)
         throw Error(fmt::format("`--cell {}` is no share", text), "write --cell 1/8 to --cell 8/8");
     return part;
 }
@@ -96,8 +106,8 @@ struct Hardware {
     std::vector<std::string> gpus;
 };
 
-/// One thread for a cell unless the file says otherwise, for two cells of one thread each are faster than one of two, and as many cells
-/// as fill the cores; on `cuda` one for each GPU.
+/// One thread for a cell unless the file says otherwise, for two cells of one thread each are faster than one of two,
+/// and as many cells as fill the cores; on `cuda` one for each GPU.
 Hardware hardware_for(const RunRequest& request) {
     Mistakes ignored;
     const auto root = read_toml(request.file, request.overrides.set, ignored);
@@ -123,8 +133,8 @@ int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
     for (const auto& sentence : verdicts(study, findings, study.metrics.front())) fmt::print("{}\n", sentence);
     for (const auto& warning : findings.warnings) fmt::print("warning: {}\n", warning);
     for (const auto& [number, reason] : findings.failures)
-        fmt::print(stderr, "failed: {}, seed {}: {}\n  = help: {}\n", study.arms[study.cells[number].arm].name, study.cells[number].seed, reason,
-                   command_of(study, study.task(study.cells[number].task), folder));
+        fmt::print(stderr, "failed: {}, seed {}: {}\n  = help: {}\n", study.arms[study.cells[number].arm].name,
+                   study.cells[number].seed, reason, command_of(study, study.task(study.cells[number].task), folder));
     fmt::print("\nreport   {}\n", write_report(study, findings, folder, accept_rebuilt).string());
     write_exports(folder);
     return findings.failures.empty() ? done : failed;
@@ -136,14 +146,20 @@ void keep_cells(const Study& study, json& record) {
     record["cells"] = json::array();
     for (const auto& cell : study.cells) {
         const auto& task = study.task(cell.task);
-        record["cells"].push_back({{"arm", study.arms[cell.arm].name}, {"seed", cell.seed}, {"task", task.id}, {"needs", task.needs}});
+        record["cells"].push_back(
+            {{"arm", study.arms[cell.arm].name}, {"seed", cell.seed}, {"task", task.id}, {"needs", task.needs}});
     }
 }
 
 int run_as_study(const RunRequest& request, const StudyOptions& options) {
-    if (request.resume) throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
-    if (!request.overrides.artefacts.empty()) throw Error("a study trains what its cells stand on itself", "write `first` in [ablation], or name the run's folder in the field");
-    if (request.overrides.seed) throw Error("a study has its seeds in its file", "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
+    if (request.resume)
+        throw Error("a study needs no --resume: the same command goes on where it was", "leave --resume out");
+    if (!request.overrides.artefacts.empty())
+        throw Error("a study trains what its cells stand on itself",
+                    "write `first` in [ablation], or name the run's folder in the field");
+    if (request.overrides.seed)
+        throw Error("a study has its seeds in its file",
+                    "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
     const auto hardware = hardware_for(request);
     const auto threads = hardware.threads;
     const auto jobs = options.jobs > 0 ? options.jobs : hardware.jobs;
@@ -157,17 +173,20 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     }
     fs::create_directories(folder);
     write_atomically(folder / "study.toml", study.text);
-    json record{{"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
+    json record{
+        {"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
     if (request.overrides.device) record["device"] = *request.overrides.device;
     for (const auto& path : request.overrides.plugin_path) record["plugin_path"].push_back(fs::absolute(path).string());
     record["accept_rebuilt"] = options.accept_rebuilt;
     keep_cells(study, record);
     write_atomically(folder / "study.json", record.dump(2) + "\n");
-    fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(), study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
+    fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
+               study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     try {
-        run_study(study, {folder, jobs, part_of(options.part), hardware.gpus, options.accept_rebuilt, request.progress, [] { return signals_seen.load() > 0; }});
+        run_study(study, {folder, jobs, part_of(options.part), hardware.gpus, options.accept_rebuilt, request.progress,
+                          [] { return signals_seen.load() > 0; }});
     } catch (const Interrupted& error) {
         fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
         return interrupted;
@@ -179,7 +198,9 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
 
 int run(RunRequest& request, bool resume, const StudyOptions& study) {
     if (is_study(request.file, request.overrides)) return run_as_study(request, study);
-    if (study.jobs > 0 || !study.part.empty()) throw Error(fmt::format("{} is no study: it has no [ablation]", request.file.string()), "--jobs and --cell are for studies");
+    if (study.jobs > 0 || !study.part.empty())
+        throw Error(fmt::format("{} is no study: it has no [ablation]", request.file.string()),
+                    "--jobs and --cell are for studies");
     if (resume && !request.resume) request.resume = "latest";
     return engine().run(request);
 }
@@ -195,16 +216,21 @@ int check(const fs::path& file, const Overrides& overrides) {
 
 int report(const fs::path& folder) {
     if (!fs::exists(folder / "study.toml") || !fs::exists(folder / "study.json"))
-        throw Error(fmt::format("{} is not the folder of a study", folder.string()), "a study's folder holds study.toml once it has begun");
+        throw Error(fmt::format("{} is not the folder of a study", folder.string()),
+                    "a study's folder holds study.toml once it has begun");
     auto record = json::parse(read_file(folder / "study.json"), nullptr, false);
-    if (!record.is_object() || !record.contains("set") || !record.contains("device") || !record.contains("threads") || !record.contains("file"))
-        throw Mistaken(fmt::format("{} is damaged", (folder / "study.json").string()), "the same `dtk run` as before writes it anew");
+    if (!record.is_object() || !record.contains("set") || !record.contains("device") || !record.contains("threads") ||
+        !record.contains("file"))
+        throw Mistaken(fmt::format("{} is damaged", (folder / "study.json").string()),
+                       "the same `dtk run` as before writes it anew");
     Overrides overrides;
     overrides.set = record["set"].get<std::vector<std::string>>();
     if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
-    for (const auto& path : record.value("plugin_path", std::vector<std::string>())) overrides.plugin_path.emplace_back(path);
+    for (const auto& path : record.value("plugin_path", std::vector<std::string>()))
+        overrides.plugin_path.emplace_back(path);
     Mistakes mistakes;
-    const auto study = read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
+    const auto study =
+        read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
     if (!mistakes.empty()) return complain(mistakes);
     record["accept_rebuilt"] = true;
     keep_cells(study, record);
@@ -219,7 +245,9 @@ int plugins_list(const PluginsRequest& request) {
     const auto kinds = all.kinds();
     if (!request.kind.empty() && std::find(kinds.begin(), kinds.end(), request.kind) == kinds.end()) {
         const auto near = nearest(request.kind, kinds);
-        throw Error(fmt::format("there is no plugin of kind `{}`", request.kind), near.empty() ? fmt::format("there are {}", listed(kinds)) : fmt::format("did you mean `{}`?", near));
+        throw Error(
+            fmt::format("there is no plugin of kind `{}`", request.kind),
+            near.empty() ? fmt::format("there are {}", listed(kinds)) : fmt::format("did you mean `{}`?", near));
     }
     std::vector<PluginFile> shown;
     for (const auto& plugin : all.plugins())
@@ -228,8 +256,12 @@ int plugins_list(const PluginsRequest& request) {
     if (request.json) {
         json list = json::array();
         for (std::size_t i = 0; i < shown.size(); ++i) {
-            json one{{"kind", shown[i].kind}, {"name", shown[i].name}, {"summary", probes[i].summary}, {"file", shown[i].file.string()},
-                     {"interface", shown[i].interface_version}, {"default", shown[i].is_default}};
+            json one{{"kind", shown[i].kind},
+                     {"name", shown[i].name},
+                     {"summary", probes[i].summary},
+                     {"file", shown[i].file.string()},
+                     {"interface", shown[i].interface_version},
+                     {"default", shown[i].is_default}};
             if (!probes[i].problem.empty()) one["problem"] = probes[i].problem;
             list.push_back(std::move(one));
         }
@@ -237,7 +269,8 @@ int plugins_list(const PluginsRequest& request) {
         return done;
     }
     std::size_t kind_width = 0, name_width = 0;
-    for (const auto& plugin : shown) kind_width = std::max(kind_width, plugin.kind.size()), name_width = std::max(name_width, plugin.name.size());
+    for (const auto& plugin : shown)
+        kind_width = std::max(kind_width, plugin.kind.size()), name_width = std::max(name_width, plugin.name.size());
     for (std::size_t i = 0; i < shown.size(); ++i) {
         const auto& plugin = shown[i];
         const auto problem = probes[i].problem.substr(0, probes[i].problem.find('\n'));
@@ -259,31 +292,43 @@ int plugins_describe(const PluginsRequest& request) {
         const auto& descriptor = all.load(plugin);
         const auto fields = declared_fields(descriptor);
         if (request.json) {
-            json one{{"kind", plugin.kind}, {"name", plugin.name}, {"summary", descriptor.summary}, {"file", plugin.file.string()}, {"build", descriptor.build}, {"fields", json::array()}};
+            json one{{"kind", plugin.kind},          {"name", plugin.name},       {"summary", descriptor.summary},
+                     {"file", plugin.file.string()}, {"build", descriptor.build}, {"fields", json::array()}};
             for (const auto& field : fields)
-                one["fields"].push_back({{"key", field.key}, {"type", field.type}, {"default", field.default_value}, {"accepts", field.accepts}, {"doc", field.doc}});
+                one["fields"].push_back({{"key", field.key},
+                                         {"type", field.type},
+                                         {"default", field.default_value},
+                                         {"accepts", field.accepts},
+                                         {"doc", field.doc}});
             list.push_back(std::move(one));
             continue;
         }
         fmt::print("{} `{}`: {}\n", plugin.kind, plugin.name, descriptor.summary);
         std::size_t key_width = 0, value_width = 0, range_width = 0;
-        const auto value = [](const DeclaredField& field) { return field.default_value.empty() ? std::string("(the default)") : field.default_value; };
-        const auto range = [](const DeclaredField& field) { return field.accepts.empty() ? field.type : field.accepts; };
+        const auto value = [](const DeclaredField& field) {
+            return field.default_value.empty() ? std::string("(the default)") : field.default_value;
+        };
+        const auto range = [](const DeclaredField& field) {
+            return field.accepts.empty() ? field.type : field.accepts;
+        };
         for (const auto& field : fields) {
             key_width = std::max(key_width, field.key.size());
             value_width = std::max(value_width, std::min<std::size_t>(value(field).size(), 24));
             range_width = std::max(range_width, std::min<std::size_t>(range(field).size(), 24));
         }
         for (const auto& field : fields)
-            fmt::print("  {} = {}  {}  {}\n", padded(field.key, key_width), padded(value(field), value_width), padded(range(field), range_width), field.doc);
-        fmt::print("\n[{}]\nuse = \"{}\"\n\n{}\n{}\n\n", plugin.kind, plugin.name, plugin.file.string(), descriptor.build);
+            fmt::print("  {} = {}  {}  {}\n", padded(field.key, key_width), padded(value(field), value_width),
+                       padded(range(field), range_width), field.doc);
+        fmt::print("\n[{}]\nuse = \"{}\"\n\n{}\n{}\n\n", plugin.kind, plugin.name, plugin.file.string(),
+                   descriptor.build);
     }
     if (request.json) fmt::print("{}\n", list.dump(2));
     return done;
 }
 
 int plugins_path(const PluginsRequest& request) {
-    for (const auto& folder : plugin_folders(request.folders)) fmt::print("{}{}\n", folder.string(), fs::is_directory(folder) ? "" : "  (not there)");
+    for (const auto& folder : plugin_folders(request.folders))
+        fmt::print("{}{}\n", folder.string(), fs::is_directory(folder) ? "" : "  (not there)");
     return done;
 }
 
@@ -292,10 +337,13 @@ int doctor(const PluginsRequest& request) {
     fmt::print("         CUDA has been compiled and simulated; no test of this project has run on a GPU yet\n");
     const auto all = registry(request.folders);
     const auto probes = all.probe(all.plugins());
-    const auto broken = std::count_if(probes.begin(), probes.end(), [](const Probe& probe) { return !probe.problem.empty(); });
+    const auto broken =
+        std::count_if(probes.begin(), probes.end(), [](const Probe& probe) { return !probe.problem.empty(); });
     fmt::print("plugins  {} found, {} cannot be used\n", all.plugins().size(), broken);
     for (std::size_t i = 0; i < probes.size(); ++i)
-        if (!probes[i].problem.empty()) fmt::print("broken   {} `{}`: {}\n         {}\n", all.plugins()[i].kind, all.plugins()[i].name, probes[i].problem, all.plugins()[i].file.string());
+        if (!probes[i].problem.empty())
+            fmt::print("broken   {} `{}`: {}\n         {}\n", all.plugins()[i].kind, all.plugins()[i].name,
+                       probes[i].problem, all.plugins()[i].file.string());
     print_skipped(all);
     return done;
 }

@@ -24,8 +24,12 @@ using Texts = std::map<std::string, std::string>;
 /// The run of that name, which is one whose experiment is known.
 Record run_of(const std::string& text) {
     auto record = find_record(text);
-    if (record.what == Record::What::damaged) throw Mistaken(fmt::format("{} is damaged: {}", record.folder.string(), record.problem));
-    if (record.what == Record::What::study) throw Mistaken(fmt::format("{} is a study", record.folder.string()), fmt::format("its arms are compared by its report: dtk report {}; its cells lie in {}", typed(record.folder), typed(record.folder / "tasks")));
+    if (record.what == Record::What::damaged)
+        throw Mistaken(fmt::format("{} is damaged: {}", record.folder.string(), record.problem));
+    if (record.what == Record::What::study)
+        throw Mistaken(fmt::format("{} is a study", record.folder.string()),
+                       fmt::format("its arms are compared by its report: dtk report {}; its cells lie in {}",
+                                   typed(record.folder), typed(record.folder / "tasks")));
     return record;
 }
 
@@ -40,7 +44,9 @@ std::vector<Change> changes(const Texts& before, const Texts& after) {
         for (const auto& [key, value] : *texts) keys.insert(key);
     std::vector<Change> all;
     for (const auto& key : keys) {
-        const auto of = [&](const Texts& texts) { return texts.contains(key) ? std::optional(texts.at(key)) : std::nullopt; };
+        const auto of = [&](const Texts& texts) {
+            return texts.contains(key) ? std::optional(texts.at(key)) : std::nullopt;
+        };
         if (of(before) != of(after)) all.push_back({key, of(before), of(after)});
     }
     return all;
@@ -54,13 +60,16 @@ Texts makers(const Record& r) {
     if (const auto threads = r.content.value("threads", json()); threads.is_number()) all["threads"] = threads.dump();
     if (const auto data = r.content.value("data", json()); data.is_object())
         for (const auto& [stage, hash] : data.items())
-            if (hash.is_string()) all[stage == "sha256" ? "data" : "data of " + stage] = hash.get<std::string>().substr(0, 12);
-    for (const auto& [name, plugin] : plugins_of(r)) all["plugin " + name] = plugin["sha256"].get<std::string>().substr(0, 12);
+            if (hash.is_string())
+                all[stage == "sha256" ? "data" : "data of " + stage] = hash.get<std::string>().substr(0, 12);
+    for (const auto& [name, plugin] : plugins_of(r))
+        all["plugin " + name] = plugin["sha256"].get<std::string>().substr(0, 12);
     return all;
 }
 
 const Measured* measured(const Record& r, const std::string& metric) {
-    const auto at = std::find_if(r.measured.begin(), r.measured.end(), [&](const Measured& m) { return m.metric == metric; });
+    const auto at =
+        std::find_if(r.measured.begin(), r.measured.end(), [&](const Measured& m) { return m.metric == metric; });
     return at == r.measured.end() ? nullptr : &*at;
 }
 
@@ -75,7 +84,10 @@ std::vector<std::string> metrics_of(const std::vector<Record>& runs) {
 
 json to_json(const std::vector<Change>& all) {
     json list = json::array();
-    for (const auto& [key, before, after] : all) list.push_back({{"key", key}, {"before", before ? json(*before) : json(nullptr)}, {"after", after ? json(*after) : json(nullptr)}});
+    for (const auto& [key, before, after] : all)
+        list.push_back({{"key", key},
+                        {"before", before ? json(*before) : json(nullptr)},
+                        {"after", after ? json(*after) : json(nullptr)}});
     return list;
 }
 
@@ -85,7 +97,8 @@ void print_changes(const char* heading, const char* none, const std::vector<Chan
         return;
     }
     std::vector<std::vector<std::string>> rows{{heading, "before", "after"}};
-    for (const auto& [key, before, after] : all) rows.push_back({key, before.value_or("(not there)"), after.value_or("(not there)")});
+    for (const auto& [key, before, after] : all)
+        rows.push_back({key, before.value_or("(not there)"), after.value_or("(not there)")});
     print_table(rows);
     fmt::print("\n");
 }
@@ -124,8 +137,10 @@ std::vector<Record> runs_of(const std::vector<std::string>& texts) {
         for (const auto& one : expanded(text)) {
             auto record = run_of(one);
             if (!seen.insert(fs::canonical(record.folder)).second) continue;
-            if (record.status == "completed") all.push_back(std::move(record));
-            else fmt::print(stderr, "left out  {}: {}\n", typed(record.folder), record.status);
+            if (record.status == "completed")
+                all.push_back(std::move(record));
+            else
+                fmt::print(stderr, "left out  {}: {}\n", typed(record.folder), record.status);
         }
     // Trainings of a study, say, beside the samples that were measured.
     const auto silent = [](const Record& record) { return record.measured.empty(); };
@@ -144,7 +159,9 @@ std::vector<Group> grouped(const std::vector<Record>& runs) {
         if (group == all.end()) group = all.insert(all.end(), {std::move(settings), {}});
         auto& place = group->runs[r.seed.value_or(0)];
         const bool first = place.folder.empty(), newer = place.started < r.started;
-        if (!first) fmt::print(stderr, "left out  {}: {} is a newer run of the same experiment and seed\n", typed((newer ? place : r).folder), typed((newer ? r : place).folder));
+        if (!first)
+            fmt::print(stderr, "left out  {}: {} is a newer run of the same experiment and seed\n",
+                       typed((newer ? place : r).folder), typed((newer ? r : place).folder));
         if (first || newer) place = r;
     }
     return all;
@@ -158,22 +175,27 @@ std::vector<std::string> differing(const std::vector<Group>& groups) {
     return {keys.begin(), keys.end()};
 }
 
-/// Those of them that a person reads: fields of a plugin that one group has and another has not say no more than its name.
+/// Those of them that a person reads: fields of a plugin that one group has and another has not say no more than its
+/// name.
 std::vector<std::string> telling(const std::vector<Group>& groups, std::vector<std::string> keys) {
     std::erase_if(keys, [&](const std::string& key) {
         const auto owner = key.substr(0, key.rfind('.')) + ".use";
         if (key == owner || std::find(keys.begin(), keys.end(), owner) == keys.end()) return false;
         std::map<std::string, std::set<std::string>> values;  // by the plugin's name
         for (const auto& group : groups)
-            if (group.settings.contains(key) && group.settings.contains(owner)) values[group.settings.at(owner)].insert(group.settings.at(key));
+            if (group.settings.contains(key) && group.settings.contains(owner))
+                values[group.settings.at(owner)].insert(group.settings.at(key));
         return std::all_of(values.begin(), values.end(), [](const auto& one) { return one.second.size() == 1; });
     });
     return keys;
 }
 
-std::string setting(const Group& group, const std::string& key) { return group.settings.contains(key) ? group.settings.at(key) : "–"; }
+std::string setting(const Group& group, const std::string& key) {
+    return group.settings.contains(key) ? group.settings.at(key) : "–";
+}
 
-/// As columns so many keys would fit no screen: they stand in a table of their own, a column for each experiment, which then has a number.
+/// As columns so many keys would fit no screen: they stand in a table of their own, a column for each experiment, which
+/// then has a number.
 std::vector<std::string> numbered(std::vector<Group>& groups, const std::vector<std::string>& keys) {
     constexpr std::size_t most = 8;
     if (keys.size() <= most) return keys;
@@ -201,14 +223,21 @@ std::size_t baseline_of(const std::vector<Group>& groups, const std::string& tex
             for (const auto& [seed, r] : groups[i].runs)
                 if (fs::canonical(r.folder) == folder) found.push_back(i);
     }
-    if (found.size() != 1) throw Mistaken(fmt::format("`--baseline {}` is {} of the groups that are compared", text, found.empty() ? "none" : "more than one"), "name one of the runs, or a KEY=VALUE that only one group has");
+    if (found.size() != 1)
+        throw Mistaken(fmt::format("`--baseline {}` is {} of the groups that are compared", text,
+                                   found.empty() ? "none" : "more than one"),
+                       "name one of the runs, or a KEY=VALUE that only one group has");
     return found.front();
 }
 
-std::string in_words(const std::optional<std::pair<double, double>>& interval) { return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second) : std::string("n = 1, no interval"); }
+std::string in_words(const std::optional<std::pair<double, double>>& interval) {
+    return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second)
+                    : std::string("n = 1, no interval");
+}
 
 /// Values of one metric, a place for each of the seeds; NaN where a group has no run of it.
-std::vector<double> by_seed(const Group& group, const std::set<std::int64_t>& seeds, const std::string& metric, double Measured::*part) {
+std::vector<double> by_seed(const Group& group, const std::set<std::int64_t>& seeds, const std::string& metric,
+                            double Measured::*part) {
     std::vector<double> all;
     for (const auto seed : seeds) {
         const auto run = group.runs.find(seed);
@@ -225,7 +254,8 @@ struct Compared {
 };
 
 /// One metric in every group.
-std::vector<Compared> compared(const std::vector<Group>& groups, const std::string& metric, std::optional<std::size_t> baseline, double level) {
+std::vector<Compared> compared(const std::vector<Group>& groups, const std::string& metric,
+                               std::optional<std::size_t> baseline, double level) {
     std::set<std::int64_t> seeds;
     for (const auto& group : groups)
         for (const auto& [seed, r] : group.runs) seeds.insert(seed);
@@ -233,9 +263,11 @@ std::vector<Compared> compared(const std::vector<Group>& groups, const std::stri
     std::vector<std::vector<double>> others;
     for (std::size_t i = 0; i < groups.size(); ++i) {
         const auto values = by_seed(groups[i], seeds, metric, &Measured::value);
-        if (std::any_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); })) all[i].value = estimate(values, level);
+        if (std::any_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
+            all[i].value = estimate(values, level);
         for (const auto& [seed, r] : groups[i].runs)
-            if (const auto* m = measured(r, metric); m && std::isfinite(m->expected)) all[i].expected = m->expected, all[i].expected_sd = m->expected_sd;
+            if (const auto* m = measured(r, metric); m && std::isfinite(m->expected))
+                all[i].expected = m->expected, all[i].expected_sd = m->expected_sd;
         if (baseline && i != *baseline) others.push_back(by_seed(groups[i], seeds, metric, &Measured::distance));
     }
     if (!baseline) return all;
@@ -245,7 +277,8 @@ std::vector<Compared> compared(const std::vector<Group>& groups, const std::stri
     return all;
 }
 
-void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics) {
+void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+                const std::vector<std::string>& metrics) {
     std::vector<std::vector<std::string>> rows{{"run"}};
     rows[0].insert(rows[0].end(), keys.begin(), keys.end());
     rows[0].push_back("seed");
@@ -256,16 +289,21 @@ void print_runs(const std::vector<Group>& groups, const std::vector<std::string>
             for (const auto& key : keys) row.push_back(setting(group, key));
             row.push_back(r.seed ? std::to_string(*r.seed) : "");
             for (const auto& metric : metrics)
-                if (const auto* m = measured(r, metric)) row.push_back(dtk::in_words(*m));
-                else row.push_back("–");
+                if (const auto* m = measured(r, metric))
+                    row.push_back(dtk::in_words(*m));
+                else
+                    row.push_back("–");
         }
     print_table(rows);
 }
 
-void print_groups(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
+void print_groups(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+                  const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
     for (const auto& metric : metrics) {
         std::vector<std::vector<std::string>> rows{keys};
-        for (const auto& heading : {metric + ", mean", fmt::format("{:g} % interval", 100 * level), std::string("n"), std::string("true samples ± sd")}) rows[0].push_back(heading);
+        for (const auto& heading : {metric + ", mean", fmt::format("{:g} % interval", 100 * level), std::string("n"),
+                                    std::string("true samples ± sd")})
+            rows[0].push_back(heading);
         if (baseline)
             for (const auto* heading : {"difference", "interval", "pairs", "Holm p"}) rows[0].emplace_back(heading);
         const auto all = compared(groups, metric, baseline, level);
@@ -282,22 +320,32 @@ void print_groups(const std::vector<Group>& groups, const std::vector<std::strin
             if (!c.difference) continue;
             const auto& d = *c.difference;
             row.push_back(d.estimate.n ? fmt::format("{:+.4g}", d.estimate.mean) : "no seed in common");
-            row.push_back(d.estimate.n ? in_words(d.estimate.interval) : ""), row.push_back(std::to_string(d.estimate.n)), row.push_back(d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "");
+            row.push_back(d.estimate.n ? in_words(d.estimate.interval) : ""),
+                row.push_back(std::to_string(d.estimate.n)),
+                row.push_back(d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "");
             skewed = skewed || d.skewed;
         }
         fmt::print("\n");
         print_table(rows);
         if (skewed) fmt::print("The differences are visibly skewed: their interval is too hopeful.\n");
     }
-    if (baseline) fmt::print("\nDifferences are paired by seed, of the metric's distance: from what true samples give, or the value itself. Less is better.\n");
+    if (baseline)
+        fmt::print(
+            "\nDifferences are paired by seed, of the metric's distance: from what true samples give, or the value "
+            "itself. Less is better.\n");
 }
 
-json compare_json(const std::vector<Group>& groups, const std::vector<std::string>& keys, const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
+json compare_json(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+                  const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
     const auto interval = [](const auto& pair) { return pair ? json{pair->first, pair->second} : json(nullptr); };
     json list = json::array();
     for (std::size_t i = 0; i < groups.size(); ++i) {
-        json one{{"settings", json::object()}, {"runs", json::array()}, {"baseline", baseline == i}, {"metrics", json::object()}};
-        for (const auto& key : keys) one["settings"][key] = groups[i].settings.contains(key) ? json(groups[i].settings.at(key)) : json(nullptr);
+        json one{{"settings", json::object()},
+                 {"runs", json::array()},
+                 {"baseline", baseline == i},
+                 {"metrics", json::object()}};
+        for (const auto& key : keys)
+            one["settings"][key] = groups[i].settings.contains(key) ? json(groups[i].settings.at(key)) : json(nullptr);
         for (const auto& [seed, r] : groups[i].runs) {
             json values = json::object();
             for (const auto& m : r.measured) values[m.metric] = cli::to_json(m);
@@ -309,9 +357,19 @@ json compare_json(const std::vector<Group>& groups, const std::vector<std::strin
         const auto all = compared(groups, metric, baseline, level);
         for (std::size_t i = 0; i < groups.size(); ++i) {
             auto& one = list[i]["metrics"][metric];
-            one = {{"n", all[i].value.n}, {"mean", number(all[i].value.n ? all[i].value.mean : NAN)}, {"interval", interval(all[i].value.interval)}, {"expected", number(all[i].expected)}, {"expected_sd", number(all[i].expected_sd)}};
+            one = {{"n", all[i].value.n},
+                   {"mean", number(all[i].value.n ? all[i].value.mean : NAN)},
+                   {"interval", interval(all[i].value.interval)},
+                   {"expected", number(all[i].expected)},
+                   {"expected_sd", number(all[i].expected_sd)}};
             if (const auto& d = all[i].difference)
-                one["difference"] = {{"n", d->estimate.n}, {"mean", number(d->estimate.n ? d->estimate.mean : NAN)}, {"interval", interval(d->estimate.interval)}, {"simultaneous", interval(d->simultaneous)}, {"p", d->p ? json(*d->p) : json(nullptr)}, {"p_holm", d->p_holm ? json(*d->p_holm) : json(nullptr)}, {"skewed", d->skewed}};
+                one["difference"] = {{"n", d->estimate.n},
+                                     {"mean", number(d->estimate.n ? d->estimate.mean : NAN)},
+                                     {"interval", interval(d->estimate.interval)},
+                                     {"simultaneous", interval(d->simultaneous)},
+                                     {"p", d->p ? json(*d->p) : json(nullptr)},
+                                     {"p_holm", d->p_holm ? json(*d->p_holm) : json(nullptr)},
+                                     {"skewed", d->skewed}};
         }
     }
     return {{"level", level}, {"differing", keys}, {"groups", list}};
@@ -327,9 +385,16 @@ int diff_runs(const std::string& before, const std::string& after, bool as_json)
         json values = json::array();
         for (const auto& metric : metrics) {
             const auto *x = measured(a, metric), *y = measured(b, metric);
-            values.push_back({{"metric", metric}, {"before", x ? cli::to_json(*x) : json(nullptr)}, {"after", y ? cli::to_json(*y) : json(nullptr)}});
+            values.push_back({{"metric", metric},
+                              {"before", x ? cli::to_json(*x) : json(nullptr)},
+                              {"after", y ? cli::to_json(*y) : json(nullptr)}});
         }
-        fmt::print("{}\n", json{{"before", a.folder.string()}, {"after", b.folder.string()}, {"experiment", to_json(settings)}, {"made_by", to_json(made)}, {"metrics", values}}.dump(2, ' ', false, json::error_handler_t::replace));
+        fmt::print("{}\n", json{{"before", a.folder.string()},
+                                {"after", b.folder.string()},
+                                {"experiment", to_json(settings)},
+                                {"made_by", to_json(made)},
+                                {"metrics", values}}
+                               .dump(2, ' ', false, json::error_handler_t::replace));
         return done;
     }
     fmt::print("before  {}\nafter   {}\n\n", typed(a.folder), typed(b.folder));
@@ -338,10 +403,15 @@ int diff_runs(const std::string& before, const std::string& after, bool as_json)
     std::vector<std::vector<std::string>> rows{{"metric", "before", "after", "after − before"}};
     for (const auto& metric : metrics) {
         const auto *x = measured(a, metric), *y = measured(b, metric);
-        rows.push_back({metric, x ? dtk::in_words(*x) : "–", y ? dtk::in_words(*y) : "–", !x || !y ? "" : x->value == y->value ? "the same bits" : fmt::format("{:+.4g}", y->value - x->value)});
+        rows.push_back({metric, x ? dtk::in_words(*x) : "–", y ? dtk::in_words(*y) : "–",
+                        !x || !y               ? ""
+                        : x->value == y->value ? "the same bits"
+                                               : fmt::format("{:+.4g}", y->value - x->value)});
     }
-    if (rows.size() > 1) print_table(rows);
-    else fmt::print("neither has measured anything\n");
+    if (rows.size() > 1)
+        print_table(rows);
+    else
+        fmt::print("neither has measured anything\n");
     return done;
 }
 
@@ -352,14 +422,19 @@ int compare_runs(const CompareRequest& request) {
     const auto metrics = metrics_of(runs);
     const auto baseline = request.baseline ? std::optional(baseline_of(groups, *request.baseline)) : std::nullopt;
     if (request.json) {
-        fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level).dump(2, ' ', false, json::error_handler_t::replace));
+        fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level)
+                               .dump(2, ' ', false, json::error_handler_t::replace));
         return done;
     }
     const auto shown = numbered(groups, telling(groups, keys));
     print_runs(groups, shown, metrics);
-    const bool several = std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
+    const bool several =
+        std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
     if (several || baseline) print_groups(groups, shown, metrics, baseline, request.level);
-    if (!several) fmt::print("\nEvery experiment ran with one seed: what another seed would give, and so whether a difference means anything, is not known.\n");
+    if (!several)
+        fmt::print(
+            "\nEvery experiment ran with one seed: what another seed would give, and so whether a difference means "
+            "anything, is not known.\n");
     return done;
 }
 

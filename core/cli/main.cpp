@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/build.hpp"
 #include "base/words.hpp"
@@ -23,20 +23,32 @@ const char* const footer =
     "Start with: dtk run experiments/quickstart.toml";
 
 void add_overrides(CLI::App* command, dtk::Overrides& overrides) {
-    command->add_option("--set", overrides.set, "lay KEY=VALUE over the file, the value in TOML: --set train.lr=1e-3")->type_name("KEY=VALUE")->allow_extra_args(false);
-    command->add_option("--seed", overrides.seed, "the seed, in place of the file's")->type_name("N")->check(CLI::NonNegativeNumber);
-    command->add_option("--device", overrides.device, "cpu, cuda or cuda:N, in place of the file's")->type_name("DEVICE");
-    command->add_option("--artefact", overrides.artefacts, "the run whose network a plugin's field calls NAME")->type_name("NAME=RUN")->allow_extra_args(false);
+    command->add_option("--set", overrides.set, "lay KEY=VALUE over the file, the value in TOML: --set train.lr=1e-3")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    command->add_option("--seed", overrides.seed, "the seed, in place of the file's")
+        ->type_name("N")
+        ->check(CLI::NonNegativeNumber);
+    command->add_option("--device", overrides.device, "cpu, cuda or cuda:N, in place of the file's")
+        ->type_name("DEVICE");
+    command->add_option("--artefact", overrides.artefacts, "the run whose network a plugin's field calls NAME")
+        ->type_name("NAME=RUN")
+        ->allow_extra_args(false);
 }
 
 void add_plugin_path(CLI::App* command, std::vector<std::filesystem::path>& folders) {
-    command->add_option("--plugin-path", folders, "look for plugins here first")->type_name("DIR")->allow_extra_args(false);
+    command->add_option("--plugin-path", folders, "look for plugins here first")
+        ->type_name("DIR")
+        ->allow_extra_args(false);
 }
 
 void add_progress(CLI::App* command, dtk::Progress::Mode& mode) {
     using Mode = dtk::Progress::Mode;
-    static const std::map<std::string, Mode> modes{{"auto", Mode::automatic}, {"bar", Mode::bar}, {"plain", Mode::plain}, {"none", Mode::none}};
-    command->add_option("--progress", mode, "auto, bar, plain or none")->type_name("MODE")->transform(CLI::CheckedTransformer(modes).description(""));
+    static const std::map<std::string, Mode> modes{
+        {"auto", Mode::automatic}, {"bar", Mode::bar}, {"plain", Mode::plain}, {"none", Mode::none}};
+    command->add_option("--progress", mode, "auto, bar, plain or none")
+        ->type_name("MODE")
+        ->transform(CLI::CheckedTransformer(modes).description(""));
 }
 
 /// The commands about runs and studies that have begun.
@@ -48,7 +60,8 @@ void add_run_commands(CLI::App& app, int& code) {
     static cli::CompareRequest compare;
     static cli::ReproduceRequest reproduce;
     static cli::ExportRequest exported;
-    const char* const which = "a folder, the name of an experiment (its latest run), the beginning of a run's name, or `latest`";
+    const char* const which =
+        "a folder, the name of an experiment (its latest run), the beginning of a run's name, or `latest`";
     const auto add_json = [](CLI::App* command, bool& flag) { command->add_flag("--json", flag, "as JSON"); };
 
     auto* ls = app.add_subcommand("ls", "the runs and studies there are, newest first");
@@ -57,50 +70,73 @@ void add_run_commands(CLI::App& app, int& code) {
     ls->footer("Example: dtk ls runs/quickstart");
     ls->callback([&code] { code = cli::list_runs(folder, json); });
 
-    auto* show = app.add_subcommand("show", "what a run or a study was, how it stands, what it measured and what made it");
+    auto* show =
+        app.add_subcommand("show", "what a run or a study was, how it stands, what it measured and what made it");
     show->add_option("run", run, which)->required()->type_name("RUN|STUDY");
     add_json(show, json);
     show->footer("Example: dtk show latest");
     show->callback([&code] { code = cli::show_run(run, json); });
 
-    auto* diff = app.add_subcommand("diff", "what differs between two runs: experiment, plugins, versions, machine, results");
+    auto* diff =
+        app.add_subcommand("diff", "what differs between two runs: experiment, plugins, versions, machine, results");
     diff->add_option("before", run, which)->required()->type_name("RUN");
     diff->add_option("after", other, "the other")->required()->type_name("RUN");
     add_json(diff, json);
-    diff->footer("The exit code is 0 whether they differ or not.\nExample: dtk diff runs/quickstart/20261128-080510 quickstart");
+    diff->footer(
+        "The exit code is 0 whether they differ or not.\nExample: dtk diff runs/quickstart/20261128-080510 quickstart");
     diff->callback([&code] { code = cli::diff_runs(run, other, json); });
 
-    auto* compared = app.add_subcommand("compare", "several runs in a table; those of one experiment with several seeds as a mean with its interval");
-    compared->add_option("run", compare.runs, "runs, patterns in quotes, or folders that hold runs")->required()->type_name("RUN");
-    compared->add_option("--baseline", compare.baseline, "a run, or a KEY=VALUE of its experiment: the others are held against it, paired by seed")->type_name("RUN|KEY=VALUE");
-    compared->add_option("--level", compare.level, "of the intervals")->type_name("LEVEL")->check(CLI::Range(0.5, 0.9999))->capture_default_str();
+    auto* compared = app.add_subcommand(
+        "compare", "several runs in a table; those of one experiment with several seeds as a mean with its interval");
+    compared->add_option("run", compare.runs, "runs, patterns in quotes, or folders that hold runs")
+        ->required()
+        ->type_name("RUN");
+    compared
+        ->add_option("--baseline", compare.baseline,
+                     "a run, or a KEY=VALUE of its experiment: the others are held against it, paired by seed")
+        ->type_name("RUN|KEY=VALUE");
+    compared->add_option("--level", compare.level, "of the intervals")
+        ->type_name("LEVEL")
+        ->check(CLI::Range(0.5, 0.9999))
+        ->capture_default_str();
     add_json(compared, compare.json);
     compared->footer("Example: dtk compare runs/linear runs/cosine --baseline schedule.use=linear");
     compared->callback([&code] { code = cli::compare_runs(compare); });
 
     auto* again = app.add_subcommand("reproduce", "run it again, and say whether the bits are the same");
     again->add_option("run", reproduce.run, which)->required()->type_name("RUN");
-    again->add_option("--out", reproduce.out, "where the new run goes; otherwise RUN/reproduced/TIME")->type_name("DIR");
+    again->add_option("--out", reproduce.out, "where the new run goes; otherwise RUN/reproduced/TIME")
+        ->type_name("DIR");
     add_progress(again, reproduce.progress);
-    again->footer("The exit code is 0 where checkpoint, samples and metrics have the same bits, and 1 where they differ.\nExample: dtk reproduce latest");
+    again->footer(
+        "The exit code is 0 where checkpoint, samples and metrics have the same bits, and 1 where they "
+        "differ.\nExample: dtk reproduce latest");
     again->callback([&code] { code = cli::reproduce_run(reproduce); });
 
     auto* exporting = app.add_subcommand("export", "a run or a study for other tools");
     exporting->add_option("run", exported.run, which)->required()->type_name("RUN|STUDY");
-    exporting->add_option("--to", exported.to, "npz (NumPy: samples, log, metrics, noise levels), tensorboard (event files), or csv (the log)")->required()->check(CLI::IsMember({"npz", "tensorboard", "csv"}))->type_name("FORMAT");
-    exporting->add_option("--out", exported.out, "the file, for tensorboard the folder; otherwise in the run's folder")->type_name("PATH");
+    exporting
+        ->add_option("--to", exported.to,
+                     "npz (NumPy: samples, log, metrics, noise levels), tensorboard (event files), or csv (the log)")
+        ->required()
+        ->check(CLI::IsMember({"npz", "tensorboard", "csv"}))
+        ->type_name("FORMAT");
+    exporting->add_option("--out", exported.out, "the file, for tensorboard the folder; otherwise in the run's folder")
+        ->type_name("PATH");
     exporting->footer("Example: dtk export latest --to npz --out numbers.npz");
     exporting->callback([&code] { code = cli::export_run(exported); });
 }
 
 /// What was typed and not understood, with the nearest thing that would have been.
 int usage(const CLI::App& app, const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error, std::cout, std::cerr);
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+        return app.exit(error, std::cout, std::cerr);
     fmt::print(stderr, "error: {}\n", error.what());
     const CLI::App* command = &app;
     while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
     std::vector<std::string> known;
-    for (const auto* sub : command->get_subcommands([](const CLI::App*) { return true; })) known.push_back(sub->get_name());
+    for (const auto* sub : command->get_subcommands([](const CLI::App*) { return true; }))
+        known.push_back(sub->get_name());
     for (const auto* option : command->get_options())
         for (const auto& name : option->get_lnames()) known.push_back("--" + name);
     for (const auto& word : app.remaining(true))
@@ -119,14 +155,15 @@ int main(int argc, char** argv) {
     // Before LibTorch is there: its threads would otherwise burn a core each while they wait.
     ::setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
 #ifdef __GLIBC__
-    // Every step asks for the tensors that the last one freed. Given back to the system in between, their pages would be
-    // cleared anew each time. 32 MiB is the most that malloc takes from its own heap.
+    // Every step asks for the tensors that the last one freed. Given back to the system in between, their pages would
+    // be cleared anew each time. 32 MiB is the most that malloc takes from its own heap.
     ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
     ::mallopt(M_TRIM_THRESHOLD, -1);
 #endif
 
     CLI::App app("A plugin-based research toolkit for diffusion models.", "dtk");
-    app.set_version_flag("--version", std::string("dtk ") + std::string(dtk::version()) + "\n" + std::string(dtk::torch_build_text()));
+    app.set_version_flag(
+        "--version", std::string("dtk ") + std::string(dtk::version()) + "\n" + std::string(dtk::torch_build_text()));
     app.footer(footer);
     app.require_subcommand(1);
     app.fallthrough();
@@ -138,13 +175,24 @@ int main(int argc, char** argv) {
     add_overrides(run_command, run.overrides);
     add_plugin_path(run_command, run.overrides.plugin_path);
     add_progress(run_command, run.progress);
-    run_command->add_option("--out", run.out, "the run's folder; otherwise a fresh one, runs/NAME/TIME")->type_name("DIR");
-    run_command->add_option("--resume", run.resume, "go on with the latest run of this experiment, or with that one")->type_name("RUN")->expected(0, 1)->default_str("latest");
-    run_command->add_flag("-n,--dry-run", run.dry_run, "check everything, print the experiment with every field (of a study what there is to do), and stop");
+    run_command->add_option("--out", run.out, "the run's folder; otherwise a fresh one, runs/NAME/TIME")
+        ->type_name("DIR");
+    run_command->add_option("--resume", run.resume, "go on with the latest run of this experiment, or with that one")
+        ->type_name("RUN")
+        ->expected(0, 1)
+        ->default_str("latest");
+    run_command->add_flag(
+        "-n,--dry-run", run.dry_run,
+        "check everything, print the experiment with every field (of a study what there is to do), and stop");
     dtk::cli::StudyOptions study;
-    run_command->add_option("--jobs", study.jobs, "of a study: cells at a time; otherwise one for each core, as far as memory goes")->type_name("N")->check(CLI::PositiveNumber);
+    run_command
+        ->add_option("--jobs", study.jobs,
+                     "of a study: cells at a time; otherwise one for each core, as far as memory goes")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
     run_command->add_option("--cell", study.part, "of a study: the i-th of n shares, for array jobs")->type_name("I/N");
-    run_command->add_flag("--accept-rebuilt", study.accept_rebuilt, "of a study: results of another build of dtk or its plugins still count");
+    run_command->add_flag("--accept-rebuilt", study.accept_rebuilt,
+                          "of a study: results of another build of dtk or its plugins still count");
     run_command->callback([&] { code = dtk::cli::run(run, run_command->count("--resume") > 0, study); });
 
     std::filesystem::path reported;
@@ -154,7 +202,8 @@ int main(int argc, char** argv) {
 
     std::filesystem::path checked;
     dtk::Overrides check_overrides;
-    auto* check_command = app.add_subcommand("check", "check an experiment file and everything in it, without running it");
+    auto* check_command =
+        app.add_subcommand("check", "check an experiment file and everything in it, without running it");
     check_command->add_option("experiment", checked, "the experiment file")->required()->type_name("EXPERIMENT.toml");
     add_overrides(check_command, check_overrides);
     add_plugin_path(check_command, check_overrides.plugin_path);
@@ -163,7 +212,9 @@ int main(int argc, char** argv) {
     dtk::SampleRequest sample;
     std::optional<std::int64_t> how_many;
     auto* sample_command = app.add_subcommand("sample", "draw samples from a run that has trained");
-    sample_command->add_option("run", sample.run, "the run's folder, or that of one of its stages")->required()->type_name("RUN");
+    sample_command->add_option("run", sample.run, "the run's folder, or that of one of its stages")
+        ->required()
+        ->type_name("RUN");
     sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(CLI::PositiveNumber);
     add_overrides(sample_command, sample.overrides);
     add_plugin_path(sample_command, sample.overrides.plugin_path);
@@ -185,8 +236,12 @@ int main(int argc, char** argv) {
     list_command->add_flag("-v,--verbose", plugins.verbose, "with files, and what was skipped and why");
     add_plugin_path(list_command, plugins.folders);
     list_command->callback([&] { code = dtk::cli::plugins_list(plugins); });
-    auto* describe_command = plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
-    describe_command->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice")->required()->expected(1, 2)->type_name("[KIND] NAME");
+    auto* describe_command =
+        plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
+    describe_command->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice")
+        ->required()
+        ->expected(1, 2)
+        ->type_name("[KIND] NAME");
     describe_command->add_flag("--json", plugins.json, "as JSON");
     add_plugin_path(describe_command, plugins.folders);
     describe_command->callback([&] { code = dtk::cli::plugins_describe(plugins); });
@@ -197,18 +252,36 @@ int main(int argc, char** argv) {
     dtk::cli::ScheduleRequest schedule;
     auto* schedule_command = app.add_subcommand("schedule", "look at schedules");
     schedule_command->require_subcommand(1);
-    auto* show_command = schedule_command->add_subcommand("show", "β, ᾱ, SNR and posterior variance, as a table and a picture");
-    show_command->add_option("name", schedule.names, "schedules, or folders of runs and stages: what their process was trained with")->required()->type_name("NAME|RUN");
-    show_command->add_option("--steps", schedule.steps, "T, of schedules; a run has its own")->type_name("T")->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))->capture_default_str();
-    show_command->add_option("--rows", schedule.rows, "rows of the table, evenly spread; 0: every step")->type_name("N")->check(CLI::NonNegativeNumber)->capture_default_str();
-    show_command->add_option("--format", schedule.format, "text, csv or json (csv and json hold every step)")->check(CLI::IsMember({"text", "csv", "json"}))->type_name("FORMAT")->capture_default_str();
-    show_command->add_option("--set", schedule.set, "a field of the schedule: --set s=0.01, or --set cosine.s=0.01")->type_name("KEY=VALUE")->allow_extra_args(false);
-    show_command->add_option("--picture", schedule.picture, "draw the curves into this file, .svg or .png")->type_name("FILE");
+    auto* show_command =
+        schedule_command->add_subcommand("show", "β, ᾱ, SNR and posterior variance, as a table and a picture");
+    show_command
+        ->add_option("name", schedule.names,
+                     "schedules, or folders of runs and stages: what their process was trained with")
+        ->required()
+        ->type_name("NAME|RUN");
+    show_command->add_option("--steps", schedule.steps, "T, of schedules; a run has its own")
+        ->type_name("T")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))
+        ->capture_default_str();
+    show_command->add_option("--rows", schedule.rows, "rows of the table, evenly spread; 0: every step")
+        ->type_name("N")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    show_command->add_option("--format", schedule.format, "text, csv or json (csv and json hold every step)")
+        ->check(CLI::IsMember({"text", "csv", "json"}))
+        ->type_name("FORMAT")
+        ->capture_default_str();
+    show_command->add_option("--set", schedule.set, "a field of the schedule: --set s=0.01, or --set cosine.s=0.01")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    show_command->add_option("--picture", schedule.picture, "draw the curves into this file, .svg or .png")
+        ->type_name("FILE");
     add_plugin_path(show_command, schedule.folders);
     show_command->callback([&] { code = dtk::cli::schedule_show(schedule); });
 
     dtk::cli::PluginsRequest doctor;
-    auto* doctor_command = app.add_subcommand("doctor", "what this machine and this build can do, and which plugins were skipped");
+    auto* doctor_command =
+        app.add_subcommand("doctor", "what this machine and this build can do, and which plugins were skipped");
     add_plugin_path(doctor_command, doctor.folders);
     doctor_command->callback([&] { code = dtk::cli::doctor(doctor); });
 

@@ -34,11 +34,16 @@ std::string here(const std::string& utc) {
 
 const char* name_of(What what) {
     switch (what) {
-        case What::run: return "run";
-        case What::sample: return "samples";
-        case What::study: return "study";
-        case What::damaged: return "damaged";
-        case What::foreign: break;
+        case What::run:
+            return "run";
+        case What::sample:
+            return "samples";
+        case What::study:
+            return "study";
+        case What::damaged:
+            return "damaged";
+        case What::foreign:
+            break;
     }
     return "foreign";
 }
@@ -47,7 +52,9 @@ std::string status_of(const Record& r) {
     if (r.what == What::damaged || r.what == What::foreign) return name_of(r.what);
     if (r.what == What::study) {
         const auto failed = r.count("failed"), running = r.count("running");
-        return fmt::format("{} {}/{}{}{}", r.status, r.count("done"), r.cells.size(), failed ? fmt::format(", {} failed", failed) : "", running ? fmt::format(", {} at work", running) : "");
+        return fmt::format("{} {}/{}{}{}", r.status, r.count("done"), r.cells.size(),
+                           failed ? fmt::format(", {} failed", failed) : "",
+                           running ? fmt::format(", {} at work", running) : "");
     }
     return r.status + (r.steps && r.status != "completed" ? fmt::format(" {}/{}", *r.step, *r.steps) : "");
 }
@@ -60,31 +67,46 @@ std::string numbers_of(const Record& r) {
     constexpr std::size_t most = 3;
     for (std::size_t i = 0; i < std::min(most, r.measured.size()); ++i) {
         const auto& m = r.measured[i];
-        text += fmt::format("{}{} {}{}", i ? ", " : "", m.metric, std::isfinite(m.value) ? fmt::format("{:.4g}", m.value) : "not finite", m.passes && !*m.passes ? " (off)" : "");
+        text += fmt::format("{}{} {}{}", i ? ", " : "", m.metric,
+                            std::isfinite(m.value) ? fmt::format("{:.4g}", m.value) : "not finite",
+                            m.passes && !*m.passes ? " (off)" : "");
     }
     return text + (r.measured.size() > most ? ", …" : "");
 }
 
 json summary(const Record& r) {
-    json one{{"what", name_of(r.what)}, {"name", r.name}, {"folder", r.folder.string()}, {"status", r.status}, {"start_time", r.started}};
+    json one{{"what", name_of(r.what)},
+             {"name", r.name},
+             {"folder", r.folder.string()},
+             {"status", r.status},
+             {"start_time", r.started}};
     if (r.seed) one["seed"] = *r.seed;
     if (r.steps) one["step"] = *r.step, one["steps"] = *r.steps;
     if (!r.problem.empty()) one["problem"] = r.problem;
-    if (r.what == What::study) one["cells"] = {{"all", r.cells.size()}, {"done", r.count("done")}, {"failed", r.count("failed")}, {"running", r.count("running")}};
+    if (r.what == What::study)
+        one["cells"] = {{"all", r.cells.size()},
+                        {"done", r.count("done")},
+                        {"failed", r.count("failed")},
+                        {"running", r.count("running")}};
     one["metrics"] = json::array();
     for (const auto& m : r.measured) one["metrics"].push_back(to_json(m));
     return one;
 }
 
 /// "10.3 s", "4 min", "2.5 h"
-std::string duration(double seconds) { return seconds < 120 ? fmt::format("{:.1f} s", seconds) : seconds < 7200 ? fmt::format("{:.0f} min", seconds / 60) : fmt::format("{:.1f} h", seconds / 3600); }
+std::string duration(double seconds) {
+    return seconds < 120    ? fmt::format("{:.1f} s", seconds)
+           : seconds < 7200 ? fmt::format("{:.0f} min", seconds / 60)
+                            : fmt::format("{:.1f} h", seconds / 3600);
+}
 
 std::string timings(const Record& r) {
     std::string text;
     const auto seconds = r.content.value("seconds", json());
     if (seconds.is_object())
         for (const auto& [what, value] : seconds.items())
-            if (value.is_number()) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", what, duration(value.get<double>()));
+            if (value.is_number())
+                text += fmt::format("{}{} {}", text.empty() ? "" : ", ", what, duration(value.get<double>()));
     return text;
 }
 
@@ -96,9 +118,21 @@ struct OpenFile {
 /// Files of the folder that a person opens.
 std::vector<OpenFile> files_of(const Record& r) {
     constexpr std::pair<const char*, const char*> known[] = {
-        {"report.html", "the report"}, {"results.json", "all numbers"}, {"results.csv", "a line for each value"}, {"results.tex", "the table for LaTeX"}, {"results.npz", "for NumPy"}, {"tensorboard", "for TensorBoard"},
-        {"samples.png", "the samples, drawn"}, {"samples.svg", "the samples, drawn"}, {"loss.svg", "the loss over the steps, and by noise level"}, {"samples.safetensors", "the samples"},
-        {"metrics.jsonl", "the log of the training"}, {"checkpoints", "the network"}, {"resolved.toml", "the experiment with every field"}, {"experiment.toml", "the experiment as given"}, {"study.toml", "the study as given"}};
+        {"report.html", "the report"},
+        {"results.json", "all numbers"},
+        {"results.csv", "a line for each value"},
+        {"results.tex", "the table for LaTeX"},
+        {"results.npz", "for NumPy"},
+        {"tensorboard", "for TensorBoard"},
+        {"samples.png", "the samples, drawn"},
+        {"samples.svg", "the samples, drawn"},
+        {"loss.svg", "the loss over the steps, and by noise level"},
+        {"samples.safetensors", "the samples"},
+        {"metrics.jsonl", "the log of the training"},
+        {"checkpoints", "the network"},
+        {"resolved.toml", "the experiment with every field"},
+        {"experiment.toml", "the experiment as given"},
+        {"study.toml", "the study as given"}};
     std::vector<OpenFile> all;
     const auto stages = r.is_run() ? stages_of(r) : std::vector<std::pair<std::string, fs::path>>{{"", r.folder}};
     for (const auto& [name, what] : known) {
@@ -106,7 +140,8 @@ std::vector<OpenFile> files_of(const Record& r) {
         for (const auto& [stage, folder] : stages) folders.push_back(folder);
         if (folders.front() != r.folder) folders.insert(folders.begin(), r.folder);
         for (const auto& folder : folders)
-            if (std::error_code ignored; fs::exists(folder / name, ignored) && !fs::is_empty(folder / name, ignored)) all.push_back({folder / name, what});
+            if (std::error_code ignored; fs::exists(folder / name, ignored) && !fs::is_empty(folder / name, ignored))
+                all.push_back({folder / name, what});
     }
     return all;
 }
@@ -127,11 +162,22 @@ std::vector<std::string> experiment_of(const Record& r) {
             return std::string();
         };
         std::string line = stage.empty() ? "" : stage + ": ";
-        const auto add = [&](const std::string& text) { line += (line.empty() || line.ends_with(": ") ? "" : ", ") + text; };
+        const auto add = [&](const std::string& text) {
+            line += (line.empty() || line.ends_with(": ") ? "" : ", ") + text;
+        };
         for (const auto* kind : {"dataset", "process", "schedule", "model", "loss"})
-            if (const auto use = value(std::string(kind) + ".use"); !use.empty()) add(fmt::format("{} {}{}", kind, use, std::string(kind) == "process" && !value("process.steps").empty() ? " of " + value("process.steps") + " steps" : ""));
-        if (!value("train.steps").empty()) add(fmt::format("{} steps of {} examples", value("train.steps"), value("train.batch")));
-        if (!value("sample.n").empty()) add(fmt::format("{} samples by {}{}", value("sample.n"), value("sampler.use"), value("sampler.steps").empty() || value("sampler.steps") == "0" ? "" : " in " + value("sampler.steps") + " steps"));
+            if (const auto use = value(std::string(kind) + ".use"); !use.empty())
+                add(fmt::format("{} {}{}", kind, use,
+                                std::string(kind) == "process" && !value("process.steps").empty()
+                                    ? " of " + value("process.steps") + " steps"
+                                    : ""));
+        if (!value("train.steps").empty())
+            add(fmt::format("{} steps of {} examples", value("train.steps"), value("train.batch")));
+        if (!value("sample.n").empty())
+            add(fmt::format("{} samples by {}{}", value("sample.n"), value("sampler.use"),
+                            value("sampler.steps").empty() || value("sampler.steps") == "0"
+                                ? ""
+                                : " in " + value("sampler.steps") + " steps"));
         lines.push_back(line);
     }
     return lines;
@@ -145,8 +191,17 @@ void print_measured(const Record& r) {
     if (r.measured.empty()) return;
     std::vector<std::vector<std::string>> rows{{"metric", "value", "true samples ± sd", "verdict", ""}};
     for (const auto& m : r.measured)
-        rows.push_back({m.metric, std::isfinite(m.value) ? fmt::format("{:.6g}{}", m.value, std::isfinite(m.standard_error) ? fmt::format(" ± {:.2g}", m.standard_error) : "") : "not finite",
-                        std::isfinite(m.expected) ? fmt::format("{:.6g} ± {:.2g}", m.expected, m.expected_sd) : "", !m.passes ? "" : *m.passes ? "as true samples" : "off", m.note});
+        rows.push_back(
+            {m.metric,
+             std::isfinite(m.value)
+                 ? fmt::format("{:.6g}{}", m.value,
+                               std::isfinite(m.standard_error) ? fmt::format(" ± {:.2g}", m.standard_error) : "")
+                 : "not finite",
+             std::isfinite(m.expected) ? fmt::format("{:.6g} ± {:.2g}", m.expected, m.expected_sd) : "",
+             !m.passes   ? ""
+             : *m.passes ? "as true samples"
+                         : "off",
+             m.note});
     fmt::print("\n");
     print_table(rows);
 }
@@ -156,13 +211,18 @@ void show_study(const Record& r) {
     if (!r.problem.empty()) fmt::print("            {}\n", r.problem);
     if (const auto question = field_of(r, "/question"); !question.empty()) fmt::print("question    {}\n", question);
     std::vector<std::vector<std::string>> rows{{"arm", "seed", "status", "measured", "folder"}};
-    for (const auto& cell : r.cells) rows.push_back({cell.arm, std::to_string(cell.seed), cell.status, cell.status == "done" ? numbers_of(read_record(cell.measured)) : cell.error, cell.status == "to do" ? "" : typed(cell.measured)});
+    for (const auto& cell : r.cells)
+        rows.push_back({cell.arm, std::to_string(cell.seed), cell.status,
+                        cell.status == "done" ? numbers_of(read_record(cell.measured)) : cell.error,
+                        cell.status == "to do" ? "" : typed(cell.measured)});
     if (rows.size() > 1) fmt::print("\n"), print_table(rows);
     const auto files = files_of(r);
     fmt::print("\n");
-    for (const auto& file : files) fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
+    for (const auto& file : files)
+        fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
     if (const auto file = r.content.value("file", json()); file.is_string()) {
-        fmt::print("{:<12}dtk run {} --out {}", r.status == "complete" ? "again" : "go on", typed(file.get<std::string>()), typed(r.folder));
+        fmt::print("{:<12}dtk run {} --out {}", r.status == "complete" ? "again" : "go on",
+                   typed(file.get<std::string>()), typed(r.folder));
         const auto set = r.content.value("set", json::array());
         for (const auto& one : set)
             if (one.is_string()) fmt::print(" --set '{}'", one.get<std::string>());
@@ -172,13 +232,18 @@ void show_study(const Record& r) {
 }
 
 std::vector<std::string> provenance(const Record& r) {
-    std::vector<std::string> lines{fmt::format("dtk {}, {}", field_of(r, "/dtk/version"), field_of(r, "/dtk/build")),
-                                   fmt::format("{}, {}, {}", field_of(r, "/host/name"), field_of(r, "/host/cpu"), field_of(r, "/host/os")),
-                                   fmt::format("device {}, threads {}, seed {}", field_of(r, "/device"), r.content.value("threads", json()).dump(), r.seed.value_or(0))};
+    std::vector<std::string> lines{
+        fmt::format("dtk {}, {}", field_of(r, "/dtk/version"), field_of(r, "/dtk/build")),
+        fmt::format("{}, {}, {}", field_of(r, "/host/name"), field_of(r, "/host/cpu"), field_of(r, "/host/os")),
+        fmt::format("device {}, threads {}, seed {}", field_of(r, "/device"), r.content.value("threads", json()).dump(),
+                    r.seed.value_or(0))};
     if (const auto data = r.content.value("data", json()); data.is_object())
         for (const auto& [stage, hash] : data.items())
-            if (hash.is_string()) lines.push_back(fmt::format("data {}{}", stage == "sha256" ? "" : stage + ": ", hash.get<std::string>()));
-    for (const auto& [name, plugin] : plugins_of(r)) lines.push_back(fmt::format("{} {}", plugin.value("sha256", "").substr(0, 12), name));
+            if (hash.is_string())
+                lines.push_back(
+                    fmt::format("data {}{}", stage == "sha256" ? "" : stage + ": ", hash.get<std::string>()));
+    for (const auto& [name, plugin] : plugins_of(r))
+        lines.push_back(fmt::format("{} {}", plugin.value("sha256", "").substr(0, 12), name));
     return lines;
 }
 
@@ -192,7 +257,12 @@ json show_json(const Record& r) {
     if (r.is_run()) one["changed_since"] = changes_since(r);
     for (const auto& file : files_of(r)) one["files"].push_back(file.path.string());
     for (const auto& cell : r.cells)
-        one["all_cells"].push_back({{"arm", cell.arm}, {"seed", cell.seed}, {"status", cell.status}, {"trained", cell.trained.string()}, {"measured", cell.measured.string()}, {"error", cell.error}});
+        one["all_cells"].push_back({{"arm", cell.arm},
+                                    {"seed", cell.seed},
+                                    {"status", cell.status},
+                                    {"trained", cell.trained.string()},
+                                    {"measured", cell.measured.string()},
+                                    {"error", cell.error}});
     return one;
 }
 
@@ -215,7 +285,9 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
 std::string typed(const fs::path& path) {
     std::error_code error;
     const auto relative = fs::relative(path, fs::current_path(), error).string();
-    return error || relative.empty() || relative.starts_with("../..") || path.string().size() < relative.size() ? path.string() : relative;
+    return error || relative.empty() || relative.starts_with("../..") || path.string().size() < relative.size()
+               ? path.string()
+               : relative;
 }
 
 std::map<std::string, json> plugins_of(const Record& run) {
@@ -223,7 +295,8 @@ std::map<std::string, json> plugins_of(const Record& run) {
     const auto list = run.content.value("plugins", json());
     if (list.is_array())
         for (const auto& one : list)
-            if (one.is_object() && one.value("kind", json()).is_string() && one.value("name", json()).is_string() && one.value("sha256", json()).is_string() && one.value("path", json()).is_string())
+            if (one.is_object() && one.value("kind", json()).is_string() && one.value("name", json()).is_string() &&
+                one.value("sha256", json()).is_string() && one.value("path", json()).is_string())
                 all.emplace(fmt::format("{} {}", one["kind"].get<std::string>(), one["name"].get<std::string>()), one);
     return all;
 }
@@ -236,7 +309,12 @@ std::string field_of(const Record& run, const char* path) {
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
 json to_json(const Measured& m) {
-    json one{{"metric", m.metric}, {"value", number(m.value)}, {"distance", number(m.distance)}, {"expected", number(m.expected)}, {"expected_sd", number(m.expected_sd)}, {"note", m.note}};
+    json one{{"metric", m.metric},
+             {"value", number(m.value)},
+             {"distance", number(m.distance)},
+             {"expected", number(m.expected)},
+             {"expected_sd", number(m.expected_sd)},
+             {"note", m.note}};
     if (std::isfinite(m.standard_error)) one["standard_error"] = m.standard_error;
     if (m.passes) one["passes"] = *m.passes;
     return one;
@@ -249,14 +327,20 @@ std::vector<std::string> changes_since(const Record& run) {
     };
     differs("dtk", field_of(run, "/dtk/version"), std::string(version()));
     differs("its build", field_of(run, "/dtk/build"), std::string(torch_build_text()));
-    if (const auto then = field_of(run, "/dtk/sha256"); !then.empty() && then != sha256_of_dtk()) all.push_back("dtk itself is another build");
+    if (const auto then = field_of(run, "/dtk/sha256"); !then.empty() && then != sha256_of_dtk())
+        all.push_back("dtk itself is another build");
     const auto resolved = run.folder / "resolved.toml";
-    if (const auto then = field_of(run, "/config_hash"); !then.empty() && fs::is_regular_file(resolved) && sha256_of_file(resolved) != then) all.push_back("the experiment: resolved.toml is not as the run wrote it");
+    if (const auto then = field_of(run, "/config_hash");
+        !then.empty() && fs::is_regular_file(resolved) && sha256_of_file(resolved) != then)
+        all.push_back("the experiment: resolved.toml is not as the run wrote it");
     for (const auto& [name, plugin] : plugins_of(run)) {
         const fs::path file = plugin["path"].get<std::string>();
-        if (std::error_code ignored; !fs::exists(file, ignored)) all.push_back(fmt::format("plugin {}: {} is not there", name, file.string()));
-        else try {
-                if (sha256_of_file(file) != plugin["sha256"]) all.push_back(fmt::format("plugin {}: {} is another build", name, file.string()));
+        if (std::error_code ignored; !fs::exists(file, ignored))
+            all.push_back(fmt::format("plugin {}: {} is not there", name, file.string()));
+        else
+            try {
+                if (sha256_of_file(file) != plugin["sha256"])
+                    all.push_back(fmt::format("plugin {}: {} is another build", name, file.string()));
             } catch (const Error& error) {
                 all.push_back(fmt::format("plugin {}: {}", name, error.what()));
             }
@@ -264,16 +348,24 @@ std::vector<std::string> changes_since(const Record& run) {
     utsname system{};
     ::uname(&system);
     differs("machine", field_of(run, "/host/name"), system.nodename);
-    const auto cores = run.content.contains("host") && run.content["host"].is_object() ? run.content["host"].value("cores", json()) : json();
+    const auto cores = run.content.contains("host") && run.content["host"].is_object()
+                           ? run.content["host"].value("cores", json())
+                           : json();
     if (cores.is_number()) differs("cores", cores.dump(), std::to_string(std::thread::hardware_concurrency()));
     return all;
 }
 
 int list_runs(const fs::path& folder, bool as_json) {
     if (!fs::is_directory(folder)) {
-        if (folder != "runs") throw Mistaken(fmt::format("{} is not a folder", folder.string()), "dtk ls lists the runs in a folder, usually runs/");
-        if (as_json) fmt::print("[]\n");
-        else fmt::print(stderr, "there are no runs here yet (no folder runs/)\n  = help: start one: dtk run experiments/quickstart.toml\n");
+        if (folder != "runs")
+            throw Mistaken(fmt::format("{} is not a folder", folder.string()),
+                           "dtk ls lists the runs in a folder, usually runs/");
+        if (as_json)
+            fmt::print("[]\n");
+        else
+            fmt::print(stderr,
+                       "there are no runs here yet (no folder runs/)\n  = help: start one: dtk run "
+                       "experiments/quickstart.toml\n");
         return done;
     }
     const auto all = records_in(folder);
@@ -285,9 +377,13 @@ int list_runs(const fs::path& folder, bool as_json) {
     }
     std::vector<std::vector<std::string>> rows{{"when", "what", "status", "seed", "folder", "measured"}};
     for (const auto& r : all)
-        rows.push_back({r.started.empty() ? "" : here(r.started), r.what == What::damaged || r.what == What::foreign ? "?" : name_of(r.what), status_of(r), r.seed ? std::to_string(*r.seed) : "", typed(r.folder), numbers_of(r)});
-    if (all.empty()) fmt::print(stderr, "there is no run in {}\n", folder.string());
-    else print_table(rows);
+        rows.push_back({r.started.empty() ? "" : here(r.started),
+                        r.what == What::damaged || r.what == What::foreign ? "?" : name_of(r.what), status_of(r),
+                        r.seed ? std::to_string(*r.seed) : "", typed(r.folder), numbers_of(r)});
+    if (all.empty())
+        fmt::print(stderr, "there is no run in {}\n", folder.string());
+    else
+        print_table(rows);
     return done;
 }
 
@@ -297,7 +393,10 @@ int show_run(const std::string& run, bool as_json) {
         fmt::print("{}\n", show_json(r).dump(2, ' ', false, json::error_handler_t::replace));
         return done;
     }
-    if (r.what == What::damaged) throw Mistaken(fmt::format("{} cannot be shown: {}", r.folder.string(), r.problem), "the samples and checkpoints in it may still be good; `dtk sample` needs stage.toml and checkpoints alone");
+    if (r.what == What::damaged)
+        throw Mistaken(
+            fmt::format("{} cannot be shown: {}", r.folder.string(), r.problem),
+            "the samples and checkpoints in it may still be good; `dtk sample` needs stage.toml and checkpoints alone");
     if (r.what == What::study) {
         show_study(r);
         return done;
@@ -312,13 +411,20 @@ int show_run(const std::string& run, bool as_json) {
     if (r.is_run()) {
         print_lines("made by", provenance(r));
         const auto changes = changes_since(r);
-        print_lines("since then", changes.empty() ? std::vector<std::string>{"nothing has changed: dtk, its plugins and the machine are as they were"} : changes);
+        print_lines(
+            "since then",
+            changes.empty()
+                ? std::vector<std::string>{"nothing has changed: dtk, its plugins and the machine are as they were"}
+                : changes);
         fmt::print("\n");
     }
     const auto files = files_of(r);
-    for (const auto& file : files) fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
-    if (r.status == "completed") fmt::print("again       dtk reproduce {}\n", typed(r.folder));
-    else if (r.status != "running") fmt::print("go on       dtk run {} --resume={}\n", typed(r.folder / "resolved.toml"), typed(r.folder));
+    for (const auto& file : files)
+        fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
+    if (r.status == "completed")
+        fmt::print("again       dtk reproduce {}\n", typed(r.folder));
+    else if (r.status != "running")
+        fmt::print("go on       dtk run {} --resume={}\n", typed(r.folder / "resolved.toml"), typed(r.folder));
     return done;
 }
 

@@ -12,8 +12,9 @@ namespace dtk::cli {
 
 /// `dtk compare`.
 struct CompareRequest {
-    std::vector<std::string> runs;        ///< runs, globs, or folders that hold runs
-    std::optional<std::string> baseline;  ///< a run of the group that the others are held against, or KEY=VALUE that only one group has
+    std::vector<std::string> runs;  ///< runs, globs, or folders that hold runs
+    std::optional<std::string>
+        baseline;  ///< a run of the group that the others are held against, or KEY=VALUE that only one group has
     double level = 0.95;
     bool json = false;
 };

@@ -32,16 +32,23 @@ bool is_folder(const Registry& registry, const std::string& word) {
 Shown trained(const ScheduleRequest& request, const std::string& folder) {
     const auto own = [&](const std::string& set) { return request.names.size() == 1 || set.starts_with(folder + "."); };
     if (std::any_of(request.set.begin(), request.set.end(), own))
-        throw Mistaken(fmt::format("{} is a run: nothing of its schedule can be set", folder), "name the schedule itself to see it with other fields");
+        throw Mistaken(fmt::format("{} is a run: nothing of its schedule can be set", folder),
+                       "name the schedule itself to see it with other fields");
     if (!fs::exists(fs::path(folder) / "stage.toml")) {
         std::string stages;
         std::error_code error;
         for (const auto& entry : fs::directory_iterator(folder, error))
-            if (!entry.is_symlink() && fs::exists(entry.path() / "stage.toml")) stages += (stages.empty() ? "" : ", ") + entry.path().string();
-        throw Mistaken(fmt::format("{} is {}", folder, fs::is_directory(folder) ? "not the folder of a run or of one of its stages" : "not there"),
-                       stages.empty() ? "name a schedule, or the folder of a run that has trained" : "name one of these: " + stages);
+            if (!entry.is_symlink() && fs::exists(entry.path() / "stage.toml"))
+                stages += (stages.empty() ? "" : ", ") + entry.path().string();
+        throw Mistaken(
+            fmt::format("{} is {}", folder,
+                        fs::is_directory(folder) ? "not the folder of a run or of one of its stages" : "not there"),
+            stages.empty() ? "name a schedule, or the folder of a run that has trained"
+                           : "name one of these: " + stages);
     }
-    if (!fs::exists(fs::path(folder) / "checkpoints")) throw Mistaken(fmt::format("{} has no trained network", folder), "name its schedule; `dtk show` says which it is");
+    if (!fs::exists(fs::path(folder) / "checkpoints"))
+        throw Mistaken(fmt::format("{} has no trained network", folder),
+                       "name its schedule; `dtk show` says which it is");
     return {folder, engine().levels(folder)};
 }
 
@@ -50,15 +57,18 @@ Shown shown(const Registry& registry, const ScheduleRequest& request, const std:
     toml::table table{{"use", name}};
     for (const auto& set : request.set) {
         const auto dot = set.find('.'), equals = set.find('=');
-        const bool addressed = dot < equals && std::find(request.names.begin(), request.names.end(), set.substr(0, dot)) != request.names.end();
+        const bool addressed = dot < equals && std::find(request.names.begin(), request.names.end(),
+                                                         set.substr(0, dot)) != request.names.end();
         if (addressed && set.substr(0, dot) != name) continue;
         const auto text = addressed ? set.substr(dot + 1) : set, source = "--set " + set;
         mistakes.remember(source, text);
         try {
             auto given = toml::parse(std::string_view(text), std::string_view(source));
-            for (auto&& [key, node] : given) node.visit([&, &key = key](auto& value) { table.insert_or_assign(key, std::move(value)); });
+            for (auto&& [key, node] : given)
+                node.visit([&, &key = key](auto& value) { table.insert_or_assign(key, std::move(value)); });
         } catch (const toml::parse_error& error) {
-            mistakes.add({source}, fmt::format("`--set {}` cannot be read: {}", set, error.description()), "write for example --set s=0.01");
+            mistakes.add({source}, fmt::format("`--set {}` cannot be read: {}", set, error.description()),
+                         "write for example --set s=0.01");
         }
     }
     toml::table root;
@@ -93,7 +103,10 @@ void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
         const auto T = levels.steps(), n = rows == 0 ? T : std::min(rows, T);
         fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0))\n", name, T);
         fmt::print("{:>7}", "t");
-        for (const auto& column : columns) fmt::print("  {}{}", std::string(padded(column.heading, 14).size() - std::string(column.heading).size(), ' '), column.heading);
+        for (const auto& column : columns)
+            fmt::print("  {}{}",
+                       std::string(padded(column.heading, 14).size() - std::string(column.heading).size(), ' '),
+                       column.heading);
         fmt::print("\n");
         for (std::int64_t i = 0; i < n; ++i) {
             const auto t = n > 1 ? i * (T - 1) / (n - 1) : 0;
@@ -135,16 +148,21 @@ void print_json(const std::vector<Shown>& schedules) {
 }
 
 void draw(const std::vector<Shown>& schedules, const fs::path& file) {
-    Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"}, log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
+    Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"},
+        log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
         beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true};
     const auto other_T = [&](const Shown& one) { return one.levels.steps() != schedules.front().levels.steps(); };
-    const bool rates = std::any_of(schedules.begin(), schedules.end(), other_T);  // β of fewer steps is larger; β·T is not
+    const bool rates =
+        std::any_of(schedules.begin(), schedules.end(), other_T);  // β of fewer steps is larger; β·T is not
     if (rates) beta.title = "rate of noise, β·T", beta.y_label = "β·T";
     for (const auto& [name, levels] : schedules) {
         const auto T = levels.steps();
-        const auto curve = [&, &name = name, &levels = levels](double (*value)(const NoiseLevels&, std::int64_t), double factor = 1) {
+        const auto curve = [&, &name = name, &levels = levels](double (*value)(const NoiseLevels&, std::int64_t),
+                                                               double factor = 1) {
             Series series{.name = name};
-            for (std::int64_t t = 0; t < T; t += std::max<std::int64_t>(1, T / 1000)) series.x.push_back(static_cast<double>(t + 1) / static_cast<double>(T)), series.y.push_back(factor * value(levels, t));
+            for (std::int64_t t = 0; t < T; t += std::max<std::int64_t>(1, T / 1000))
+                series.x.push_back(static_cast<double>(t + 1) / static_cast<double>(T)),
+                    series.y.push_back(factor * value(levels, t));
             return series;
         };
         beta.series.push_back(curve(columns[0].value, rates ? static_cast<double>(T) : 1));
@@ -161,11 +179,15 @@ int schedule_show(const ScheduleRequest& request) {
     const Registry all(plugin_folders(request.folders));
     Mistakes mistakes;
     std::vector<Shown> schedules;
-    for (const auto& name : request.names) schedules.push_back(is_folder(all, name) ? trained(request, name) : shown(all, request, name, mistakes));
+    for (const auto& name : request.names)
+        schedules.push_back(is_folder(all, name) ? trained(request, name) : shown(all, request, name, mistakes));
     if (!mistakes.empty()) return complain(mistakes);
-    if (request.format == "csv") print_csv(schedules);
-    else if (request.format == "json") print_json(schedules);
-    else print_text(schedules, request.rows);
+    if (request.format == "csv")
+        print_csv(schedules);
+    else if (request.format == "json")
+        print_json(schedules);
+    else
+        print_text(schedules, request.rows);
     if (request.picture) draw(schedules, *request.picture);
     return done;
 }

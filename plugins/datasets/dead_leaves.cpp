@@ -1,14 +1,18 @@
-// Dead leaves: discs that lie on each other, their centres anywhere, their radii of p(r) ∝ r⁻³ between r_min and r_max, each of one
-// grey a ~ U(0, 1). A pixel shows the topmost disc over its centre, and a little noise, without which the density has no bound:
+// Dead leaves: discs that lie on each other, their centres anywhere, their radii of p(r) ∝ r⁻³ between r_min and r_max,
+// each of one grey a ~ U(0, 1). A pixel shows the topmost disc over its centre, and a little noise, without which the
+// density has no bound:
 //   x = √(12/(1 + noise²)) · (a − ½ + noise·(v − ½)),  v ~ U(0, 1), which has mean 0 and variance 1 at every pixel.
-// Lee, Mumford & Huang, "Occlusion Models for Natural Images", 2001; images such as Sohl-Dickstein et al. 2015 train on.
+// Lee, Mumford & Huang, "Occlusion Models for Natural Images", 2001; images such as Sohl-Dickstein et al. 2015 train
+// on.
 //
-// Discs are drawn from the top down until no pixel is free, which is exactly the law of the endless heap (Kendall & Thönnes, "Perfect
-// simulation in stochastic geometry", 1999). Those that may be seen have their centres in the square of pixel centres, L wide, blown up by
-// r on all sides; so radii are drawn from r⁻³(L + 2r)² = L² r⁻³ + 4L r⁻² + 4 r⁻¹ and centres evenly from that square.
+// Discs are drawn from the top down until no pixel is free, which is exactly the law of the endless heap (Kendall &
+// Thönnes, "Perfect simulation in stochastic geometry", 1999). Those that may be seen have their centres in the square
+// of pixel centres, L wide, blown up by r on all sides; so radii are drawn from r⁻³(L + 2r)² = L² r⁻³ + 4L r⁻² + 4 r⁻¹
+// and centres evenly from that square.
 //
-// Two pixels at distance d show the same disc with probability γ(d)/(2γ(0) − γ(d)), γ(d) the mean area that a disc shares with itself
-// moved by d: the first disc that covers either must cover both. Without noise that is their correlation.
+// Two pixels at distance d show the same disc with probability γ(d)/(2γ(0) − γ(d)), γ(d) the mean area that a disc
+// shares with itself moved by d: the first disc that covers either must cover both. Without noise that is their
+// correlation.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -32,7 +36,9 @@ struct Disc {
 class Heap {
  public:
     Heap(std::int64_t size, double r_min, double r_max)
-        : side_(static_cast<double>(size - 1)), r_min_(r_min), r_max_(r_max),
+        : side_(static_cast<double>(size - 1)),
+          r_min_(r_min),
+          r_max_(r_max),
           cubic_(side_ * side_ * (1 / (r_min * r_min) - 1 / (r_max * r_max)) / 2),
           square_(4 * side_ * (1 / r_min - 1 / r_max)),
           simple_(4 * std::log(r_max / r_min)) {}
@@ -61,7 +67,8 @@ constexpr float nothing = -1;  ///< the grey of a free pixel
 /// Shows the disc where nothing lies over it. pixels: [size][size] → how many it was seen on
 std::int64_t show(const Disc& disc, float* pixels, std::int64_t size) {
     const auto between = [&](double low, double high) {
-        return std::pair{std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(low)), 0), std::min<std::int64_t>(static_cast<std::int64_t>(std::floor(high)), size - 1)};
+        return std::pair{std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(low)), 0),
+                         std::min<std::int64_t>(static_cast<std::int64_t>(std::floor(high)), size - 1)};
     };
     std::int64_t seen = 0;
     const auto [top, bottom] = between(disc.y - disc.r, disc.y + disc.r);
@@ -86,13 +93,19 @@ struct DeadLeaves final : dtk::Dataset {
             f("size", size, dtk::in(2, 1024), "height and width, pixels");
             f("r_min", r_min, dtk::in(0.1, 1000), "least radius of a disc, pixels");
             f("r_max", r_max, dtk::above(0), "greatest radius, pixels");
-            f("noise", noise, dtk::in(0, 1), "width of the uniform noise on every pixel, as a share of the range of greys");
+            f("noise", noise, dtk::in(0, 1),
+              "width of the uniform noise on every pixel, as a share of the range of greys");
         }
     } c;
 
     DeadLeaves(const Config& config, const dtk::View& view)
-        : c(config), random_(view.random("dataset")), heap_(config.size, config.r_min, config.r_max), scale_(std::sqrt(12 / (1 + config.noise * config.noise))) {
-        if (c.r_min >= c.r_max) throw dtk::Error(fmt::format("`r_min` = {} is not below `r_max` = {}", c.r_min, c.r_max), "radii need a range");
+        : c(config),
+          random_(view.random("dataset")),
+          heap_(config.size, config.r_min, config.r_max),
+          scale_(std::sqrt(12 / (1 + config.noise * config.noise))) {
+        if (c.r_min >= c.r_max)
+            throw dtk::Error(fmt::format("`r_min` = {} is not below `r_max` = {}", c.r_min, c.r_max),
+                             "radii need a range");
     }
 
     std::vector<std::int64_t> shape() const override { return {1, c.size, c.size}; }
@@ -115,7 +128,8 @@ struct DeadLeaves final : dtk::Dataset {
         auto* image = x.mutable_data_ptr<float>();
         for (std::int64_t turn = 0; !open.empty(); ++turn) {
             const auto of_open = index.index_select(0, at::tensor(open, at::kLong));
-            const auto drawn = random.stream("discs").step(turn).samples(of_open).uniform({of_open.numel(), 4 * portion}, at::kDouble);
+            const auto drawn =
+                random.stream("discs").step(turn).samples(of_open).uniform({of_open.numel(), 4 * portion}, at::kDouble);
             const auto* u = drawn.const_data_ptr<double>();
             at::parallel_for(0, of_open.numel(), 32, [&](std::int64_t begin, std::int64_t end) {
                 for (auto k = begin; k < end; ++k)
@@ -135,4 +149,5 @@ struct DeadLeaves final : dtk::Dataset {
 
 }  // namespace
 
-DTK_PLUGIN(Dataset, dead_leaves, DeadLeaves, "images of discs that occlude each other, without end (Lee, Mumford & Huang 2001)")
+DTK_PLUGIN(Dataset, dead_leaves, DeadLeaves,
+           "images of discs that occlude each other, without end (Lee, Mumford & Huang 2001)")

@@ -2,8 +2,8 @@
 //   log q_t(x_t)  = log Σ_k w_k Π_j N(y_j; 0, v_j)
 //   E[x_0 | x_t] = Σ_k r_k m_k,   m_k = μ_k + Q (α λ/v · y),   r_k the posterior of component k
 //   Var[x_0 | x_t] = Σ_k r_k (Q² (σ² λ/v) + (m_k − E[x_0 | x_t])²),   element by element
-// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0. Given y = x_K + sd·z of some elements K it is a
-// mixture again: with S_k = C_k[K, K] + sd² I and G_k = C_k[:, K] S_k⁻¹,
+// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0. Given y = x_K + sd·z of some elements K
+// it is a mixture again: with S_k = C_k[K, K] + sd² I and G_k = C_k[:, K] S_k⁻¹,
 //   w_k ∝ w_k N(y; μ_k[K], S_k),   μ_k + G_k (y − μ_k[K]),   C_k − G_k C_k[K, :]
 #include <fmt/format.h>
 
@@ -74,7 +74,8 @@ class Mixture final : public dtk::Density {
             const auto off = (y.to(at::kDouble).index_select(0, seen) - means_[k].index_select(0, seen)).unsqueeze(1);
             const auto white = at::linalg_solve_triangular(factor, off, /*upper=*/false);
             const auto gain = at::cholesky_solve(across.t(), factor);
-            log_weights.push_back(log_weights_[k] - 0.5 * (white.square() + log_2pi).sum() - factor.diagonal().log().sum());
+            log_weights.push_back(log_weights_[k] - 0.5 * (white.square() + log_2pi).sum() -
+                                  factor.diagonal().log().sum());
             means.push_back(means_[k].index_select(0, left) + gain.t().matmul(off).squeeze(1));
             covariances.push_back(c.index_select(0, left).index_select(1, left) - across.matmul(gain));
         }

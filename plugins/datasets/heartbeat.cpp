@@ -1,6 +1,6 @@
 // Sequences of bits with a 1 at every `period`-th place, from a first place that is drawn: x_i = [i ≡ j (mod period)],
-// j ~ U{0 … period−1}. Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, appendix D.1.2:
-// length 20, period 5, five sequences of log₂ 5 = 2.32193 bits.
+// j ~ U{0 … period−1}. Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015,
+// appendix D.1.2: length 20, period 5, five sequences of log₂ 5 = 2.32193 bits.
 #include <cmath>
 
 #include <fmt/format.h>
@@ -32,7 +32,9 @@ class EqualAtoms final : public dtk::Density {
     std::vector<double> mode_weights() const override {
         return std::vector<double>(static_cast<std::size_t>(atoms_.size(0)), 1 / static_cast<double>(atoms_.size(0)));
     }
-    Tensor nearest_mode(const Tensor& x) const override { return (x.unsqueeze(1) - atoms_.to(x.options(), /*non_blocking=*/true)).square().sum(2).argmin(1); }
+    Tensor nearest_mode(const Tensor& x) const override {
+        return (x.unsqueeze(1) - atoms_.to(x.options(), /*non_blocking=*/true)).square().sum(2).argmin(1);
+    }
 
  private:
     Tensor atoms_;
@@ -46,9 +48,12 @@ struct Heartbeat final : dtk::Dataset {
             f("period", period, dtk::at_least(1), "places from one 1 to the next");
         }
     } c;
-    Heartbeat(const Config& config, const dtk::View& view) : c(config), random_(view.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {
+    Heartbeat(const Config& config, const dtk::View& view)
+        : c(config), random_(view.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {
         if (c.period > c.length)
-            throw dtk::Error(fmt::format("a `period` of {} leaves some sequences of `length` {} without a 1", c.period, c.length), "make `length` a multiple of `period`");
+            throw dtk::Error(
+                fmt::format("a `period` of {} leaves some sequences of `length` {} without a 1", c.period, c.length),
+                "make `length` a multiple of `period`");
     }
 
     std::vector<std::int64_t> shape() const override { return {c.length}; }
@@ -58,7 +63,9 @@ struct Heartbeat final : dtk::Dataset {
     const dtk::Density* density() const override { return &density_; }
 
  private:
-    Tensor beats(const Tensor& first) const { return (at::arange(c.length).remainder(c.period) == first.unsqueeze(1)).to(at::kFloat); }
+    Tensor beats(const Tensor& first) const {
+        return (at::arange(c.length).remainder(c.period) == first.unsqueeze(1)).to(at::kFloat);
+    }
     dtk::Batch drawn(const dtk::Random& random, const Tensor& index) const {
         return {beats(random.samples(index).integers(c.period, {index.numel()})), Tensor()};
     }
@@ -68,4 +75,5 @@ struct Heartbeat final : dtk::Dataset {
 };
 }  // namespace
 
-DTK_PLUGIN(Dataset, heartbeat, Heartbeat, "bits with a 1 at every fifth place, five sequences in all (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(Dataset, heartbeat, Heartbeat,
+           "bits with a 1 at every fifth place, five sequences in all (Sohl-Dickstein et al. 2015)")

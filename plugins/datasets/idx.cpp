@@ -24,7 +24,8 @@ fs::path found(const fs::path& folder, const std::string& name) {
     if (!fs::is_directory(folder, error))
         throw dtk::Error(fmt::format("there is no folder {}", folder.string()),
                          "say in `folder` where the files are, or for Debian's: apt-get install dataset-fashion-mnist");
-    if (name.empty()) throw dtk::Error("images without a name", "say in `images` and `test_images` what their files are called");
+    if (name.empty())
+        throw dtk::Error("images without a name", "say in `images` and `test_images` what their files are called");
     for (const auto& candidate : {folder / name, folder / (name + ".gz")})
         if (fs::is_regular_file(candidate, error)) return candidate;
     throw dtk::Error(fmt::format("there is no file {}, nor {}.gz", (folder / name).string(), name),
@@ -98,7 +99,8 @@ class IdxFile {
     std::uint64_t bytes_ = 0;
 };
 
-/// Images and, if a name for them is given, their labels. Where there are many, pixels are read when they are first asked for.
+/// Images and, if a name for them is given, their labels. Where there are many, pixels are read when they are first
+/// asked for.
 class Images {
  public:
     Images(const fs::path& folder, const std::string& images, const std::string& labels, std::int64_t limit)
@@ -107,7 +109,8 @@ class Images {
             throw dtk::Error(
                 fmt::format("`limit` = {}, but {} holds {} images", limit, images_.path().string(), images_.count()));
         files_.push_back(images_.path());
-        if (images_.count() * height() * width() <= quick_pixels) pixels();  // so that damage is found before anything is trained
+        if (images_.count() * height() * width() <= quick_pixels)
+            pixels();  // so that damage is found before anything is trained
         if (labels.empty()) return;
         const IdxFile file(found(folder, labels), 1, "labels");
         if (file.count() != images_.count())

@@ -1,9 +1,9 @@
-// The PNG and JPEG images of a folder and of the folders in it. Each is cropped around its centre to the wanted proportions,
-// scaled by bilinear interpolation with antialiasing (at::_upsample_bilinear2d_aa: where an image shrinks, a triangle that is
-// two new pixels wide) and rounded to 8 bits again, as published sets of small images were made. A value v of 0 … 255 becomes
-// x = 2 v/255 − 1.
-// 16-bit values are rounded to 8 bits, what is transparent is laid on white, and colours become grey as
-// 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Colour profiles, and a camera's note (EXIF) of how to turn the image, are not followed.
+// The PNG and JPEG images of a folder and of the folders in it. Each is cropped around its centre to the wanted
+// proportions, scaled by bilinear interpolation with antialiasing (at::_upsample_bilinear2d_aa: where an image shrinks,
+// a triangle that is two new pixels wide) and rounded to 8 bits again, as published sets of small images were made. A
+// value v of 0 … 255 becomes x = 2 v/255 − 1. 16-bit values are rounded to 8 bits, what is transparent is laid on
+// white, and colours become grey as 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Colour profiles, and a camera's note
+// (EXIF) of how to turn the image, are not followed.
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -36,7 +36,7 @@ namespace {
 namespace fs = std::filesystem;
 using at::Tensor;
 
-constexpr std::int64_t most_pixels = 100'000'000;  // of one image; who claims more is damaged, or means harm
+constexpr std::int64_t most_pixels = 100'000'000;   // of one image; who claims more is damaged, or means harm
 constexpr std::int64_t quick_pixels = 100'000'000;  // of all images: about a second's decoding
 
 /// What libpng or libjpeg complained of, and where it goes on: their calls that report an error must not return.
@@ -67,8 +67,10 @@ class ImageFile {
     void guarded(Work work) {
         if (setjmp(fault_.back) == 0) return work();
         if (std::ferror(file_.get())) throw dtk::Error(fmt::format("{} cannot be read to its end", path_.string()));
-        if (fault_.cut_short) throw dtk::Error(path_.string() + " is cut short", "fetch it again, or move it out of the folder");
-        throw dtk::Error(fmt::format("{} is damaged: {}", path_.string(), fault_.message), "fetch it again, or move it out of the folder");
+        if (fault_.cut_short)
+            throw dtk::Error(path_.string() + " is cut short", "fetch it again, or move it out of the folder");
+        throw dtk::Error(fmt::format("{} is damaged: {}", path_.string(), fault_.message),
+                         "fetch it again, or move it out of the folder");
     }
     std::string name() const { return path_.string(); }
 
@@ -102,7 +104,8 @@ class PngFile final : public ImageFile {
         const std::int64_t planes = png_get_channels(png, info);
         auto all = at::empty({height, width, planes}, at::kByte);
         std::vector<png_bytep> rows;
-        for (std::int64_t y = 0; y < height; ++y) rows.push_back(all.mutable_data_ptr<unsigned char>() + y * width * planes);
+        for (std::int64_t y = 0; y < height; ++y)
+            rows.push_back(all.mutable_data_ptr<unsigned char>() + y * width * planes);
         guarded([&] {
             png_read_image(png, rows.data());
             png_read_end(png, nullptr);
@@ -114,7 +117,9 @@ class PngFile final : public ImageFile {
 
  private:
     struct Library {
-        explicit Library(Fault& fault) : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &fault, on_error, [](png_structp, png_const_charp) {})) {
+        explicit Library(Fault& fault)
+            : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &fault, on_error,
+                                         [](png_structp, png_const_charp) {})) {
             info = png ? png_create_info_struct(png) : nullptr;
             if (!info) throw std::bad_alloc();
         }
@@ -181,10 +186,12 @@ class JpegFile final : public ImageFile {
             jpeg->err->format_message(jpeg, fault.message);
             std::longjmp(fault.back, 1);
         }
-        /// libjpeg only warns of damaged pixels and makes them up. Three of its warnings are about what stands between them.
+        /// libjpeg only warns of damaged pixels and makes them up. Three of its warnings are about what stands between
+        /// them.
         static void on_message(j_common_ptr jpeg, int level) {
             const auto code = jpeg->err->msg_code;
-            if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR) on_error(jpeg);
+            if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR)
+                on_error(jpeg);
         }
         jpeg_decompress_struct jpeg{};
         jpeg_error_mgr errors{};
@@ -200,15 +207,19 @@ std::unique_ptr<ImageFile> opened(const fs::path& path) {
     const auto bytes = std::fread(head.data(), 1, head.size(), file.get());
     std::rewind(file.get());
     std::unique_ptr<ImageFile> image;
-    if (bytes == head.size() && png_sig_cmp(head.data(), 0, head.size()) == 0) image = std::make_unique<PngFile>(path, std::move(file));
-    else if (head[0] == 0xff && head[1] == 0xd8 && head[2] == 0xff) image = std::make_unique<JpegFile>(path, std::move(file));
-    else if (bytes == 0) throw dtk::Error(path.string() + " is empty", "fetch it again, or move it out of the folder");
+    if (bytes == head.size() && png_sig_cmp(head.data(), 0, head.size()) == 0)
+        image = std::make_unique<PngFile>(path, std::move(file));
+    else if (head[0] == 0xff && head[1] == 0xd8 && head[2] == 0xff)
+        image = std::make_unique<JpegFile>(path, std::move(file));
+    else if (bytes == 0)
+        throw dtk::Error(path.string() + " is empty", "fetch it again, or move it out of the folder");
     else
         throw dtk::Error(fmt::format("{} is neither PNG nor JPEG: it begins with {:02x}", path.string(),
                                      fmt::join(head.begin(), head.begin() + bytes, " ")),
                          "convert it to PNG, or move it out of the folder");
     if (image->height * image->width > most_pixels)
-        throw dtk::Error(fmt::format("{} says that it has {} × {} pixels, more than {}", path.string(), image->height, image->width, most_pixels),
+        throw dtk::Error(fmt::format("{} says that it has {} × {} pixels, more than {}", path.string(), image->height,
+                                     image->width, most_pixels),
                          "scale it down, or move it out of the folder");
     return image;
 }
@@ -230,7 +241,8 @@ void for_each_image(std::int64_t n, const std::function<void(std::int64_t)>& wor
     std::string all;
     for (std::size_t i = 0; i < std::min(errors.size(), shown); ++i) all += fmt::format("\n    {}", errors[i]->what());
     if (errors.size() > shown) all += fmt::format("\n    and {} more", errors.size() - shown);
-    throw dtk::Error(fmt::format("{} of {} images cannot be used:{}", errors.size(), n, all), "fetch them again, or move them out of the folder");
+    throw dtk::Error(fmt::format("{} of {} images cannot be used:{}", errors.size(), n, all),
+                     "fetch them again, or move them out of the folder");
 }
 
 std::string lower(std::string text) {
@@ -241,16 +253,22 @@ std::string lower(std::string text) {
 
 /// The images under a folder, named from there, in the order of their names. Hidden files and folders do not count.
 std::vector<std::string> images_in(const fs::path& folder, const char* field) {
-    if (folder.empty()) throw dtk::Error(fmt::format("`{}` is not given", field), "say where the images are; a path counts from the experiment file");
+    if (folder.empty())
+        throw dtk::Error(fmt::format("`{}` is not given", field),
+                         "say where the images are; a path counts from the experiment file");
     std::error_code error;
-    if (!fs::exists(folder, error)) throw dtk::Error(fmt::format("there is no folder {}", folder.string()), "a path counts from the experiment file");
-    if (!fs::is_directory(folder, error)) throw dtk::Error(fmt::format("`{}` = {} is no folder", field, folder.string()));
+    if (!fs::exists(folder, error))
+        throw dtk::Error(fmt::format("there is no folder {}", folder.string()),
+                         "a path counts from the experiment file");
+    if (!fs::is_directory(folder, error))
+        throw dtk::Error(fmt::format("`{}` = {} is no folder", field, folder.string()));
     std::vector<std::string> names;
     std::string other;
     fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
         if (at.depth() > 20)
-            throw dtk::Error(fmt::format("{} lies more than 20 folders deep", at->path().string()), "does a link lead back to where it stands?");
+            throw dtk::Error(fmt::format("{} lies more than 20 folders deep", at->path().string()),
+                             "does a link lead back to where it stands?");
         if (at->path().filename().string().starts_with('.')) {
             at.disable_recursion_pending();
             continue;
@@ -258,20 +276,26 @@ std::vector<std::string> images_in(const fs::path& folder, const char* field) {
         std::error_code broken;
         if (!at->is_regular_file(broken)) continue;
         const auto ending = lower(at->path().extension().string());
-        if (ending == ".png" || ending == ".jpg" || ending == ".jpeg") names.push_back(at->path().lexically_relative(folder).generic_string());
+        if (ending == ".png" || ending == ".jpg" || ending == ".jpeg")
+            names.push_back(at->path().lexically_relative(folder).generic_string());
         for (const char* known : {".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jxl", ".pgm", ".ppm"})
             if (ending == known) other = at->path().string();
     }
     if (error) throw dtk::Error(fmt::format("the folder {} cannot be read: {}", folder.string(), error.message()));
     if (!other.empty())
-        throw dtk::Error(fmt::format("{} is neither PNG nor JPEG", other), "convert such images to PNG, or move them out of the folder");
-    if (names.empty()) throw dtk::Error(fmt::format("there is no image in {}", folder.string()), "images are files that end in .png, .jpg or .jpeg");
+        throw dtk::Error(fmt::format("{} is neither PNG nor JPEG", other),
+                         "convert such images to PNG, or move them out of the folder");
+    if (names.empty())
+        throw dtk::Error(fmt::format("there is no image in {}", folder.string()),
+                         "images are files that end in .png, .jpg or .jpeg");
     std::sort(names.begin(), names.end());
     return names;
 }
 
 /// Its first folder; empty if it lies in none.
-std::string class_of(const std::string& name) { return name.substr(0, name.find('/') == name.npos ? 0 : name.find('/')); }
+std::string class_of(const std::string& name) {
+    return name.substr(0, name.find('/') == name.npos ? 0 : name.find('/'));
+}
 
 struct ImageFolder final : dtk::Dataset {
     struct Config {
@@ -281,14 +305,18 @@ struct ImageFolder final : dtk::Dataset {
         bool labels = true, flip = false;
         void fields(dtk::Fields& f) {
             f("folder", folder, "PNG and JPEG images, also in folders below");
-            f("size", size, dtk::in(0, 16384), "height and width that all images are cropped and scaled to; 0: all are of one size already");
+            f("size", size, dtk::in(0, 16384),
+              "height and width that all images are cropped and scaled to; 0: all are of one size already");
             f("width", width, dtk::in(0, 16384), "the width, where it is not the height; 0: it is");
             f("channels", channels, dtk::in(0, 3), "1: grey, 3: RGB, 0: as all of them are");
             f("labels", labels, "the folders in `folder` are classes, numbered by the order of their names");
             f("flip", flip, "train with the mirror image of each, too: twice as many examples");
-            f("test", test, dtk::inside(0, 1), "the share of each class that training never sees, evenly along the names");
-            f("test_folder", test_folder, "where those lie, if they have a folder of their own; then training sees all of `folder`");
-            f("memory", memory, dtk::in(0, 1e9), "images are kept once they were read if all of them, cropped and scaled, fit into so many MiB");
+            f("test", test, dtk::inside(0, 1),
+              "the share of each class that training never sees, evenly along the names");
+            f("test_folder", test_folder,
+              "where those lie, if they have a folder of their own; then training sees all of `folder`");
+            f("memory", memory, dtk::in(0, 1e9),
+              "images are kept once they were read if all of them, cropped and scaled, fit into so many MiB");
         }
     } c;
 
@@ -332,7 +360,8 @@ struct ImageFolder final : dtk::Dataset {
     /// Of all names and contents.
     std::string fingerprint() const override {
         std::string all;
-        for (std::size_t i = 0; i < paths_.size(); ++i) all += fmt::format("{}\n{}\n", names_[i], dtk::sha256_of_files({paths_[i]}));
+        for (std::size_t i = 0; i < paths_.size(); ++i)
+            all += fmt::format("{}\n{}\n", names_[i], dtk::sha256_of_files({paths_[i]}));
         std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
         SHA256(reinterpret_cast<const unsigned char*>(all.data()), all.size(), digest.data());
         return fmt::format("{:02x}", fmt::join(digest, ""));
@@ -344,11 +373,14 @@ struct ImageFolder final : dtk::Dataset {
         auto train = images_in(c.folder, "folder");
         std::vector<std::string> test;
         if (c.labels) name_classes(train);
-        if (c.test_folder.empty()) std::tie(train, test) = divided(train);
-        else test = images_in(c.test_folder, "test_folder"), check_apart();
+        if (c.test_folder.empty())
+            std::tie(train, test) = divided(train);
+        else
+            test = images_in(c.test_folder, "test_folder"), check_apart();
         training_ = static_cast<std::int64_t>(train.size());
         std::vector<std::int64_t> labels;
-        for (const auto& [folder, names] : {std::tie(c.folder, train), std::tie(c.test_folder.empty() ? c.folder : c.test_folder, test)})
+        for (const auto& [folder, names] :
+             {std::tie(c.folder, train), std::tie(c.test_folder.empty() ? c.folder : c.test_folder, test)})
             for (const auto& name : names) {
                 paths_.push_back(folder / name), names_.push_back(name);
                 if (!classes_.empty()) labels.push_back(label_of(folder, name));
@@ -361,17 +393,19 @@ struct ImageFolder final : dtk::Dataset {
             return *fs::canonical(inner).lexically_relative(fs::canonical(outer)).begin() != "..";
         };
         if (within(c.test_folder, c.folder) || within(c.folder, c.test_folder))
-            throw dtk::Error(fmt::format("of {} and {} one lies in the other", c.folder.string(), c.test_folder.string()),
-                             "training would see the images for testing: name two folders that lie side by side");
+            throw dtk::Error(
+                fmt::format("of {} and {} one lies in the other", c.folder.string(), c.test_folder.string()),
+                "training would see the images for testing: name two folders that lie side by side");
     }
 
     void name_classes(const std::vector<std::string>& names) {
         for (const auto& name : names) classes_.emplace(class_of(name), 0);
         if (classes_.contains("")) {
             if (classes_.size() > 1) {
-                const auto bare = std::find_if(names.begin(), names.end(), [](const auto& name) { return class_of(name).empty(); });
-                throw dtk::Error(fmt::format("{} lies in no folder of a class, but others lie in `{}`", (c.folder / *bare).string(),
-                                             classes_.rbegin()->first),
+                const auto bare =
+                    std::find_if(names.begin(), names.end(), [](const auto& name) { return class_of(name).empty(); });
+                throw dtk::Error(fmt::format("{} lies in no folder of a class, but others lie in `{}`",
+                                             (c.folder / *bare).string(), classes_.rbegin()->first),
                                  "move every image into the folder of its class, or set labels = false");
             }
             classes_.clear();
@@ -383,8 +417,9 @@ struct ImageFolder final : dtk::Dataset {
     std::int64_t label_of(const fs::path& folder, const std::string& name) const {
         const auto found = classes_.find(class_of(name));
         if (found == classes_.end())
-            throw dtk::Error(fmt::format("{} is in none of the classes of {}", (folder / name).string(), c.folder.string()),
-                             "name its folder as that of the class, or set labels = false");
+            throw dtk::Error(
+                fmt::format("{} is in none of the classes of {}", (folder / name).string(), c.folder.string()),
+                "name its folder as that of the class, or set labels = false");
         return found->second;
     }
 
@@ -394,10 +429,14 @@ struct ImageFolder final : dtk::Dataset {
         for (const auto& name : names) by_class[classes_.empty() ? "" : class_of(name)].push_back(name);
         std::vector<std::string> train, test;
         for (const auto& [ignored, members] : by_class) {
-            const auto m = members.size(), held_out = std::min(m - 1, static_cast<std::size_t>(std::ceil(static_cast<double>(m) * c.test)));
-            for (std::size_t k = 0; k < m; ++k) ((k + 1) * held_out / m > k * held_out / m ? test : train).push_back(members[k]);
+            const auto m = members.size(),
+                       held_out = std::min(m - 1, static_cast<std::size_t>(std::ceil(static_cast<double>(m) * c.test)));
+            for (std::size_t k = 0; k < m; ++k)
+                ((k + 1) * held_out / m > k * held_out / m ? test : train).push_back(members[k]);
         }
-        if (test.empty()) throw dtk::Error(fmt::format("of {} images none is left for testing", names.size()), "add images, or give a `test_folder`");
+        if (test.empty())
+            throw dtk::Error(fmt::format("of {} images none is left for testing", names.size()),
+                             "add images, or give a `test_folder`");
         return {train, test};
     }
 
@@ -416,12 +455,14 @@ struct ImageFolder final : dtk::Dataset {
             const auto& here = headers[i];
             source_pixels_ += here.height * here.width;
             if (c.size == 0 && (here.height != first.height || here.width != first.width))
-                throw dtk::Error(fmt::format("{} has {} × {} pixels, {} has {} × {} (height × width)", paths_.front().string(), first.height,
-                                             first.width, paths_[i].string(), here.height, here.width),
-                                 "give the `size` that all are to be cropped and scaled to, as in size = 64");
+                throw dtk::Error(
+                    fmt::format("{} has {} × {} pixels, {} has {} × {} (height × width)", paths_.front().string(),
+                                first.height, first.width, paths_[i].string(), here.height, here.width),
+                    "give the `size` that all are to be cropped and scaled to, as in size = 64");
             if (c.channels == 0 && here.channels != first.channels)
-                throw dtk::Error(fmt::format("{} is {}, {} is {}", paths_.front().string(), first.channels == 1 ? "grey" : "in colour",
-                                             paths_[i].string(), here.channels == 1 ? "grey" : "in colour"),
+                throw dtk::Error(fmt::format("{} is {}, {} is {}", paths_.front().string(),
+                                             first.channels == 1 ? "grey" : "in colour", paths_[i].string(),
+                                             here.channels == 1 ? "grey" : "in colour"),
                                  "write channels = 3 for RGB or channels = 1 for grey");
         }
         height_ = c.size > 0 ? c.size : first.height;
@@ -431,8 +472,8 @@ struct ImageFolder final : dtk::Dataset {
 
     static void check(const Tensor& index, std::int64_t size) {
         if (index.numel() > 0 && (index.min().item<std::int64_t>() < 0 || index.max().item<std::int64_t>() >= size))
-            throw dtk::Error(fmt::format("examples {} … {} were asked for, but there are {}", index.min().item<std::int64_t>(),
-                                         index.max().item<std::int64_t>(), size));
+            throw dtk::Error(fmt::format("examples {} … {} were asked for, but there are {}",
+                                         index.min().item<std::int64_t>(), index.max().item<std::int64_t>(), size));
     }
 
     dtk::Batch images(const Tensor& numbers) const {
@@ -450,10 +491,12 @@ struct ImageFolder final : dtk::Dataset {
         }
         const std::lock_guard lock(keeping_);
         std::vector<std::int64_t> missing;
-        std::copy_if(number, number + numbers.numel(), std::back_inserter(missing), [&](auto n) { return !is_kept_[n]; });
+        std::copy_if(number, number + numbers.numel(), std::back_inserter(missing),
+                     [&](auto n) { return !is_kept_[n]; });
         std::sort(missing.begin(), missing.end());
         missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-        for_each_image(static_cast<std::int64_t>(missing.size()), [&](std::int64_t i) { kept_[missing[i]].copy_(decoded(paths_[missing[i]])); });
+        for_each_image(static_cast<std::int64_t>(missing.size()),
+                       [&](std::int64_t i) { kept_[missing[i]].copy_(decoded(paths_[missing[i]])); });
         for (const auto n : missing) is_kept_[n] = true;
         return kept_.index_select(0, numbers);
     }
@@ -462,14 +505,19 @@ struct ImageFolder final : dtk::Dataset {
     Tensor decoded(const fs::path& path) const {
         auto v = opened(path)->pixels().permute({2, 0, 1});
         const auto h = v.size(1), w = v.size(2);
-        const auto rounded = [](std::int64_t a, std::int64_t b) { return std::max<std::int64_t>(1, (2 * a + b) / (2 * b)); };
+        const auto rounded = [](std::int64_t a, std::int64_t b) {
+            return std::max<std::int64_t>(1, (2 * a + b) / (2 * b));
+        };
         const auto cut_h = std::min(h, rounded(w * height_, width_)), cut_w = std::min(w, rounded(h * width_, height_));
         v = v.narrow(1, (h - cut_h) / 2, cut_h).narrow(2, (w - cut_w) / 2, cut_w);
         if (v.size(0) == channels_ && cut_h == height_ && cut_w == width_) return v;
         v = v.to(at::kFloat);
-        if (v.size(0) == 1) v = v.expand({channels_, cut_h, cut_w});
-        else if (channels_ == 1) v = (0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2]).unsqueeze(0);
-        if (cut_h != height_ || cut_w != width_) v = at::_upsample_bilinear2d_aa(v.unsqueeze(0), {height_, width_}, /*align_corners=*/false)[0];
+        if (v.size(0) == 1)
+            v = v.expand({channels_, cut_h, cut_w});
+        else if (channels_ == 1)
+            v = (0.299 * v[0] + 0.587 * v[1] + 0.114 * v[2]).unsqueeze(0);
+        if (cut_h != height_ || cut_w != width_)
+            v = at::_upsample_bilinear2d_aa(v.unsqueeze(0), {height_, width_}, /*align_corners=*/false)[0];
         return v.round().clamp(0, 255).to(at::kByte);
     }
 
@@ -485,4 +533,5 @@ struct ImageFolder final : dtk::Dataset {
 
 }  // namespace
 
-DTK_PLUGIN(Dataset, image_folder, ImageFolder, "PNG and JPEG images of a folder, brought to one size; its folders are classes")
+DTK_PLUGIN(Dataset, image_folder, ImageFolder,
+           "PNG and JPEG images of a folder, brought to one size; its folders are classes")

@@ -16,12 +16,13 @@ struct Leading final : dtk::Grid {
         const auto T = levels.steps(), stride = T / n;
         // ⌊T/N⌋ far below T/N leaves the noisiest times out: 501 of 1000 would start at 500.
         if (10 * stride * n < 9 * T)
-            throw dtk::Error(std::to_string(n) + " leading steps of " + std::to_string(T) + " would start at t = " +
-                                 std::to_string((n - 1) * stride) + ", far from the noisy end",
+            throw dtk::Error(std::to_string(n) + " leading steps of " + std::to_string(T) +
+                                 " would start at t = " + std::to_string((n - 1) * stride) + ", far from the noisy end",
                              "use a number of steps that divides " + std::to_string(T) + ", or the grid `trailing`");
         if ((n - 1) * stride + c.offset > T - 1)
-            throw dtk::Error("an offset of " + std::to_string(c.offset) + " leads beyond the last time, " + std::to_string(T - 1),
-                             "make `offset` at most " + std::to_string(T - 1 - (n - 1) * stride));
+            throw dtk::Error(
+                "an offset of " + std::to_string(c.offset) + " leads beyond the last time, " + std::to_string(T - 1),
+                "make `offset` at most " + std::to_string(T - 1 - (n - 1) * stride));
         std::vector<double> t;
         for (auto i = n - 1; i >= 0; --i) t.push_back(static_cast<double>(i * stride + c.offset));
         return t;

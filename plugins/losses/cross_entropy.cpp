@@ -19,11 +19,14 @@ struct CrossEntropy final : dtk::Loss {
     } c;
 
     CrossEntropy(const Config& config, const dtk::View& view) : c(config), times_(config.times.make(view)) {
-        if (view.dataset().classes() == 0) throw dtk::Error("cross_entropy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::Predicts::label) throw dtk::Error("cross_entropy trains a classifier", "use model `classifier`, or another loss");
+        if (view.dataset().classes() == 0)
+            throw dtk::Error("cross_entropy needs data with classes", "use other data, or give the data their labels");
+        if (view.model().predicts() != dtk::Predicts::label)
+            throw dtk::Error("cross_entropy trains a classifier", "use model `classifier`, or another loss");
     }
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch, const dtk::Random& random) const override {
+    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,
+                               const dtk::Random& random) const override {
         auto x = batch.x;
         auto t = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
         auto weight = at::ones({x.size(0)}, x.options());
@@ -35,7 +38,9 @@ struct CrossEntropy final : dtk::Loss {
         }
         const auto log_p = predict(x, t, {}).value.to(at::kFloat).log_softmax(1);
         const auto right = log_p.argmax(1) == batch.label;
-        return {-log_p.gather(1, batch.label.unsqueeze(1)).squeeze(1) * weight, t, {{"accuracy", right.to(x.scalar_type())}}};
+        return {-log_p.gather(1, batch.label.unsqueeze(1)).squeeze(1) * weight,
+                t,
+                {{"accuracy", right.to(x.scalar_type())}}};
     }
 
     std::shared_ptr<dtk::Times> times_;

@@ -1,7 +1,7 @@
 // −log p(x_0) ≤ L_T + Σ_{t≥1} L_t + L_0, in nats per example:
 //   L_T = KL(q(x_T|x_0) ‖ p(x_T)),  L_t = E KL(q(x_{t−1}|x_t, x_0) ‖ p(x_{t−1}|x_t)),  L_0 = −E log p(x_0|x_1)
-// Sohl-Dickstein et al. 2015, eq. 14; Ho, Jain & Abbeel 2020, eq. 5. One step is drawn for each example and stands for all
-// T of them, which is unbiased; with `every_step` all are computed.
+// Sohl-Dickstein et al. 2015, eq. 14; Ho, Jain & Abbeel 2020, eq. 5. One step is drawn for each example and stands for
+// all T of them, which is unbiased; with `every_step` all are computed.
 
 #include <fmt/format.h>
 
@@ -38,15 +38,19 @@ struct Elbo final : dtk::Loss {
         if (c.every_step) {
             for (std::int64_t step = 0; step < T; ++step)
                 (step == 0 ? reconstruction : denoising) =
-                    (step == 0 ? reconstruction : denoising) + term_at(at::full_like(t, step), random.stream(fmt::format("noise {}", step)));
+                    (step == 0 ? reconstruction : denoising) +
+                    term_at(at::full_like(t, step), random.stream(fmt::format("noise {}", step)));
         } else {
             const auto drawn = times_->draw(batch, process, random.stream("t"));
             t = drawn.t.to(x0.device(), /*non_blocking=*/true);
-            const auto term = term_at(t, random.stream("noise")) * drawn.weight.to(x0.options(), true) * static_cast<double>(T);
+            const auto term =
+                term_at(t, random.stream("noise")) * drawn.weight.to(x0.options(), true) * static_cast<double>(T);
             reconstruction = at::where(t == 0, term, reconstruction);
             denoising = at::where(t == 0, denoising, term);
         }
-        return {prior + denoising + reconstruction, t, {{"prior", prior}, {"denoising", denoising}, {"reconstruction", reconstruction}}};
+        return {prior + denoising + reconstruction,
+                t,
+                {{"prior", prior}, {"denoising", denoising}, {"reconstruction", reconstruction}}};
     }
 
     std::shared_ptr<dtk::Times> times_;

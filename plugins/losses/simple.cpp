@@ -1,6 +1,6 @@
 // L_simple = E_{t, x_0, ε} ‖target − prediction‖² / d,   t drawn by `times`
-// Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, eq. 14; the target is what the model predicts (ε there)
-// unless said otherwise.
+// Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, eq. 14; the target is what the model predicts (ε
+// there) unless said otherwise.
 #include <optional>
 
 #include <dtk/loss.hpp>
@@ -12,7 +12,8 @@ struct Simple final : dtk::Loss {
         std::string target = "model";
         dtk::Choice<dtk::Times> times;
         void fields(dtk::Fields& f) {
-            f("target", target, {"model", "eps", "x0", "v"}, "what is compared; `model`: what the model itself predicts");
+            f("target", target, {"model", "eps", "x0", "v"},
+              "what is compared; `model`: what the model itself predicts");
             f("times", times, "how t is drawn");
         }
     };

@@ -1,4 +1,5 @@
-// The share of test examples whose class has the greatest log-odds, for a model that is a classifier; a perfect one has 1.
+// The share of test examples whose class has the greatest log-odds, for a model that is a classifier; a perfect one
+// has 1.
 #include <algorithm>
 #include <cmath>
 
@@ -18,8 +19,10 @@ struct Accuracy final : dtk::Metric {
     } c;
 
     Accuracy(const Config& config, const dtk::View& view) : c(config) {
-        if (view.dataset().classes() == 0) throw dtk::Error("accuracy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::Predicts::label) throw dtk::Error("accuracy measures a classifier", "use model `classifier`, or another metric");
+        if (view.dataset().classes() == 0)
+            throw dtk::Error("accuracy needs data with classes", "use other data, or give the data their labels");
+        if (view.model().predicts() != dtk::Predicts::label)
+            throw dtk::Error("accuracy measures a classifier", "use model `classifier`, or another metric");
     }
 
     bool needs_samples() const override { return false; }
@@ -29,7 +32,8 @@ struct Accuracy final : dtk::Metric {
         const auto n = outcome.data.test_size() == 0 ? c.most : std::min(c.most, outcome.data.test_size());
         std::int64_t right = 0;
         for (std::int64_t first = 0; first < n; first += examples_at_once) {
-            const auto batch = outcome.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
+            const auto batch =
+                outcome.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
             const auto x = batch.x.to(outcome.device);
             const auto answer = outcome.predict(x, at::zeros({x.size(0)}, x.options().dtype(at::kDouble)), {}).value;
             right += (answer.cpu().argmax(1) == batch.label).sum().item<std::int64_t>();

@@ -1,7 +1,8 @@
-// −log₂ p(x_0) / d ≤ (L_T + Σ_{t≥1} L_t + L_0) / (d ln 2), the bound of Ho, Jain & Abbeel 2020, eq. 5, on examples that training
-// never saw, as they are (no padding, no noise added). L_T and L_0 are computed for every example. Of the T−1 steps between
-// them each example meets one, drawn evenly in log-SNR, where the terms of the sum are of one size (Kingma et al.,
-// "Variational Diffusion Models", 2021, eq. 12), and spread over all examples so that each stands for an equal share.
+// −log₂ p(x_0) / d ≤ (L_T + Σ_{t≥1} L_t + L_0) / (d ln 2), the bound of Ho, Jain & Abbeel 2020, eq. 5, on examples that
+// training never saw, as they are (no padding, no noise added). L_T and L_0 are computed for every example. Of the T−1
+// steps between them each example meets one, drawn evenly in log-SNR, where the terms of the sum are of one size
+// (Kingma et al., "Variational Diffusion Models", 2021, eq. 12), and spread over all examples so that each stands for
+// an equal share.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -16,8 +17,8 @@ namespace {
 
 using at::Tensor;
 
-/// How often each t = 1 … T−1 is drawn: by its fall in log-SNR, and a little evenly, so that the weight of no step is without
-/// bound, not even of one at zero SNR. Entry 0 is 0.
+/// How often each t = 1 … T−1 is drawn: by its fall in log-SNR, and a little evenly, so that the weight of no step is
+/// without bound, not even of one at zero SNR. Entry 0 is 0.
 std::vector<double> step_probabilities(const dtk::NoiseLevels& levels) {
     const auto T = levels.steps();
     std::vector<double> fall(static_cast<std::size_t>(T), 0.0);
@@ -40,9 +41,7 @@ struct BitsPerDim final : dtk::Metric {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    BitsPerDim(const Config& config, const dtk::View& view) : c(config) {
-        view.process().accept_variance(c.variance);
-    }
+    BitsPerDim(const Config& config, const dtk::View& view) : c(config) { view.process().accept_variance(c.variance); }
     bool needs_samples() const override { return false; }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
@@ -57,7 +56,8 @@ struct BitsPerDim final : dtk::Metric {
         const auto drawn = c.every_step || T == 1 ? Steps{} : draw(outcome.process.levels(), n, random.stream("t"));
         const auto evaluations = 1 + (T == 1 ? 0 : c.every_step ? T - 1 : c.draws);
 
-        Tensor prior = at::empty({n}, at::kDouble), reconstruction = at::empty({n}, at::kDouble), denoising = at::zeros({n, evaluations - 1}, at::kDouble);
+        Tensor prior = at::empty({n}, at::kDouble), reconstruction = at::empty({n}, at::kDouble),
+               denoising = at::zeros({n, evaluations - 1}, at::kDouble);
         std::int64_t done = 0;
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto rows = std::min(c.batch, n - first);
@@ -67,7 +67,9 @@ struct BitsPerDim final : dtk::Metric {
             const auto term = [&](const Tensor& t_of_rows, const std::string& stream) {
                 const auto t = t_of_rows.to(outcome.device);
                 const auto xt = outcome.process.noised(x0, t, random.stream(stream).from(first)).x;
-                const auto value = outcome.process.bound_term(x0, xt, t, t - 1, outcome.predict(xt, t, context), c.variance).to(at::kCPU, at::kDouble);
+                const auto value =
+                    outcome.process.bound_term(x0, xt, t, t - 1, outcome.predict(xt, t, context), c.variance)
+                        .to(at::kCPU, at::kDouble);
                 outcome.progress(done += rows, n * evaluations);
                 return value;
             };
@@ -75,7 +77,8 @@ struct BitsPerDim final : dtk::Metric {
             part(prior).copy_(outcome.process.prior_term(x0));
             part(reconstruction).copy_(term(at::zeros({rows}, at::kDouble), "noise 0"));
             for (std::int64_t k = 0; k < evaluations - 1; ++k) {
-                const auto t = c.every_step ? at::full({rows}, static_cast<double>(k + 1), at::kDouble) : part(drawn.t).select(1, k);
+                const auto t = c.every_step ? at::full({rows}, static_cast<double>(k + 1), at::kDouble)
+                                            : part(drawn.t).select(1, k);
                 const auto value = term(t, fmt::format("noise {}", k + 1));
                 part(denoising).select(1, k).copy_(c.every_step ? value : value * part(drawn.weight).select(1, k));
             }
@@ -85,7 +88,8 @@ struct BitsPerDim final : dtk::Metric {
         return {.value = mean(prior + reconstruction + steps),
                 .standard_error = bits * error(prior + reconstruction, denoising, drawn),
                 .parts = {{"prior", mean(prior)}, {"denoising", mean(steps)}, {"reconstruction", mean(reconstruction)}},
-                .note = fmt::format("bits/dim, a bound, {} of {} test examples{}", c.every_step ? "all steps," : fmt::format("{} of {} steps each,", evaluations, T),
+                .note = fmt::format("bits/dim, a bound, {} of {} test examples{}",
+                                    c.every_step ? "all steps," : fmt::format("{} of {} steps each,", evaluations, T),
                                     n, outcome.data.levels() > 0 ? "" : ", of a density")};
     }
 
@@ -108,15 +112,17 @@ struct BitsPerDim final : dtk::Metric {
         for (std::int64_t i = 0; i < all; ++i) {
             const auto stratum = dtk::permuted(i, all, random.seed(), 0);
             const double p = (static_cast<double>(stratum) + u[i]) / static_cast<double>(all) * upto.back();
-            const auto step = std::clamp<std::int64_t>(std::upper_bound(upto.begin(), upto.end(), p) - upto.begin(), 1, levels.steps() - 1);
+            const auto step = std::clamp<std::int64_t>(std::upper_bound(upto.begin(), upto.end(), p) - upto.begin(), 1,
+                                                       levels.steps() - 1);
             t[i] = static_cast<double>(step);
             weight[i] = 1 / probability[static_cast<std::size_t>(step)];
         }
         return steps;
     }
 
-    /// Of the mean, in nats. Drawn steps: from differences of neighbours in the order of t, which sees the noise and the examples and not
-    /// the change from step to step that the strata take out (von Neumann 1941). All steps: from the examples alone.
+    /// Of the mean, in nats. Drawn steps: from differences of neighbours in the order of t, which sees the noise and
+    /// the examples and not the change from step to step that the strata take out (von Neumann 1941). All steps: from
+    /// the examples alone.
     static double error(const Tensor& known, const Tensor& denoising, const Steps& drawn) {
         const auto n = static_cast<double>(known.size(0));
         if (n < 2) return 0;

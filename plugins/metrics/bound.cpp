@@ -1,9 +1,10 @@
-// K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised Learning using
-// Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example or per element: higher is better. All T steps are summed; what is
-// random are the test examples and their x_t, new ones at each step. Beside it stands K − L_null, what is gained over the null model:
-// independent elements of one law, B(mean) for bits and a normal density for real numbers. With `best`, of data whose density is
-// known: K* of steps with the exact mean and the best variance of each element, N(E[x_s | x_t], β̃ + c_0² Var[x_0 | x_t]), on the
-// same x_0 and x_t, so that K − K* is known better than either.
+// K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised
+// Learning using Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example or per element: higher is better.
+// All T steps are summed; what is random are the test examples and their x_t, new ones at each step. Beside it stands K
+// − L_null, what is gained over the null model: independent elements of one law, B(mean) for bits and a normal density
+// for real numbers. With `best`, of data whose density is known: K* of steps with the exact mean and the best variance
+// of each element, N(E[x_s | x_t], β̃ + c_0² Var[x_0 | x_t]), on the same x_0 and x_t, so that K − K* is known better
+// than either.
 #include <cmath>
 #include <numbers>
 #include <optional>
@@ -73,11 +74,14 @@ struct Bound final : dtk::Metric {
             second.add(batch.x.square());
             outcome.progress(turn + 1, turns);
             const auto value = process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
-            if (c.best && turn < T) excess.add(value - process.bound_term(batch.x, xt, t, t - 1, best_step(outcome, xt, t, step), c.variance));
+            if (c.best && turn < T)
+                excess.add(value -
+                           process.bound_term(batch.x, xt, t, t - 1, best_step(outcome, xt, t, step), c.variance));
             return value;
         };
         for (std::int64_t step = 1; step < T; ++step) denoising.add(term(step, step));
-        // Of bits the last step is rarely wrong, and then by far: it is one of T and needs more examples than the others.
+        // Of bits the last step is rarely wrong, and then by far: it is one of T and needs more examples than the
+        // others.
         std::vector<Tensor> last{term(0, 0)};
         for (auto turn = T; turn < turns; ++turn) last.push_back(term(0, turn));
         reconstruction.add(at::cat(last));
@@ -88,13 +92,18 @@ struct Bound final : dtk::Metric {
         const double unit = std::numbers::ln2 * (c.per == "element" ? d : 1);
         const auto bits = [&](const Estimate& nats) { return -nats.mean / unit; };
         const double K = bits(prior) + bits(denoising) + bits(reconstruction);
-        const double mean = first.mean / static_cast<double>(turns), variance = second.mean / static_cast<double>(turns) - mean * mean;
+        const double mean = first.mean / static_cast<double>(turns),
+                     variance = second.mean / static_cast<double>(turns) - mean * mean;
         auto note = "bits per " + c.per;
-        if (const auto L = null_model(outcome, mean, variance)) note += fmt::format(", K − L_null = {:.5g}", K - d * *L * std::numbers::ln2 / unit);
-        if (const auto* density = outcome.data.density()) note += fmt::format("; at best {:.6g}", -density->entropy() / unit);
-        std::vector<std::pair<std::string, double>> parts{{"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
+        if (const auto L = null_model(outcome, mean, variance))
+            note += fmt::format(", K − L_null = {:.5g}", K - d * *L * std::numbers::ln2 / unit);
+        if (const auto* density = outcome.data.density())
+            note += fmt::format("; at best {:.6g}", -density->entropy() / unit);
+        std::vector<std::pair<std::string, double>> parts{
+            {"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
         if (c.best) {
-            parts.insert(parts.end(), {{"K − K*", bits(excess)}, {"its standard error", std::sqrt(excess.variance) / unit}});
+            parts.insert(parts.end(),
+                         {{"K − K*", bits(excess)}, {"its standard error", std::sqrt(excess.variance) / unit}});
             note += fmt::format("; K* = {:.4f} for these steps", K - bits(excess));
         }
         return {.value = K,
@@ -105,13 +114,15 @@ struct Bound final : dtk::Metric {
 
  private:
     /// What the best step t → t − 1 with independent elements predicts.
-    static dtk::Prediction best_step(const dtk::Outcome& outcome, const Tensor& xt, const Tensor& t, std::int64_t step) {
+    static dtk::Prediction best_step(const dtk::Outcome& outcome, const Tensor& xt, const Tensor& t,
+                                     std::int64_t step) {
         const auto& levels = outcome.process.levels();
         const auto& density = dtk::known_density(outcome.data, "`best`");
         const auto x = xt.flatten(1).to(at::kDouble);
         const auto alpha = at::full_like(t, levels.alpha(step)), sigma = at::full_like(t, levels.sigma(step));
         const double c0 = levels.posterior_mean_x0(step, step - 1);
-        const auto variance = levels.posterior_variance(step, step - 1) + c0 * c0 * density.posterior_variance(x, alpha, sigma);
+        const auto variance =
+            levels.posterior_variance(step, step - 1) + c0 * c0 * density.posterior_variance(x, alpha, sigma);
         const auto as_x = [&](const Tensor& value) { return value.to(xt.scalar_type()).view_as(xt); };
         return {dtk::Predicts::x0, as_x(density.posterior_mean(x, alpha, sigma)), as_x(variance)};
     }
@@ -126,4 +137,5 @@ struct Bound final : dtk::Metric {
 };
 }  // namespace
 
-DTK_PLUGIN(Metric, bound, Bound, "the variational bound on test examples, in bits, and the gain over independent elements")
+DTK_PLUGIN(Metric, bound, Bound,
+           "the variational bound on test examples, in bits, and the gain over independent elements")

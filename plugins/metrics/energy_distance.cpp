@@ -1,15 +1,15 @@
 // Energy distance between n samples x and m true examples y, as the sums of all pairs give it:
 //   E = 2 mean |x_i − y_j| − mean |x_i − x_j| − mean |y_i − y_j|
-// (Székely & Rizzo, "Energy statistics", 2013, eq. 6.1). Of true samples it is Σ_i λ_i (a_i/√n − b_i/√m)², a, b ~ N(0, 1), λ the
-// eigenvalues of −|y − y'| centred in both arguments, so that with s = 1/n + 1/m
+// (Székely & Rizzo, "Energy statistics", 2013, eq. 6.1). Of true samples it is Σ_i λ_i (a_i/√n − b_i/√m)², a, b ~ N(0,
+// 1), λ the eigenvalues of −|y − y'| centred in both arguments, so that with s = 1/n + 1/m
 //   mean = s Σ λ = s E|y − y'|,   variance = 2 s² Σ λ².
-// It is skewed to the right, so the limit is the 99.9 % point of the gamma law with those two moments (Welch 1938; Satterthwaite
-// 1946). Blunter than the likelihood: it does not see samples that are a little too concentrated.
+// It is skewed to the right, so the limit is the 99.9 % point of the gamma law with those two moments (Welch 1938;
+// Satterthwaite 1946). Blunter than the likelihood: it does not see samples that are a little too concentrated.
 #include <algorithm>
 #include <cmath>
 
-#include <boost/math/distributions/gamma.hpp>
 #include <fmt/format.h>
+#include <boost/math/distributions/gamma.hpp>
 
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
@@ -41,20 +41,28 @@ double square_sum(const Tensor& y) {
 struct EnergyDistance final : dtk::Metric {
     struct Config {
         std::int64_t most = 5000;
-        void fields(dtk::Fields& f) { f("most", most, dtk::in(10, 100'000), "samples that are looked at, evenly among all; time grows with the square"); }
+        void fields(dtk::Fields& f) {
+            f("most", most, dtk::in(10, 100'000),
+              "samples that are looked at, evenly among all; time grows with the square");
+        }
     } c;
     EnergyDistance(const Config& config, const dtk::View& view) : c(config) {
         if (const auto size = view.dataset().test_size(); size > 0 && size < 10)
-            throw dtk::Error(fmt::format("energy_distance needs ten test examples or more, the data have {}", size), "use another metric");
+            throw dtk::Error(fmt::format("energy_distance needs ten test examples or more, the data have {}", size),
+                             "use another metric");
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
         const auto all = outcome.samples.size(0), n = std::min(all, c.most);
         const auto m = outcome.data.test_size() == 0 ? n : std::min(n, outcome.data.test_size());
-        if (n < 3) throw dtk::Error(fmt::format("energy_distance needs three samples or more, not {}", n), "raise `n` in [sample]");
+        if (n < 3)
+            throw dtk::Error(fmt::format("energy_distance needs three samples or more, not {}", n),
+                             "raise `n` in [sample]");
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto evenly = (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
-        const auto x = flat(outcome.samples.index_select(0, evenly)), y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
+        const auto evenly =
+            (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
+        const auto x = flat(outcome.samples.index_select(0, evenly)),
+                   y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double of_true = mean_distance(y, y);
         const double s = 1 / static_cast<double>(n) + 1 / static_cast<double>(m);
@@ -64,7 +72,8 @@ struct EnergyDistance final : dtk::Metric {
                 .expected = mean,
                 .expected_sd = std::sqrt(variance),
                 .two_sided = false,
-                .limit = boost::math::quantile(boost::math::gamma_distribution<double>(mean * mean / variance, variance / mean), passing_quantile),
+                .limit = boost::math::quantile(
+                    boost::math::gamma_distribution<double>(mean * mean / variance, variance / mean), passing_quantile),
                 .note = fmt::format("energy distance of {} samples to {} true ones, in the units of the data", n, m)};
     }
 };

@@ -1,8 +1,9 @@
-// E‖ε̂ − ε‖²/d on test examples at t uniform in 0 … T−1: what `simple` trains, whatever was trained. Its least value is not 0 but
+// E‖ε̂ − ε‖²/d on test examples at t uniform in 0 … T−1: what `simple` trains, whatever was trained. Its least value is
+// not 0 but
 //   E‖ε* − ε‖²/d,   ε* = (x_t − α E[x_0 | x_t])/σ,
-// and where the density is known that floor is taken out exactly, ‖ε̂ − ε‖² = ‖ε̂ − ε*‖² + ‖ε* − ε‖² on average: the value is the
-// excess E‖ε̂ − ε*‖²/d, 0 for a perfect network, and passes where it is a small share of the floor. The parts are means over ten
-// equal ranges of log-SNR: where a network is wrong.
+// and where the density is known that floor is taken out exactly, ‖ε̂ − ε‖² = ‖ε̂ − ε*‖² + ‖ε* − ε‖² on average: the
+// value is the excess E‖ε̂ − ε*‖²/d, 0 for a perfect network, and passes where it is a small share of the floor. The
+// parts are means over ten equal ranges of log-SNR: where a network is wrong.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -53,7 +54,8 @@ struct EpsError final : dtk::Metric {
                 const auto x = flat(xt.x), at_rows = times.slice(0, first, last);
                 const auto alpha = level(at_rows, [&](std::int64_t s) { return process.levels().alpha(s); });
                 const auto sigma = level(at_rows, [&](std::int64_t s) { return process.levels().sigma(s); });
-                const auto best = (x - alpha.unsqueeze(1) * density->posterior_mean(x, alpha, sigma)) / sigma.unsqueeze(1);
+                const auto best =
+                    (x - alpha.unsqueeze(1) * density->posterior_mean(x, alpha, sigma)) / sigma.unsqueeze(1);
                 floors.push_back((best - right).square().mean(1));
                 right = best;
             }
@@ -70,7 +72,8 @@ struct EpsError final : dtk::Metric {
             const double floor = at::cat(floors).mean().item<double>();
             result.expected = 0;
             result.limit = c.share * floor;
-            result.note = fmt::format("E‖ε̂ − ε*‖²/d, {:.2g} % over the floor {:.4g}, {} test examples", 100 * result.value / floor, floor, n);
+            result.note = fmt::format("E‖ε̂ − ε*‖²/d, {:.2g} % over the floor {:.4g}, {} test examples",
+                                      100 * result.value / floor, floor, n);
         }
         return result;
     }
@@ -81,7 +84,8 @@ struct EpsError final : dtk::Metric {
         auto t = random.uniform({n}, at::kDouble);
         auto* one = t.mutable_data_ptr<double>();
         for (std::int64_t i = 0; i < n; ++i)
-            one[i] = std::floor((static_cast<double>(dtk::permuted(i, n, random.seed(), 0)) + one[i]) / static_cast<double>(n) * static_cast<double>(T));
+            one[i] = std::floor((static_cast<double>(dtk::permuted(i, n, random.seed(), 0)) + one[i]) /
+                                static_cast<double>(n) * static_cast<double>(T));
         return t.clamp_max_(static_cast<double>(T - 1));
     }
 
@@ -93,7 +97,8 @@ struct EpsError final : dtk::Metric {
         return result;
     }
 
-    static std::vector<std::pair<std::string, double>> by_log_snr(const Tensor& error, const Tensor& t, const dtk::NoiseLevels& levels) {
+    static std::vector<std::pair<std::string, double>> by_log_snr(const Tensor& error, const Tensor& t,
+                                                                  const dtk::NoiseLevels& levels) {
         // At ᾱ_T = 0 the last step's is −∞ and belongs to the first range.
         const double most = levels.log_snr(0), last = levels.log_snr(levels.steps() - 1);
         const double least = std::isfinite(last) || levels.steps() < 2 ? last : levels.log_snr(levels.steps() - 2);
@@ -104,7 +109,9 @@ struct EpsError final : dtk::Metric {
         std::vector<std::pair<std::string, double>> parts;
         for (int i = 0; i < ranges; ++i) {
             const auto inside = error.masked_select(range == i);
-            if (inside.numel() > 0) parts.emplace_back(fmt::format("log-SNR {:.1f} … {:.1f}", least + i * width, least + (i + 1) * width), inside.mean().item<double>());
+            if (inside.numel() > 0)
+                parts.emplace_back(fmt::format("log-SNR {:.1f} … {:.1f}", least + i * width, least + (i + 1) * width),
+                                   inside.mean().item<double>());
         }
         return parts;
     }

@@ -1,7 +1,9 @@
-// The Fréchet distance between the Gaussians with the means and covariances of the samples and of as many true examples:
+// The Fréchet distance between the Gaussians with the means and covariances of the samples and of as many true
+// examples:
 //   d² = |m_1 − m_2|² + tr(C_1 + C_2 − 2 (C_1^{1/2} C_2 C_1^{1/2})^{1/2})
 // (Dowson & Landau 1982), here in pixels or in what a classifier trained by dtk makes of an image: its figures compare
-// with those of the same classifier alone. As finite sets have d² > 0, it stands beside what sets of true examples give.
+// with those of the same classifier alone. As finite sets have d² > 0, it stands beside what sets of true examples
+// give.
 #include <fmt/format.h>
 
 #include <dtk/features.hpp>
@@ -42,13 +44,16 @@ struct Frechet final : dtk::Metric {
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         const auto n = dtk::true_set_size(outcome.data, outcome.samples.size(0));
         if (n < 2) throw dtk::Error("frechet needs two samples or more", "raise `n` in [sample]");
-        const auto apart = [&](const Tensor& x, const Tensor& y) { return distance(features_(x, outcome.device), features_(y, outcome.device)); };
+        const auto apart = [&](const Tensor& x, const Tensor& y) {
+            return distance(features_(x, outcome.device), features_(y, outcome.device));
+        };
         const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, apart);
         return {.value = apart(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
                 .two_sided = false,
-                .note = fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n, features_.text())};
+                .note = fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n,
+                                    features_.text())};
     }
 
  private:

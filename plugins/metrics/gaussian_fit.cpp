@@ -1,6 +1,6 @@
-// E log₂ N(x; μ̂, Σ̂) on test examples, μ̂ and Σ̂ the mean and the full covariance of training examples: what a density that knows all
-// about pairs of elements and nothing more is worth, beside `bound` of a network. Σ̂ of N examples costs it (d + 3)/(4N ln 2) bits per
-// element. No network is asked.
+// E log₂ N(x; μ̂, Σ̂) on test examples, μ̂ and Σ̂ the mean and the full covariance of training examples: what a density
+// that knows all about pairs of elements and nothing more is worth, beside `bound` of a network. Σ̂ of N examples costs
+// it (d + 3)/(4N ln 2) bits per element. No network is asked.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -26,12 +26,15 @@ struct GaussianFit final : dtk::Metric {
     } c;
     GaussianFit(const Config& config, const dtk::View& view) : c(config) {
         const auto& data = view.dataset();
-        if (data.levels() > 0) throw dtk::Error("gaussian_fit measures a density, and these data come in levels", "leave it out");
+        if (data.levels() > 0)
+            throw dtk::Error("gaussian_fit measures a density, and these data come in levels", "leave it out");
         for (const auto size : data.shape()) elements_ *= size;
         if (data.size() > 0) c.fit = std::min(c.fit, data.size());
         if (data.test_size() > 0) c.n = std::min(c.n, data.test_size());
         if (c.fit <= elements_)
-            throw dtk::Error(fmt::format("{} examples do not determine the covariance of {} elements", c.fit, elements_), fmt::format("gaussian_fit needs more than {}", elements_));
+            throw dtk::Error(
+                fmt::format("{} examples do not determine the covariance of {} elements", c.fit, elements_),
+                fmt::format("gaussian_fit needs more than {}", elements_));
     }
     bool needs_samples() const override { return false; }
 
@@ -46,23 +49,31 @@ struct GaussianFit final : dtk::Metric {
             }
         };
         auto sum = at::zeros({elements_}, at::kDouble), products = at::zeros({elements_, elements_}, at::kDouble);
-        each_batch(c.fit, [&](const Tensor& index) { return outcome.data.examples(index); }, [&](const Tensor& x) {
-            sum += x.sum(0);
-            products.addmm_(x.t(), x);
-        });
+        each_batch(
+            c.fit, [&](const Tensor& index) { return outcome.data.examples(index); },
+            [&](const Tensor& x) {
+                sum += x.sum(0);
+                products.addmm_(x.t(), x);
+            });
         const auto N = static_cast<double>(c.fit), d = static_cast<double>(elements_);
         const auto mean = sum / N;
         const auto covariance = products / N - at::outer(mean, mean);
         const auto root = std::get<0>(at::linalg_cholesky_ex(covariance));
-        // What is left of each element's variance when those before it are known; not a number after the first that is not positive.
-        if (!(root.diagonal().square() > 1e-12 * covariance.diagonal()).all().item<bool>()) throw dtk::Error("the covariance of these data is singular", "gaussian_fit is for data without constant elements, and none that follows from the others");
+        // What is left of each element's variance when those before it are known; not a number after the first that is
+        // not positive.
+        if (!(root.diagonal().square() > 1e-12 * covariance.diagonal()).all().item<bool>())
+            throw dtk::Error(
+                "the covariance of these data is singular",
+                "gaussian_fit is for data without constant elements, and none that follows from the others");
 
         const double constant = d * std::log(2 * std::numbers::pi) + 2 * root.diagonal().log().sum().item<double>();
         std::vector<Tensor> terms;
-        each_batch(c.n, [&](const Tensor& index) { return outcome.data.test_examples(index); }, [&](const Tensor& x) {
-            const auto z = at::linalg_solve_triangular(root, (x - mean).t(), /*upper=*/false);
-            terms.push_back(-0.5 * (constant + z.square().sum(0)));
-        });
+        each_batch(
+            c.n, [&](const Tensor& index) { return outcome.data.test_examples(index); },
+            [&](const Tensor& x) {
+                const auto z = at::linalg_solve_triangular(root, (x - mean).t(), /*upper=*/false);
+                terms.push_back(-0.5 * (constant + z.square().sum(0)));
+            });
         const auto log_p = at::cat(terms) / (std::numbers::ln2 * (c.per == "element" ? d : 1));
         return {.value = log_p.mean().item<double>(),
                 .standard_error = log_p.std().item<double>() / std::sqrt(static_cast<double>(c.n)),

@@ -1,9 +1,11 @@
-// KL(samples ‖ data) = −H(samples) − E log p(x), p the known density of the data and H estimated from how close the samples lie:
+// KL(samples ‖ data) = −H(samples) − E log p(x), p the known density of the data and H estimated from how close the
+// samples lie:
 //   Ĥ = ψ(n) − ψ(k) + log V_d + (d/n) Σ_i log ρ_i,   ρ_i the distance of x_i to the k-th nearest other sample
-// with V_d the volume of the unit ball (Kozachenko & Leonenko 1987; Kraskov, Stögbauer & Grassberger, "Estimating mutual information",
-// 2004, eq. 20). It sees what `nll` alone does not: samples that crowd where p is high lose entropy. Its bias at the edges of the data
-// and its noise are the same for true samples, so those are what it is held against: mean and standard deviation over `repeats` sets.
-// Infinite where samples coincide, or lie where p is 0; below 0 where they are laid out more evenly than chance would.
+// with V_d the volume of the unit ball (Kozachenko & Leonenko 1987; Kraskov, Stögbauer & Grassberger, "Estimating
+// mutual information", 2004, eq. 20). It sees what `nll` alone does not: samples that crowd where p is high lose
+// entropy. Its bias at the edges of the data and its noise are the same for true samples, so those are what it is held
+// against: mean and standard deviation over `repeats` sets. Infinite where samples coincide, or lie where p is 0; below
+// 0 where they are laid out more evenly than chance would.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -11,8 +13,8 @@
 #include <numeric>
 #include <vector>
 
-#include <boost/math/special_functions/digamma.hpp>
 #include <fmt/format.h>
+#include <boost/math/special_functions/digamma.hpp>
 
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
@@ -22,8 +24,8 @@ namespace {
 
 using at::Tensor;
 
-/// Mean of log ρ over all rows of x: [n, d] float64. Along the axis where they spread most, a row's neighbours are looked at until that
-/// axis alone is farther than the k-th nearest yet.
+/// Mean of log ρ over all rows of x: [n, d] float64. Along the axis where they spread most, a row's neighbours are
+/// looked at until that axis alone is farther than the k-th nearest yet.
 double mean_log_distance(const Tensor& x, std::int64_t k) {
     const auto axis = x.var(0).argmax().item<std::int64_t>();
     const auto sorted = x.index_select(0, x.select(1, axis).argsort()).contiguous();
@@ -38,15 +40,19 @@ double mean_log_distance(const Tensor& x, std::int64_t k) {
             const double along = there[axis] - here[axis];
             if (along * along >= nearest.back()) return false;
             double distance2 = 0;
-            for (std::int64_t j = 0; j < d && distance2 < nearest.back(); ++j) distance2 += (there[j] - here[j]) * (there[j] - here[j]);
+            for (std::int64_t j = 0; j < d && distance2 < nearest.back(); ++j)
+                distance2 += (there[j] - here[j]) * (there[j] - here[j]);
             if (distance2 < nearest.back()) {
                 nearest.back() = distance2;
-                for (auto place = nearest.end() - 1; place != nearest.begin() && *place < *(place - 1); --place) std::swap(*place, *(place - 1));
+                for (auto place = nearest.end() - 1; place != nearest.begin() && *place < *(place - 1); --place)
+                    std::swap(*place, *(place - 1));
             }
             return true;
         };
-        for (auto j = i + 1; j < n && look(rows + j * d); ++j) {}
-        for (auto j = i - 1; j >= 0 && look(rows + j * d); --j) {}
+        for (auto j = i + 1; j < n && look(rows + j * d); ++j) {
+        }
+        for (auto j = i - 1; j >= 0 && look(rows + j * d); --j) {
+        }
         sum += 0.5 * std::log(nearest.back());
     }
     return sum / static_cast<double>(n);
@@ -63,22 +69,32 @@ struct Kl final : dtk::Metric {
     } c;
     Kl(const Config& config, const dtk::View& view) : c(config) {
         const auto& density = dtk::known_density(view.dataset(), "kl");
-        if (dynamic_cast<const dtk::RotationDensity*>(&density)) throw dtk::Error("kl is for data in a flat space, not for rotations", "use nll");
+        if (dynamic_cast<const dtk::RotationDensity*>(&density))
+            throw dtk::Error("kl is for data in a flat space, not for rotations", "use nll");
         const auto size = view.dataset().test_size();
-        const auto x = view.dataset().test_examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 100) : 100, at::kLong)).x.flatten(1).to(at::kDouble);
-        if (std::isinf(mean_log_distance(x, 1))) throw dtk::Error("kl needs a density, and of these data some are exactly alike", "use outside_support and mode_coverage");
+        const auto x = view.dataset()
+                           .test_examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 100) : 100, at::kLong))
+                           .x.flatten(1)
+                           .to(at::kDouble);
+        if (std::isinf(mean_log_distance(x, 1)))
+            throw dtk::Error("kl needs a density, and of these data some are exactly alike",
+                             "use outside_support and mode_coverage");
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         const auto& density = dtk::known_density(outcome.data, "kl");
         const auto all = outcome.samples.size(0), n = dtk::true_set_size(outcome.data, std::min(all, c.most));
-        if (n <= c.k) throw dtk::Error(fmt::format("{} samples have no {}-th neighbours", n, c.k), "raise `n` in [sample], or lower `k`");
+        if (n <= c.k)
+            throw dtk::Error(fmt::format("{} samples have no {}-th neighbours", n, c.k),
+                             "raise `n` in [sample], or lower `k`");
         const auto divergence = [&](const Tensor& samples) {
             const auto x = samples.flatten(1).to(at::kCPU, at::kDouble);
             if (!x.isfinite().all().item<bool>()) return std::nan("");
             const auto d = static_cast<double>(x.size(1));
             const double log_ball = d / 2 * std::log(std::numbers::pi) - std::lgamma(d / 2 + 1);
-            const double entropy = boost::math::digamma(static_cast<double>(n)) - boost::math::digamma(static_cast<double>(c.k)) + log_ball + d * mean_log_distance(x, c.k);
+            const double entropy = boost::math::digamma(static_cast<double>(n)) -
+                                   boost::math::digamma(static_cast<double>(c.k)) + log_ball +
+                                   d * mean_log_distance(x, c.k);
             return -entropy - density.log_prob(x).mean().item<double>();
         };
         std::vector<double> floor;
@@ -87,12 +103,18 @@ struct Kl final : dtk::Metric {
             outcome.progress(i + 1, c.repeats);
         }
         const auto of_true = at::tensor(floor, at::kDouble);
-        const auto evenly = (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
+        const auto evenly =
+            (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
         return {.value = divergence(outcome.samples.index_select(0, evenly)),
                 .expected = of_true.mean().item<double>(),
                 .expected_sd = of_true.std().item<double>(),
                 .two_sided = false,
-                .note = fmt::format("KL(samples ‖ data) in nats, from the {}{} neighbours of {} samples", c.k, c.k == 1 ? "st" : c.k == 2 ? "nd" : c.k == 3 ? "rd" : "th", n)};
+                .note = fmt::format("KL(samples ‖ data) in nats, from the {}{} neighbours of {} samples", c.k,
+                                    c.k == 1   ? "st"
+                                    : c.k == 2 ? "nd"
+                                    : c.k == 3 ? "rd"
+                                               : "th",
+                                    n)};
     }
 };
 }  // namespace

@@ -81,7 +81,8 @@ struct Mmd final : dtk::Metric {
         if (n < 10) throw dtk::Error(fmt::format("mmd needs ten samples or more, not {}", n), "raise `n` in [sample]");
         const auto m = outcome.data.test_size() == 0 ? n : std::min(n, outcome.data.test_size());
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto x = flat(outcome.samples.slice(0, 0, n)), y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
+        const auto x = flat(outcome.samples.slice(0, 0, n)),
+                   y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double h2 = y.var(0).sum().item<double>();
         const double between = kernel_sum(x, y, h2) / static_cast<double>(n * m);

@@ -1,7 +1,7 @@
 // Does the model copy? r = median over samples of the distance to the nearest training example,
 //                         / the same median over examples that training never saw.
-// Copies have 0, new draws from the truth 1, what lies away from the data more. How r of true samples would scatter comes from
-// drawing as many held-out examples with replacement (a bootstrap of both medians).
+// Copies have 0, new draws from the truth 1, what lies away from the data more. How r of true samples would scatter
+// comes from drawing as many held-out examples with replacement (a bootstrap of both medians).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,8 +30,11 @@ struct NearestTraining final : dtk::Metric {
         }
     } c;
 
-    NearestTraining(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "nearest_training") {
-        if (view.dataset().size() == 0) throw dtk::Error("nearest_training needs data that end", "data made anew for every step cannot be copied; use another metric");
+    NearestTraining(const Config& config, const dtk::View& view)
+        : c(config), features_(config.features, view, "nearest_training") {
+        if (view.dataset().size() == 0)
+            throw dtk::Error("nearest_training needs data that end",
+                             "data made anew for every step cannot be copied; use another metric");
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
@@ -42,19 +45,26 @@ struct NearestTraining final : dtk::Metric {
         const auto both = nearest(at::cat({outcome.samples.slice(0, 0, n), held_out}), outcome);
         const auto ours = both.slice(0, 0, n), theirs = both.slice(0, n);
         const double usual = middle(theirs);
-        if (!(usual > 0)) throw dtk::Error("more than half of the held-out examples are training examples, too", "use another metric for such data");
+        if (!(usual > 0))
+            throw dtk::Error("more than half of the held-out examples are training examples, too",
+                             "use another metric for such data");
 
         std::vector<double> ratios;
         for (std::int64_t i = 0; i < c.repeats; ++i) {
-            const auto draw = [&](const char* name, std::int64_t size) { return middle(theirs.index_select(0, random.stream(name).step(i).integers(m, {size}))); };
+            const auto draw = [&](const char* name, std::int64_t size) {
+                return middle(theirs.index_select(0, random.stream(name).step(i).integers(m, {size})));
+            };
             if (const double below = draw("held out", m); below > 0) ratios.push_back(draw("samples", n) / below);
         }
         const auto floor = at::tensor(ratios, at::kDouble);
         return {.value = middle(ours) / usual,
                 .expected = floor.mean().item<double>(),
                 .expected_sd = floor.std().item<double>(),
-                .parts = {{"median of samples", middle(ours)}, {"median held out", usual}, {"copies", (ours <= copied * usual).to(at::kDouble).mean().item<double>()}},
-                .note = fmt::format("distance to the nearest of {} training examples, {} samples over {} held out, {}", data.size(), n, m, features_.text())};
+                .parts = {{"median of samples", middle(ours)},
+                          {"median held out", usual},
+                          {"copies", (ours <= copied * usual).to(at::kDouble).mean().item<double>()}},
+                .note = fmt::format("distance to the nearest of {} training examples, {} samples over {} held out, {}",
+                                    data.size(), n, m, features_.text())};
     }
 
  private:
@@ -64,7 +74,9 @@ struct NearestTraining final : dtk::Metric {
         auto best = at::full({x.size(0)}, std::numeric_limits<double>::infinity(), x.options());
         const auto size = outcome.data.size();
         for (std::int64_t first = 0; first < size; first += training_at_once) {
-            const auto y = features_(outcome.data.examples(at::arange(first, std::min(size, first + training_at_once), at::kLong)).x, outcome.device);
+            const auto y = features_(
+                outcome.data.examples(at::arange(first, std::min(size, first + training_at_once), at::kLong)).x,
+                outcome.device);
             dtk::squared_distances(x, y, [&](std::int64_t row, const Tensor& d2) {
                 // Once more without the difference of squares, which cannot tell a copy.
                 const auto there = d2.argmin(1);

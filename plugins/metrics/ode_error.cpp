@@ -1,19 +1,19 @@
 // How far a sampler ends from where the exact probability flow takes its x_T:  √(mean ‖x_i − x*_i‖²).
-// The flow keeps the law of x_t at every level (Song et al., "Score-Based Generative Modeling through SDEs", 2021, eq. 13). At the
-// angle θ = arctan(σ/α) with y = x/√(α² + σ²), whatever the process scales x by,
+// The flow keeps the law of x_t at every level (Song et al., "Score-Based Generative Modeling through SDEs", 2021, eq.
+// 13). At the angle θ = arctan(σ/α) with y = x/√(α² + σ²), whatever the process scales x by,
 //   dy/dθ = cos θ ε* − sin θ x̂_0,   x̂_0 = E[x_0 | cos θ x_0 + sin θ ε = y],   ε* = (y − cos θ x̂_0)/sin θ,
-// which is v (Salimans & Ho 2022, app. D), finite also where α_T = 0. It is integrated from θ_T of t = T−1 to 0, before the first
-// step, by Runge–Kutta–Fehlberg 7(8) to 1e-11 a step. So x_T is taken for a state at t = T−1, wherever the sampler's grid starts,
-// the sampler's last step to σ = 0 counts, and that N(0, I) is not quite the law of x_T does not. float32 samples are off by some
-// 1e-6/α_T already. Of samplers that draw noise it says how far noise took them.
+// which is v (Salimans & Ho 2022, app. D), finite also where α_T = 0. It is integrated from θ_T of t = T−1 to 0, before
+// the first step, by Runge–Kutta–Fehlberg 7(8) to 1e-11 a step. So x_T is taken for a state at t = T−1, wherever the
+// sampler's grid starts, the sampler's last step to σ = 0 counts, and that N(0, I) is not quite the law of x_T does
+// not. float32 samples are off by some 1e-6/α_T already. Of samplers that draw noise it says how far noise took them.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include <fmt/format.h>
 #include <boost/numeric/odeint/integrate/integrate_adaptive.hpp>
 #include <boost/numeric/odeint/stepper/generation.hpp>
 #include <boost/numeric/odeint/stepper/runge_kutta_fehlberg78.hpp>
-#include <fmt/format.h>
 
 #include <dtk/metric.hpp>
 #include <dtk/sampler.hpp>
@@ -58,18 +58,27 @@ struct OdeError final : dtk::Metric {
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
         at::NoGradGuard no_grad;
-        if (!outcome.start.defined()) throw dtk::Error("ode_error needs the x_T that the samples came from, and it is not known", "draw the samples in the same run");
+        if (!outcome.start.defined())
+            throw dtk::Error("ode_error needs the x_T that the samples came from, and it is not known",
+                             "draw the samples in the same run");
         const auto all = outcome.samples.size(0), n = std::min(c.n, all);
-        const auto rows = ((at::arange(n, at::kDouble) + 0.5) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
-        const auto chosen = [&](const Tensor& x) { return x.to(at::kCPU).index_select(0, rows).flatten(1).to(at::kDouble).contiguous(); };
+        const auto rows =
+            ((at::arange(n, at::kDouble) + 0.5) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
+        const auto chosen = [&](const Tensor& x) {
+            return x.to(at::kCPU).index_select(0, rows).flatten(1).to(at::kDouble).contiguous();
+        };
         const auto& levels = outcome.process.levels();
         const double alpha = levels.alpha(levels.steps() - 1), sigma = levels.sigma(levels.steps() - 1);
 
-        const auto exact = flow(dtk::known_density(outcome.data, "ode_error"), chosen(outcome.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));
+        const auto exact = flow(dtk::known_density(outcome.data, "ode_error"),
+                                chosen(outcome.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));
         const auto off = (chosen(outcome.samples) - exact).norm(2, 1);
-        return {.value = off.square().mean().sqrt().item<double>(),
-                .parts = {{"median", off.median().item<double>()}, {"largest", off.max().item<double>()}},
-                .note = fmt::format("root mean square distance of {} samples to the exact flow from their x_T, in the units of the data", n)};
+        return {
+            .value = off.square().mean().sqrt().item<double>(),
+            .parts = {{"median", off.median().item<double>()}, {"largest", off.max().item<double>()}},
+            .note = fmt::format(
+                "root mean square distance of {} samples to the exact flow from their x_T, in the units of the data",
+                n)};
     }
 };
 }  // namespace

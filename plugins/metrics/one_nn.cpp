@@ -1,6 +1,7 @@
-// How often the nearest neighbour of a member, of n samples and n true examples thrown together, is of its own kind: leave-one-out
-// accuracy of a 1-nearest-neighbour classifier (Lopez-Paz & Oquab, "Revisiting Classifier Two-Sample Tests", 2017). Of two sets of
-// one law (n − 1)/(2n − 1); samples that are told from the truth have more, copies of the very examples less.
+// How often the nearest neighbour of a member, of n samples and n true examples thrown together, is of its own kind:
+// leave-one-out accuracy of a 1-nearest-neighbour classifier (Lopez-Paz & Oquab, "Revisiting Classifier Two-Sample
+// Tests", 2017). Of two sets of one law (n − 1)/(2n − 1); samples that are told from the truth have more, copies of the
+// very examples less.
 #include <fmt/format.h>
 
 #include <dtk/features.hpp>
@@ -34,18 +35,22 @@ struct OneNn final : dtk::Metric {
     } c;
 
     OneNn(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "one_nn") {
-        if (const auto size = view.dataset().test_size(); size > 0 && size < 4) throw dtk::Error("one_nn needs four test examples or more", "use another metric");
+        if (const auto size = view.dataset().test_size(); size > 0 && size < 4)
+            throw dtk::Error("one_nn needs four test examples or more", "use another metric");
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         const auto n = dtk::true_set_size(outcome.data, std::min(c.most, outcome.samples.size(0)));
         if (n < 2) throw dtk::Error("one_nn needs two samples or more", "raise `n` in [sample]");
-        const auto of = [&](const Tensor& x, const Tensor& y) { return accuracy(features_(x, outcome.device), features_(y, outcome.device)); };
+        const auto of = [&](const Tensor& x, const Tensor& y) {
+            return accuracy(features_(x, outcome.device), features_(y, outcome.device));
+        };
         const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, of);
         return {.value = of(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
-                .note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n, features_.text())};
+                .note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n,
+                                    features_.text())};
     }
 
  private:

@@ -1,5 +1,5 @@
-// The share of samples that cannot occur: those where the true density is zero. Of data that may lie anywhere it is 0 always.
-// It does not see a missing mode, so never judge by it alone: mode_coverage counts them.
+// The share of samples that cannot occur: those where the true density is zero. Of data that may lie anywhere it is 0
+// always. It does not see a missing mode, so never judge by it alone: mode_coverage counts them.
 #include <limits>
 
 #include <dtk/metric.hpp>
@@ -10,11 +10,14 @@ struct OutsideSupport final : dtk::Metric {
         double limit = 0.015;
         void fields(dtk::Fields& f) { f("limit", limit, dtk::in(0, 1), "the largest share that passes"); }
     } c;
-    OutsideSupport(const Config& config, const dtk::View& view) : c(config) { dtk::known_density(view.dataset(), "outside_support"); }
+    OutsideSupport(const Config& config, const dtk::View& view) : c(config) {
+        dtk::known_density(view.dataset(), "outside_support");
+    }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
         const auto x = outcome.samples.reshape({outcome.samples.size(0), -1}).to(at::kDouble);
-        const auto inside = dtk::known_density(outcome.data, "outside_support").log_prob(x) > -std::numeric_limits<double>::infinity();
+        const auto inside =
+            dtk::known_density(outcome.data, "outside_support").log_prob(x) > -std::numeric_limits<double>::infinity();
         return {.value = 1 - inside.to(at::kDouble).mean().item<double>(),
                 .expected = 0,
                 .two_sided = false,

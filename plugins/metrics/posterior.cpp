@@ -1,14 +1,15 @@
-// Do the samples follow p(x | y)? The worst of the standardised errors of mean and variance of every element that is not known:
+// Do the samples follow p(x | y)? The worst of the standardised errors of mean and variance of every element that is
+// not known:
 //   (x̄ − m)/√(v/n)   and   (s² − v)/√(var w/n),  w = (x − x̄)²
-// with x̄ and s² of the samples, m and v of p(x | y). Of true samples each is N(0, 1), and so is the largest of 2d of them in absolute value known; it
-// passes below its 99.9 % point for independent ones, the most it can be. Infinite where elements that are known exactly are not
-// what they are known to be.
+// with x̄ and s² of the samples, m and v of p(x | y). Of true samples each is N(0, 1), and so is the largest of 2d of
+// them in absolute value known; it passes below its 99.9 % point for independent ones, the most it can be. Infinite
+// where elements that are known exactly are not what they are known to be.
 #include <cmath>
 #include <limits>
 #include <numbers>
 
-#include <boost/math/distributions/normal.hpp>
 #include <fmt/format.h>
+#include <boost/math/distributions/normal.hpp>
 
 #include <dtk/metric.hpp>
 
@@ -32,13 +33,17 @@ struct Largest {
             square += step * 2 * z * above;
         }
         sd = std::sqrt(square - mean * mean);
-        limit = boost::math::quantile(boost::math::complement(boost::math::normal(), -std::expm1(std::log(passing_quantile) / k) / 2));
+        limit = boost::math::quantile(
+            boost::math::complement(boost::math::normal(), -std::expm1(std::log(passing_quantile) / k) / 2));
     }
 };
 
 const dtk::Observation& with_posterior(const dtk::Dataset& data) {
     const auto& seen = dtk::observation(data, "posterior");
-    if (!seen.posterior) throw dtk::Error("posterior needs the law of the data given what is known of them, and nobody has worked it out", "use data that know it, such as gaussian_mixture");
+    if (!seen.posterior)
+        throw dtk::Error(
+            "posterior needs the law of the data given what is known of them, and nobody has worked it out",
+            "use data that know it, such as gaussian_mixture");
     return seen;
 }
 
@@ -54,26 +59,32 @@ struct Posterior final : dtk::Metric {
         const auto n = static_cast<double>(x.size(0));
 
         // What says nothing leaves the posterior as it is: α = 0.
-        const auto nothing = at::zeros({1, left.numel()}, at::kDouble), zero = at::zeros({1}, at::kDouble), one = at::ones({1}, at::kDouble);
-        const auto m = seen.posterior->posterior_mean(nothing, zero, one)[0], v = seen.posterior->posterior_variance(nothing, zero, one)[0];
+        const auto nothing = at::zeros({1, left.numel()}, at::kDouble), zero = at::zeros({1}, at::kDouble),
+                   one = at::ones({1}, at::kDouble);
+        const auto m = seen.posterior->posterior_mean(nothing, zero, one)[0],
+                   v = seen.posterior->posterior_variance(nothing, zero, one)[0];
         const auto mean = x.mean(0), variance = x.var(0), square = (x - mean).square();
         const auto of_mean = (mean - m) / (v / n).sqrt(), of_variance = (variance - v) / (square.var(0) / n).sqrt();
         const double worst = at::cat({of_mean, of_variance}).abs().max().item<double>();
 
-        const auto wrong = (all.index_select(1, fixed) - seen.value.flatten().to(at::kDouble).index_select(0, fixed)).abs();
+        const auto wrong =
+            (all.index_select(1, fixed) - seen.value.flatten().to(at::kDouble).index_select(0, fixed)).abs();
         const double off = wrong.numel() > 0 ? wrong.max().item<double>() : 0;
         const bool disagrees = !(off <= 1e-5 * (1 + seen.value.abs().max().item<double>()));
 
         const Largest expected(2 * static_cast<double>(left.numel()));
-        dtk::Measurement result{.value = disagrees ? std::numeric_limits<double>::infinity() : worst,
-                                .expected = expected.mean,
-                                .expected_sd = expected.sd,
-                                .two_sided = false,
-                                .limit = expected.limit,
-                                .note = disagrees ? fmt::format("what is known exactly is missed by up to {:.3g}", off) : "worst error of mean and variance given what is known, in standard errors"};
+        dtk::Measurement result{
+            .value = disagrees ? std::numeric_limits<double>::infinity() : worst,
+            .expected = expected.mean,
+            .expected_sd = expected.sd,
+            .two_sided = false,
+            .limit = expected.limit,
+            .note = disagrees ? fmt::format("what is known exactly is missed by up to {:.3g}", off)
+                              : "worst error of mean and variance given what is known, in standard errors"};
         for (std::int64_t i = 0; i < left.numel() && left.numel() <= listed; ++i) {
             const auto add = [&](const char* what, const Tensor& value) {
-                result.parts.emplace_back(fmt::format("x_{} {}", left[i].item<std::int64_t>(), what), value[i].item<double>());
+                result.parts.emplace_back(fmt::format("x_{} {}", left[i].item<std::int64_t>(), what),
+                                          value[i].item<double>());
             };
             add("mean", mean), add("exact mean", m), add("variance", variance), add("exact variance", v);
         }
@@ -82,4 +93,5 @@ struct Posterior final : dtk::Metric {
 };
 }  // namespace
 
-DTK_PLUGIN(Metric, posterior, Posterior, "do the samples have the mean and the variance that what is known leaves them?")
+DTK_PLUGIN(Metric, posterior, Posterior,
+           "do the samples have the mean and the variance that what is known leaves them?")

@@ -1,7 +1,8 @@
-// Improved precision and recall (Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models",
-// 2019): a set covers the balls around its members that reach to the k-th nearest other member. Precision is the share of the
-// samples that true examples cover, recall the share of true examples that the samples cover. The value is what lacks of
-// their harmonic mean, 1 − 2 p r/(p + r); as true sets do not cover each other either, it stands beside what they give.
+// Improved precision and recall (Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative
+// Models", 2019): a set covers the balls around its members that reach to the k-th nearest other member. Precision is
+// the share of the samples that true examples cover, recall the share of true examples that the samples cover. The
+// value is what lacks of their harmonic mean, 1 − 2 p r/(p + r); as true sets do not cover each other either, it stands
+// beside what they give.
 #include <fmt/format.h>
 
 #include <dtk/features.hpp>
@@ -23,7 +24,8 @@ Tensor reach(const Tensor& x, std::int64_t k) {
 /// The share of rows of y that x covers.
 double covered(const Tensor& y, const Tensor& x, const Tensor& reach_of_x) {
     std::int64_t within = 0;
-    dtk::squared_distances(y, x, [&](std::int64_t, const Tensor& d2) { within += (d2 <= reach_of_x).any(1).sum().item<std::int64_t>(); });
+    dtk::squared_distances(
+        y, x, [&](std::int64_t, const Tensor& d2) { within += (d2 <= reach_of_x).any(1).sum().item<std::int64_t>(); });
     return static_cast<double>(within) / static_cast<double>(y.size(0));
 }
 
@@ -44,26 +46,34 @@ struct PrecisionRecall final : dtk::Metric {
         }
     } c;
 
-    PrecisionRecall(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "precision_recall") {
+    PrecisionRecall(const Config& config, const dtk::View& view)
+        : c(config), features_(config.features, view, "precision_recall") {
         if (const auto size = view.dataset().test_size(); size > 0 && size / 2 <= c.k)
-            throw dtk::Error(fmt::format("precision_recall with k = {} needs {} test examples or more", c.k, 2 * c.k + 2), "make `k` smaller");
+            throw dtk::Error(
+                fmt::format("precision_recall with k = {} needs {} test examples or more", c.k, 2 * c.k + 2),
+                "make `k` smaller");
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         const auto n = dtk::true_set_size(outcome.data, std::min(c.most, outcome.samples.size(0)));
-        if (n <= c.k) throw dtk::Error(fmt::format("precision_recall with k = {} needs more than {} samples", c.k, n), "raise `n` in [sample]");
+        if (n <= c.k)
+            throw dtk::Error(fmt::format("precision_recall with k = {} needs more than {} samples", c.k, n),
+                             "raise `n` in [sample]");
         const auto compare = [&](const Tensor& samples, const Tensor& truth) {
             const auto x = features_(samples, outcome.device), y = features_(truth, outcome.device);
             return Covers{covered(x, y, reach(y, c.k)), covered(y, x, reach(x, c.k))};
         };
         const auto found = compare(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random));
-        const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
-        return {.value = found.lacks(),
-                .expected = floor.mean,
-                .expected_sd = floor.sd,
-                .two_sided = false,
-                .parts = {{"precision", found.precision}, {"recall", found.recall}},
-                .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features_.text())};
+        const auto floor =
+            dtk::between_true_sets(outcome.data, c.repeats, n, random,
+                                   [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
+        return {
+            .value = found.lacks(),
+            .expected = floor.mean,
+            .expected_sd = floor.sd,
+            .two_sided = false,
+            .parts = {{"precision", found.precision}, {"recall", found.recall}},
+            .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features_.text())};
     }
 
  private:

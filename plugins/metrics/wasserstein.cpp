@@ -1,9 +1,11 @@
-// Wasserstein distance of n samples of one number from the law of the data itself, whose distribution function F is known:
+// Wasserstein distance of n samples of one number from the law of the data itself, whose distribution function F is
+// known:
 //   W_p = ((1/n) Σ_i |x_(i) − F⁻¹((i + ½)/n)|^p)^(1/p),   x_(0) ≤ x_(1) ≤ … the samples in order
-// (Villani, "Topics in Optimal Transportation", 2003, remark 2.19). F is the integral of the density, by a Gauss–Legendre rule on
-// panels that are halved until that changes nothing; F⁻¹ by Newton's steps in the panel, bisection where they leave it. Of true
-// samples W_p is not 0 but about √(2/(πn)) ∫ √(F(1 − F)) dx for p = 1; mean and standard deviation come from `repeats` sets of them.
-// Where x_T are quantiles and the sampler draws nothing, nothing is random, and W_p is to be held against 0 instead.
+// (Villani, "Topics in Optimal Transportation", 2003, remark 2.19). F is the integral of the density, by a
+// Gauss–Legendre rule on panels that are halved until that changes nothing; F⁻¹ by Newton's steps in the panel,
+// bisection where they leave it. Of true samples W_p is not 0 but about √(2/(πn)) ∫ √(F(1 − F)) dx for p = 1; mean and
+// standard deviation come from `repeats` sets of them. Where x_T are quantiles and the sampler draws nothing, nothing
+// is random, and W_p is to be held against 0 instead.
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -28,10 +30,13 @@ class Law {
         const double least = seen[0].item<double>(), most = seen[-1].item<double>(), width = most - least;
         double off = 1;
         for (double margin = width / 2; off > missing && margin < 1000 * width; margin *= 2) {
-            integrate(std::get<0>(at::cat({at::linspace(least - margin, most + margin, 65, at::kDouble), seen}).sort()));
+            integrate(
+                std::get<0>(at::cat({at::linspace(least - margin, most + margin, 65, at::kDouble), seen}).sort()));
             off = std::abs(upto_[-1].item<double>() - 1);
         }
-        if (!(off <= missing)) throw dtk::Error(fmt::format("the integral of the density is off 1 by {:.2g}", off), "use sliced_wasserstein, which needs no density");
+        if (!(off <= missing))
+            throw dtk::Error(fmt::format("the integral of the density is off 1 by {:.2g}", off),
+                             "use sliced_wasserstein, which needs no density");
     }
 
     /// u: [n] in (0, 1) → F⁻¹(u), [n]
@@ -48,7 +53,8 @@ class Law {
             high.index_copy_(0, open, at::where(excess < 0, of(high), now));
             const auto newton = now - excess / density(now), middle = (of(low) + of(high)) / 2;
             const auto there = excess.abs() <= 1e-15;
-            const auto next = at::where(there, now, at::where((newton > of(low)).logical_and(newton < of(high)), newton, middle));
+            const auto next =
+                at::where(there, now, at::where((newton > of(low)).logical_and(newton < of(high)), newton, middle));
             x.index_copy_(0, open, next);
             open = open.masked_select((next - now).abs() > close);
         }
@@ -73,7 +79,8 @@ class Law {
             masses = mass(a, middle) + mass(middle, b);
             // Two rules may agree on nothing where all there is lies beside an edge.
             const auto at_edges = (density(a) + density(b)) * (b - a);
-            const auto rough = ((mass(a, b) - masses).abs() > 1e-15).logical_or((at_edges > 1e-15).logical_and(masses < 1e-3 * at_edges));
+            const auto rough = ((mass(a, b) - masses).abs() > 1e-15)
+                                   .logical_or((at_edges > 1e-15).logical_and(masses < 1e-3 * at_edges));
             if (!rough.any().item<bool>()) break;
             edges = std::get<0>(at::cat({edges, middle.masked_select(rough)}).sort());
         }
@@ -110,7 +117,8 @@ struct Wasserstein final : dtk::Metric {
             return c.p == 1 ? off.abs().mean().item<double>() : off.square().mean().sqrt().item<double>();
         };
         std::vector<double> floor;
-        for (std::int64_t i = 0; i < c.repeats; ++i) floor.push_back(distance(dtk::true_set(outcome.data, i, n, random)));
+        for (std::int64_t i = 0; i < c.repeats; ++i)
+            floor.push_back(distance(dtk::true_set(outcome.data, i, n, random)));
         const auto of_true = at::tensor(floor, at::kDouble);
         return {.value = distance(outcome.samples),
                 .expected = of_true.mean().item<double>(),

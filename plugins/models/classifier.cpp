@@ -1,9 +1,9 @@
-// log p(c | x) up to a constant, for data with classes. Images: convolutions of stride 2, each with GroupNorm and SiLU, the mean
-// over what is left of the image, and a linear map,
+// log p(c | x) up to a constant, for data with classes. Images: convolutions of stride 2, each with GroupNorm and SiLU,
+// the mean over what is left of the image, and a linear map,
 //   h_0 = x,   h_{i+1} = SiLU(GroupNorm(conv h_i)),   f = mean over pixels of h_n,   log-odds = W f + b
 // with twice the channels at each level. Other data: f = the last of `levels` layers SiLU(W_i h_i + b_i).
-// With `timed` the class of a noisy x_t is asked for (as guidance by a classifier does; Dhariwal & Nichol 2021): an embedding of
-// 1000·t/T is added to the first layer's channels.
+// With `timed` the class of a noisy x_t is asked for (as guidance by a classifier does; Dhariwal & Nichol 2021): an
+// embedding of 1000·t/T is added to the first layer's channels.
 #include <string>
 #include <vector>
 
@@ -23,7 +23,8 @@ struct Network final : dtk::Classifier {
         std::int64_t channels = 32, levels = 3, groups = 8;
         bool timed = false;
         void fields(dtk::Fields& f) {
-            f("channels", channels, dtk::at_least(1), "channels of the first level; each further one has twice as many");
+            f("channels", channels, dtk::at_least(1),
+              "channels of the first level; each further one has twice as many");
             f("levels", levels, dtk::in(1, 8), "levels; each halves the size of an image");
             f("groups", groups, dtk::at_least(1), "groups of channels that are normalised together");
             f("timed", timed, "is it told the time of a noisy x_t?");
@@ -32,10 +33,13 @@ struct Network final : dtk::Classifier {
 
     Network(const Config& c, const dtk::View& view) : shape_(view.dataset().shape()) {
         const auto& data = view.dataset();
-        if (data.classes() < 2) throw dtk::Error("a classifier needs data with two classes or more", "use other data, or give the data their labels");
+        if (data.classes() < 2)
+            throw dtk::Error("a classifier needs data with two classes or more",
+                             "use other data, or give the data their labels");
         const auto init = view.random("init");
         if (c.timed) {
-            time_ = child("time", std::make_shared<dtk::SinusoidalEmbedding>(2 * c.channels, 1000.0 / view.process().steps()));
+            time_ = child("time",
+                          std::make_shared<dtk::SinusoidalEmbedding>(2 * c.channels, 1000.0 / view.process().steps()));
             time_in_ = child<dtk::Linear>("time_in", init, 2 * c.channels, c.channels);
         }
         std::int64_t in = 1, out = c.channels;
@@ -46,7 +50,8 @@ struct Network final : dtk::Classifier {
         for (std::int64_t i = 0; i < c.levels; ++i, in = out, out *= 2) {
             if (image()) {
                 convolutions_.push_back(child<dtk::Conv2d>(fmt::format("conv{}", i), init, in, out, 3, 2));
-                norms_.push_back(child<dtk::GroupNorm>(fmt::format("norm{}", i), init, out, c.groups, dtk::GroupNorm::Then::silu));
+                norms_.push_back(
+                    child<dtk::GroupNorm>(fmt::format("norm{}", i), init, out, c.groups, dtk::GroupNorm::Then::silu));
             } else {
                 layers_.push_back(child<dtk::Linear>(fmt::format("layer{}", i), init, in, out));
             }

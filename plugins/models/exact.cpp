@@ -1,9 +1,9 @@
 // x̂_0 = E[x_0 | x_t], from the density of the data where it is known; otherwise from the examples themselves:
 //     x̂_0 = Σ_i w_i x_i,   w = softmax_i(−‖x_t − α x_i‖² / 2σ²)
 // The network that training would end with: Karras et al., "Elucidating the Design Space", 2022, app. B.3.
-// Of bits, x̂_0 = P(x_0 = 1 | x_t): where x_t has the log-likelihood ratio λ for a bit of x_0, a normal observation of that bit at
-// α = σ = 1 has it at λ + ½, so that what is known for Gaussian noise answers for bits too.
-// Of rotations, ε̂ = −σ_t ∇ log q(x_t), from a density that knows its score under their noise.
+// Of bits, x̂_0 = P(x_0 = 1 | x_t): where x_t has the log-likelihood ratio λ for a bit of x_0, a normal observation of
+// that bit at α = σ = 1 has it at λ + ½, so that what is known for Gaussian noise answers for bits too. Of rotations, ε̂
+// = −σ_t ∇ log q(x_t), from a density that knows its score under their noise.
 #include <algorithm>
 #include <cmath>
 
@@ -25,25 +25,33 @@ struct Exact final : dtk::Model {
         std::int64_t limit = 0;
         void fields(dtk::Fields& f) {
             f("prediction", prediction, {"x0", "eps", "v"}, "what it answers");
-            f("limit", limit, dtk::at_least(0), "know this many training examples and no density; 0: the density, or all");
+            f("limit", limit, dtk::at_least(0),
+              "know this many training examples and no density; 0: the density, or all");
         }
     };
     Exact(const Config& config, const dtk::View& view)
-        : predicts_(dtk::predicts(config.prediction)), data_(view.dataset()), bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())),
+        : predicts_(dtk::predicts(config.prediction)),
+          data_(view.dataset()),
+          bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())),
           rotations_(dynamic_cast<const dtk::RotationProcess*>(&view.process())) {
         if (rotations_) {
             rotation_density_ = dynamic_cast<const dtk::RotationDensity*>(data_.density());
-            if (!rotation_density_ || config.limit > 0) throw dtk::Error("of rotations, exact knows the score of their density alone", "use data such as rotation_mixture, without `limit`");
-            if (predicts_ != dtk::Predicts::eps) throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
+            if (!rotation_density_ || config.limit > 0)
+                throw dtk::Error("of rotations, exact knows the score of their density alone",
+                                 "use data such as rotation_mixture, without `limit`");
+            if (predicts_ != dtk::Predicts::eps)
+                throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
             return;
         }
         if (!bits_) gaussian_ = &dtk::gaussian(view.process(), "exact");
         const auto size = data_.size();
         if (config.limit == 0) density_ = data_.density();
         if (!density_ && size == 0 && config.limit == 0)
-            throw dtk::Error("exact needs data whose density is known, or examples that end", "set `limit`, or use another model or data set");
+            throw dtk::Error("exact needs data whose density is known, or examples that end",
+                             "set `limit`, or use another model or data set");
         if (size > 0 && config.limit > size)
-            throw dtk::Error(fmt::format("`limit` = {} is more than the {} training examples", config.limit, size), "lower it");
+            throw dtk::Error(fmt::format("`limit` = {} is more than the {} training examples", config.limit, size),
+                             "lower it");
         count_ = config.limit > 0 ? config.limit : size;
         mean_ = &constant("mean", at::empty({0}));
         examples_ = &constant("examples", at::empty({0}));
@@ -63,7 +71,8 @@ struct Exact final : dtk::Model {
         const auto [x, alpha, sigma] = observed(state, t);
         const auto clean = sigma == 0, silent = alpha == 0;  // x_t is α x_0; x_t says nothing of x_0
         const auto s = sigma.masked_fill(clean, 1);
-        const auto noisy = density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
+        const auto noisy =
+            density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
         const auto x0 = at::where(clean, x / alpha.masked_fill(silent, 1), noisy);
         return {predicts_, answer(x, x0, alpha, sigma, s).to(xt.scalar_type()).view_as(xt), {}};
     }
@@ -119,7 +128,8 @@ struct Exact final : dtk::Model {
         }
         const auto mean = x.mean(0, false, at::kDouble).to(at::kFloat);
         for (std::int64_t i = 0; i < count_; i += block)
-            norms.slice(0, i, std::min(i + block, count_)).copy_((x.slice(0, i, i + block).to(at::kDouble) - mean).square().sum(1));
+            norms.slice(0, i, std::min(i + block, count_))
+                .copy_((x.slice(0, i, i + block).to(at::kDouble) - mean).square().sum(1));
         *mean_ = mean.to(device);
         *norms_ = norms.to(device);
         *examples_ = x.to(device);

@@ -1,5 +1,6 @@
-// h_0 = [x_t, φ(t), e(c)],   h_{i+1} = SiLU(W_i h_i + b_i),   f(x_t, t) = W h_depth + b,   φ the positions of Ho et al. 2020
-// For data of few dimensions. Time is presented as 1000·t/T, so that a network does not depend on the number of steps.
+// h_0 = [x_t, φ(t), e(c)],   h_{i+1} = SiLU(W_i h_i + b_i),   f(x_t, t) = W h_depth + b,   φ the positions of Ho et al.
+// 2020 For data of few dimensions. Time is presented as 1000·t/T, so that a network does not depend on the number of
+// steps.
 #include <vector>
 
 #include <dtk/dataset.hpp>
@@ -17,7 +18,8 @@ struct Mlp final : dtk::Model {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
             f("depth", depth, dtk::at_least(1), "hidden layers");
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
-            f("prediction", prediction, {"eps", "x0", "v", "logits"}, "what the network answers; logits: of bits, the log-odds of x_0");
+            f("prediction", prediction, {"eps", "x0", "v", "logits"},
+              "what the network answers; logits: of bits, the log-odds of x_0");
             f("conditional", conditional, "is the network told the class?");
         }
     };
@@ -28,14 +30,17 @@ struct Mlp final : dtk::Model {
         for (const auto size : data.shape()) d *= size;
         std::int64_t features = d + config.time_features;
 
-        time_ = child("time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
+        time_ = child(
+            "time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
         if (config.conditional) {
-            if (data.classes() == 0) throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
+            if (data.classes() == 0)
+                throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
             label_ = child<dtk::Embedding>("label", init, data.classes(), config.width);
             features += config.width;
         }
         for (std::int64_t i = 0; i < config.depth; ++i)
-            hidden_.push_back(child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
+            hidden_.push_back(
+                child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
         out_ = child<dtk::Linear>("out", init, config.width, d, dtk::Start::zeros);
     }
 

@@ -1,11 +1,13 @@
-// h_{i+1} = leaky(Σ_s up^s(W_{i,s} ∗ pool^s(h_i))), s = 0 … scales−1, pool: the mean of 2×2 pixels, up: each pixel four times;
-// beside it, where `dense` is not 0, a fully connected network over the whole image; then leaky(W h) pixel by pixel, and a read-out of
-// `basis` coefficients y for each pixel's mean and for its variance, which is all that sees the time:
+// h_{i+1} = leaky(Σ_s up^s(W_{i,s} ∗ pool^s(h_i))), s = 0 … scales−1, pool: the mean of 2×2 pixels, up: each pixel four
+// times; beside it, where `dense` is not 0, a fully connected network over the whole image; then leaky(W h) pixel by
+// pixel, and a read-out of `basis` coefficients y for each pixel's mean and for its variance, which is all that sees
+// the time:
 //   f(t) = Σ_j y_j g_j(2t/(T−1) − 1), g normal bumps over −1 … 1 that add up to 1
 //   p(x_{t−1} | x_t) = N(√(1−β_t) x_t + √β_t f_μ, sigmoid(logit β_t + f_Σ/√T))
-// The network for images of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, appendix
-// D.2, in the form of their code; there with 20 maps, 4 layers of each kind, 500 dense units and 2 dense numbers a pixel. leaky(h) is h,
-// or h/20 where h < 0. With f = 0, where it starts, the reverse process is the forward one turned around.
+// The network for images of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+// 2015, appendix D.2, in the form of their code; there with 20 maps, 4 layers of each kind, 500 dense units and 2 dense
+// numbers a pixel. leaky(h) is h, or h/20 where h < 0. With f = 0, where it starts, the reverse process is the forward
+// one turned around.
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -46,13 +48,14 @@ struct Config {
 
 Tensor leaky(const Tensor& h) { return at::leaky_relu(h, 0.05); }
 
-/// A layer whose outputs are as large as its inputs after leaky(), on average over its initial values (He et al. 2015): those of
-/// PyTorch, U(−1/√n, 1/√n), shrink them sixfold in variance.
+/// A layer whose outputs are as large as its inputs after leaky(), on average over its initial values (He et al. 2015):
+/// those of PyTorch, U(−1/√n, 1/√n), shrink them sixfold in variance.
 template <class Layer, class... Args>
 std::shared_ptr<Layer> even_layer(const Random& random, double share, Args&&... args) {
     auto layer = std::make_shared<Layer>(random, std::forward<Args>(args)...);
     at::NoGradGuard no_grad;
-    for (const auto& named : layer->named_tensors()) named.tensor->mul_(named.name == "weight" ? std::sqrt(6 * share) : 0.0);
+    for (const auto& named : layer->named_tensors())
+        named.tensor->mul_(named.name == "weight" ? std::sqrt(6 * share) : 0.0);
     return layer;
 }
 
@@ -60,7 +63,8 @@ struct Multiscale final : dtk::Module {
     Multiscale(const Random& init, const Config& c, std::int64_t in) {
         for (std::int64_t s = 0; s < c.scales; ++s) {
             const auto name = fmt::format("scale{}", s);
-            scales_.push_back(child(name, even_layer<Conv2d>(init.stream(name), 1.0 / static_cast<double>(c.scales), in, c.maps, c.kernel)));
+            scales_.push_back(child(name, even_layer<Conv2d>(init.stream(name), 1.0 / static_cast<double>(c.scales), in,
+                                                             c.maps, c.kernel)));
         }
     }
     Tensor operator()(const Tensor& x) const {
@@ -79,22 +83,27 @@ struct Multiscale final : dtk::Module {
 
 struct MultiscaleConv final : dtk::Model {
     using Config = ::Config;
-    MultiscaleConv(const Config& config, const dtk::View& view) : c(config), process_(dtk::gaussian(view.process(), "multiscale_conv")) {
+    MultiscaleConv(const Config& config, const dtk::View& view)
+        : c(config), process_(dtk::gaussian(view.process(), "multiscale_conv")) {
         const auto shape = view.dataset().shape();
         check_fields(shape);
         const auto init = view.random("init");
         channels_ = shape[0];
         const auto pixels = shape[1] * shape[2];
-        const auto add = [&]<class Layer>(std::vector<std::shared_ptr<Layer>>& layers, const char* kind, auto... sizes) {
+        const auto add = [&]<class Layer>(std::vector<std::shared_ptr<Layer>>& layers, const char* kind,
+                                          auto... sizes) {
             const auto name = fmt::format("{}{}", kind, layers.size());
             layers.push_back(child(name, even_layer<Layer>(init.stream(name), 1, sizes...)));
         };
-        for (std::int64_t i = 0; i < c.layers; ++i) conv_.push_back(child<Multiscale>(fmt::format("conv{}", i), init, c, i == 0 ? channels_ : c.maps));
+        for (std::int64_t i = 0; i < c.layers; ++i)
+            conv_.push_back(child<Multiscale>(fmt::format("conv{}", i), init, c, i == 0 ? channels_ : c.maps));
         if (c.dense > 0)
             for (std::int64_t i = 0; i <= c.dense_layers; ++i)
-                add(dense_, "dense", i == 0 ? channels_ * pixels : c.dense, i == c.dense_layers ? c.dense_out * pixels : c.dense);
+                add(dense_, "dense", i == 0 ? channels_ * pixels : c.dense,
+                    i == c.dense_layers ? c.dense_out * pixels : c.dense);
         auto width = c.maps + (c.dense > 0 ? c.dense_out : 0);
-        for (std::int64_t i = 0; i < c.pixel_layers; ++i, width = c.pixel_maps) add(pixel_, "pixel", width, c.pixel_maps, std::int64_t{1});
+        for (std::int64_t i = 0; i < c.pixel_layers; ++i, width = c.pixel_maps)
+            add(pixel_, "pixel", width, c.pixel_maps, std::int64_t{1});
         out_ = child<Conv2d>("out", init, width, 2 * channels_ * c.basis, 1, 1, dtk::Start::zeros);
     }
 
@@ -121,12 +130,19 @@ struct MultiscaleConv final : dtk::Model {
 
  private:
     void check_fields(const std::vector<std::int64_t>& shape) const {
-        if (shape.size() != 3) throw dtk::Error("multiscale_conv needs images, of shape [channels, height, width]", "use model `rbf` for other data");
-        if (c.kernel % 2 == 0) throw dtk::Error(fmt::format("`kernel` = {} is even", c.kernel), fmt::format("write {} or {}", c.kernel - 1, c.kernel + 1));
+        if (shape.size() != 3)
+            throw dtk::Error("multiscale_conv needs images, of shape [channels, height, width]",
+                             "use model `rbf` for other data");
+        if (c.kernel % 2 == 0)
+            throw dtk::Error(fmt::format("`kernel` = {} is even", c.kernel),
+                             fmt::format("write {} or {}", c.kernel - 1, c.kernel + 1));
         const auto factor = std::int64_t{1} << (c.scales - 1);
         if (shape[1] % factor != 0 || shape[2] % factor != 0)
-            throw dtk::Error(fmt::format("images of {}×{} pixels cannot be halved {} times, once between each two of the {} `scales`", shape[1], shape[2], c.scales - 1, c.scales),
-                             "ask for fewer `scales`");
+            throw dtk::Error(
+                fmt::format(
+                    "images of {}×{} pixels cannot be halved {} times, once between each two of the {} `scales`",
+                    shape[1], shape[2], c.scales - 1, c.scales),
+                "ask for fewer `scales`");
     }
 
     Config c;
@@ -139,4 +155,6 @@ struct MultiscaleConv final : dtk::Model {
 };
 }  // namespace
 
-DTK_PLUGIN(Model, multiscale_conv, MultiscaleConv, "convolutions at several sizes, mean and variance learned, the time in the read-out alone (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(Model, multiscale_conv, MultiscaleConv,
+           "convolutions at several sizes, mean and variance learned, the time in the read-out alone (Sohl-Dickstein "
+           "et al. 2015)")

@@ -1,7 +1,8 @@
-// h_0 = x_t,   h_{i+1} = sigmoid(W_i h_i + b_i),   f(x_t, t) = sigmoid(V_t h_depth + c_t):   a read-out of its own for each step
-// The network of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, appendix D.1.2,
-// which predicts P(x_{t−1} = 1 | x_t). Near the data that probability is 0 or 1 but for 1/T², and all that it says of the other
-// bits lies there: the network fits it badly. With `residual` its logit is added to that of the forward kernel turned around.
+// h_0 = x_t,   h_{i+1} = sigmoid(W_i h_i + b_i),   f(x_t, t) = sigmoid(V_t h_depth + c_t):   a read-out of its own for
+// each step The network of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+// 2015, appendix D.1.2, which predicts P(x_{t−1} = 1 | x_t). Near the data that probability is 0 or 1 but for 1/T², and
+// all that it says of the other bits lies there: the network fits it badly. With `residual` its logit is added to that
+// of the forward kernel turned around.
 #include <vector>
 
 #include <dtk/bernoulli.hpp>
@@ -22,7 +23,8 @@ struct PerStepMlp final : dtk::Model {
         void fields(dtk::Fields& f) {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
             f("depth", depth, dtk::at_least(1), "hidden layers, which all steps share");
-            f("prediction", prediction, {"mean", "logits"}, "what the network answers of bits: the probability of x_{t−1} = 1, or the log-odds of x_0");
+            f("prediction", prediction, {"mean", "logits"},
+              "what the network answers of bits: the probability of x_{t−1} = 1, or the log-odds of x_0");
             f("residual", residual, "of the mean: start from the forward kernel turned around");
         }
     };
@@ -32,10 +34,12 @@ struct PerStepMlp final : dtk::Model {
         std::int64_t d = 1;
         for (const auto size : view.dataset().shape()) d *= size;
         for (std::int64_t i = 0; i < config.depth; ++i)
-            hidden_.push_back(child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
+            hidden_.push_back(
+                child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
         out_ = child<dtk::StepLinear>("out", init, T, config.width, d);
         if (config.residual) {
-            if (predicts_ != dtk::Predicts::mean) throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
+            if (predicts_ != dtk::Predicts::mean)
+                throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
             rate_ = dtk::bernoulli(view.process(), "`residual`").rate();
             std::vector<double> beta;
             for (std::int64_t t = 0; t < T; ++t) beta.push_back(view.process().levels().added_variance(t, t - 1));
@@ -68,4 +72,5 @@ struct PerStepMlp final : dtk::Model {
 };
 }  // namespace
 
-DTK_PLUGIN(Model, per_step_mlp, PerStepMlp, "fully connected network of bits with a read-out for each step (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(Model, per_step_mlp, PerStepMlp,
+           "fully connected network of bits with a read-out for each step (Sohl-Dickstein et al. 2015)")

@@ -1,7 +1,7 @@
 // φ_j(x) ∝ exp(−‖x − c_j‖²/2w_j²), Σ_j φ_j = 1;   (f_μ, f_Σ) = V_t φ(x_t) + b_t, a read-out of its own for each step
-// p(x_{t−1} | x_t) = N(√(1−β_t) x_t + √β_t f_μ, sigmoid(logit β_t + f_Σ)): where f = 0 it is the forward step turned around
-// The network of the swiss roll of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015,
-// appendix D.1.1, there with 16 units; the read-out of mean and variance is that of their code.
+// p(x_{t−1} | x_t) = N(√(1−β_t) x_t + √β_t f_μ, sigmoid(logit β_t + f_Σ)): where f = 0 it is the forward step turned
+// around The network of the swiss roll of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium
+// Thermodynamics", 2015, appendix D.1.1, there with 16 units; the read-out of mean and variance is that of their code.
 #include <cmath>
 
 #include <dtk/dataset.hpp>
@@ -50,4 +50,6 @@ struct Rbf final : dtk::Model {
 };
 }  // namespace
 
-DTK_PLUGIN(Model, rbf, Rbf, "radial basis functions with a read-out for each step, mean and variance learned (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(
+    Model, rbf, Rbf,
+    "radial basis functions with a read-out for each step, mean and variance learned (Sohl-Dickstein et al. 2015)")

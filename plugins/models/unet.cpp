@@ -1,6 +1,7 @@
 // The U-Net of Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, app. B: residual blocks of
 // GroupNorm, SiLU, convolution, with the time added in between, self-attention at some sizes and always in the middle,
-// every output of the way down concatenated on the way up, last layers zero at the start. Time is presented as 1000·t/T.
+// every output of the way down concatenated on the way up, last layers zero at the start. Time is presented as
+// 1000·t/T.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -31,9 +32,11 @@ struct Config {
     bool conditional = false, self_condition = false;
     void fields(dtk::Fields& f) {
         f("channels", channels, dtk::at_least(1), "channels at full size");
-        f("multipliers", multipliers, dtk::at_least(1), "channels of each level as multiples; each level halves the size");
+        f("multipliers", multipliers, dtk::at_least(1),
+          "channels of each level as multiples; each level halves the size");
         f("blocks", blocks, dtk::at_least(1), "residual blocks of a level on the way down");
-        f("attention", attention, dtk::at_least(1), "sizes (the shorter side, pixels) with self-attention besides the middle");
+        f("attention", attention, dtk::at_least(1),
+          "sizes (the shorter side, pixels) with self-attention besides the middle");
         f("heads", heads, dtk::at_least(1), "heads of an attention");
         f("groups", groups, dtk::at_least(1), "groups of channels that are normalised together");
         f("dropout", dropout, dtk::up_from(0, 1), "share of zeroed activations in residual blocks");
@@ -50,7 +53,8 @@ struct Shown {
 };
 
 struct Residual final : dtk::Module {
-    Residual(const Random& init, const std::string& path, const Config& c, std::int64_t in, std::int64_t out, std::int64_t embedding)
+    Residual(const Random& init, const std::string& path, const Config& c, std::int64_t in, std::int64_t out,
+             std::int64_t embedding)
         : dropout_(child("dropout", std::make_shared<dtk::Dropout>(c.dropout, path))),
           norm1_(child<GroupNorm>("norm1", init, in, c.groups, Then::silu)),
           conv1_(child<Conv2d>("conv1", init, in, out, 3)),
@@ -105,7 +109,8 @@ struct UNet final : dtk::Model {
         const auto base = c.channels, image = data.shape()[0];
         embedding_ = 4 * base;
 
-        positions_ = child("positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
+        positions_ = child(
+            "positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional) label_ = child<dtk::Embedding>("label", init, data.classes(), embedding_);
@@ -116,7 +121,8 @@ struct UNet final : dtk::Model {
         const auto last = c.multipliers.size() - 1;
         for (std::size_t level = 0; level <= last; ++level) {
             for (std::int64_t k = 0; k < c.blocks; ++k) {
-                down_.push_back(block(init, fmt::format("down{}.{}", level, k), width, base * c.multipliers[level], sizes[level]));
+                down_.push_back(
+                    block(init, fmt::format("down{}.{}", level, k), width, base * c.multipliers[level], sizes[level]));
                 kept.push_back(width = base * c.multipliers[level]);
             }
             if (level == last) break;
@@ -135,7 +141,8 @@ struct UNet final : dtk::Model {
                 kept.pop_back();
                 width = out;
             }
-            if (level > 0) up_.push_back({.resize = child<Conv2d>(fmt::format("up{}.double", level), init, width, width, 3)});
+            if (level > 0)
+                up_.push_back({.resize = child<Conv2d>(fmt::format("up{}.double", level), init, width, width, 3)});
         }
         norm_ = child<GroupNorm>("norm", init, width, c.groups, Then::silu);
         out_ = child<Conv2d>("out", init, width, image, 3, 1, Start::zeros);
@@ -147,10 +154,13 @@ struct UNet final : dtk::Model {
     dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context& context) override {
         const Shown shown{at::silu(embed(t, context)), context.random};
         auto x = xt.to(at::kFloat);
-        if (c.self_condition) x = at::cat({x, context.self_condition.defined() ? context.self_condition.to(at::kFloat) : at::zeros_like(x)}, 1);
+        if (c.self_condition)
+            x = at::cat(
+                {x, context.self_condition.defined() ? context.self_condition.to(at::kFloat) : at::zeros_like(x)}, 1);
 
         std::vector<Tensor> kept{dtk::to_image_layout((*in_)(x))};
-        for (const auto& part : down_) kept.push_back(part.resize ? (*part.resize)(kept.back()) : part(kept.back(), shown));
+        for (const auto& part : down_)
+            kept.push_back(part.resize ? (*part.resize)(kept.back()) : part(kept.back(), shown));
 
         auto h = (*middle2_)((*middle_)((*middle1_)(kept.back(), shown)), shown);
         for (const auto& part : up_) {
@@ -180,7 +190,8 @@ struct UNet final : dtk::Model {
         return child<Residual>(name, init, name, c, in, out, embedding_);
     }
 
-    Part block(const Random& init, const std::string& name, std::int64_t in, std::int64_t out, std::pair<std::int64_t, std::int64_t> size) {
+    Part block(const Random& init, const std::string& name, std::int64_t in, std::int64_t out,
+               std::pair<std::int64_t, std::int64_t> size) {
         Part part{.residual = residual(init, name, in, out)};
         if (std::ranges::count(c.attention, std::min(size.first, size.second)) > 0)
             part.attention = child<SelfAttention>(name + ".attention", init, c, out);
@@ -194,17 +205,22 @@ struct UNet final : dtk::Model {
 
     /// Height and width at each level.
     std::vector<std::pair<std::int64_t, std::int64_t>> level_sizes(const std::vector<std::int64_t>& shape) const {
-        if (shape.size() != 3) throw dtk::Error("unet needs images, of shape [channels, height, width]", "use model `mlp` for other data");
-        if (c.multipliers.empty()) throw dtk::Error("`multipliers` is empty", "give one number per level, as in multipliers = [1, 2, 2]");
+        if (shape.size() != 3)
+            throw dtk::Error("unet needs images, of shape [channels, height, width]", "use model `mlp` for other data");
+        if (c.multipliers.empty())
+            throw dtk::Error("`multipliers` is empty", "give one number per level, as in multipliers = [1, 2, 2]");
         const auto height = shape[1], width = shape[2];
         const auto factor = std::int64_t{1} << (c.multipliers.size() - 1);
         if (height % factor != 0 || width % factor != 0)
-            throw dtk::Error(fmt::format("images of {}×{} pixels cannot be halved {} times, once between each two of the {} `multipliers`",
-                                         height, width, c.multipliers.size() - 1, c.multipliers.size()),
-                             fmt::format("give fewer multipliers, or pad the images to {}×{}", (height + factor - 1) / factor * factor,
-                                         (width + factor - 1) / factor * factor));
+            throw dtk::Error(
+                fmt::format(
+                    "images of {}×{} pixels cannot be halved {} times, once between each two of the {} `multipliers`",
+                    height, width, c.multipliers.size() - 1, c.multipliers.size()),
+                fmt::format("give fewer multipliers, or pad the images to {}×{}",
+                            (height + factor - 1) / factor * factor, (width + factor - 1) / factor * factor));
         std::vector<std::pair<std::int64_t, std::int64_t>> sizes;
-        for (std::size_t level = 0; level < c.multipliers.size(); ++level) sizes.emplace_back(height >> level, width >> level);
+        for (std::size_t level = 0; level < c.multipliers.size(); ++level)
+            sizes.emplace_back(height >> level, width >> level);
         return sizes;
     }
 
@@ -213,7 +229,8 @@ struct UNet final : dtk::Model {
         for (const auto& [height, width] : sizes) sides.push_back(std::min(height, width));
         for (const auto side : c.attention)
             if (std::ranges::count(sides, side) == 0)
-                throw dtk::Error(fmt::format("`attention` names the size {}, which never occurs", side), fmt::format("the sizes are {}", listed(sides)));
+                throw dtk::Error(fmt::format("`attention` names the size {}, which never occurs", side),
+                                 fmt::format("the sizes are {}", listed(sides)));
         for (const auto multiplier : c.multipliers) {
             const auto channels = c.channels * multiplier;
             if (channels % c.groups != 0)
@@ -223,7 +240,8 @@ struct UNet final : dtk::Model {
                 throw dtk::Error(fmt::format("`heads` = {} does not divide {} channels", c.heads, channels),
                                  fmt::format("let `heads` divide `channels` = {}", c.channels));
         }
-        if (c.conditional && classes == 0) throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
+        if (c.conditional && classes == 0)
+            throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
     }
 
     static std::string listed(const std::vector<std::int64_t>& sides) {

@@ -1,12 +1,13 @@
 // q(x_t = 1 | x_{t−1}) = (1 − β_t) x_{t−1} + β_t π,   q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) π,   p(x_T = 1) = π
 // for every bit by itself. The posterior is Bayes' rule over the two values of x_s, for any s < t,
 //     q(x_s | x_t, x_0) ∝ q(x_t | x_s) q(x_s | x_0),
-// and what a network knows of x_0 makes the reverse step p(x_s | x_t) = Σ_{x_0} q(x_s | x_t, x_0) P(x_0 | x_t), which is the
-// best that treats the bits of x_s as independent where P(x_0 | x_t) is right.
-// The binomial diffusion of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015,
-// appendix, table App.1, there for π = ½.
+// and what a network knows of x_0 makes the reverse step p(x_s | x_t) = Σ_{x_0} q(x_s | x_t, x_0) P(x_0 | x_t), which
+// is the best that treats the bits of x_s as independent where P(x_0 | x_t) is right. The binomial diffusion of
+// Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, appendix, table App.1,
+// there for π = ½.
 //
-// A prediction `x0` is P(x_0 = 1 | x_t), `logits` its log-odds, `mean` is P(x_{t−1} = 1 | x_t), which the paper's network gives.
+// A prediction `x0` is P(x_0 = 1 | x_t), `logits` its log-odds, `mean` is P(x_{t−1} = 1 | x_t), which the paper's
+// network gives.
 #include <algorithm>
 #include <cmath>
 
@@ -27,7 +28,9 @@ struct Bit {
     Tensor one, zero;
 };
 
-Bit where(const Tensor& condition, const Bit& a, const Bit& b) { return {at::where(condition, a.one, b.one), at::where(condition, a.zero, b.zero)}; }
+Bit where(const Tensor& condition, const Bit& a, const Bit& b) {
+    return {at::where(condition, a.one, b.one), at::where(condition, a.zero, b.zero)};
+}
 
 /// KL(q ‖ p), the sum over all but the first dimension → [B]
 Tensor kl(const Bit& q, const Bit& p) {
@@ -54,20 +57,27 @@ struct Bernoulli final : dtk::BernoulliProcess {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("rate", rate, dtk::inside(0, 1), "π, how often a bit of the prior is 1");
             f("schedule", schedule, "how noisy each step is");
-            f("decoder", decoder, {"model", "reversed"}, "p(x_0 | x_1): what the model says, or the forward kernel turned around, q(x_1 | x_0) π(x_0)/π(x_1), as in the paper");
+            f("decoder", decoder, {"model", "reversed"},
+              "p(x_0 | x_1): what the model says, or the forward kernel turned around, q(x_1 | x_0) π(x_0)/π(x_1), as "
+              "in the paper");
         }
     };
     Bernoulli(const Config& config, const dtk::View& view)
-        : levels_(config.schedule.make(view)->levels(config.steps)), rate_(config.rate), reversed_(config.decoder == "reversed") {
+        : levels_(config.schedule.make(view)->levels(config.steps)),
+          rate_(config.rate),
+          reversed_(config.decoder == "reversed") {
         const auto T = config.steps;
         for (std::int64_t t = 0; t < T; ++t)
             if (std::abs(levels_.alpha_bar(t) + levels_.sigma2(t) - 1) > 1e-6)
-                throw dtk::Error(fmt::format("bits need a schedule with α² + σ² = 1, and here it is {} at step {}", levels_.alpha_bar(t) + levels_.sigma2(t), t + 1),
+                throw dtk::Error(fmt::format("bits need a schedule with α² + σ² = 1, and here it is {} at step {}",
+                                             levels_.alpha_bar(t) + levels_.sigma2(t), t + 1),
                                  "use a variance-preserving schedule, such as linear_alpha_bar or cosine");
         const auto size = view.dataset().size();
-        const auto first = view.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
+        const auto first =
+            view.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
         if (!((first == 0) | (first == 1)).all().item<bool>())
-            throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers", "use data such as heartbeat, or the process `gaussian`");
+            throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers",
+                             "use data such as heartbeat, or the process `gaussian`");
         const auto table = [&](auto value) {  // entry t + 1 is time t; entry 0 is before the first step
             std::vector<double> column;
             for (std::int64_t t = -1; t < T; ++t) column.push_back(value(t));
@@ -85,7 +95,8 @@ struct Bernoulli final : dtk::BernoulliProcess {
     Tensor evidence(const Tensor& xt, const Tensor& t) const override {
         const auto x = xt.to(at::kDouble);
         const auto one = marginal(at::ones_like(x), t), zero = marginal(at::zeros_like(x), t);
-        return at::where(x > 0.5, one.one.log() - zero.one.log(), one.zero.log() - zero.zero.log()).to(xt.scalar_type());
+        return at::where(x > 0.5, one.one.log() - zero.one.log(), one.zero.log() - zero.zero.log())
+            .to(xt.scalar_type());
     }
 
     Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
@@ -101,7 +112,8 @@ struct Bernoulli final : dtk::BernoulliProcess {
         if (kind == Predicts::x0) return x0;
         if (kind == Predicts::mean) return posterior(xt.x, t, t - 1).mixed(certain(x0)).one.to(x0.scalar_type());
         if (kind == Predicts::logits)
-            throw dtk::Error("the log-odds of a bit that is known are infinite, so there is no distance to them", "use loss `elbo`, or target = \"x0\"");
+            throw dtk::Error("the log-odds of a bit that is known are infinite, so there is no distance to them",
+                             "use loss `elbo`, or target = \"x0\"");
         throw no_meaning(kind);
     }
 
@@ -109,20 +121,22 @@ struct Bernoulli final : dtk::BernoulliProcess {
         if (prediction.kind == to) return prediction.value;
         accept(to);
         const auto x0 = clean(prediction, xt, t);
-        const auto value = to == Predicts::x0 ? x0.one : to == Predicts::logits ? x0.one.log() - x0.zero.log() : posterior(xt, t, t - 1).mixed(x0).one;
+        const auto value = to == Predicts::x0       ? x0.one
+                           : to == Predicts::logits ? x0.one.log() - x0.zero.log()
+                                                    : posterior(xt, t, t - 1).mixed(x0).one;
         return value.to(xt.scalar_type());
     }
 
     /// A sample is made of bits, so that x_0 is drawn as the others are.
-    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s, const std::string&,
-                        const dtk::Random& random) const override {
+    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
+                        const std::string&, const dtk::Random& random) const override {
         // Near the data a bit changes with a probability below the steps of a float32 number.
         const auto u = random.uniform(xt.sizes(), xt.options().dtype(at::kDouble));
         return (u < model_step(xt, prediction, t, s).one).to(xt.scalar_type());
     }
 
-    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s, const dtk::Prediction& prediction,
-                      const std::string&) const override {
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s,
+                      const dtk::Prediction& prediction, const std::string&) const override {
         // Before the first step q(x_s | x_t, x_0) is x_0 itself, and KL is −log p(x_0 | x_t).
         return kl(posterior(xt, t, s).mixed(certain(x0)), model_step(xt, prediction, t, s)).to(x0.scalar_type());
     }
@@ -163,7 +177,8 @@ struct Bernoulli final : dtk::BernoulliProcess {
         const auto drawn = anew * (x * rate_ + (1 - x) * (1 - rate_));
         const auto from_one = kept * x + drawn, from_zero = kept * (1 - x) + drawn;  // q(x_t | x_s)
         const auto given = [&](double x0) {
-            const auto one = from_one * (kept_s * x0 + anew_s * rate_), zero = from_zero * (kept_s * (1 - x0) + anew_s * (1 - rate_));
+            const auto one = from_one * (kept_s * x0 + anew_s * rate_),
+                       zero = from_zero * (kept_s * (1 - x0) + anew_s * (1 - rate_));
             return Bit{one / (one + zero), zero / (one + zero)};
         };
         return {given(0), given(1)};
@@ -196,10 +211,14 @@ struct Bernoulli final : dtk::BernoulliProcess {
         return rows.view(sizes);
     }
 
-    static Tensor at(const Tensor& table, const Tensor& t, const Tensor& x) { return like(x, table.index_select(0, t.to(at::kLong) + 1)); }
+    static Tensor at(const Tensor& table, const Tensor& t, const Tensor& x) {
+        return like(x, table.index_select(0, t.to(at::kLong) + 1));
+    }
 
     static dtk::Error no_meaning(Predicts kind) {
-        return dtk::Error(fmt::format("a process of bits has no meaning for a prediction of kind {}", dtk::name_of(kind)), "use x0, logits or mean");
+        return dtk::Error(
+            fmt::format("a process of bits has no meaning for a prediction of kind {}", dtk::name_of(kind)),
+            "use x0, logits or mean");
     }
 
     dtk::NoiseLevels levels_;

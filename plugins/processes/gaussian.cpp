@@ -1,10 +1,11 @@
 // q(x_t | x_0) = N(α_t x_0, σ_t² I),   p(x_T) = N(0, I),   q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃ I)
-// Sohl-Dickstein et al. 2015; Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, eqs. 4–7, written for
-// any s < t (Song, Meng & Ermon 2020) and any α, σ (Kingma et al., "Variational Diffusion Models", 2021).
+// Sohl-Dickstein et al. 2015; Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, eqs. 4–7, written
+// for any s < t (Song, Meng & Ermon 2020) and any α, σ (Kingma et al., "Variational Diffusion Models", 2021).
 //
-// A schedule may be learned: then α, σ and β are functions of its tensors and so is all that is computed here (Sohl-Dickstein et
-// al. 2015, section 2.4.1). A prediction `mean` is that of p(x_{t−1} | x_t), and a variance that comes with a prediction is that
-// of the same step; over a longer step it keeps its place between β̃ and β (Nichol & Dhariwal 2021, eq. 15).
+// A schedule may be learned: then α, σ and β are functions of its tensors and so is all that is computed here
+// (Sohl-Dickstein et al. 2015, section 2.4.1). A prediction `mean` is that of p(x_{t−1} | x_t), and a variance that
+// comes with a prediction is that of the same step; over a longer step it keeps its place between β̃ and β (Nichol &
+// Dhariwal 2021, eq. 15).
 #include <cmath>
 #include <numbers>
 
@@ -29,11 +30,15 @@ struct Gaussian final : dtk::GaussianProcess {
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("schedule", schedule, "how noisy each step is");
-            f("decoder", decoder, {"auto", "gaussian", "discretised", "reversed"}, "p(x_0 | x_1): a density, the probability of x_0's bin, or the forward kernel turned around, q(x_1 | x_0) p(x_0)/p(x_1) with the prior p, as in 2015; auto: of its bin where the data come in levels");
+            f("decoder", decoder, {"auto", "gaussian", "discretised", "reversed"},
+              "p(x_0 | x_1): a density, the probability of x_0's bin, or the forward kernel turned around, q(x_1 | "
+              "x_0) p(x_0)/p(x_1) with the prior p, as in 2015; auto: of its bin where the data come in levels");
         }
     };
-    Gaussian(const Config& config, const dtk::View& view) : steps_(config.steps), reversed_(config.decoder == "reversed") {
-        if (config.decoder == "auto" || config.decoder == "discretised") read_levels(view.dataset(), config.decoder == "discretised");
+    Gaussian(const Config& config, const dtk::View& view)
+        : steps_(config.steps), reversed_(config.decoder == "reversed") {
+        if (config.decoder == "auto" || config.decoder == "discretised")
+            read_levels(view.dataset(), config.decoder == "discretised");
         const auto schedule = config.schedule.make(view);
         learned_ = std::dynamic_pointer_cast<dtk::LearnedSchedule>(schedule);
         if (learned_) {
@@ -77,18 +82,27 @@ struct Gaussian final : dtk::GaussianProcess {
         const auto x0 = convert(prediction, Predicts::x0, xt, t);
         const auto mean = like(xt, step.mean_x0) * x0 + like(xt, step.mean_xt) * xt;
         const auto last = like(xt, s) < 0;
-        if (!reversed_) return {mean, at::where(last, at::zeros({}, xt.options()), model_variance(step, prediction, t, variance, xt))};
-        return {at::where(last, like(xt, step.turned_mean) * xt, mean), at::where(last, like(xt, step.turned_variance), model_variance(step, prediction, t, variance, xt))};
+        if (!reversed_)
+            return {mean,
+                    at::where(last, at::zeros({}, xt.options()), model_variance(step, prediction, t, variance, xt))};
+        return {at::where(last, like(xt, step.turned_mean) * xt, mean),
+                at::where(last, like(xt, step.turned_variance), model_variance(step, prediction, t, variance, xt))};
     }
 
     Tensor target(Predicts kind, const Tensor& x0, const dtk::Noised& xt, const Tensor& t) const override {
         switch (kind) {
-            case Predicts::eps: return xt.noise;
-            case Predicts::x0: return x0;
-            case Predicts::v: return alpha(t, x0) * xt.noise - sigma(t, x0) * x0;
-            case Predicts::score: return -xt.noise / sigma(t, x0);
-            case Predicts::mean: return convert({Predicts::x0, x0, {}}, Predicts::mean, xt.x, t);
-            default: throw no_meaning(kind);
+            case Predicts::eps:
+                return xt.noise;
+            case Predicts::x0:
+                return x0;
+            case Predicts::v:
+                return alpha(t, x0) * xt.noise - sigma(t, x0) * x0;
+            case Predicts::score:
+                return -xt.noise / sigma(t, x0);
+            case Predicts::mean:
+                return convert({Predicts::x0, x0, {}}, Predicts::mean, xt.x, t);
+            default:
+                throw no_meaning(kind);
         }
     }
 
@@ -115,7 +129,10 @@ struct Gaussian final : dtk::GaussianProcess {
         if (prediction.kind == Predicts::x0 && to == Predicts::eps) return (xt - a * value) / s;
         if (prediction.kind == Predicts::v && to == Predicts::x0) return (a * xt - s * value) / (a * a + s * s);
         if (prediction.kind == Predicts::v && to == Predicts::eps) return (s * xt + a * value) / (a * a + s * s);
-        throw no_meaning(prediction.kind == Predicts::eps || prediction.kind == Predicts::x0 || prediction.kind == Predicts::v ? to : prediction.kind);
+        throw no_meaning(prediction.kind == Predicts::eps || prediction.kind == Predicts::x0 ||
+                                 prediction.kind == Predicts::v
+                             ? to
+                             : prediction.kind);
     }
 
     Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
@@ -124,8 +141,8 @@ struct Gaussian final : dtk::GaussianProcess {
         return step.mean + step.variance.sqrt() * random.normal(xt.sizes(), xt.options());
     }
 
-    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s, const dtk::Prediction& prediction,
-                      const std::string& variance) const override {
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s,
+                      const dtk::Prediction& prediction, const std::string& variance) const override {
         const auto step = this->step(t, s);
         const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
         const auto estimate = convert(prediction, Predicts::x0, xt, t);
@@ -134,20 +151,23 @@ struct Gaussian final : dtk::GaussianProcess {
         const auto unless_last = [&](const Tensor& value) { return at::where(s >= 0, value, at::ones_like(value)); };
         const auto kept = unless_last(step.posterior);
         const auto decoded = [&](const Tensor& sigma2) {
-            return reversed_ ? density(x0, like(xt, step.turned_mean) * xt, like(xt, step.turned_variance)) : decoder(x0, estimate, sigma2);
+            return reversed_ ? density(x0, like(xt, step.turned_mean) * xt, like(xt, step.turned_variance))
+                             : decoder(x0, estimate, sigma2);
         };
         if (prediction.variance) {  // a variance for every element
             const auto sigma2 = model_variance(step, prediction, t, variance, xt).expand_as(x0);
             const auto posterior = like(xt, kept);
-            const auto kl = (sigma2 / posterior).log() + (posterior + like(xt, step.mean_x0).square() * error2) / sigma2 - 1;
+            const auto kl =
+                (sigma2 / posterior).log() + (posterior + like(xt, step.mean_x0).square() * error2) / sigma2 - 1;
             return row_sum(at::where(like(xt, s) >= 0, 0.5 * kl, decoded(sigma2)));
         }
         const auto e2 = row_sum(error2).to(at::kDouble), sigma2 = unless_last(fixed_variance(step, variance));
         const auto ratio = kept / sigma2;
         const auto kl = d * (ratio - 1 - ratio.log()) + step.mean_x0.square() * e2 / sigma2;
         // The decoder has the variance of Ho et al.'s code, β̃ of the step before. A density needs e2 alone.
-        const auto last = levels_of_data_ == 0 && !reversed_ ? 0.5 * (d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder)
-                                                             : row_sum(decoded(like(x0.to(at::kDouble), step.decoder)));
+        const auto last = levels_of_data_ == 0 && !reversed_
+                              ? 0.5 * (d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder)
+                              : row_sum(decoded(like(x0.to(at::kDouble), step.decoder)));
         return at::where(s >= 0, 0.5 * kl, last).to(x0.scalar_type());
     }
 
@@ -163,9 +183,10 @@ struct Gaussian final : dtk::GaussianProcess {
     void accept(Predicts kind) const override {
         if (kind == Predicts::eps || kind == Predicts::score) {
             if (levels().alpha_bar(steps_ - 1) == 0)
-                throw dtk::Error("a network that predicts " + std::string(dtk::name_of(kind)) +
-                                     " says nothing at ᾱ_T = 0, and this schedule ends there",
-                                 "use prediction = \"v\" or \"x0\", or a schedule that keeps some signal at the last step");
+                throw dtk::Error(
+                    "a network that predicts " + std::string(dtk::name_of(kind)) +
+                        " says nothing at ᾱ_T = 0, and this schedule ends there",
+                    "use prediction = \"v\" or \"x0\", or a schedule that keeps some signal at the last step");
         } else if (kind != Predicts::x0 && kind != Predicts::v && kind != Predicts::mean) {
             throw no_meaning(kind);
         }
@@ -195,7 +216,8 @@ struct Gaussian final : dtk::GaussianProcess {
             mean_x0 = alpha_s * added / sigma2_t;
             mean_xt = ratio * sigma2_s / sigma2_t;
             const auto next = (t + 1).clamp_max(static_cast<double>(steps - 1));
-            decoder = at(tables.beta, next) * at::where(next > t, sigma2_t / at(tables.sigma2, next), at::ones_like(sigma2_t));
+            decoder = at(tables.beta, next) *
+                      at::where(next > t, sigma2_t / at(tables.sigma2, next), at::ones_like(sigma2_t));
             const auto both = alpha_t.square() * prior2 + sigma2_t;
             turned_mean = alpha_t * prior2 / both;
             turned_variance = prior2 * sigma2_t / both;
@@ -210,13 +232,17 @@ struct Gaussian final : dtk::GaussianProcess {
     }
 
     /// Of the step, shaped to stand beside x; before the first step there is none.
-    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Tensor& t, const std::string& variance, const Tensor& x) const {
+    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Tensor& t,
+                          const std::string& variance, const Tensor& x) const {
         if (!prediction.variance) return like(x, fixed_variance(step, variance));
         // log Σ = f·log β + (1 − f)·log β̃ with the f of the one step that the prediction is of
         const auto log = [](const Tensor& v) { return v.clamp_min(1e-300).log(); };
         const auto of_one = this->step(t, t - 1);
-        const auto stretch = (log(step.added) - log(step.posterior)) / (log(of_one.added) - log(of_one.posterior)).clamp_min(1e-12);
-        return (prediction.variance->log() * like(x, stretch) + like(x, log(step.posterior) - stretch * log(of_one.posterior))).exp();
+        const auto stretch =
+            (log(step.added) - log(step.posterior)) / (log(of_one.added) - log(of_one.posterior)).clamp_min(1e-12);
+        return (prediction.variance->log() * like(x, stretch) +
+                like(x, log(step.posterior) - stretch * log(of_one.posterior)))
+            .exp();
     }
 
     void read_levels(const dtk::Dataset& data, bool needed) {
@@ -224,12 +250,13 @@ struct Gaussian final : dtk::GaussianProcess {
             levels_of_data_ = data.levels();
             range_ = *data.range();
         } else if (needed) {
-            throw dtk::Error("decoder = \"discretised\" needs data that come in levels, such as 8-bit images", "leave it \"auto\"");
+            throw dtk::Error("decoder = \"discretised\" needs data that come in levels, such as 8-bit images",
+                             "leave it \"auto\"");
         }
     }
 
-    /// −log p(x_0 | x_1) of every element: a normal density around x̂_0 or, where the data come in levels, its integral over the
-    /// level's bin, the outermost bins without end (Ho et al. 2020, eq. 13).
+    /// −log p(x_0 | x_1) of every element: a normal density around x̂_0 or, where the data come in levels, its integral
+    /// over the level's bin, the outermost bins without end (Ho et al. 2020, eq. 13).
     Tensor decoder(const Tensor& x0, const Tensor& estimate, const Tensor& sigma2) const {
         if (levels_of_data_ == 0) return density(x0, estimate, sigma2);
         constexpr double endless = 1e4;  // standard deviations; ∞ has no gradient
@@ -240,7 +267,8 @@ struct Gaussian final : dtk::GaussianProcess {
         const auto below = at::where(x < least + half, -endless, (error - half) / sigma);
         // Φ(b) − Φ(a) = Φ(−a) − Φ(−b): of the two the one in the lower tail, where log Φ is precise.
         const auto mirrored = error > 0;
-        const auto a = at::special_log_ndtr(at::where(mirrored, -above, below)), b = at::special_log_ndtr(at::where(mirrored, -below, above));
+        const auto a = at::special_log_ndtr(at::where(mirrored, -above, below)),
+                   b = at::special_log_ndtr(at::where(mirrored, -below, above));
         return -(b + at::log1p(-(a - b).exp()));
     }
 
@@ -259,7 +287,9 @@ struct Gaussian final : dtk::GaussianProcess {
     }
 
     static dtk::Error no_meaning(Predicts kind) {
-        return dtk::Error("a Gaussian process has no meaning for a prediction of kind " + std::string(dtk::name_of(kind)), "use eps, x0, v or score");
+        return dtk::Error(
+            "a Gaussian process has no meaning for a prediction of kind " + std::string(dtk::name_of(kind)),
+            "use eps, x0, v or score");
     }
 
     std::int64_t steps_;

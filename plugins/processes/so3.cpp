@@ -1,12 +1,13 @@
 // R_t = R_0 Exp(v),  v ~ IGSO(3) with σ_t,   p(R_T) uniform,   and backwards a geodesic random walk,
 //   R_s = R_t Exp((σ_t² − σ_s²) ∇ log q(R_t) + √variance z),   z ~ N(0, I) in the tangent space
-// De Bortoli et al., "Riemannian Score-Based Generative Modelling", 2022; Leach et al., "Denoising Diffusion Probabilistic Models
-// on SO(3)", 2022; Yim et al., "FrameDiff", 2023. The step's variance is large, σ_t² − σ_s², as there, or small, σ_s²/σ_t² of
-// that, as where the noise is so weak that the space is flat (Song et al. 2021, app. F).
+// De Bortoli et al., "Riemannian Score-Based Generative Modelling", 2022; Leach et al., "Denoising Diffusion
+// Probabilistic Models on SO(3)", 2022; Yim et al., "FrameDiff", 2023. The step's variance is large, σ_t² − σ_s², as
+// there, or small, σ_s²/σ_t² of that, as where the noise is so weak that the space is flat (Song et al. 2021, app. F).
 //
-// A score is a tangent of the frame R_t, written as its antisymmetric matrix so that it is shaped as the state; of a network's
-// nine numbers the antisymmetric part counts. `eps` is −σ_t ∇ log q, of size 1 at all noise that matters. An `x0` is read by
-// Gram–Schmidt on its columns as a rotation R̂_0, and its score is ∇ log q(R_t | R̂_0), as RFdiffusion and FrameDiff have it.
+// A score is a tangent of the frame R_t, written as its antisymmetric matrix so that it is shaped as the state; of a
+// network's nine numbers the antisymmetric part counts. `eps` is −σ_t ∇ log q, of size 1 at all noise that matters. An
+// `x0` is read by Gram–Schmidt on its columns as a rotation R̂_0, and its score is ∇ log q(R_t | R̂_0), as RFdiffusion
+// and FrameDiff have it.
 #include <algorithm>
 #include <cmath>
 
@@ -34,7 +35,8 @@ struct So3 final : dtk::RotationProcess {
             f("schedule", schedule, "how noisy each step is: σ is its σ/α, in radians");
         }
     };
-    So3(const Config& config, const dtk::View& view) : levels_(in_radians(config.schedule.make(view)->levels(config.steps))) {
+    So3(const Config& config, const dtk::View& view)
+        : levels_(in_radians(config.schedule.make(view)->levels(config.steps))) {
         check_rotations(view.dataset());
         std::vector<double> sigma;
         for (std::int64_t t = 0; t < config.steps; ++t) sigma.push_back(std::min(levels_.sigma(t), endless));
@@ -43,7 +45,9 @@ struct So3 final : dtk::RotationProcess {
         sigma_ = &constant("sigma", at::cat({at::zeros({1}, at::kDouble), of_steps}));  // entry t + 1 is time t
         divergence_ = dtk::igso3_divergence(of_steps.slice(0, config.steps - 1)).item<double>();
         if (divergence_ > 1)
-            throw dtk::Error(fmt::format("after the last step, σ = {:.4g} rad, rotations are far from the uniform ones that sampling starts from", sigma.back()),
+            throw dtk::Error(fmt::format("after the last step, σ = {:.4g} rad, rotations are far from the uniform ones "
+                                         "that sampling starts from",
+                                         sigma.back()),
                              "use a schedule that ends at σ/α = 2 or more, such as rotation with its own sigma_max");
     }
 
@@ -73,8 +77,9 @@ struct So3 final : dtk::RotationProcess {
         accept(to);
         if (to != Predicts::x0) return written(to, score(prediction, xt, t), t).to(xt.scalar_type());
         if (prediction.kind == Predicts::x0) return prediction.value;
-        throw dtk::Error("a score of rotations does not say what x_0 is: many laws of x_0 have the same one",
-                         "let the network predict x0, or do without what asks for x0 (clip, self_condition, target = \"x0\")");
+        throw dtk::Error(
+            "a score of rotations does not say what x_0 is: many laws of x_0 have the same one",
+            "let the network predict x0, or do without what asks for x0 (clip, self_condition, target = \"x0\")");
     }
 
     Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
@@ -82,13 +87,18 @@ struct So3 final : dtk::RotationProcess {
         const auto sigma2_t = sigma(t).square(), sigma2_s = sigma(s).square(), added = sigma2_t - sigma2_s;
         const auto kept = variance == "small" ? added * sigma2_s / sigma2_t : added.masked_fill(s < 0, 0);
         const auto z = random.normal(tangents(xt), xt.options().dtype(at::kDouble));
-        const auto moved = xt.to(at::kDouble).matmul(dtk::rotation(like(z, added) * score(prediction, xt, t) + like(z, kept.sqrt()) * z));
+        const auto moved =
+            xt.to(at::kDouble)
+                .matmul(dtk::rotation(like(z, added) * score(prediction, xt, t) + like(z, kept.sqrt()) * z));
         // Newton's step towards the nearest rotation, so that rounding does not add up.
         return (1.5 * moved - 0.5 * moved.matmul(moved.transpose(-1, -2)).matmul(moved)).to(xt.scalar_type());
     }
 
-    Tensor bound_term(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const dtk::Prediction&, const std::string&) const override {
-        throw dtk::Error("the bound of a diffusion of rotations has no closed form: q(x_s | x_t, x_0) is a product of two IGSO(3)", "use loss `simple`, and metrics of samples");
+    Tensor bound_term(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const dtk::Prediction&,
+                      const std::string&) const override {
+        throw dtk::Error(
+            "the bound of a diffusion of rotations has no closed form: q(x_s | x_t, x_0) is a product of two IGSO(3)",
+            "use loss `simple`, and metrics of samples");
     }
 
     Tensor prior_term(const Tensor& x0) const override {
@@ -99,7 +109,9 @@ struct So3 final : dtk::RotationProcess {
 
     void accept(Predicts kind) const override {
         if (kind != Predicts::eps && kind != Predicts::score && kind != Predicts::x0)
-            throw dtk::Error(fmt::format("a process of rotations has no meaning for a prediction of kind {}", dtk::name_of(kind)), "use eps, score or x0");
+            throw dtk::Error(
+                fmt::format("a process of rotations has no meaning for a prediction of kind {}", dtk::name_of(kind)),
+                "use eps, score or x0");
     }
 
  private:
@@ -115,13 +127,18 @@ struct So3 final : dtk::RotationProcess {
         bool are = n >= 2 && shape[n - 1] == 3 && shape[n - 2] == 3;
         if (are) {
             const auto R = data.test_examples(at::zeros({1}, at::kLong)).x.to(at::kDouble);
-            are = (R.matmul(R.transpose(-1, -2)) - at::eye(3, at::kDouble)).abs().max().item<double>() < 1e-3 && at::linalg_det(R).min().item<double>() > 0;
+            are = (R.matmul(R.transpose(-1, -2)) - at::eye(3, at::kDouble)).abs().max().item<double>() < 1e-3 &&
+                  at::linalg_det(R).min().item<double>() > 0;
         }
-        if (!are) throw dtk::Error("so3 needs data that are rotations, matrices of 3×3 numbers", "use data such as rotation_mixture, or process `gaussian`");
+        if (!are)
+            throw dtk::Error("so3 needs data that are rotations, matrices of 3×3 numbers",
+                             "use data such as rotation_mixture, or process `gaussian`");
     }
 
     /// The sizes of the tangents of a state, [B, ..., 3]
-    static std::vector<std::int64_t> tangents(const Tensor& x) { return x.sizes().slice(0, x.sizes().size() - 1).vec(); }
+    static std::vector<std::int64_t> tangents(const Tensor& x) {
+        return x.sizes().slice(0, x.sizes().size() - 1).vec();
+    }
 
     /// [B] → [B, 1, …], ready to multiply x
     static Tensor like(const Tensor& x, const Tensor& rows) {
@@ -138,7 +155,8 @@ struct So3 final : dtk::RotationProcess {
 
     Tensor score(const dtk::Prediction& prediction, const Tensor& xt, const Tensor& t) const {
         const auto value = prediction.value.to(at::kDouble);
-        if (prediction.kind == Predicts::x0) return pull(dtk::rotation_vector(orthonormal(value).transpose(-1, -2).matmul(xt.to(at::kDouble))), t);
+        if (prediction.kind == Predicts::x0)
+            return pull(dtk::rotation_vector(orthonormal(value).transpose(-1, -2).matmul(xt.to(at::kDouble))), t);
         const auto tangent = dtk::vee(value);
         return prediction.kind == Predicts::eps ? -tangent / like(tangent, sigma(t)) : tangent;
     }
@@ -161,4 +179,5 @@ struct So3 final : dtk::RotationProcess {
 };
 }  // namespace
 
-DTK_PLUGIN(Process, so3, So3, "rotations diffused by the isotropic Gaussian IGSO(3) (Leach et al. 2022, Yim et al. 2023)")
+DTK_PLUGIN(Process, so3, So3,
+           "rotations diffused by the isotropic Gaussian IGSO(3) (Leach et al. 2022, Yim et al. 2023)")

@@ -1,18 +1,19 @@
 // for t = t_N … t_1:  x_t[known] ← y,  or with `noised` a fresh draw of q(x_t[known] | x_0 = y);  x_s ~ p(x_s | x_t)
 // at the end x_0[known] ← y.
-// Inpainting as in Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.5 and
-// its code, where r(x) is a delta; `noised` as in Song & Ermon, "Generative Modeling by Estimating Gradients of the Data
-// Distribution", 2019, algorithm 2.
+// Inpainting as in Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015,
+// section 2.5 and its code, where r(x) is a delta; `noised` as in Song & Ermon, "Generative Modeling by Estimating
+// Gradients of the Data Distribution", 2019, algorithm 2.
 //
-// Biased, even with a perfect network and any number of steps: what is unknown is drawn as if the known elements of x_t had come
-// from its own chain. A y without noise looks like a noisy one that happens to lie there; a fresh noise at each step is not the one
-// the rest of x_t goes with. Both pull too weakly. Of two unit Gaussians with correlation 0.8, one known to be 1.2, the other comes
-// out as N(0.73, 0.49), `noised` as N(0.60, 0.49), where N(0.96, 0.36) is right. See `repaint`, and model `exact_conditional`.
+// Biased, even with a perfect network and any number of steps: what is unknown is drawn as if the known elements of x_t
+// had come from its own chain. A y without noise looks like a noisy one that happens to lie there; a fresh noise at
+// each step is not the one the rest of x_t goes with. Both pull too weakly. Of two unit Gaussians with correlation 0.8,
+// one known to be 1.2, the other comes out as N(0.73, 0.49), `noised` as N(0.60, 0.49), where N(0.96, 0.36) is right.
+// See `repaint`, and model `exact_conditional`.
 
 #include <fmt/format.h>
 
-#include <dtk/sampler.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/sampler.hpp>
 
 namespace {
 
@@ -28,11 +29,14 @@ struct Clamp final : dtk::Sampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Clamp(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
+    Clamp(const Config& config, const dtk::View& view)
+        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
         dtk::gaussian(view.process(), "clamp");
         view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
-            throw dtk::Error("clamp takes what was observed for exact, but its error has `sd` " + fmt::format("{}", seen_.sd), "use sampler multiply, or sd = 0");
+            throw dtk::Error(
+                "clamp takes what was observed for exact, but its error has `sd` " + fmt::format("{}", seen_.sd),
+                "use sampler multiply, or sd = 0");
     }
 
     Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
@@ -58,4 +62,6 @@ struct Clamp final : dtk::Sampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, clamp, Clamp, "inpainting by setting what is known at every step (Sohl-Dickstein et al. 2015); biased even with a perfect network")
+DTK_PLUGIN(Sampler, clamp, Clamp,
+           "inpainting by setting what is known at every step (Sohl-Dickstein et al. 2015); biased even with a perfect "
+           "network")

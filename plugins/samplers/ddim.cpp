@@ -1,5 +1,6 @@
 // x_s = α_s x̂_0 + √(σ_s² − ς²) ε̂ + ς z,   ς = η·√β̃(t, s)
-// Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2020, eqs. 12 and 16; η = 1 is `ddpm` with the small variance.
+// Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2020, eqs. 12 and 16; η = 1 is `ddpm` with the small
+// variance.
 #include <cmath>
 
 #include <dtk/sampler.hpp>
@@ -14,10 +15,13 @@ struct Ddim final : dtk::Sampler {
             f("eta", eta, dtk::in(0, 1), "share of the ancestral noise; 0: deterministic");
         }
     } c;
-    Ddim(const Config& config, const dtk::View& view) : Sampler(config, view), c(config) { dtk::gaussian(view.process(), "ddim"); }
+    Ddim(const Config& config, const dtk::View& view) : Sampler(config, view), c(config) {
+        dtk::gaussian(view.process(), "ddim");
+    }
 
-    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, at::Tensor x,
-                      const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
+    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times,
+                      at::Tensor x, const dtk::Context& context, const dtk::Random& random,
+                      const dtk::Watch& watch) const override {
         const auto& levels = process.levels();
         for (std::size_t i = 0; i < times.size(); ++i) {
             const auto t = static_cast<std::int64_t>(times[i]);

@@ -16,8 +16,9 @@ struct Ddpm final : dtk::Sampler {
         view.process().accept_variance(c.variance);
     }
 
-    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, at::Tensor x,
-                      const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
+    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times,
+                      at::Tensor x, const dtk::Context& context, const dtk::Random& random,
+                      const dtk::Watch& watch) const override {
         for (std::size_t i = 0; i < times.size(); ++i) {
             const auto t = dtk::rows_at(times[i], x);
             const auto s = dtk::rows_at(i + 1 < times.size() ? times[i + 1] : -1, x);

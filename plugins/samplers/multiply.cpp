@@ -1,12 +1,14 @@
-// Samples of p(x) r(x), r(x) = N(y; x, sd²) of the known elements: p(x_T) and each reverse step are multiplied by r_t(x) = r(x)^w,
+// Samples of p(x) r(x), r(x) = N(y; x, sd²) of the known elements: p(x_T) and each reverse step are multiplied by
+// r_t(x) = r(x)^w,
 //   N(x_s; μ, Σ) r_s(x_s) ∝ N(x_s; μ + g (y − μ), Σ (1 − g)),   g = w Σ / (w Σ + sd²)
 // or, `shift`, the mean alone is moved by Σ ∂log r_s/∂x at μ. w is 1 ("constant") or (T − t)/T ("linear").
-// Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.5; constant r: eq. 23.
+// Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.5; constant
+// r: eq. 23.
 //
-// Biased, even with a perfect network: r of x_t is not what y says of x_t, and it enters at every step. With "constant" and many
-// steps the samples come to p(x) r(x)², not p(x) r(x): the steps alone drift by half the score of p, and the product adds all of
-// the score of r. Of x ~ N(0, 1) seen at 1 with variance ½, "constant" makes N(0.80, 0.20), "linear" N(0.68, 0.25), where
-// N(0.67, 0.33) is right. See model `exact_conditional`.
+// Biased, even with a perfect network: r of x_t is not what y says of x_t, and it enters at every step. With "constant"
+// and many steps the samples come to p(x) r(x)², not p(x) r(x): the steps alone drift by half the score of p, and the
+// product adds all of the score of r. Of x ~ N(0, 1) seen at 1 with variance ½, "constant" makes N(0.80, 0.20),
+// "linear" N(0.68, 0.25), where N(0.67, 0.33) is right. See model `exact_conditional`.
 
 #include <dtk/dataset.hpp>
 #include <dtk/sampler.hpp>
@@ -26,18 +28,21 @@ struct Multiply final : dtk::Sampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Multiply(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
+    Multiply(const Config& config, const dtk::View& view)
+        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
         dtk::gaussian(view.process(), "multiply");
         view.process().accept_variance(c.variance);
         if (c.form == "shift" && seen_.sd == 0)
-            throw dtk::Error("where y is exact, log r has no slope to shift the mean by", "use form = \"product\", or data with `sd` above 0");
+            throw dtk::Error("where y is exact, log r has no slope to shift the mean by",
+                             "use form = \"product\", or data with `sd` above 0");
     }
 
     Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
                   const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
         const auto& gaussian = dtk::gaussian(process, "multiply");
         const auto& levels = process.levels();
-        const auto known = seen_.known.to(x.options(), /*non_blocking=*/true), y = seen_.value.to(x.options(), /*non_blocking=*/true);
+        const auto known = seen_.known.to(x.options(), /*non_blocking=*/true),
+                   y = seen_.value.to(x.options(), /*non_blocking=*/true);
         const auto T = static_cast<double>(process.steps());
         const auto weight = [&](double t) { return c.power == "linear" ? (T - 1 - t) / T : 1.0; };  // t is 0-based
         const auto gain = [&](const Tensor& variance, double t) {
@@ -72,4 +77,6 @@ struct Multiply final : dtk::Sampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, multiply, Multiply, "samples of p(x) r(x) by multiplying each step with r (Sohl-Dickstein et al. 2015); biased even with a perfect network")
+DTK_PLUGIN(Sampler, multiply, Multiply,
+           "samples of p(x) r(x) by multiplying each step with r (Sohl-Dickstein et al. 2015); biased even with a "
+           "perfect network")

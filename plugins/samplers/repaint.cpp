@@ -1,13 +1,14 @@
 // for t = t_N … t_1, U times over:
 //   x_s ~ p(x_s | x_t),   x_s[known] ~ q(x_s | x_0 = y)
 //   but for the last time, back again:  x_t ~ q(x_t | x_s) = N(α_t/α_s x_s, σ_t² − (α_t/α_s)² σ_s²)
-// Lugmayr, Danelljan, Romero, Yu, Timofte & Van Gool, "RePaint: Inpainting using Denoising Diffusion Probabilistic Models", 2022,
-// algorithm 1, with jumps of one step of the grid. U = 1 is `clamp` with `noised`.
+// Lugmayr, Danelljan, Romero, Yu, Timofte & Van Gool, "RePaint: Inpainting using Denoising Diffusion Probabilistic
+// Models", 2022, algorithm 1, with jumps of one step of the grid. U = 1 is `clamp` with `noised`.
 //
-// Biased, even with a perfect network: going back and forth lets what is unknown settle to what is known, so the mean comes close
-// with more repeats, but each of them loses some of the spread that steps of a finite length lose, so more repeats need more
-// steps. Of two unit Gaussians with correlation 0.8, one known to be 1.2, ten repeats make the other N(0.92, 0.33) in 250 steps
-// and N(0.92, 0.36) in 1000, a hundred N(0.96, 0.25) and N(0.96, 0.32), where N(0.96, 0.36) is right.
+// Biased, even with a perfect network: going back and forth lets what is unknown settle to what is known, so the mean
+// comes close with more repeats, but each of them loses some of the spread that steps of a finite length lose, so more
+// repeats need more steps. Of two unit Gaussians with correlation 0.8, one known to be 1.2, ten repeats make the other
+// N(0.92, 0.33) in 250 steps and N(0.92, 0.36) in 1000, a hundred N(0.96, 0.25) and N(0.96, 0.32), where N(0.96, 0.36)
+// is right.
 #include <cmath>
 
 #include <fmt/format.h>
@@ -27,16 +28,20 @@ struct Repaint final : dtk::Sampler {
         std::string variance = "small";
         void fields(dtk::Fields& f) {
             dtk::Sampler::Config::fields(f);
-            f("repeats", repeats, dtk::at_least(1), "U, how often each step is taken; the network is asked so much more often");
+            f("repeats", repeats, dtk::at_least(1),
+              "U, how often each step is taken; the network is asked so much more often");
             f("repeat_last", repeat_last, "repeat the step to x_0, too; the paper does not");
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Repaint(const Config& config, const dtk::View& view) : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "repaint")) {
+    Repaint(const Config& config, const dtk::View& view)
+        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "repaint")) {
         dtk::gaussian(view.process(), "repaint");
         view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
-            throw dtk::Error(fmt::format("repaint takes what was observed for exact, but its error has `sd` {}", seen_.sd), "use sampler multiply, or sd = 0");
+            throw dtk::Error(
+                fmt::format("repaint takes what was observed for exact, but its error has `sd` {}", seen_.sd),
+                "use sampler multiply, or sd = 0");
     }
 
     Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
@@ -50,7 +55,8 @@ struct Repaint final : dtk::Sampler {
         x = painted(x, dtk::rows_at(times.front(), x), random);
         for (std::size_t i = 0; i < times.size(); ++i) {
             const bool last = i + 1 == times.size();
-            const auto from = static_cast<std::int64_t>(times[i]), to = last ? -1 : static_cast<std::int64_t>(times[i + 1]);
+            const auto from = static_cast<std::int64_t>(times[i]),
+                       to = last ? -1 : static_cast<std::int64_t>(times[i + 1]);
             const auto t = dtk::rows_at(times[i], x), s = dtk::rows_at(last ? -1 : times[i + 1], x);
             const auto repeats = last && !c.repeat_last ? 1 : c.repeats;
             for (std::int64_t u = 1; u <= repeats; ++u) {
@@ -59,7 +65,8 @@ struct Repaint final : dtk::Sampler {
                 x = painted(x, s, draw.step(i + 1));
                 if (u == repeats) continue;
                 const auto added = std::sqrt(levels.added_variance(from, to));
-                x = levels.alpha(from) / levels.alpha(to) * x + added * draw.stream("back").step(i).normal(x.sizes(), x.options());
+                x = levels.alpha(from) / levels.alpha(to) * x +
+                    added * draw.stream("back").step(i).normal(x.sizes(), x.options());
             }
             if (watch) watch(i + 1, x);
         }
@@ -71,4 +78,6 @@ struct Repaint final : dtk::Sampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, repaint, Repaint, "inpainting with every step repeated (RePaint, Lugmayr et al. 2022); biased even with a perfect network, less so with more repeats and steps")
+DTK_PLUGIN(Sampler, repaint, Repaint,
+           "inpainting with every step repeated (RePaint, Lugmayr et al. 2022); biased even with a perfect network, "
+           "less so with more repeats and steps")

@@ -1,6 +1,6 @@
 // log SNR(u) = −2·log tan(a + u·(b − a)),   a = atan e^{−λ_max/2},   b = atan e^{−λ_min/2}
-// The cosine schedule in continuous time, cut at both ends: Salimans & Ho, "Progressive Distillation for Fast Sampling of
-// Diffusion Models", 2022; the cut as in Hoogeboom et al., "simple diffusion", 2023.
+// The cosine schedule in continuous time, cut at both ends: Salimans & Ho, "Progressive Distillation for Fast Sampling
+// of Diffusion Models", 2022; the cut as in Hoogeboom et al., "simple diffusion", 2023.
 #include <cmath>
 
 #include <dtk/schedule.hpp>
@@ -16,7 +16,8 @@ struct CosineLogSnr final : dtk::ContinuousSchedule {
         }
     } c;
     explicit CosineLogSnr(const Config& config) : c(config) {
-        if (!(c.log_snr_min < c.log_snr_max)) throw dtk::Error("`log_snr_min` must be smaller than `log_snr_max`", "swap them");
+        if (!(c.log_snr_min < c.log_snr_max))
+            throw dtk::Error("`log_snr_min` must be smaller than `log_snr_max`", "swap them");
     }
 
     double log_snr(double u) const override {
@@ -26,4 +27,5 @@ struct CosineLogSnr final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, cosine_log_snr, CosineLogSnr, "continuous cosine in log-SNR, cut at both ends (Salimans & Ho 2022)")
+DTK_PLUGIN(Schedule, cosine_log_snr, CosineLogSnr,
+           "continuous cosine in log-SNR, cut at both ends (Salimans & Ho 2022)")

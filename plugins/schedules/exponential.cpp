@@ -1,6 +1,7 @@
 // β_i = β_start (β_end/β_start)^(i/(T−1)), i = 0 … T−1
-// A geometric ramp between the ends of Ho et al. 2020, where it keeps much of the signal: ᾱ_T = 0.023. Samples that start from pure
-// noise then miss the data however many steps are taken (Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023).
+// A geometric ramp between the ends of Ho et al. 2020, where it keeps much of the signal: ᾱ_T = 0.023. Samples that
+// start from pure noise then miss the data however many steps are taken (Lin et al., "Common Diffusion Noise Schedules
+// and Sample Steps are Flawed", 2023).
 #include <cmath>
 
 #include <dtk/schedule.hpp>

@@ -1,7 +1,7 @@
 // logit β_t = logit β_t of another schedule + w·φ(t), t = 2 … T, β_1 stays;   φ: bumps spread over the steps, w learned
-// The learned schedule of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section
-// 2.4.1, in the form of their code. Train it with `elbo`: the bound falls where a step of the other schedule was too wide, while
-// a loss that weighs all steps alike is least where there is nothing to predict.
+// The learned schedule of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+// 2015, section 2.4.1, in the form of their code. Train it with `elbo`: the bound falls where a step of the other
+// schedule was too wide, while a loss that weighs all steps alike is least where there is nothing to predict.
 #include <dtk/layers.hpp>
 #include <dtk/learned_schedule.hpp>
 #include <dtk/view.hpp>
@@ -39,7 +39,9 @@ struct Learned final : dtk::LearnedSchedule {
         std::vector<double> beta;
         for (std::int64_t t = 0; t < steps; ++t) beta.push_back(levels.added_variance(t, t - 1));
         const auto table = at::tensor(beta, at::kDouble);
-        if (!(table < 1).all().item<bool>()) throw dtk::Error("a schedule cannot be learned from one whose β reaches 1, whose log-odds are infinite", "start from another, such as sohl_dickstein");
+        if (!(table < 1).all().item<bool>())
+            throw dtk::Error("a schedule cannot be learned from one whose β reaches 1, whose log-odds are infinite",
+                             "start from another, such as sohl_dickstein");
         auto phi = dtk::bumps(at::linspace(-1, 1, steps, at::kDouble), bumps_);
         phi[0].zero_();
         begin_ = {table.logit().to(device, true), phi.to(device, true)};

@@ -1,5 +1,6 @@
-// β_t = 1/(T − t + 1), t = 1 … T, so that ᾱ_t = 1 − t/T: each step erases as much of what was there at the start, and at the
-// last nothing is left. Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.4.1.
+// β_t = 1/(T − t + 1), t = 1 … T, so that ᾱ_t = 1 − t/T: each step erases as much of what was there at the start, and
+// at the last nothing is left. Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+// 2015, section 2.4.1.
 #include <dtk/schedule.hpp>
 
 namespace {
@@ -12,4 +13,5 @@ struct LinearAlphaBar final : dtk::BetaSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, linear_alpha_bar, LinearAlphaBar, "ᾱ falls linearly to 0, β = 1/(T − t + 1) (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(Schedule, linear_alpha_bar, LinearAlphaBar,
+           "ᾱ falls linearly to 0, β = 1/(T − t + 1) (Sohl-Dickstein et al. 2015)")

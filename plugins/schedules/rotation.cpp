@@ -1,6 +1,7 @@
 // Noise of rotations, with α = 1:
-//   quadratic:    σ(u) = σ_min + (σ_max − σ_min) (3u + u²)/4      Watson et al., "RFdiffusion", 2023: 0.02 + 1.5 u + 0.5 u²
-//   logarithmic:  σ(u) = log(u e^{σ_max} + (1 − u) e^{σ_min})     Yim et al., "FrameDiff", 2023, there from 0.1 to 1.5
+//   quadratic:    σ(u) = σ_min + (σ_max − σ_min) (3u + u²)/4      Watson et al., "RFdiffusion", 2023: 0.02 + 1.5 u +
+//   0.5 u² logarithmic:  σ(u) = log(u e^{σ_max} + (1 − u) e^{σ_min})     Yim et al., "FrameDiff", 2023, there from 0.1
+//   to 1.5
 #include <cmath>
 
 #include <dtk/schedule.hpp>

@@ -1,5 +1,6 @@
-// ᾱ(u) = (S(e) − S(s + u·(e − s))) / (S(e) − S(s)),   S(z) = 1/(1 + e^{−z/τ}),   β_t = min(1 − ᾱ(t/T)/ᾱ((t−1)/T), β_max)
-// Jabri, Fleet & Chen, "Scalable Adaptive Computation for Iterative Generation", 2022; form of Chen 2023, algorithm 1.
+// ᾱ(u) = (S(e) − S(s + u·(e − s))) / (S(e) − S(s)),   S(z) = 1/(1 + e^{−z/τ}),   β_t = min(1 − ᾱ(t/T)/ᾱ((t−1)/T),
+// β_max) Jabri, Fleet & Chen, "Scalable Adaptive Computation for Iterative Generation", 2022; form of Chen 2023,
+// algorithm 1.
 #include <cmath>
 
 #include <dtk/schedule.hpp>
@@ -20,7 +21,9 @@ struct Sigmoid final : dtk::BetaSchedule {
     }
 
     double S(double z) const { return 1 / (1 + std::exp(-z / c.tau)); }
-    double alpha_bar(double u) const { return (S(c.end) - S(c.start + u * (c.end - c.start))) / (S(c.end) - S(c.start)); }
+    double alpha_bar(double u) const {
+        return (S(c.end) - S(c.start + u * (c.end - c.start))) / (S(c.end) - S(c.start));
+    }
 
     std::vector<double> betas(std::int64_t steps) const override {
         const auto T = static_cast<double>(steps);

@@ -1,6 +1,7 @@
-// β_t = 1/(T − (t − 1)(T − 2)/(T − 1)), t = 2 … T, falling from 1/T to ½ in its inverse, and β_1 by itself, which sets how fine the
-// last, fixed step of the reverse process is. The published code's form of β_t = 1/(T − t + 1), with some signal left at the end:
-// Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", 2015, section 2.4.1 and footnote 2.
+// β_t = 1/(T − (t − 1)(T − 2)/(T − 1)), t = 2 … T, falling from 1/T to ½ in its inverse, and β_1 by itself, which sets
+// how fine the last, fixed step of the reverse process is. The published code's form of β_t = 1/(T − t + 1), with some
+// signal left at the end: Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+// 2015, section 2.4.1 and footnote 2.
 #include <dtk/schedule.hpp>
 
 namespace {
@@ -20,4 +21,5 @@ struct SohlDickstein final : dtk::BetaSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, sohl_dickstein, SohlDickstein, "1/β falls linearly from T to 2, β_1 by itself (Sohl-Dickstein et al. 2015)")
+DTK_PLUGIN(Schedule, sohl_dickstein, SohlDickstein,
+           "1/β falls linearly from T to 2, β_1 by itself (Sohl-Dickstein et al. 2015)")

@@ -1,7 +1,8 @@
-// P(t) ∝ I_{t−1} − I_t,  I = ½ log(1 + SNR): what a step of the bound is worth where the data are normal with variance 1 (Guo, Shamai &
-// Verdú, "Mutual Information and MMSE in Gaussian Channels", 2005). Of the thousand steps of a chain a few, next to the data, hold most of
-// the bound; drawn evenly they are rarely met and weigh much. A tenth is drawn evenly, so that no weight is above ten, and a step counts
-// as at most half a nat, so that the first ones do not take all. Stratified like `stratified`: row i of a batch of n gets part (i + k) mod n.
+// P(t) ∝ I_{t−1} − I_t,  I = ½ log(1 + SNR): what a step of the bound is worth where the data are normal with variance
+// 1 (Guo, Shamai & Verdú, "Mutual Information and MMSE in Gaussian Channels", 2005). Of the thousand steps of a chain a
+// few, next to the data, hold most of the bound; drawn evenly they are rarely met and weigh much. A tenth is drawn
+// evenly, so that no weight is above ten, and a step counts as at most half a nat, so that the first ones do not take
+// all. Stratified like `stratified`: row i of a batch of n gets part (i + k) mod n.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -33,7 +34,8 @@ struct Information final : dtk::Times {
         dtk::DrawnTimes drawn{at::empty({rows}, at::kDouble), at::empty({rows}, at::kDouble)};
         for (std::int64_t i = 0; i < rows; ++i) {
             const auto part = static_cast<double>((batch.first + i + k) % n) + r.const_data_ptr<double>()[i];
-            const auto above = std::upper_bound(upto_.begin(), upto_.end() - 1, part / static_cast<double>(n) * upto_.back());
+            const auto above =
+                std::upper_bound(upto_.begin(), upto_.end() - 1, part / static_cast<double>(n) * upto_.back());
             const auto t = static_cast<std::size_t>(above - upto_.begin());
             drawn.t.mutable_data_ptr<double>()[i] = static_cast<double>(t);
             drawn.weight.mutable_data_ptr<double>()[i] = 1 / (static_cast<double>(upto_.size()) * probability_[t]);

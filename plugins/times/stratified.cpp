@@ -5,7 +5,8 @@
 
 namespace {
 struct Stratified final : dtk::Times {
-    dtk::DrawnTimes draw(const dtk::Batch& batch, const dtk::Process& process, const dtk::Random& random) const override {
+    dtk::DrawnTimes draw(const dtk::Batch& batch, const dtk::Process& process,
+                         const dtk::Random& random) const override {
         const auto rows = batch.x.size(0), n = batch.of > 0 ? batch.of : rows;
         const auto k = random.stream("turn").from(0).integers(n, {1});
         const auto part = (at::arange(batch.first, batch.first + rows, at::kLong) + k).remainder(n);

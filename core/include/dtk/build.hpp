@@ -26,6 +26,6 @@
 #define DTK_BASE_BUILD_TEXT DTK_COMPILER ", " DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS
 
 /// For all others. LibTorch's version is known where its headers are.
-#define DTK_TORCH_BUILD_TEXT                                                                                \
-    DTK_BASE_BUILD_TEXT ", LibTorch " DTK_TEXT(TORCH_VERSION_MAJOR) "." DTK_TEXT(TORCH_VERSION_MINOR) "." \
-        DTK_TEXT(TORCH_VERSION_PATCH)
+#define DTK_TORCH_BUILD_TEXT                                                                                        \
+    DTK_BASE_BUILD_TEXT ", LibTorch " DTK_TEXT(TORCH_VERSION_MAJOR) "." DTK_TEXT(TORCH_VERSION_MINOR) "." DTK_TEXT( \
+        TORCH_VERSION_PATCH)

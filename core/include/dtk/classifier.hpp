@@ -6,7 +6,8 @@
 
 namespace dtk {
 
-/// A model that tells classes apart: forward() answers log-odds, [B, classes]. Metrics look at examples through its features.
+/// A model that tells classes apart: forward() answers log-odds, [B, classes]. Metrics look at examples through its
+/// features.
 class DTK_API Classifier : public Model {
  public:
     ~Classifier() override;

@@ -16,8 +16,8 @@ namespace dtk {
 
 /// Examples and what they are conditioned on.
 struct Batch {
-    Tensor x = {};      ///< [B, ...] float32
-    Tensor label = {};  ///< [B] int64, or undefined
+    Tensor x = {};           ///< [B, ...] float32
+    Tensor label = {};       ///< [B] int64, or undefined
     std::int64_t first = 0;  ///< these are rows first … first+B−1 …
     std::int64_t of = 0;     ///< … of a batch of that many; 0: they are all of it
 };
@@ -36,19 +36,19 @@ class DTK_API Density {
     /// Which mode does each x belong to, and the weight of each mode; empty where there are no modes. → [n] int64
     virtual std::vector<double> mode_weights() const { return {}; }
     virtual Tensor nearest_mode(const Tensor& x) const;
-    /// Var[x_0 | α·x_0 + σ·ε = x] of each element, the diagonal of the covariance. As posterior_mean. Errors: Error where
-    /// nobody has worked it out.
+    /// Var[x_0 | α·x_0 + σ·ε = x] of each element, the diagonal of the covariance. As posterior_mean. Errors: Error
+    /// where nobody has worked it out.
     virtual Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const;
-    /// The law of x given y = x + sd·z, z ~ N(0, I), of the elements that `known` (0 and 1) marks; with sd = 0 of the other
-    /// elements alone, in their order. known, y: [d] float64. Null where nobody has worked it out.
+    /// The law of x given y = x + sd·z, z ~ N(0, I), of the elements that `known` (0 and 1) marks; with sd = 0 of the
+    /// other elements alone, in their order. known, y: [d] float64. Null where nobody has worked it out.
     virtual std::shared_ptr<Density> given(const Tensor& known, const Tensor& y, double sd) const;
 };
 
 /// What is known beforehand of every example that is to be drawn: y = x + sd·z of the elements that `known` marks.
 struct Observation {
-    Tensor known;  ///< 0 and 1, shaped as an example, float32 on the CPU
-    Tensor value;  ///< y, and 0 where nothing is known
-    double sd = 0; ///< of y's error; 0: y is x
+    Tensor known;                             ///< 0 and 1, shaped as an example, float32 on the CPU
+    Tensor value;                             ///< y, and 0 where nothing is known
+    double sd = 0;                            ///< of y's error; 0: y is x
     std::shared_ptr<Density> posterior = {};  ///< the law that is right, as Density::given says, where it is known
 };
 
@@ -66,11 +66,13 @@ class DTK_API Dataset {
     virtual std::int64_t test_size() const { return size(); }  ///< 0: without end
     /// Examples that training never sees; those of a synthetic set come from another stream.
     virtual Batch test_examples(const Tensor& index) const = 0;
-    virtual std::int64_t classes() const { return 0; }             ///< labels are 0 … classes−1; 0: no labels
-    virtual std::optional<std::pair<double, double>> range() const { return std::nullopt; }  ///< least and greatest value
-    virtual int levels() const { return 0; }                       ///< 256 for 8-bit values spread evenly over range()
+    virtual std::int64_t classes() const { return 0; }  ///< labels are 0 … classes−1; 0: no labels
+    virtual std::optional<std::pair<double, double>> range() const {
+        return std::nullopt;
+    }                                         ///< least and greatest value
+    virtual int levels() const { return 0; }  ///< 256 for 8-bit values spread evenly over range()
     virtual const Density* density() const { return nullptr; }
-    virtual std::string fingerprint() const { return {}; }         ///< hash of the files it was read from
+    virtual std::string fingerprint() const { return {}; }              ///< hash of the files it was read from
     virtual const Observation* observation() const { return nullptr; }  ///< what samples are to agree with
 };
 

@@ -48,6 +48,7 @@ class DTK_API Features {
 
 /// Squared distances of all rows of y to some rows of x at a time, so that memory stays bounded:
 /// look(first, d²) is told those of rows first, first + 1, … of x, d² of shape [rows, m]. x: [n, d], y: [m, d] float64
-DTK_API void squared_distances(const Tensor& x, const Tensor& y, const std::function<void(std::int64_t first, const Tensor& d2)>& look);
+DTK_API void squared_distances(const Tensor& x, const Tensor& y,
+                               const std::function<void(std::int64_t first, const Tensor& d2)>& look);
 
 }  // namespace dtk

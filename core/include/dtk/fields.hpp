@@ -23,12 +23,12 @@ struct Range {
         return (lo_open ? value > lo : value >= lo) && (hi_open ? value < hi : value <= hi);
     }
 };
-constexpr Range in(double lo, double hi) { return {lo, hi, false, false}; }       ///< lo ≤ value ≤ hi
-constexpr Range inside(double lo, double hi) { return {lo, hi, true, true}; }     ///< lo < value < hi
-constexpr Range at_least(double lo) { return {.lo = lo}; }                        ///< value ≥ lo
-constexpr Range above(double lo) { return {.lo = lo, .lo_open = true}; }          ///< value > lo
-constexpr Range up_from(double lo, double hi) { return {lo, hi, false, true}; }   ///< lo ≤ value < hi
-constexpr Range down_from(double lo, double hi) { return {lo, hi, true, false}; } ///< lo < value ≤ hi
+constexpr Range in(double lo, double hi) { return {lo, hi, false, false}; }        ///< lo ≤ value ≤ hi
+constexpr Range inside(double lo, double hi) { return {lo, hi, true, true}; }      ///< lo < value < hi
+constexpr Range at_least(double lo) { return {.lo = lo}; }                         ///< value ≥ lo
+constexpr Range above(double lo) { return {.lo = lo, .lo_open = true}; }           ///< value > lo
+constexpr Range up_from(double lo, double hi) { return {lo, hi, false, true}; }    ///< lo ≤ value < hi
+constexpr Range down_from(double lo, double hi) { return {lo, hi, true, false}; }  ///< lo < value ≤ hi
 constexpr Range any_number() { return {}; }
 
 /// The words a text field accepts.

@@ -31,21 +31,23 @@ class DTK_API Linear : public Module {
 /// y = W_t x + b_t, an affine map of its own for each step: x [B, in], t [B] in 0 … steps−1 → [B, out]
 class DTK_API StepLinear : public Module {
  public:
-    StepLinear(const Random& random, std::int64_t steps, std::int64_t in, std::int64_t out, Start start = Start::uniform);
+    StepLinear(const Random& random, std::int64_t steps, std::int64_t in, std::int64_t out,
+               Start start = Start::uniform);
     Tensor operator()(const Tensor& x, const Tensor& t) const;
 
  private:
     Tensor *weight_, *bias_;
 };
 
-/// n normal densities with centres spread evenly over [−1, 1] and half their distance wide, at u: [N], divided by their sum.
-/// → [N, n], as u
+/// n normal densities with centres spread evenly over [−1, 1] and half their distance wide, at u: [N], divided by their
+/// sum. → [N, n], as u
 DTK_API Tensor bumps(const Tensor& u, std::int64_t n);
 
 /// A convolution with odd square kernels and zeros around the image: [B, in, H, W] → [B, out, ⌈H/stride⌉, ⌈W/stride⌉]
 class DTK_API Conv2d : public Module {
  public:
-    Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1, Start start = Start::uniform);
+    Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
+           Start start = Start::uniform);
     Tensor operator()(const Tensor& x) const;
 
  private:
@@ -90,9 +92,9 @@ class DTK_API SinusoidalEmbedding : public Module {
     Tensor *frequency_, *phase_;
 };
 
-/// Zeroes a share p of the elements and scales the rest by 1/(1−p), while training. The numbers come from the step's own,
-/// so they belong to the sample, the step and the site, and not to the batch. Errors: Error without random numbers in
-/// training.
+/// Zeroes a share p of the elements and scales the rest by 1/(1−p), while training. The numbers come from the step's
+/// own, so they belong to the sample, the step and the site, and not to the batch. Errors: Error without random numbers
+/// in training.
 class DTK_API Dropout : public Module {
  public:
     /// site: a name that no other dropout of the network has

@@ -4,9 +4,9 @@
 
 namespace dtk {
 
-/// A schedule with trained tensors, exported as a Schedule: `DTK_PLUGIN(Schedule, …)`. A process that takes one makes it a
-/// part of itself, and what follows from β is differentiable there (Sohl-Dickstein et al. 2015, section 2.4.1: the noise ε is
-/// held fixed, and x_t moves with β).
+/// A schedule with trained tensors, exported as a Schedule: `DTK_PLUGIN(Schedule, …)`. A process that takes one makes
+/// it a part of itself, and what follows from β is differentiable there (Sohl-Dickstein et al. 2015, section 2.4.1: the
+/// noise ε is held fixed, and x_t moves with β).
 class DTK_API LearnedSchedule : public Schedule, public Module {
  public:
     ~LearnedSchedule() override;

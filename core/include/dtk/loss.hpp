@@ -27,7 +27,8 @@ class DTK_API Loss : public Module {
     static constexpr const char* kind = "loss";
     ~Loss() override;
     /// batch.x: [B, ...] → values. All that is drawn comes from `random`, whose row i belongs to example i.
-    virtual LossValues operator()(const Predict& predict, const Process& process, const Batch& batch, const Random& random) const = 0;
+    virtual LossValues operator()(const Predict& predict, const Process& process, const Batch& batch,
+                                  const Random& random) const = 0;
 };
 
 }  // namespace dtk

@@ -29,14 +29,14 @@ struct Outcome {
 /// One number, and what it would be for a perfect model with as many samples.
 struct Measurement {
     double value = 0;
-    double standard_error = 0;              ///< of the value, where it was estimated at random times or examples
-    std::optional<double> expected = {};    ///< mean of the value over sets of true samples; unset: nobody knows
-    double expected_sd = 0;                 ///< its standard deviation
-    bool two_sided = true;   ///< is a value below the expected one a fault too?
-    double tolerance = 0;    ///< beyond four standard deviations, what still passes
+    double standard_error = 0;            ///< of the value, where it was estimated at random times or examples
+    std::optional<double> expected = {};  ///< mean of the value over sets of true samples; unset: nobody knows
+    double expected_sd = 0;               ///< its standard deviation
+    bool two_sided = true;                ///< is a value below the expected one a fault too?
+    double tolerance = 0;                 ///< beyond four standard deviations, what still passes
     std::optional<double> limit = {};  ///< the largest value that passes, where it is not expected + 4 sd + tolerance
     std::vector<std::pair<std::string, double>> parts = {};  ///< what the value is made of, and numbers beside it
-    std::string note = {};   ///< what the number is, in a few words, with its unit
+    std::string note = {};                                   ///< what the number is, in a few words, with its unit
     /// Is it what true samples would give? Unset where that is not known.
     std::optional<bool> passes() const {
         if (limit) return value <= *limit;

@@ -14,8 +14,8 @@ namespace dtk {
 /// Something that may own named tensors: parameters, which are trained and averaged, and buffers, which are kept.
 /// Checkpoint, optimiser, EMA and device moves treat the tensors of every plugin alike, by name.
 ///
-/// A handle stays valid: `to` and loading change the tensor it holds, not the handle, so a plugin registers once, in its
-/// constructor, keeps the returned reference, and uses it in its forward pass.
+/// A handle stays valid: `to` and loading change the tensor it holds, not the handle, so a plugin registers once, in
+/// its constructor, keeps the returned reference, and uses it in its forward pass.
 class DTK_API Module {
  public:
     Module() = default;

@@ -62,12 +62,12 @@ struct Make {
 
 #define DTK_JOIN_OF(Interface, name, version, build, tail) dtk_##Interface##_##name##__##version##_##build##tail
 #define DTK_JOIN(Interface, name, version, build, tail) DTK_JOIN_OF(Interface, name, version, build, tail)
-#define DTK_EXPORT(Interface, name, Type, summary, tail)                                                          \
-    static_assert(std::is_base_of_v<::dtk::Interface, Type>, #Type " must derive from dtk::" #Interface);         \
-    static constexpr ::dtk::Descriptor dtk_plugin_##name{DTK_BUILD_TEXT, #name, summary,                          \
-                                                         &::dtk::detail::Make<::dtk::Interface, Type>::describe,  \
-                                                         &::dtk::detail::Make<::dtk::Interface, Type>::create};   \
-    BOOST_DLL_ALIAS_SECTIONED(dtk_plugin_##name,                                                                  \
+#define DTK_EXPORT(Interface, name, Type, summary, tail)                                                         \
+    static_assert(std::is_base_of_v<::dtk::Interface, Type>, #Type " must derive from dtk::" #Interface);        \
+    static constexpr ::dtk::Descriptor dtk_plugin_##name{DTK_BUILD_TEXT, #name, summary,                         \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::describe, \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::create};  \
+    BOOST_DLL_ALIAS_SECTIONED(dtk_plugin_##name,                                                                 \
                               DTK_JOIN(Interface, name, DTK_##Interface##_VERSION, DTK_BUILD_ID, tail), dtk1)
 
 /// Makes the file a plugin: `DTK_PLUGIN(Schedule, cosine, Cosine, "one line that says what it is")`.

@@ -11,7 +11,8 @@
 
 namespace dtk {
 
-/// What a network's answer is. `label` is a classifier's: log-odds of the classes, [B, classes], which say nothing of x_0.
+/// What a network's answer is. `label` is a classifier's: log-odds of the classes, [B, classes], which say nothing of
+/// x_0.
 enum class Predicts { eps, x0, v, score, mean, velocity, edm, logits, frames, label };
 
 /// The word for it in experiment files, and back. Errors: Error for an unknown word.

@@ -19,15 +19,15 @@ struct Noised {
 };
 
 /// What is the Markov kernel? Prior, forward process, one reverse step, the terms of the bound, and what a prediction
-/// means. Times are real tensors t: [B] in 0 … T−1; s is an earlier time, −1 before the first step (no noise). A process
-/// gives its answers in the dtype and on the device of x; coefficients are float64 and cast last.
+/// means. Times are real tensors t: [B] in 0 … T−1; s is an earlier time, −1 before the first step (no noise). A
+/// process gives its answers in the dtype and on the device of x; coefficients are float64 and cast last.
 class DTK_API Process : public Module {
  public:
     static constexpr const char* kind = "process";
     ~Process() override;
 
-    virtual std::int64_t steps() const = 0;               ///< T
-    virtual const NoiseLevels& levels() const = 0;        ///< how noisy each step is; of a learned schedule, as it is now
+    virtual std::int64_t steps() const = 0;         ///< T
+    virtual const NoiseLevels& levels() const = 0;  ///< how noisy each step is; of a learned schedule, as it is now
     /// x_T: [B, ...] from the prior.
     virtual Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random) const = 0;
     /// x_t ~ q(x_t | x_0), at any step.
@@ -40,10 +40,10 @@ class DTK_API Process : public Module {
     /// Without noise where s = −1.
     virtual Tensor reverse_step(const Tensor& xt, const Prediction& prediction, const Tensor& t, const Tensor& s,
                                 const std::string& variance, const Random& random) const = 0;
-    /// The term of the negative bound between t and s, in nats per example [B], given x_t: for s ≥ 0 the KL divergence of
-    /// q(x_s | x_t, x_0) from the model's step, for s = −1 the reconstruction −log p(x_0 | x_t). Draws nothing.
-    virtual Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s, const Prediction& prediction,
-                              const std::string& variance) const = 0;
+    /// The term of the negative bound between t and s, in nats per example [B], given x_t: for s ≥ 0 the KL divergence
+    /// of q(x_s | x_t, x_0) from the model's step, for s = −1 the reconstruction −log p(x_0 | x_t). Draws nothing.
+    virtual Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s,
+                              const Prediction& prediction, const std::string& variance) const = 0;
     /// KL(q(x_T | x_0) ‖ prior) in nats per example [B].
     virtual Tensor prior_term(const Tensor& x0) const = 0;
     /// The reverse variances it offers, its own first.

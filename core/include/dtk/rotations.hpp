@@ -1,7 +1,8 @@
 #pragma once
-// Rotations, and the isotropic Gaussian IGSO(3) on them: Brownian motion from the identity at time σ². Everything is float64.
-// A rotation is its matrix R: continuous, without the two signs of a quaternion or the seam of a rotation vector, so that a
-// network can read it and write it. A tangent at R is the rotation vector v of R·Exp(v), in the frame of R.
+// Rotations, and the isotropic Gaussian IGSO(3) on them: Brownian motion from the identity at time σ². Everything is
+// float64. A rotation is its matrix R: continuous, without the two signs of a quaternion or the seam of a rotation
+// vector, so that a network can read it and write it. A tangent at R is the rotation vector v of R·Exp(v), in the frame
+// of R.
 #include <dtk/dataset.hpp>
 #include <dtk/process.hpp>
 
@@ -19,7 +20,8 @@ DTK_API Tensor rotation_vector(const Tensor& R);
 /// Haar's measure: sizes [B, ..., 3, 3]
 DTK_API Tensor uniform_rotations(const Random& random, at::IntArrayRef sizes, at::Device device);
 
-/// log f(ω) of IGSO(3) with respect to Haar's measure, where the uniform law has f = 1. The angle ω in 0 … π and σ > 0 broadcast.
+/// log f(ω) of IGSO(3) with respect to Haar's measure, where the uniform law has f = 1. The angle ω in 0 … π and σ > 0
+/// broadcast.
 DTK_API Tensor igso3_log_density(const Tensor& angle, const Tensor& sigma);
 /// (1/ω) ∂ log f/∂ω. Times the rotation vector it is the score ∇ log f.
 DTK_API Tensor igso3_slope(const Tensor& angle, const Tensor& sigma);

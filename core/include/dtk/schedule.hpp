@@ -23,8 +23,10 @@ class DTK_API NoiseLevels {
     double alpha(std::int64_t t) const { return t < 0 ? 1 : alpha_[t]; }
     double sigma2(std::int64_t t) const { return t < 0 ? 0 : sigma2_[t]; }  ///< σ², for variance preserving 1−ᾱ
     double sigma(std::int64_t t) const;
-    double alpha_bar(std::int64_t t) const { return t < 0 ? 1 : alpha_bar_[t]; }  ///< α², of variance-preserving levels ᾱ
-    double snr(std::int64_t t) const;       ///< α²/σ²; ∞ before the first step
+    double alpha_bar(std::int64_t t) const {
+        return t < 0 ? 1 : alpha_bar_[t];
+    }                                  ///< α², of variance-preserving levels ᾱ
+    double snr(std::int64_t t) const;  ///< α²/σ²; ∞ before the first step
     double log_snr(std::int64_t t) const;
     /// σ²_{t|s} of q(x_t | x_s), s < t: the noise added between s and t; β_t where s = t−1 and α² + σ² = 1.
     double added_variance(std::int64_t t, std::int64_t s) const;
@@ -55,8 +57,8 @@ class DTK_API BetaSchedule : public Schedule {
     NoiseLevels levels(std::int64_t steps) const final;
 };
 
-/// A table of β between two ends that are stated for T = 1000; other T keep ᾱ_T by the factor 1000/T of Nichol & Dhariwal
-/// 2021. Errors: Error where that makes a β of 1 or more (T ≤ 20 with the usual ends).
+/// A table of β between two ends that are stated for T = 1000; other T keep ᾱ_T by the factor 1000/T of Nichol &
+/// Dhariwal 2021. Errors: Error where that makes a β of 1 or more (T ≤ 20 with the usual ends).
 class DTK_API BetaRamp : public BetaSchedule {
  public:
     struct DTK_API Config {

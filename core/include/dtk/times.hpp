@@ -18,8 +18,8 @@ class DTK_API Times {
  public:
     static constexpr const char* kind = "times";
     virtual ~Times();
-    /// A time for every row of the batch. Row i takes its numbers from row i of `random`; what depends on the other rows
-    /// goes by `batch.first` and `batch.of`, so that computing a batch in parts changes nothing. On the CPU.
+    /// A time for every row of the batch. Row i takes its numbers from row i of `random`; what depends on the other
+    /// rows goes by `batch.first` and `batch.of`, so that computing a batch in parts changes nothing. On the CPU.
     virtual DrawnTimes draw(const Batch& batch, const Process& process, const Random& random) const = 0;
 };
 

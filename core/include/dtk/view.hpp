@@ -20,7 +20,8 @@ struct Artefact {
     std::string sha256;  ///< of the checkpoint it was read from
 };
 
-/// What a plugin's constructor may look at: what is already built (dataset, then process, then model), nothing to change.
+/// What a plugin's constructor may look at: what is already built (dataset, then process, then model), nothing to
+/// change.
 class DTK_API View {
  public:
     virtual ~View();

@@ -1,7 +1,7 @@
 #include "base/build.hpp"
 
-#include <boost/dll/runtime_symbol_info.hpp>
 #include <torch/headeronly/version.h>
+#include <boost/dll/runtime_symbol_info.hpp>
 
 #include <dtk/build.hpp>
 

@@ -42,24 +42,30 @@ class Declaring final : public Fields {
         found.push_back({key, "list of numbers", toml_row(value), limits(range), doc});
     }
     void operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) override {
-        found.push_back({key, "list of whole numbers", fmt::format("[{}]", fmt::join(value, ", ")), limits(range), doc});
+        found.push_back(
+            {key, "list of whole numbers", fmt::format("[{}]", fmt::join(value, ", ")), limits(range), doc});
     }
     void operator()(const char* key, std::vector<std::string>& value, const char* doc) override {
-        found.push_back({key, "list of texts", value.empty() ? "[]" : fmt::format("[\"{}\"]", fmt::join(value, "\", \"")), "", doc});
+        found.push_back({key, "list of texts",
+                         value.empty() ? "[]" : fmt::format("[\"{}\"]", fmt::join(value, "\", \"")), "", doc});
     }
     void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) override {
         std::vector<std::string> rows;
         for (const auto& row : value) rows.push_back(toml_row(row));
-        found.push_back({key, "list of lists of numbers", fmt::format("[{}]", fmt::join(rows, ", ")), limits(range), doc});
+        found.push_back(
+            {key, "list of lists of numbers", fmt::format("[{}]", fmt::join(rows, ", ")), limits(range), doc});
     }
 
  protected:
     void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) override {
-        found.push_back({key, kind, value.use.empty() ? "" : fmt::format("\"{}\"", value.use), fmt::format("a {} plugin", kind), doc});
+        found.push_back({key, kind, value.use.empty() ? "" : fmt::format("\"{}\"", value.use),
+                         fmt::format("a {} plugin", kind), doc});
     }
 
  private:
-    static std::string limits(Range range) { return std::isinf(range.lo) && std::isinf(range.hi) ? "" : interval(range); }
+    static std::string limits(Range range) {
+        return std::isinf(range.lo) && std::isinf(range.hi) ? "" : interval(range);
+    }
 };
 
 }  // namespace

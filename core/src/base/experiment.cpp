@@ -34,9 +34,14 @@ void TrainSettings::fields(Fields& f) {
 void SampleSettings::fields(Fields& f) {
     f("n", n, in(1, 4294967296.0), "samples to draw");
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
-    f("network_batch", network_batch, at_least(0), "rows the network is asked for at a time, the last ones padded; 0: a whole portion. With it samples keep their bits whatever `batch`");
-    f("precision", precision, {"float32", "float64", "bf16"}, "of the state, if the model takes it; bf16: of the network's products only");
-    f("start", start, {"random", "quantiles"}, "x_T: drawn, or of data of one number the middles of n equal shares of N(0, 1), so that nothing is left to chance");
+    f("network_batch", network_batch, at_least(0),
+      "rows the network is asked for at a time, the last ones padded; 0: a whole portion. With it samples keep their "
+      "bits whatever `batch`");
+    f("precision", precision, {"float32", "float64", "bf16"},
+      "of the state, if the model takes it; bf16: of the network's products only");
+    f("start", start, {"random", "quantiles"},
+      "x_T: drawn, or of data of one number the middles of n equal shares of N(0, 1), so that nothing is left to "
+      "chance");
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
     f("labels", labels, at_least(0), "classes to draw, in turn, where the data have classes; empty: all of them");
     f("ema", ema, "sample with the average of the parameters, where one was kept");
@@ -45,7 +50,8 @@ void SampleSettings::fields(Fields& f) {
 namespace {
 
 const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage", "ablation"};
-const std::vector<std::string> stage_keys{"dataset", "process", "model", "loss", "sampler", "metric", "train", "sample"};
+const std::vector<std::string> stage_keys{"dataset", "process", "model", "loss",
+                                          "sampler", "metric",  "train", "sample"};
 
 struct ExperimentSettings {
     std::string name, device = "cpu";
@@ -84,10 +90,14 @@ std::optional<Settings> read_settings(Reading& reading, const char* name, toml::
 
 void check_train(const TrainSettings& train, Reading& reading) {
     if (train.batch % train.accumulate != 0)
-        reading.mistakes.add(reading.place("train"), fmt::format("a batch of {} cannot be computed in {} equal parts", train.batch, train.accumulate),
-                             "make `accumulate` a divisor of `batch`");
+        reading.mistakes.add(
+            reading.place("train"),
+            fmt::format("a batch of {} cannot be computed in {} equal parts", train.batch, train.accumulate),
+            "make `accumulate` a divisor of `batch`");
     if (train.warmup >= train.steps)
-        reading.mistakes.add(reading.place("train"), fmt::format("`warmup` = {} leaves none of the {} steps at the full learning rate", train.warmup, train.steps),
+        reading.mistakes.add(reading.place("train"),
+                             fmt::format("`warmup` = {} leaves none of the {} steps at the full learning rate",
+                                         train.warmup, train.steps),
                              "make `warmup` smaller than `steps`");
 }
 
@@ -104,7 +114,8 @@ void read_metrics(StageSpec& stage) {
     };
     if (const auto* array = node->as_array())
         for (const auto& one : *array) read(one);
-    else read(*node);
+    else
+        read(*node);
     if (!resolved.empty()) stage.resolved.insert_or_assign("metric", std::move(resolved));
 }
 
@@ -118,8 +129,9 @@ void read_stage(StageSpec& stage) {
     };
     const auto required = [&](const char* kind) {
         if (reading.find(kind)) return part(kind);
-        reading.mistakes.add(place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", kind),
-                             fmt::format("add a table [{}] with use = one of {}", kind, listed(reading.registry.names(kind), "or")));
+        reading.mistakes.add(
+            place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", kind),
+            fmt::format("add a table [{}] with use = one of {}", kind, listed(reading.registry.names(kind), "or")));
         return PluginSpec{};
     };
     stage.train = read_settings<TrainSettings>(reading, "train", stage.resolved);
@@ -133,17 +145,21 @@ void read_stage(StageSpec& stage) {
     if (stage.sample || reading.find("sampler")) stage.sampler = part("sampler");
     read_metrics(stage);
     if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample") && !reading.find("metric"))
-        reading.mistakes.add(place_of(reading.scopes.front()->source()), "there is nothing to do: no [train], no [sample], no [[metric]]",
+        reading.mistakes.add(place_of(reading.scopes.front()->source()),
+                             "there is nothing to do: no [train], no [sample], no [[metric]]",
                              "add [train] with steps, or [sample] with n");
 }
 
 /// Tables and keys that no stage and no plugin asked for.
-void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage, const Registry& registry, Mistakes& mistakes) {
+void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage,
+                   const Registry& registry, Mistakes& mistakes) {
     auto known = stage_keys;
     const auto kinds = registry.kinds();
     known.insert(known.end(), kinds.begin(), kinds.end());
-    if (is_stage) known.emplace_back("name");
-    else known.insert(known.end(), experiment_keys.begin(), experiment_keys.end());
+    if (is_stage)
+        known.emplace_back("name");
+    else
+        known.insert(known.end(), experiment_keys.begin(), experiment_keys.end());
     const auto always = is_stage ? std::vector<std::string>{"name"} : experiment_keys;
     for (auto&& [key, node] : table) {
         const std::string name(key.str());
@@ -155,8 +171,9 @@ void report_unused(const toml::table& table, const std::set<const toml::node*>& 
                          fmt::format("remove it, or use a plugin that takes a {}", name));
         else {
             const auto near = nearest(name, known);
-            mistakes.add(place_of(key.source()), fmt::format("an experiment has no key `{}`", name),
-                         near.empty() ? fmt::format("it has {}", listed(known)) : fmt::format("did you mean `{}`?", near));
+            mistakes.add(
+                place_of(key.source()), fmt::format("an experiment has no key `{}`", name),
+                near.empty() ? fmt::format("it has {}", listed(known)) : fmt::format("did you mean `{}`?", near));
         }
     }
 }
@@ -167,7 +184,8 @@ std::int64_t drawn_seed() {
 }
 
 /// The folders that the command line and `[plugins] path` add, absolute.
-std::vector<fs::path> added_folders(const toml::table& root, const fs::path& folder, const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
+std::vector<fs::path> added_folders(const toml::table& root, const fs::path& folder,
+                                    const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
     std::vector<fs::path> folders;
     for (const auto& path : plugin_path) folders.push_back(fs::absolute(path).lexically_normal());
     const auto* node = root.get("plugins");
@@ -186,7 +204,8 @@ std::vector<fs::path> added_folders(const toml::table& root, const fs::path& fol
     for (const fs::path path : settings.path) {
         folders.push_back((path.is_absolute() ? path : folder / path).lexically_normal());
         if (!fs::is_directory(folders.back()))
-            mistakes.add(place_of(table->get("path")->source()), fmt::format("there is no folder {}", folders.back().string()));
+            mistakes.add(place_of(table->get("path")->source()),
+                         fmt::format("there is no folder {}", folders.back().string()));
     }
     return folders;
 }
@@ -198,16 +217,22 @@ std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& 
         const auto path = equals == one.npos ? fs::path() : fs::absolute(one.substr(equals + 1)).lexically_normal();
         const Place place{"--artefact " + one, 0, 0, 1};
         mistakes.remember(place.source, one);
-        if (equals == 0 || equals == one.npos) mistakes.add(place, "it does not say NAME=PATH", "write for example --artefact classifier=runs/classifier/latest");
-        else if (!fs::exists(path)) mistakes.add(place, fmt::format("there is no {}", path.string()), "give the folder of a run that has trained");
-        else named[one.substr(0, equals)] = path;
+        if (equals == 0 || equals == one.npos)
+            mistakes.add(place, "it does not say NAME=PATH",
+                         "write for example --artefact classifier=runs/classifier/latest");
+        else if (!fs::exists(path))
+            mistakes.add(place, fmt::format("there is no {}", path.string()),
+                         "give the folder of a run that has trained");
+        else
+            named[one.substr(0, equals)] = path;
     }
     return named;
 }
 
 }  // namespace
 
-Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry, Mistakes& mistakes) {
+Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,
+                           Mistakes& mistakes) {
     Experiment experiment;
     experiment.file = fs::absolute(file);
     const auto folder = experiment.file.parent_path();
@@ -233,18 +258,23 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     experiment.threads = settings.threads;
     experiment.seed = root.contains("seed") ? settings.seed : drawn_seed();
     if (experiment.name.empty() || experiment.name.find('/') != std::string::npos || experiment.name[0] == '.')
-        mistakes.add(reading.place("name"), fmt::format("`name` = \"{}\" cannot be the name of a folder", experiment.name), "use letters, digits, - and _");
+        mistakes.add(reading.place("name"),
+                     fmt::format("`name` = \"{}\" cannot be the name of a folder", experiment.name),
+                     "use letters, digits, - and _");
 
     std::set<const toml::node*> used;
     const auto* stages = root.get("stage");
-    if (stages && !stages->is_array_of_tables()) mistakes.add(place_of(stages->source()), "`stage` must be a list of tables, [[stage]]");
+    if (stages && !stages->is_array_of_tables())
+        mistakes.add(place_of(stages->source()), "`stage` must be a list of tables, [[stage]]");
     if (stages && stages->is_array_of_tables()) {
         for (const auto& node : *stages->as_array()) {
             const auto& table = *node.as_table();
             auto& stage = experiment.stages.emplace_back();
             stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &root}});
-            if (const auto* name = table.get("name"); name && name->is_string()) stage.name = name->as_string()->get();
-            else mistakes.add(place_of(table.source()), "a stage needs a `name`, a text");
+            if (const auto* name = table.get("name"); name && name->is_string())
+                stage.name = name->as_string()->get();
+            else
+                mistakes.add(place_of(table.source()), "a stage needs a `name`, a text");
             for (std::size_t i = 0; i + 1 < experiment.stages.size(); ++i)
                 if (experiment.stages[i].name == stage.name)
                     mistakes.add(place_of(table.source()), fmt::format("two stages are named `{}`", stage.name));
@@ -265,7 +295,10 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
 
 namespace {
 toml::table head(const Experiment& experiment) {
-    toml::table table{{"name", experiment.name}, {"seed", experiment.seed}, {"device", experiment.device}, {"threads", experiment.threads}};
+    toml::table table{{"name", experiment.name},
+                      {"seed", experiment.seed},
+                      {"device", experiment.device},
+                      {"threads", experiment.threads}};
     if (!experiment.plugin_path.empty()) {
         toml::array paths;
         for (const auto& path : experiment.plugin_path) paths.push_back(path.string());
@@ -275,7 +308,8 @@ toml::table head(const Experiment& experiment) {
 }
 
 void lay_into(toml::table& table, const toml::table& more) {
-    for (auto&& [key, node] : more) node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
+    for (auto&& [key, node] : more)
+        node.visit([&, &key = key](const auto& value) { table.insert_or_assign(key, value); });
 }
 }  // namespace
 

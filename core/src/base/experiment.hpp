@@ -47,7 +47,7 @@ struct Experiment {
     std::string device = "cpu";
     Place device_place;
     std::int64_t threads = 0;
-    std::string text;  ///< the file as given
+    std::string text;                   ///< the file as given
     std::shared_ptr<toml::table> root;  ///< stays where it is when the experiment moves: stages point into it
     std::vector<std::filesystem::path> plugin_path;  ///< folders of plugins that the command line and the file add
     std::map<std::string, std::filesystem::path> artefacts;  ///< trained networks that the command line names
@@ -64,11 +64,12 @@ struct Overrides {
     std::optional<std::int64_t> seed;
     std::optional<std::string> device;
     std::vector<std::filesystem::path> plugin_path;
-    std::vector<std::string> artefacts;  ///< NAME=PATH: the folder of a run; while a file is only checked also the experiment that will train it
+    std::vector<std::string> artefacts;  ///< NAME=PATH: the folder of a run; while a file is only checked also the
+                                         ///< experiment that will train it
 };
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.
-DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,
-                                   Mistakes& mistakes);
+DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides,
+                                   std::unique_ptr<Registry>& registry, Mistakes& mistakes);
 
 }  // namespace dtk

@@ -50,8 +50,10 @@ std::string line_of(const std::string& text, int line) {
 std::vector<std::string> characters(const std::string& line) {
     std::vector<std::string> all;
     for (const char c : line)
-        if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 || all.empty()) all.emplace_back(1, c);
-        else all.back() += c;
+        if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 || all.empty())
+            all.emplace_back(1, c);
+        else
+            all.back() += c;
     return all;
 }
 
@@ -73,7 +75,8 @@ std::pair<std::string, std::string> marked(const std::string& line, int column, 
 
 std::string Mistakes::text() const {
     auto sorted = found_;
-    std::stable_sort(sorted.begin(), sorted.end(), [](const Mistake& a, const Mistake& b) { return a.place < b.place; });
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const Mistake& a, const Mistake& b) { return a.place < b.place; });
     std::string text;
     for (const auto& mistake : sorted) {
         const auto& [source, line, column, width] = mistake.place;

@@ -13,7 +13,9 @@ struct Place {
     int line = 0;  ///< 0: the source as a whole
     int column = 0;
     int width = 1;
-    bool operator<(const Place& other) const { return std::tie(source, line, column) < std::tie(other.source, other.line, other.column); }
+    bool operator<(const Place& other) const {
+        return std::tie(source, line, column) < std::tie(other.source, other.line, other.column);
+    }
 };
 
 struct Mistake {

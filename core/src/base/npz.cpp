@@ -21,7 +21,8 @@ void put(std::string& to, std::uint64_t value, int bytes) {
 template <class T>
 NumpyArray row_of(std::string name, const char* descr, const std::vector<T>& values, std::vector<std::int64_t> shape) {
     if (shape.empty()) shape = {static_cast<std::int64_t>(values.size())};
-    return {std::move(name), descr, std::move(shape), std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
+    return {std::move(name), descr, std::move(shape),
+            std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
 
 std::u32string characters(const std::string& text) {
@@ -38,7 +39,8 @@ std::u32string characters(const std::string& text) {
 
 /// Magic, version 1.0, the length of the description, and the description, padded to a multiple of 64 bytes.
 std::string npy_header(const NumpyArray& array) {
-    auto description = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", array.descr, fmt::join(array.shape, ", "), array.shape.size() == 1 ? "," : "");
+    auto description = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", array.descr,
+                                   fmt::join(array.shape, ", "), array.shape.size() == 1 ? "," : "");
     description.resize((10 + description.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
     std::string header = "\x93NUMPY";
     put(header, 1, 2), put(header, description.size() + 1, 2);
@@ -58,8 +60,12 @@ std::string about(const std::string& name, std::uint32_t crc, std::uint64_t size
 
 }  // namespace
 
-NumpyArray NumpyArray::of(std::string name, const std::vector<double>& values, std::vector<std::int64_t> shape) { return row_of(std::move(name), "<f8", values, std::move(shape)); }
-NumpyArray NumpyArray::of(std::string name, const std::vector<std::int64_t>& values) { return row_of(std::move(name), "<i8", values, {}); }
+NumpyArray NumpyArray::of(std::string name, const std::vector<double>& values, std::vector<std::int64_t> shape) {
+    return row_of(std::move(name), "<f8", values, std::move(shape));
+}
+NumpyArray NumpyArray::of(std::string name, const std::vector<std::int64_t>& values) {
+    return row_of(std::move(name), "<i8", values, {});
+}
 
 NumpyArray NumpyArray::of(std::string name, const std::vector<std::string>& values) {
     std::vector<std::u32string> all;
@@ -90,15 +96,19 @@ void write_npz(const std::filesystem::path& path, const std::vector<NumpyArray>&
             crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(array.bytes.data()), array.bytes.size());
             const auto same = about(name, static_cast<std::uint32_t>(crc), header.size() + array.bytes.size());
             const auto local = "PK\x03\x04" + same + name;
-            for (const std::string_view part : {std::string_view(local), std::string_view(header), std::string_view(array.bytes)}) file.write(part);
+            for (const std::string_view part :
+                 {std::string_view(local), std::string_view(header), std::string_view(array.bytes)})
+                file.write(part);
             directory += "PK\x01\x02";
             put(directory, 20, 2), directory += same;
-            put(directory, 0, 2), put(directory, 0, 2), put(directory, 0, 2), put(directory, 0, 4), put(directory, offset, 4);
+            put(directory, 0, 2), put(directory, 0, 2), put(directory, 0, 2), put(directory, 0, 4),
+                put(directory, offset, 4);
             directory += name;
             offset += local.size() + header.size() + array.bytes.size();
         }
         std::string end = "PK\x05\x06";
-        put(end, 0, 4), put(end, arrays.size(), 2), put(end, arrays.size(), 2), put(end, directory.size(), 4), put(end, offset, 4), put(end, 0, 2);
+        put(end, 0, 4), put(end, arrays.size(), 2), put(end, arrays.size(), 2), put(end, directory.size(), 4),
+            put(end, offset, 4), put(end, 0, 2);
         file.write(directory);
         file.write(end);
     });

@@ -315,7 +315,8 @@ class ChartScript {
 
     /// With room for every row of the legend.
     int height() const {
-        const int entry = 45 + letter_width() * static_cast<int>(longest_key_), across = std::max(1, (chart_.width - 60) / entry);
+        const int entry = 45 + letter_width() * static_cast<int>(longest_key_),
+                  across = std::max(1, (chart_.width - 60) / entry);
         const auto entries = static_cast<int>(keys_.size());
         return chart_.height + chart_.text_size * 3 / 2 * std::max(0, (entries + across - 1) / across - 1);
     }
@@ -333,17 +334,20 @@ set rmargin 4
                            ink, axis_ink, axis_line, grid_line);
         out += keys_.empty()
                    ? "unset key\n"
-                   : fmt::format("set key below center horizontal Left reverse samplen 1.6 spacing 1.15 width 1 height "
-                                 "0.5 textcolor rgb '#{:06x}'\n",
-                                 ink);
+                   : fmt::format(
+                         "set key below center horizontal Left reverse samplen 1.6 spacing 1.15 width 1 height "
+                         "0.5 textcolor rgb '#{:06x}'\n",
+                         ink);
         out += fmt::format("set title {} textcolor rgb '#{:06x}' offset 0,-0.3\n", gnuplot_text(chart_.title), ink);
         out += fmt::format("set xlabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.x_label), axis_ink);
         out += fmt::format("set ylabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.y_label), axis_ink);
-        out += x_.commands('x') + x_.few_ticks('x', chart_.width) + (chart_.rows.empty() ? y_.commands('y') : row_names());
+        out +=
+            x_.commands('x') + x_.few_ticks('x', chart_.width) + (chart_.rows.empty() ? y_.commands('y') : row_names());
         if (chart_.x_band) {
             const auto [low, high] = x_.clipped(*chart_.x_band);
             out += fmt::format(
-                "set object rectangle from {:.9g}, graph 0 to {:.9g}, graph 1 behind fc rgb '#{:06x}' fs solid noborder\n",
+                "set object rectangle from {:.9g}, graph 0 to {:.9g}, graph 1 behind fc rgb '#{:06x}' fs solid "
+                "noborder\n",
                 low, high, band_grey);
         }
         if (chart_.equal_axes) out += "set size ratio -1\n";
@@ -372,7 +376,8 @@ set rmargin 4
     }
 
     static std::size_t letters(const std::string& text) {
-        return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+        return static_cast<std::size_t>(
+            std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
     }
 
     void add(const Series& series, std::size_t number) {
@@ -381,15 +386,17 @@ set rmargin 4
         const auto colour = series.colour == Series::grey ? series_grey : palette[index % palette.size()];
         const auto dash = series.colour == Series::grey ? 2 : 1 + index / palette.size() % 5;
         // An outline's number is one less than that of what it encloses.
-        const auto marker = (series.colour == Series::grey ? 7 : markers[index % markers.size()]) - (series.open ? 1 : 0);
+        const auto marker =
+            (series.colour == Series::grey ? 7 : markers[index % markers.size()]) - (series.open ? 1 : 0);
         const bool line = series.style == Series::Style::line;
         const bool marked = series.x.size() <= few_points && series.colour != Series::grey;
         longest_key_ = std::max(longest_key_, letters(series.name));
         const auto block = fmt::format("$d{}_{}", number_, number);
         if (const auto points = write_data(series, block); points > 0) {
             if (series.style == Series::Style::intervals)
-                plots_.push_back(fmt::format("{} using 1:2:3:4 with xerrorbars pt {} ps 1.2 lw 2.2 lc rgb '#{:06x}' notitle",
-                                             block, marker, colour));
+                plots_.push_back(
+                    fmt::format("{} using 1:2:3:4 with xerrorbars pt {} ps 1.2 lw 2.2 lc rgb '#{:06x}' notitle", block,
+                                marker, colour));
             else if (!series.low.empty())
                 plots_.push_back(
                     fmt::format("{} using 1:3:4 with filledcurves fc rgb '#c8{:06x}' notitle", block, colour));
@@ -398,9 +405,10 @@ set rmargin 4
                                              marked ? fmt::format("linespoints pt {} ps 0.7", marker) : "lines", dash,
                                              colour));
             else if (series.style != Series::Style::intervals)
-                plots_.push_back(series.open ? fmt::format("{} using 1:2 with points pt {} ps 1 lw 2 lc rgb '#{:06x}' notitle",
-                                                           block, marker, colour)
-                                             : points_plot(block, points, colour, marker));
+                plots_.push_back(series.open
+                                     ? fmt::format("{} using 1:2 with points pt {} ps 1 lw 2 lc rgb '#{:06x}' notitle",
+                                                   block, marker, colour)
+                                     : points_plot(block, points, colour, marker));
         }
         // The legend has samples of its own: those of thin transparent points could not be seen.
         if (!series.name.empty())
@@ -435,13 +443,16 @@ set rmargin 4
             x_.include(series.x[i]);
             if (shown) y_.include(series.y[i]);
             if (!series.low.empty()) {
-                const bool across = series.style == Series::Style::intervals, logarithmic = across ? chart_.log_x : chart_.log_y;
+                const bool across = series.style == Series::Style::intervals,
+                           logarithmic = across ? chart_.log_x : chart_.log_y;
                 const bool band = drawable(series.low[i], logarithmic) && drawable(series.high[i], logarithmic);
                 for (const auto* edge : {&series.low, &series.high}) {
                     const double value = band ? (*edge)[i] : across ? series.x[i] : series.y[i];
                     fmt::format_to(out, " {:.9g}", value);
-                    if (across) x_.include(value);
-                    else if (shown) y_.include(value);
+                    if (across)
+                        x_.include(value);
+                    else if (shown)
+                        y_.include(value);
                 }
             }
             data_ += '\n';
@@ -614,7 +625,8 @@ std::string svg_element(const Chart& chart, const std::string& id) {
     svg.erase(0, svg.find("<svg"));
     for (const auto* name : {"title", "desc"}) remove_elements(svg, name);
     // What an element of an HTML page neither needs nor has.
-    for (const auto* name : {" xmlns=\"http://www.w3.org/2000/svg\"\n", " xmlns:xlink=\"http://www.w3.org/1999/xlink\"\n"})
+    for (const auto* name :
+         {" xmlns=\"http://www.w3.org/2000/svg\"\n", " xmlns:xlink=\"http://www.w3.org/1999/xlink\"\n"})
         replace_all(svg, name, "");
     replace_all(svg, "xlink:href", "href");
     for (const auto* name : {"gpDot", "gpPt", "textbox", "greybox", "gnuplot_"}) {
@@ -622,13 +634,15 @@ std::string svg_element(const Chart& chart, const std::string& id) {
         replace_all(svg, fmt::format("id=\"{}", name), fmt::format("id=\"{}{}", id, name));
         replace_all(svg, fmt::format("href='#{}", name), fmt::format("href='#{}{}", id, name));
     }
-    std::vector<std::pair<unsigned, std::string>> colours{{ink, "ink"},        {axis_ink, "axis"},  {axis_line, "axis"},
-                                                          {grid_line, "grid"}, {band_grey, "band"}, {series_grey, "grey"}};
+    std::vector<std::pair<unsigned, std::string>> colours{{ink, "ink"},        {axis_ink, "axis"},
+                                                          {axis_line, "axis"}, {grid_line, "grid"},
+                                                          {band_grey, "band"}, {series_grey, "grey"}};
     for (std::size_t i = 0; i < palette.size(); ++i) colours.emplace_back(palette[i], std::to_string(i));
     for (const auto& [colour, name] : colours)
         for (const auto& text : rgb_texts(colour))
             replace_all(svg, text, fmt::format("var(--chart-{}, #{:06x})", name, colour));
-    replace_all(svg, fmt::format("fill=\"#{:06x}\"", paper), fmt::format("fill=\"var(--chart-paper, #{:06x})\"", paper));
+    replace_all(svg, fmt::format("fill=\"#{:06x}\"", paper),
+                fmt::format("fill=\"var(--chart-paper, #{:06x})\"", paper));
     return svg;
 }
 

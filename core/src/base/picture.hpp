@@ -35,10 +35,12 @@ struct Series {
     static constexpr int grey = -2;
     std::string name{};  ///< for the legend; none if empty
     std::vector<double> x{}, y{};
-    std::vector<double> low{}, high{};  ///< if given, a band from low to high behind the line, in its colour; of intervals their ends along x
+    std::vector<double> low{},
+        high{};  ///< if given, a band from low to high behind the line, in its colour; of intervals their ends along x
     Style style = Style::line;
     bool open = false;  ///< markers are outlines
-    int colour = -1;    ///< a place in the palette, which markers and dashes go with; −1: the series' own place among the others
+    int colour =
+        -1;  ///< a place in the palette, which markers and dashes go with; −1: the series' own place among the others
 };
 
 struct Chart {
@@ -48,7 +50,7 @@ struct Chart {
     bool equal_axes = false;  ///< one unit is as long on both axes
     Range x_range{}, y_range{};
     std::vector<Series> series{};
-    int width = 640, height = 420;    ///< without the rows of the legend after the first
+    int width = 640, height = 420;  ///< without the rows of the legend after the first
     int text_size = 12;
     std::vector<std::string> rows{};  ///< if given, what stands at y = 1, 2, … from the top, in place of numbers
     Range x_band{};                   ///< a grey band over all y
@@ -59,8 +61,8 @@ struct Chart {
 DTK_API void write_charts(const std::filesystem::path& path, const std::vector<Chart>& charts, int columns = 2);
 DTK_API void write_chart(const std::filesystem::path& path, const Chart& chart);
 
-/// The chart as an <svg> element of a page. Its ids begin with `id`. Its colours are the page's variables --chart-paper, -ink,
-/// -axis, -grid, -band, -grey and -0 … -6, or the usual ones where the page says nothing.
+/// The chart as an <svg> element of a page. Its ids begin with `id`. Its colours are the page's variables
+/// --chart-paper, -ink, -axis, -grid, -band, -grey and -0 … -6, or the usual ones where the page says nothing.
 DTK_API std::string svg_element(const Chart& chart, const std::string& id);
 
 }  // namespace dtk

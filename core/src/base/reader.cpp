@@ -67,8 +67,9 @@ std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const
         throw PlacedError(place, fmt::format("{} `{}`: {}", kind, name, error.what()), error.help(),
                           dynamic_cast<const PluginError*>(&error) != nullptr);
     } catch (const std::exception& error) {
-        throw PlacedError(place, fmt::format("{} plugin `{}` failed while it was built: {}", kind, name, first_part(error.what())),
-                          fmt::format("the fault is in {}", file->file.string()), true);
+        throw PlacedError(
+            place, fmt::format("{} plugin `{}` failed while it was built: {}", kind, name, first_part(error.what())),
+            fmt::format("the fault is in {}", file->file.string()), true);
     } catch (...) {
         throw PlacedError(place, fmt::format("{} plugin `{}` threw something that is no exception", kind, name),
                           fmt::format("the fault is in {}", file->file.string()), true);
@@ -85,9 +86,11 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         } else if ((table = node->as_table())) {
             if (const auto* use = table->get("use")) {
                 place = place_of(use->source());
-                if (const auto* text = use->as_string()) name = text->get();
+                if (const auto* text = use->as_string())
+                    name = text->get();
                 else {
-                    reading.mistakes.add(place, fmt::format("`use` must be the name of a {} plugin, not {}", kind, described(*use)));
+                    reading.mistakes.add(
+                        place, fmt::format("`use` must be the name of a {} plugin, not {}", kind, described(*use)));
                     return {};
                 }
                 if (name.empty()) {
@@ -97,7 +100,9 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
                 }
             }
         } else {
-            reading.mistakes.add(place_of(node->source()), fmt::format("`{}` must be a table such as {{use = \"…\"}}, not {}", kind, described(*node)));
+            reading.mistakes.add(
+                place_of(node->source()),
+                fmt::format("`{}` must be a table such as {{use = \"…\"}}, not {}", kind, described(*node)));
             return {};
         }
     }
@@ -132,15 +137,21 @@ const toml::node* Reader::node(const char* key) {
 }
 
 void Reader::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
-    reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` of {} must be {}, not {}", key, owner_, wanted, described(node)));
+    reading_.mistakes.add(place_of(node.source()),
+                          fmt::format("`{}` of {} must be {}, not {}", key, owner_, wanted, described(node)));
 }
 
 bool Reader::number(const toml::node& node, const char* key, Range range, double& value) {
-    if (const auto* floating = node.as_floating_point()) value = floating->get();
-    else if (const auto* integer = node.as_integer()) value = static_cast<double>(integer->get());
-    else return wrong_type(node, key, "a number"), false;
+    if (const auto* floating = node.as_floating_point())
+        value = floating->get();
+    else if (const auto* integer = node.as_integer())
+        value = static_cast<double>(integer->get());
+    else
+        return wrong_type(node, key, "a number"), false;
     if (!std::isfinite(value) || !range.holds(value))
-        return reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))), false;
+        return reading_.mistakes.add(place_of(node.source()),
+                                     fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))),
+               false;
     return true;
 }
 
@@ -149,7 +160,9 @@ bool Reader::whole(const toml::node& node, const char* key, Range range, std::in
     if (!integer) return wrong_type(node, key, "a whole number"), false;
     value = integer->get();
     if (!range.holds(static_cast<double>(value)))
-        return reading_.mistakes.add(place_of(node.source()), fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))), false;
+        return reading_.mistakes.add(place_of(node.source()),
+                                     fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))),
+               false;
     return true;
 }
 
@@ -165,8 +178,10 @@ void Reader::operator()(const char* key, std::int64_t& value, Range range, const
 
 void Reader::operator()(const char* key, bool& value, const char*) {
     if (const auto* found = node(key)) {
-        if (const auto* truth = found->as_boolean()) value = truth->get();
-        else wrong_type(*found, key, "true or false");
+        if (const auto* truth = found->as_boolean())
+            value = truth->get();
+        else
+            wrong_type(*found, key, "true or false");
     }
     resolved_.insert_or_assign(key, value);
 }
@@ -174,20 +189,26 @@ void Reader::operator()(const char* key, bool& value, const char*) {
 void Reader::operator()(const char* key, std::string& value, const Choices& choices, const char*) {
     if (const auto* found = node(key)) {
         const auto* text = found->as_string();
-        if (!text) wrong_type(*found, key, fmt::format("one of {}", listed(choices, "or")));
+        if (!text)
+            wrong_type(*found, key, fmt::format("one of {}", listed(choices, "or")));
         else if (std::find(choices.begin(), choices.end(), text->get()) == choices.end()) {
             const auto near = nearest(text->get(), choices);
-            reading_.mistakes.add(place_of(found->source()), fmt::format("`{}` = \"{}\" of {} is none of {}", key, text->get(), owner_, listed(choices, "or")),
-                                  near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
-        } else value = text->get();
+            reading_.mistakes.add(
+                place_of(found->source()),
+                fmt::format("`{}` = \"{}\" of {} is none of {}", key, text->get(), owner_, listed(choices, "or")),
+                near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
+        } else
+            value = text->get();
     }
     resolved_.insert_or_assign(key, value);
 }
 
 void Reader::operator()(const char* key, std::string& value, const char*) {
     if (const auto* found = node(key)) {
-        if (const auto* text = found->as_string()) value = text->get();
-        else wrong_type(*found, key, "a text");
+        if (const auto* text = found->as_string())
+            value = text->get();
+        else
+            wrong_type(*found, key, "a text");
     }
     resolved_.insert_or_assign(key, value);
 }
@@ -195,8 +216,10 @@ void Reader::operator()(const char* key, std::string& value, const char*) {
 void Reader::operator()(const char* key, std::filesystem::path& value, const char*) {
     if (const auto* found = node(key)) {
         const auto* text = found->as_string();
-        if (text && (!text->get().empty() || value.empty())) value = text->get();
-        else wrong_type(*found, key, "a path");
+        if (text && (!text->get().empty() || value.empty()))
+            value = text->get();
+        else
+            wrong_type(*found, key, "a path");
     }
     if (!value.empty() && value.is_relative()) value = (reading_.folder / value).lexically_normal();
     resolved_.insert_or_assign(key, value.string());
@@ -209,19 +232,22 @@ void Reader::list(const char* key, std::vector<Value>& value, std::string_view w
             value.clear();
             for (const auto& element : *array)
                 if (Value one{}; read(element, one)) value.push_back(std::move(one));
-        } else wrong_type(*found, key, wanted);
+        } else
+            wrong_type(*found, key, wanted);
     }
 }
 
 void Reader::operator()(const char* key, std::vector<double>& value, Range range, const char*) {
-    list(key, value, "a list of numbers", [&](const toml::node& node, double& one) { return number(node, key, range, one); });
+    list(key, value, "a list of numbers",
+         [&](const toml::node& node, double& one) { return number(node, key, range, one); });
     toml::array array;
     for (const double one : value) array.push_back(one);
     resolved_.insert_or_assign(key, std::move(array));
 }
 
 void Reader::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char*) {
-    list(key, value, "a list of whole numbers", [&](const toml::node& node, std::int64_t& one) { return whole(node, key, range, one); });
+    list(key, value, "a list of whole numbers",
+         [&](const toml::node& node, std::int64_t& one) { return whole(node, key, range, one); });
     toml::array array;
     for (const auto one : value) array.push_back(one);
     resolved_.insert_or_assign(key, std::move(array));
@@ -257,7 +283,8 @@ void Reader::operator()(const char* key, std::vector<Row>& value, Range range, c
 void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
     const auto* found = node(key);
     auto place = table_ ? place_of(table_->source()) : reading_.place(kind);
-    const bool of_its_own_kind = owner_.starts_with(fmt::format("{} `", kind));  // the table beside it is then the owner's own
+    const bool of_its_own_kind =
+        owner_.starts_with(fmt::format("{} `", kind));  // the table beside it is then the owner's own
     if (!found && !of_its_own_kind && (found = reading_.find(kind))) place = reading_.place(kind);
     toml::value<std::string> named(value.use);
     if (!found && !value.use.empty()) found = &named;

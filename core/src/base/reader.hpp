@@ -12,10 +12,11 @@ namespace dtk {
 struct DTK_API Reading {
     const Registry& registry;
     Mistakes& mistakes;
-    std::filesystem::path folder;              ///< what a relative path is relative to
-    std::vector<const toml::table*> scopes;    ///< where a table named like a kind is looked for: the stage, then the file
-    std::set<const toml::node*> used = {};     ///< the tables somebody read
-    std::set<const PluginFile*> chosen = {};   ///< the plugins that fields of other plugins name
+    std::filesystem::path folder;  ///< what a relative path is relative to
+    std::vector<const toml::table*>
+        scopes;                             ///< where a table named like a kind is looked for: the stage, then the file
+    std::set<const toml::node*> used = {};  ///< the tables somebody read
+    std::set<const PluginFile*> chosen = {};  ///< the plugins that fields of other plugins name
 
     /// The table, text or array of that name in the nearest scope, marked as used; null where there is none.
     const toml::node* find(std::string_view name);

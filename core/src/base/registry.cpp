@@ -6,17 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
-#include <cstring>
 #include <cctype>
 #include <charconv>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <boost/dll/library_info.hpp>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/build.hpp"
@@ -51,7 +51,8 @@ bool read_symbol(const std::string& symbol, PluginFile& plugin) {
     const auto [_, error] = std::from_chars(tail.data(), tail.data() + version_end, plugin.interface_version);
     if (error != std::errc()) return false;
     plugin.kind = rest.substr(0, kind_end);
-    std::transform(plugin.kind.begin(), plugin.kind.end(), plugin.kind.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(plugin.kind.begin(), plugin.kind.end(), plugin.kind.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     plugin.name = rest.substr(kind_end + 1, name_end - kind_end - 1);
     plugin.build_id = tail.substr(version_end + 1);
     plugin.symbol = symbol;
@@ -70,11 +71,13 @@ std::string loader_message(const fs::path& file, std::string text) {
 void check_interface(const PluginFile& plugin) {
     const auto version = interface_versions().find(plugin.kind);
     if (version == interface_versions().end())
-        throw PluginError(fmt::format("{} is of a kind this dtk does not know, `{}`", plugin.file.string(), plugin.kind));
+        throw PluginError(
+            fmt::format("{} is of a kind this dtk does not know, `{}`", plugin.file.string(), plugin.kind));
     if (version->second != plugin.interface_version)
-        throw PluginError(fmt::format("{} plugin `{}` speaks another version of its interface\n  plugin: {} {}\n  dtk:    {} {}",
-                                      plugin.kind, plugin.name, plugin.kind, plugin.interface_version, plugin.kind, version->second),
-                          fmt::format("build it again with this dtk's headers; it is {}", plugin.file.string()));
+        throw PluginError(
+            fmt::format("{} plugin `{}` speaks another version of its interface\n  plugin: {} {}\n  dtk:    {} {}",
+                        plugin.kind, plugin.name, plugin.kind, plugin.interface_version, plugin.kind, version->second),
+            fmt::format("build it again with this dtk's headers; it is {}", plugin.file.string()));
 }
 
 bool same_build(const PluginFile& plugin) {
@@ -82,9 +85,10 @@ bool same_build(const PluginFile& plugin) {
 }
 
 [[noreturn]] void refuse_build(const PluginFile& plugin, std::string_view plugin_says) {
-    throw PluginError(fmt::format("{} plugin `{}` was built for another dtk\n  plugin: {}\n  dtk:    {}\n          {}", plugin.kind,
-                                  plugin.name, plugin_says, torch_build_text(), base_build_text()),
-                      fmt::format("build it again with this dtk's compiler and LibTorch; it is {}", plugin.file.string()));
+    throw PluginError(
+        fmt::format("{} plugin `{}` was built for another dtk\n  plugin: {}\n  dtk:    {}\n          {}", plugin.kind,
+                    plugin.name, plugin_says, torch_build_text(), base_build_text()),
+        fmt::format("build it again with this dtk's compiler and LibTorch; it is {}", plugin.file.string()));
 }
 
 fs::path cache_file() {
@@ -175,10 +179,12 @@ std::vector<json> probe_in_child(const Registry& registry, const std::vector<con
     if (answers.size() < plugins.size()) {
         const auto how = late ? fmt::format("does not finish loading in {} seconds", probe_seconds)
                          : WIFSIGNALED(status)
-                             ? fmt::format("crashes while it is loaded (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
+                             ? fmt::format("crashes while it is loaded (signal {}, {})", WTERMSIG(status),
+                                           strsignal(WTERMSIG(status)))
                              : fmt::format("ends the program while it is loaded (exit code {})", WEXITSTATUS(status));
         const auto& plugin = *plugins[answers.size()];
-        answers.push_back({{"problem", fmt::format("{} plugin `{}` {}", plugin.kind, plugin.name, how)}, {"help", fmt::format("the fault is in {}", plugin.file.string())}});
+        answers.push_back({{"problem", fmt::format("{} plugin `{}` {}", plugin.kind, plugin.name, how)},
+                           {"help", fmt::format("the fault is in {}", plugin.file.string())}});
     }
     return answers;
 }
@@ -215,14 +221,18 @@ void Registry::read_file(const fs::path& folder, const fs::path& file) {
     if (error) return skipped_.push_back({file, "cannot be read: " + error.message()});
     char magic[4] = {};
     std::ifstream(file, std::ios::binary).read(magic, 4);
-    if (size < 64 || std::string_view(magic, 4) != "\x7f" "ELF") return skipped_.push_back({file, "is not a shared library"});
+    if (size < 64 || std::string_view(magic, 4) !=
+                         "\x7f"
+                         "ELF")
+        return skipped_.push_back({file, "is not a shared library"});
 
     boost::dll::library_info info(file);
     const auto symbols = info.symbols(section.data());
     if (symbols.empty()) {
         for (const auto& other : info.sections())
             if (other.size() > 3 && other.starts_with("dtk") && std::isdigit(static_cast<unsigned char>(other[3])))
-                return skipped_.push_back({file, fmt::format("speaks plugin interface {}, this dtk speaks {}", other, section)});
+                return skipped_.push_back(
+                    {file, fmt::format("speaks plugin interface {}, this dtk speaks {}", other, section)});
         return skipped_.push_back({file, "holds no dtk plugin"});
     }
     for (const auto& symbol : symbols) {
@@ -236,9 +246,12 @@ void Registry::read_file(const fs::path& folder, const fs::path& file) {
         const auto same = std::find_if(plugins_.begin(), plugins_.end(), [&](const PluginFile& known) {
             return known.kind == plugin.kind && known.name == plugin.name;
         });
-        if (same == plugins_.end()) plugins_.push_back(std::move(plugin));
-        else if (same->folder == folder) same->twins.push_back(file);
-        else same->shadowed.push_back(file);
+        if (same == plugins_.end())
+            plugins_.push_back(std::move(plugin));
+        else if (same->folder == folder)
+            same->twins.push_back(file);
+        else
+            same->shadowed.push_back(file);
     }
 }
 
@@ -267,15 +280,19 @@ const PluginFile& Registry::find(const std::string& kind, const std::string& nam
     if (found.empty()) {
         const auto near = nearest(name, known);
         auto help = near.empty() ? std::string() : fmt::format("did you mean `{}`? ", near);
-        help += known.empty() ? fmt::format("no plugin of kind {} was found; `dtk plugins path` shows where dtk looks", kind)
-                              : fmt::format("there are {}", listed(known));
+        help += known.empty()
+                    ? fmt::format("no plugin of kind {} was found; `dtk plugins path` shows where dtk looks", kind)
+                    : fmt::format("there are {}", listed(known));
         for (const auto& skipped : skipped_)
             if (skipped.file.stem() == name)
-                throw PluginError(fmt::format("{} plugin `{}` cannot be used: {} {}", kind, name, skipped.file.string(), skipped.reason), "build it again with this dtk");
+                throw PluginError(fmt::format("{} plugin `{}` cannot be used: {} {}", kind, name, skipped.file.string(),
+                                              skipped.reason),
+                                  "build it again with this dtk");
         throw Error(fmt::format("{} plugin `{}` is not known", kind, name), help);
     }
     if (found.size() > 1)
-        throw PluginError(fmt::format("the {} plugins `{}` and `{}` both claim to be the default", kind, found[0]->name, found[1]->name),
+        throw PluginError(fmt::format("the {} plugins `{}` and `{}` both claim to be the default", kind, found[0]->name,
+                                      found[1]->name),
                           "name the one you want with `use`");
     if (!found[0]->twins.empty())
         throw PluginError(fmt::format("{} plugin `{}` is in two files of one folder: {} and {}", kind, found[0]->name,
@@ -299,13 +316,15 @@ const Descriptor& Registry::load(const PluginFile& plugin) const {
             message = loader_message(plugin.file, failure.what());
         }
         if (!message.empty())
-            throw PluginError(fmt::format("{} plugin `{}` cannot be loaded: {}", plugin.kind, plugin.name, message),
-                              fmt::format("build {} again with this dtk; a missing symbol means that it was linked against "
-                                          "another version or lacks a library",
-                                          plugin.file.string()));
+            throw PluginError(
+                fmt::format("{} plugin `{}` cannot be loaded: {}", plugin.kind, plugin.name, message),
+                fmt::format("build {} again with this dtk; a missing symbol means that it was linked against "
+                            "another version or lacks a library",
+                            plugin.file.string()));
     }
     const auto& descriptor = *static_cast<const Descriptor*>(library.get<const void* const>(plugin.symbol));
-    if (descriptor.build != base_build_text() && descriptor.build != torch_build_text()) refuse_build(plugin, descriptor.build);
+    if (descriptor.build != base_build_text() && descriptor.build != torch_build_text())
+        refuse_build(plugin, descriptor.build);
     return descriptor;
 }
 
@@ -344,8 +363,10 @@ std::vector<fs::path> plugin_folders(const std::vector<fs::path>& first) {
         }
     };
     if (const char* path = std::getenv("DTK_PLUGIN_PATH")) add_all(path);
-    if (const char* data = std::getenv("XDG_DATA_HOME"); data && *data) folders.push_back(fs::path(data) / "dtk" / "plugins");
-    else if (const char* home = std::getenv("HOME")) folders.push_back(fs::path(home) / ".local/share/dtk/plugins");
+    if (const char* data = std::getenv("XDG_DATA_HOME"); data && *data)
+        folders.push_back(fs::path(data) / "dtk" / "plugins");
+    else if (const char* home = std::getenv("HOME"))
+        folders.push_back(fs::path(home) / ".local/share/dtk/plugins");
     const fs::path program = boost::dll::program_location().parent_path().string();
     folders.push_back((program / "../lib/dtk/plugins").lexically_normal());
     folders.push_back(program / "plugins");

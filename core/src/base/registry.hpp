@@ -17,9 +17,9 @@ struct PluginFile {
     int interface_version = 0;
     std::string build_id;
     bool is_default = false;
-    std::filesystem::path folder;                  ///< the search folder it was found in
-    std::vector<std::filesystem::path> shadowed;   ///< files of that name in later folders
-    std::vector<std::filesystem::path> twins;      ///< other files of that name in the same folder: an error to name it
+    std::filesystem::path folder;                 ///< the search folder it was found in
+    std::vector<std::filesystem::path> shadowed;  ///< files of that name in later folders
+    std::vector<std::filesystem::path> twins;     ///< other files of that name in the same folder: an error to name it
 };
 
 /// A file that lies in a search folder and is no usable plugin.

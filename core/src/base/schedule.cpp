@@ -38,7 +38,8 @@ NoiseLevels NoiseLevels::from_log_snr(const std::vector<double>& log_snr, const 
         if (std::isnan(log_snr[t]) || log_snr[t] == std::numeric_limits<double>::infinity())
             throw Error(fmt::format("log-SNR = {} at step {} of {}", log_snr[t], t + 1, log_snr.size()));
         if (t > 0 && !(log_snr[t] < log_snr[t - 1]))
-            throw Error(fmt::format("log-SNR does not fall from step {} to {}: {} → {}", t, t + 1, log_snr[t - 1], log_snr[t]));
+            throw Error(
+                fmt::format("log-SNR does not fall from step {} to {}: {} → {}", t, t + 1, log_snr[t - 1], log_snr[t]));
         levels.alpha_.push_back(std::exp(log_alpha[t]));
         levels.alpha_bar_.push_back(std::exp(2 * log_alpha[t]));
         levels.sigma2_.push_back(std::exp(2 * log_alpha[t] - log_snr[t]));
@@ -83,7 +84,8 @@ std::vector<double> BetaRamp::betas(std::int64_t steps) const {
     const auto& [start, end, rescale] = config_;
     const double scale = rescale ? 1000.0 / static_cast<double>(steps) : 1;
     if (scale * std::max(start, end) >= 1)
-        throw Error(fmt::format("β_end = {} rescaled by 1000/T for {} steps is {}, and β must be less than 1", end, steps, scale * end),
+        throw Error(fmt::format("β_end = {} rescaled by 1000/T for {} steps is {}, and β must be less than 1", end,
+                                steps, scale * end),
                     "use more steps, a smaller beta_end, or rescale = false");
     std::vector<double> betas(static_cast<std::size_t>(steps));
     for (std::int64_t i = 0; i < steps; ++i) {

@@ -32,11 +32,20 @@ std::string varint(std::uint64_t value) {
     return text + static_cast<char>(value);
 }
 
-// Fields of a message: the number and the kind (0 varint, 1 eight bytes, 2 with a length, 5 four bytes), then the value.
-std::string whole(int field, std::uint64_t value) { return varint(static_cast<std::uint64_t>(field) << 3) + varint(value); }
-std::string number64(int field, double value) { return varint(static_cast<std::uint64_t>(field) << 3 | 1) + fixed(std::bit_cast<std::uint64_t>(value), 8); }
-std::string number32(int field, float value) { return varint(static_cast<std::uint64_t>(field) << 3 | 5) + fixed(std::bit_cast<std::uint32_t>(value), 4); }
-std::string text(int field, std::string_view bytes) { return varint(static_cast<std::uint64_t>(field) << 3 | 2) + varint(bytes.size()) + std::string(bytes); }
+// Fields of a message: the number and the kind (0 varint, 1 eight bytes, 2 with a length, 5 four bytes), then the
+// value.
+std::string whole(int field, std::uint64_t value) {
+    return varint(static_cast<std::uint64_t>(field) << 3) + varint(value);
+}
+std::string number64(int field, double value) {
+    return varint(static_cast<std::uint64_t>(field) << 3 | 1) + fixed(std::bit_cast<std::uint64_t>(value), 8);
+}
+std::string number32(int field, float value) {
+    return varint(static_cast<std::uint64_t>(field) << 3 | 5) + fixed(std::bit_cast<std::uint32_t>(value), 4);
+}
+std::string text(int field, std::string_view bytes) {
+    return varint(static_cast<std::uint64_t>(field) << 3 | 2) + varint(bytes.size()) + std::string(bytes);
+}
 
 /// Event{1: wall_time, 2: step, 5: Summary{1: Value}}
 std::string event(double wall_time, std::int64_t step, const std::string& value) {
@@ -57,8 +66,10 @@ void EventFile::scalar(std::string_view tag, std::int64_t step, double wall_time
     record(event(wall_time, step, text(1, tag) + number32(2, static_cast<float>(value))));
 }
 
-void EventFile::image(std::string_view tag, std::int64_t step, double wall_time, std::string_view png, std::int64_t width, std::int64_t height, int colours) {
-    const auto image = whole(1, static_cast<std::uint64_t>(height)) + whole(2, static_cast<std::uint64_t>(width)) + whole(3, static_cast<std::uint64_t>(colours)) + text(4, png);
+void EventFile::image(std::string_view tag, std::int64_t step, double wall_time, std::string_view png,
+                      std::int64_t width, std::int64_t height, int colours) {
+    const auto image = whole(1, static_cast<std::uint64_t>(height)) + whole(2, static_cast<std::uint64_t>(width)) +
+                       whole(3, static_cast<std::uint64_t>(colours)) + text(4, png);
     record(event(wall_time, step, text(1, tag) + text(4, image)));
 }
 

@@ -18,7 +18,8 @@ class DTK_API EventFile {
     explicit EventFile(double wall_time);
     void scalar(std::string_view tag, std::int64_t step, double wall_time, double value);
     /// A PNG file with its size in pixels and its colours: 1 grey, 3 RGB, 4 RGBA.
-    void image(std::string_view tag, std::int64_t step, double wall_time, std::string_view png, std::int64_t width, std::int64_t height, int colours);
+    void image(std::string_view tag, std::int64_t step, double wall_time, std::string_view png, std::int64_t width,
+               std::int64_t height, int colours);
     const std::string& bytes() const { return bytes_; }
 
  private:

@@ -13,7 +13,9 @@ constexpr std::uintmax_t largest_file = 1 << 20;
 
 /// A key as it must be written: bare where it can be.
 std::string key_text(std::string_view key) {
-    const bool bare = !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == key.npos;
+    const bool bare =
+        !key.empty() &&
+        key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == key.npos;
     if (bare) return std::string(key);
     std::ostringstream out;
     out << toml::value<std::string>(std::string(key));
@@ -37,7 +39,8 @@ toml::table parse_override(const std::string& override, Mistakes& mistakes) {
     mistakes.remember(source, override);
     const auto equals = override.find('=');
     if (equals == override.npos || equals == 0) {
-        mistakes.add({source, 0, 0, 1}, fmt::format("`--set {}` does not say KEY=VALUE", override), "write for example --set train.lr=1e-3");
+        mistakes.add({source, 0, 0, 1}, fmt::format("`--set {}` does not say KEY=VALUE", override),
+                     "write for example --set train.lr=1e-3");
         return {};
     }
     try {
@@ -48,7 +51,8 @@ toml::table parse_override(const std::string& override, Mistakes& mistakes) {
     std::string quoted;
     for (const char c : value) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
     try {
-        return toml::parse(std::string_view(override.substr(0, equals) + "=\"" + quoted + "\""), std::string_view(source));
+        return toml::parse(std::string_view(override.substr(0, equals) + "=\"" + quoted + "\""),
+                           std::string_view(source));
     } catch (const toml::parse_error& error) {
         mistakes.add({source, 0, 0, 1}, fmt::format("`--set {}` cannot be read: {}", override, error.description()),
                      "write for example --set train.lr=1e-3");
@@ -61,13 +65,16 @@ Place place_of(const toml::source_region& region) {
     const int width = region.end.line == region.begin.line && region.end.column > region.begin.column
                           ? static_cast<int>(region.end.column - region.begin.column)
                           : 1;
-    return {region.path ? *region.path : std::string(), static_cast<int>(region.begin.line), static_cast<int>(region.begin.column), width};
+    return {region.path ? *region.path : std::string(), static_cast<int>(region.begin.line),
+            static_cast<int>(region.begin.column), width};
 }
 
-toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides, Mistakes& mistakes) {
+toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                      Mistakes& mistakes) {
     std::error_code error;
     if (!std::filesystem::exists(file, error)) {
-        mistakes.add({file.string()}, fmt::format("there is no file {}", file.string()), "give the path of an experiment file, such as experiments/quickstart.toml");
+        mistakes.add({file.string()}, fmt::format("there is no file {}", file.string()),
+                     "give the path of an experiment file, such as experiments/quickstart.toml");
         return {};
     }
     if (!std::filesystem::is_regular_file(file, error)) {
@@ -75,7 +82,8 @@ toml::table read_toml(const std::filesystem::path& file, const std::vector<std::
         return {};
     }
     if (std::filesystem::file_size(file, error) > largest_file || error) {
-        mistakes.add({file.string()}, fmt::format("{} is too large to be an experiment (1 MiB at most)", file.string()));
+        mistakes.add({file.string()},
+                     fmt::format("{} is too large to be an experiment (1 MiB at most)", file.string()));
         return {};
     }
     toml::table root;
@@ -84,7 +92,8 @@ toml::table read_toml(const std::filesystem::path& file, const std::vector<std::
     try {
         root = toml::parse(std::string_view(text), std::string_view(file.native()));
     } catch (const toml::parse_error& failure) {
-        mistakes.add(place_of(failure.source()), std::string(failure.description()), "this is not TOML; see https://toml.io");
+        mistakes.add(place_of(failure.source()), std::string(failure.description()),
+                     "this is not TOML; see https://toml.io");
         return {};
     }
     for (const auto& override : overrides) lay_over(root, parse_override(override, mistakes));
@@ -105,7 +114,8 @@ std::string toml_value(const toml::node& node) {
         return "[" + text + "]";
     }
     if (const auto* table = node.as_table()) {
-        for (auto&& [key, value] : *table) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key_text(key.str()), toml_value(value));
+        for (auto&& [key, value] : *table)
+            text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key_text(key.str()), toml_value(value));
         return "{" + text + "}";
     }
     std::ostringstream out;
@@ -117,7 +127,9 @@ std::string toml_value(const toml::node& node) {
 
 namespace {
 void write(const toml::table& table, const std::string& path, std::string& text) {
-    const auto line = [&](const toml::key& key, const toml::node& node) { text += fmt::format("{} = {}\n", key_text(key.str()), toml_value(node)); };
+    const auto line = [&](const toml::key& key, const toml::node& node) {
+        text += fmt::format("{} = {}\n", key_text(key.str()), toml_value(node));
+    };
     for (auto&& [key, node] : table)
         if (key.str() == "use") line(key, node);
     for (auto&& [key, node] : table)

@@ -15,7 +15,8 @@ DTK_API Place place_of(const toml::source_region& region);
 
 /// The file with the overrides (`key.path=value`, the value in TOML, a bare word is text) laid over it.
 /// What is wrong goes into `mistakes`, and the table is then what could be read.
-DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides, Mistakes& mistakes);
+DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                              Mistakes& mistakes);
 
 /// A number in the fewest digits that read back as the same number, with a point.
 DTK_API std::string toml_number(double value);

@@ -59,7 +59,9 @@ struct UniformDouble {
 };
 
 /// Blocks of one row: the last one may stick out.
-DTK_HOST_DEVICE constexpr std::int64_t blocks_of_row(std::int64_t row_size, int per_block) { return (row_size + per_block - 1) / per_block; }
+DTK_HOST_DEVICE constexpr std::int64_t blocks_of_row(std::int64_t row_size, int per_block) {
+    return (row_size + per_block - 1) / per_block;
+}
 
 /// Where a block lies, of all `blocks` that are numbered through all rows.
 struct BlockPlace {
@@ -67,15 +69,17 @@ struct BlockPlace {
 };
 DTK_HOST_DEVICE constexpr BlockPlace place_of(std::int64_t number, std::int64_t row_blocks, std::int64_t blocks) {
     // Devices divide 32 bits faster than 64.
-    const std::int64_t row = blocks >> 32 == 0 ? static_cast<std::uint32_t>(number) / static_cast<std::uint32_t>(row_blocks) : number / row_blocks;
+    const std::int64_t row = blocks >> 32 == 0
+                                 ? static_cast<std::uint32_t>(number) / static_cast<std::uint32_t>(row_blocks)
+                                 : number / row_blocks;
     return {row, number - row * row_blocks};
 }
 
-/// The work of one of `threads` threads, numbered from 0, that fill [rows, row_size], contiguous and not empty: a block at
-/// a time, so that neighbours write side by side.
+/// The work of one of `threads` threads, numbered from 0, that fill [rows, row_size], contiguous and not empty: a block
+/// at a time, so that neighbours write side by side.
 template <class Law>
-DTK_HOST_DEVICE void fill_as_thread(std::int64_t thread, std::int64_t threads, const Draw& draw, typename Law::Number* out, std::int64_t rows,
-                                    std::int64_t row_size) {
+DTK_HOST_DEVICE void fill_as_thread(std::int64_t thread, std::int64_t threads, const Draw& draw,
+                                    typename Law::Number* out, std::int64_t rows, std::int64_t row_size) {
     constexpr int per_block = Law::per_block;
     struct alignas(16) Numbers {
         typename Law::Number of[per_block];

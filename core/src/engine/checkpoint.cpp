@@ -45,14 +45,16 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
         {"shape", fmt::format("{}", fmt::join(stage.dataset().shape(), " "))},
         {"build", std::string(torch_build_text())},
     };
-    if (const auto range = stage.dataset().range()) file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
+    if (const auto range = stage.dataset().range())
+        file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
     save_safetensors(path, file);
 }
 
 Checkpoint load_checkpoint(const fs::path& path) try {
     auto file = load_safetensors(path);
     if (file.metadata["format"] != format)
-        throw Mistaken(fmt::format("{} is not a checkpoint of dtk's", path.string()), "a checkpoint is made by `dtk run`");
+        throw Mistaken(fmt::format("{} is not a checkpoint of dtk's", path.string()),
+                       "a checkpoint is made by `dtk run`");
     Checkpoint checkpoint;
     const auto& step = file.metadata["step"];
     if (std::from_chars(step.data(), step.data() + step.size(), checkpoint.step).ec != std::errc())
@@ -82,25 +84,35 @@ void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const st
             continue;
         }
         if (averages)
-            if (const auto average = checkpoint.averages.find(named.name); average != checkpoint.averages.end()) found = average;
+            if (const auto average = checkpoint.averages.find(named.name); average != checkpoint.averages.end())
+                found = average;
         if (found->second.sizes() != named.tensor->sizes())
-            throw Mistaken(fmt::format("`{}` in {} is {}, and this experiment's is {}", named.name, from, fmt::join(found->second.sizes(), "×"),
-                                       fmt::join(named.tensor->sizes(), "×")),
-                           "a checkpoint can only be read by the model that was trained; leave the model's fields as they were");
+            throw Mistaken(
+                fmt::format("`{}` in {} is {}, and this experiment's is {}", named.name, from,
+                            fmt::join(found->second.sizes(), "×"), fmt::join(named.tensor->sizes(), "×")),
+                "a checkpoint can only be read by the model that was trained; leave the model's fields as they were");
         named.tensor->copy_(found->second);
     }
     std::vector<std::string> left;
     for (const auto& [name, tensor] : checkpoint.tensors)
-        if (!name.starts_with("loss.") && std::find(known.begin(), known.end(), name) == known.end()) left.push_back(name);
-    missing.erase(std::remove_if(missing.begin(), missing.end(), [](const auto& name) { return name.starts_with("loss."); }), missing.end());
+        if (!name.starts_with("loss.") && std::find(known.begin(), known.end(), name) == known.end())
+            left.push_back(name);
+    missing.erase(
+        std::remove_if(missing.begin(), missing.end(), [](const auto& name) { return name.starts_with("loss."); }),
+        missing.end());
     if (!missing.empty() || !left.empty()) {
         const auto& names = missing.empty() ? left : missing;
-        throw Mistaken(fmt::format("{} {} {} ({} tensors in all)", from, missing.empty() ? "holds what this experiment has no place for:" : "lacks", names.front(), names.size()),
-                       "a checkpoint can only be read by the plugins that were trained; leave model and process as they were");
+        throw Mistaken(
+            fmt::format("{} {} {} ({} tensors in all)", from,
+                        missing.empty() ? "holds what this experiment has no place for:" : "lacks", names.front(),
+                        names.size()),
+            "a checkpoint can only be read by the plugins that were trained; leave model and process as they were");
     }
 }
 
-fs::path checkpoint_path(const fs::path& folder, std::int64_t step) { return folder / fmt::format("{:08}.safetensors", step); }
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
+    return folder / fmt::format("{:08}.safetensors", step);
+}
 
 std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes) {
     std::vector<fs::path> files;

@@ -9,12 +9,13 @@
 namespace dtk {
 
 /// What training has made, at one step: the tensors of every plugin, their average, the optimiser's moments.
-/// A file of it says everything that is needed to use it again: the experiment as resolved, the step, what the network saw.
+/// A file of it says everything that is needed to use it again: the experiment as resolved, the step, what the network
+/// saw.
 struct Checkpoint {
     std::int64_t step = 0;
-    std::string experiment;                  ///< the stage as an experiment file of its own
-    std::map<std::string, Tensor> tensors;   ///< "model.…", "process.…", "loss.…"
-    std::map<std::string, Tensor> averages;  ///< the same names; empty where no average is kept
+    std::string experiment;                      ///< the stage as an experiment file of its own
+    std::map<std::string, Tensor> tensors;       ///< "model.…", "process.…", "loss.…"
+    std::map<std::string, Tensor> averages;      ///< the same names; empty where no average is kept
     std::map<std::string, Tensor> mean, square;  ///< Adam's moments
 };
 

@@ -29,10 +29,13 @@ std::filesystem::path torch_folder() {
 std::string load_cuda() {
     static const std::string problem = [] {
         const auto library = torch_folder() / "libtorch_cuda.so";
-        if (!std::filesystem::exists(library)) return fmt::format("this LibTorch has no CUDA half ({} is missing)", library.string());
+        if (!std::filesystem::exists(library))
+            return fmt::format("this LibTorch has no CUDA half ({} is missing)", library.string());
         // Global, and before the first question whether there is CUDA: LibTorch remembers the answer.
-        if (!::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL)) return fmt::format("LibTorch's CUDA half cannot be loaded: {}", ::dlerror());
-        if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) return std::string("no CUDA device is visible (is there a GPU, and its driver?)");
+        if (!::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL))
+            return fmt::format("LibTorch's CUDA half cannot be loaded: {}", ::dlerror());
+        if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0)
+            return std::string("no CUDA device is visible (is there a GPU, and its driver?)");
         // float32 is float32: LibTorch would let convolutions, and them alone, round their factors to TF32's 10 bits.
         using at::Float32Backend, at::Float32Op, at::Float32Precision;
         for (const auto op : {Float32Op::CONV, Float32Op::RNN, Float32Op::MATMUL})
@@ -58,24 +61,31 @@ at::Device device_of(const std::string& name) {
         throw Error(fmt::format("device `{}` was asked for, and {}", name, problem),
                     "use device = \"cpu\"; on a machine with a GPU, `./dtk setup --cuda` fetches the CUDA half");
     const int count = at::detail::getCUDAHooks().deviceCount();
-    if (number >= count) throw Error(fmt::format("device `{}` was asked for, and there are {} CUDA devices", name, count), "they count from cuda:0");
+    if (number >= count)
+        throw Error(fmt::format("device `{}` was asked for, and there are {} CUDA devices", name, count),
+                    "they count from cuda:0");
     return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(number));
 }
 
 std::string device_report() {
-    auto text = fmt::format("LibTorch {}.{}.{} in {}, {} threads\n", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH, torch_folder().string(), at::get_num_threads());
-    if (const auto problem = load_cuda(); !problem.empty()) return text + fmt::format("CUDA     not usable: {}\n", problem);
+    auto text = fmt::format("LibTorch {}.{}.{} in {}, {} threads\n", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR,
+                            TORCH_VERSION_PATCH, torch_folder().string(), at::get_num_threads());
+    if (const auto problem = load_cuda(); !problem.empty())
+        return text + fmt::format("CUDA     not usable: {}\n", problem);
     const int count = at::detail::getCUDAHooks().deviceCount();
     text += fmt::format("CUDA     {} device(s)\n", count);
     for (int i = 0; i < count; ++i) {
         const auto why = why_host_numbers(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(i)));
-        text += fmt::format("         cuda:{} {}\n", i, why.empty() ? "makes its random numbers itself" : "is sent random numbers made on the host (the same, slower): " + why);
+        text += fmt::format("         cuda:{} {}\n", i,
+                            why.empty() ? "makes its random numbers itself"
+                                        : "is sent random numbers made on the host (the same, slower): " + why);
     }
     return text;
 }
 
 void use_threads(std::int64_t threads) {
-    at::set_num_threads(threads > 0 ? static_cast<int>(threads) : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    at::set_num_threads(threads > 0 ? static_cast<int>(threads)
+                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
 }
 
 }  // namespace dtk

@@ -6,8 +6,8 @@
 
 namespace dtk {
 
-/// "cpu", "cuda" or "cuda:N" as a device that is there; loads LibTorch's CUDA half when CUDA is asked for, before anything
-/// asks LibTorch whether it has CUDA. Errors: Error with what is missing; there is no falling back.
+/// "cpu", "cuda" or "cuda:N" as a device that is there; loads LibTorch's CUDA half when CUDA is asked for, before
+/// anything asks LibTorch whether it has CUDA. Errors: Error with what is missing; there is no falling back.
 DTK_API at::Device device_of(const std::string& name);
 
 /// A line on LibTorch and some on CUDA.

@@ -18,7 +18,8 @@ namespace {
 /// The functions of cuda/random.cu.
 struct Library {
     const char* (*problem)(int device) = nullptr;
-    const char* (*fill)(const Draw*, bool wide, void* out, std::int64_t rows, std::int64_t row_size, int device, void* stream) = nullptr;
+    const char* (*fill)(const Draw*, bool wide, void* out, std::int64_t rows, std::int64_t row_size, int device,
+                        void* stream) = nullptr;
     std::string missing;  ///< why there are none
 
     Library() {
@@ -74,8 +75,10 @@ void fill_on_device(Draw draw, const Tensor& samples, const Tensor& out, std::in
     const c10::impl::VirtualGuardImpl impl(device.type());
     void* stream = impl.getStreamNativeHandle(impl.getStream(device));
     const bool wide = out.scalar_type() == at::kDouble;
-    if (const char* problem = library().fill(&draw, wide, out.mutable_data_ptr(), rows, row_size, device.index(), stream))
-        throw Error(fmt::format("random numbers cannot be made on {}: {}", device.str(), problem), "`./dtk doctor` says more; use device = \"cpu\" meanwhile");
+    if (const char* problem =
+            library().fill(&draw, wide, out.mutable_data_ptr(), rows, row_size, device.index(), stream))
+        throw Error(fmt::format("random numbers cannot be made on {}: {}", device.str(), problem),
+                    "`./dtk doctor` says more; use device = \"cpu\" meanwhile");
 }
 
 }  // namespace dtk

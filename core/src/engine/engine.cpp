@@ -67,14 +67,16 @@ void read(Loaded& loaded, const fs::path& file, const Overrides& overrides) {
     use_threads(loaded.experiment.threads);
 }
 
-/// Where the run or stage in `folder` has the network that it calls so: an earlier stage, one it was given, or a folder by its path.
+/// Where the run or stage in `folder` has the network that it calls so: an earlier stage, one it was given, or a folder
+/// by its path.
 fs::path folder_of_artefact(const fs::path& folder, const std::string& name) {
     const auto here = fs::absolute(folder).lexically_normal();
     for (const auto& run : {here, (here / "..").lexically_normal()}) {
         if (fs::exists(run / name / "stage.toml")) return run / name;
         if (!fs::exists(run / "run.json")) continue;
         const auto record = json::parse(read_file(run / "run.json"), nullptr, false);
-        if (record.is_object() && record.contains("artefacts") && record["artefacts"].contains(name)) return record["artefacts"][name].get<std::string>();
+        if (record.is_object() && record.contains("artefacts") && record["artefacts"].contains(name))
+            return record["artefacts"][name].get<std::string>();
     }
     return name;
 }
@@ -83,7 +85,9 @@ fs::path folder_of_artefact(const fs::path& folder, const std::string& name) {
 Artefact load_artefact(const fs::path& folder) {
     std::string notes;
     const auto path = newest_checkpoint(folder / "checkpoints", notes);
-    if (!path) throw Error(fmt::format("{} holds no checkpoint", folder.string()), "name an earlier stage of this file, or the folder of a run that has trained");
+    if (!path)
+        throw Error(fmt::format("{} holds no checkpoint", folder.string()),
+                    "name an earlier stage of this file, or the folder of a run that has trained");
     const auto checkpoint = load_checkpoint(*path);
     const auto source = folder / "stage.toml";
     auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
@@ -92,9 +96,12 @@ Artefact load_artefact(const fs::path& folder) {
     std::unique_ptr<Stage> stage;
     if (loaded.mistakes.empty()) {
         const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_artefact(folder, name)); };
-        stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, artefacts, true, mistakes);
+        stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, artefacts, true,
+                                        mistakes);
     }
-    if (!stage || !mistakes.empty()) throw Mistaken(fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
+    if (!stage || !mistakes.empty())
+        throw Mistaken(
+            fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
     restore(*stage, checkpoint, true, path->string());
     stage->train(false);
     for (auto& named : stage->named_tensors()) named.tensor->set_requires_grad(false);
@@ -114,7 +121,8 @@ Artefact untrained_artefact(const fs::path& file, const std::map<std::string, fs
     read(loaded, file, overrides);
     std::map<std::string, std::shared_ptr<Stage>> stages;
     if (!loaded.experiment.stages.empty()) stages = check_stages(loaded);
-    if (!loaded.mistakes.empty()) throw Mistaken(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
+    if (!loaded.mistakes.empty())
+        throw Mistaken(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
     const auto& stage = *stages.at(loaded.experiment.stages.back().name);
     return known[file] = {stage.model_ptr(), stage.process_ptr(), {}};
 }
@@ -124,12 +132,15 @@ std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded) {
     std::map<std::string, std::shared_ptr<Stage>> earlier;
     for (auto& spec : loaded.experiment.stages) {
         const auto artefacts = [&](const std::string& name) -> Artefact {
-            if (const auto found = earlier.find(name); found != earlier.end()) return {found->second->model_ptr(), found->second->process_ptr(), {}};
+            if (const auto found = earlier.find(name); found != earlier.end())
+                return {found->second->model_ptr(), found->second->process_ptr(), {}};
             const auto given = loaded.experiment.artefacts.find(name);
             const auto path = given != loaded.experiment.artefacts.end() ? given->second : fs::path(name);
             if (fs::is_directory(path)) return load_artefact(path);
-            if (given != loaded.experiment.artefacts.end()) return untrained_artefact(path, loaded.experiment.artefacts);
-            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name), fmt::format("or say where it is: --artefact {}=RUN", name));
+            if (given != loaded.experiment.artefacts.end())
+                return untrained_artefact(path, loaded.experiment.artefacts);
+            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name),
+                        fmt::format("or say where it is: --artefact {}=RUN", name));
         };
         earlier[spec.name] = std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
     }
@@ -142,8 +153,9 @@ std::string summary(const Stage& stage) {
     const auto& spec = stage.spec();
     std::int64_t parameters = 0;
     for (const auto& p : stage.model().parameters()) parameters += p.numel();
-    return fmt::format("data `{}` of shape {}, process `{}` of {} steps, model `{}` ({} parameters, predicts {})", spec.dataset.name, shape_text(stage),
-                       spec.process.name, stage.process().steps(), spec.model.name, parameters, name_of(stage.model().predicts()));
+    return fmt::format("data `{}` of shape {}, process `{}` of {} steps, model `{}` ({} parameters, predicts {})",
+                       spec.dataset.name, shape_text(stage), spec.process.name, stage.process().steps(),
+                       spec.model.name, parameters, name_of(stage.model().predicts()));
 }
 
 /// A number as JSON has it: null for what is not finite.
@@ -179,12 +191,16 @@ class StageRun {
                 samples = drawn.samples, start = drawn.start;
             });
             result["network_evaluations"] = (stage_.rows_asked() - asked) / samples.size(0);
-            save_safetensors(folder_ / "samples.safetensors", {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
+            save_safetensors(
+                folder_ / "samples.safetensors",
+                {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
             picture("samples", samples);
             result["samples"] = samples.size(0);
             if (!at::isfinite(samples).all().item<bool>())
-                throw Error(fmt::format("{} of {} samples are not finite", (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
-                            "train longer, lower the learning rate, or give the sampler more steps");
+                throw Error(
+                    fmt::format("{} of {} samples are not finite",
+                                (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
+                    "train longer, lower the learning rate, or give the sampler more steps");
         }
         std::int64_t parameters = 0;
         for (const auto& p : stage_.model().parameters()) parameters += p.numel();
@@ -207,7 +223,8 @@ class StageRun {
                 stage_.to(device_);
             }
             if (!notes.empty()) Progress::note(notes);
-            Progress::note(fmt::format("going on after step {} of {}", from ? from->step : 0, stage_.spec().train->steps));
+            Progress::note(
+                fmt::format("going on after step {} of {}", from ? from->step : 0, stage_.spec().train->steps));
         }
         const auto steps = stage_.spec().train->steps;
         if (!from || from->step < steps) {
@@ -249,15 +266,20 @@ class StageRun {
                             m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
                             : m.standard_error > 0 ? fmt::format("(± {:.2g})", m.standard_error)
                                                    : "",
-                            !passes ? "" : *passes ? "as true samples" : "off", m.note.empty() ? "" : "  (" + m.note + ")"));
+                            !passes   ? ""
+                            : *passes ? "as true samples"
+                                      : "off",
+                            m.note.empty() ? "" : "  (" + m.note + ")"));
             json parts = json::object();
             for (const auto& [name, part] : m.parts) {
                 say(fmt::format("  {:<20}{:>12.6g}", name, part));
                 parts[name] = number(part);
             }
-            // Less is better: how far from what true samples give, where a value can err to both sides, or the value itself.
+            // Less is better: how far from what true samples give, where a value can err to both sides, or the value
+            // itself.
             const double distance = m.expected && m.two_sided ? std::abs(m.value - *m.expected) : m.value;
-            all.push_back({{"metric", plugin}, {"value", number(m.value)}, {"distance", number(distance)}, {"note", m.note}});
+            all.push_back(
+                {{"metric", plugin}, {"value", number(m.value)}, {"distance", number(distance)}, {"note", m.note}});
             auto& line = all.back();
             if (m.standard_error > 0) line["standard_error"] = number(m.standard_error);
             if (m.expected) line["expected"] = number(*m.expected), line["expected_sd"] = number(m.expected_sd);
@@ -282,7 +304,8 @@ class StageRun {
         }
     }
 
-    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values, const std::vector<double>& by_noise) {
+    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
+             const std::vector<double>& by_noise) {
         by_noise_ = by_noise;
         json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
         for (const auto& [name, value] : values) line[name] = number(value);
@@ -293,7 +316,9 @@ class StageRun {
     void picture_at(std::int64_t step) {
         auto settings = stage_.spec().sample.value_or(SampleSettings{});
         settings.n = std::min<std::int64_t>(settings.n, stage_.dataset().shape().size() == 3 ? 64 : 5000);
-        if (stage_.sampler()) picture(fmt::format("samples-{:08}", step), draw_samples(stage_, settings, device_, Progress::Mode::none).samples);
+        if (stage_.sampler())
+            picture(fmt::format("samples-{:08}", step),
+                    draw_samples(stage_, settings, device_, Progress::Mode::none).samples);
     }
 
     /// A picture is worth no run: where it cannot be made, that is said and the run goes on.
@@ -307,7 +332,11 @@ class StageRun {
     }
 
     void curves() {
-        Chart loss{.title = "training loss", .x_label = "step", .y_label = "loss", .log_y = true, .series = {{.name = "train"}}};
+        Chart loss{.title = "training loss",
+                   .x_label = "step",
+                   .y_label = "loss",
+                   .log_y = true,
+                   .series = {{.name = "train"}}};
         std::istringstream lines(read_file(folder_ / "metrics.jsonl"));
         for (std::string text; std::getline(lines, text);) {
             const auto line = json::parse(text, nullptr, false);
@@ -316,7 +345,10 @@ class StageRun {
             loss.series[0].y.push_back(line["train/loss"]);
         }
         for (const double y : loss.series[0].y) loss.log_y = loss.log_y && y > 0;
-        Chart noise{.title = "loss by noise level, last interval", .x_label = "t / T (0 least noisy)", .y_label = "loss", .series = {{.name = "train"}}};
+        Chart noise{.title = "loss by noise level, last interval",
+                    .x_label = "t / T (0 least noisy)",
+                    .y_label = "loss",
+                    .series = {{.name = "train"}}};
         for (std::size_t i = 0; i < by_noise_.size(); ++i)
             if (std::isfinite(by_noise_[i])) {
                 noise.series[0].x.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(by_noise_.size()));
@@ -403,7 +435,8 @@ class TorchEngine final : public Engine {
                            if (!folder) return;
                            folder->finish(status, result, error);
                            if (status == "interrupted" || status == "failed")
-                               fmt::print(stderr, "go on with: dtk run {} --resume={}\n", request.file.string(), folder->path().string());
+                               fmt::print(stderr, "go on with: dtk run {} --resume={}\n", request.file.string(),
+                                          folder->path().string());
                        });
     }
 
@@ -411,7 +444,9 @@ class TorchEngine final : public Engine {
         return guarded([&] {
             const auto stage_file = request.run / "stage.toml";
             if (!fs::exists(stage_file))
-                throw Mistaken(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()), "a run's folder holds stage.toml once it has begun");
+                throw Mistaken(
+                    fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()),
+                    "a run's folder holds stage.toml once it has begun");
             Loaded loaded;
             auto overrides = request.overrides;
             read(loaded, stage_file, overrides);
@@ -420,7 +455,8 @@ class TorchEngine final : public Engine {
             if (!spec.sample || !spec.sampler) throw Mistaken("the run has no [sample]", "say how many: --n 64");
             const auto artefacts = [&](const std::string& name) {
                 const auto given = loaded.experiment.artefacts.find(name);
-                return load_artefact(given != loaded.experiment.artefacts.end() ? given->second : folder_of_artefact(request.run, name));
+                return load_artefact(
+                    given != loaded.experiment.artefacts.end() ? given->second : folder_of_artefact(request.run, name));
             };
             Stage stage(spec, loaded.experiment.seed, artefacts, true, loaded.mistakes);
             if (!loaded.mistakes.empty()) return report(loaded.mistakes);
@@ -428,11 +464,14 @@ class TorchEngine final : public Engine {
                 std::string notes;
                 const auto path = newest_checkpoint(request.run / "checkpoints", notes);
                 fmt::print(stderr, "{}", notes);
-                if (!path) throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
+                if (!path)
+                    throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()),
+                                   "let the run save one first");
                 restore(stage, load_checkpoint(*path), spec.sample->ema, path->string());
             }
             const auto out = request.out.value_or(request.run / "sampled" / time_stamp());
-            if (fs::exists(out) && !fs::is_empty(out)) throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
+            if (fs::exists(out) && !fs::is_empty(out))
+                throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
             fs::create_directories(out);
             write_atomically(out / "resolved.toml", loaded.experiment.resolved());
             stage.to(loaded.device);
@@ -461,7 +500,8 @@ class TorchEngine final : public Engine {
             resumed = *request.resume == "latest" ? latest_run(name) : fs::path(*request.resume);
             folder = RunFolder::existing(*resumed);
             const auto record = json::parse(read_file(*resumed / "run.json"), nullptr, false);
-            if (!overrides.seed && !root.contains("seed") && record.contains("seed")) overrides.seed = record["seed"].get<std::int64_t>();
+            if (!overrides.seed && !root.contains("seed") && record.contains("seed"))
+                overrides.seed = record["seed"].get<std::int64_t>();
         }
         read(loaded, request.file, overrides);
         if (!loaded.experiment.stages.empty()) check_stages(loaded);
@@ -477,18 +517,25 @@ class TorchEngine final : public Engine {
             return done;
         }
         for (const auto& [name, path] : experiment.artefacts)
-            if (!fs::is_directory(path)) throw Mistaken(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()), "train it first: dtk run " + path.string());
-        if (resumed) refuse_changes(read_file(*resumed / "resolved.toml"), resolved, *resumed, folder);
-        else folder = RunFolder::fresh(experiment, request.out);
+            if (!fs::is_directory(path))
+                throw Mistaken(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()),
+                               "train it first: dtk run " + path.string());
+        if (resumed)
+            refuse_changes(read_file(*resumed / "resolved.toml"), resolved, *resumed, folder);
+        else
+            folder = RunFolder::fresh(experiment, request.out);
 
         folder->begin(experiment, loaded.device.str());
         signals_seen = 0;
         std::signal(SIGINT, on_signal);
         std::signal(SIGTERM, on_signal);
-        Progress::note(fmt::format("run      {}\ndevice   {}, {} threads, seed {}", folder->path().string(), loaded.device.str(), at::get_num_threads(), experiment.seed));
+        Progress::note(fmt::format("run      {}\ndevice   {}, {} threads, seed {}", folder->path().string(),
+                                   loaded.device.str(), at::get_num_threads(), experiment.seed));
 
         const bool many = experiment.root->contains("stage");
-        const auto stage_folder = [&](const std::string& name) { return many ? folder->path() / name : folder->path(); };
+        const auto stage_folder = [&](const std::string& name) {
+            return many ? folder->path() / name : folder->path();
+        };
         for (auto& spec : experiment.stages) {
             const auto artefacts = [&](const std::string& name) {
                 for (const auto& stage : experiment.stages)
@@ -500,18 +547,22 @@ class TorchEngine final : public Engine {
             if (!loaded.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded.mistakes.text());
             Progress::note(many ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
             folder->reads(spec.name, stage.dataset().fingerprint());
-            StageRun stage_run(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device, request.progress);
+            StageRun stage_run(stage, stage_folder(spec.name), experiment.resolved(spec), loaded.device,
+                               request.progress);
             auto one = stage_run.run(resumed.has_value());
             folder->took(stage_run.seconds());
-            if (many) result[spec.name] = std::move(one);
-            else result = std::move(one);
+            if (many)
+                result[spec.name] = std::move(one);
+            else
+                result = std::move(one);
         }
         folder->finish("completed", result);
         say(fmt::format("\nrun      {}", folder->path().string()));
         return done;
     }
 
-    static void refuse_changes(const std::string& then, const std::string& now, const fs::path& run, std::optional<RunFolder>& folder) {
+    static void refuse_changes(const std::string& then, const std::string& now, const fs::path& run,
+                               std::optional<RunFolder>& folder) {
         if (then == now) return;
         std::istringstream a(then), b(now);
         std::string difference;
@@ -523,10 +574,10 @@ class TorchEngine final : public Engine {
             if (x != y) difference += fmt::format("\n  then: {}\n  now:  {}", x, y);
         }
         folder.reset();
-        throw Mistaken(fmt::format("{} was run with another experiment:{}", run.string(), difference), "go on with the experiment as it was, or start a fresh run");
+        throw Mistaken(fmt::format("{} was run with another experiment:{}", run.string(), difference),
+                       "go on with the experiment as it was, or start a fresh run");
     }
 };
-
 
 }  // namespace
 

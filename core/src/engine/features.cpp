@@ -19,7 +19,8 @@ Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n, const 
     if (data.test_size() == 0) return data.test_examples(index + number * n).x;
     // Sets 2i and 2i + 1 are two parts of one permutation.
     auto* one = index.mutable_data_ptr<std::int64_t>();
-    for (std::int64_t i = 0; i < n; ++i) one[i] = permuted(number % 2 * n + i, data.test_size(), random.seed(), number / 2);
+    for (std::int64_t i = 0; i < n; ++i)
+        one[i] = permuted(number % 2 * n + i, data.test_size(), random.seed(), number / 2);
     return data.test_examples(index).x;
 }
 
@@ -30,7 +31,8 @@ std::int64_t true_set_size(const Dataset& data, std::int64_t samples) {
 Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n, const Random& random,
                         const std::function<double(const Tensor&, const Tensor&)>& distance) {
     std::vector<double> all;
-    for (std::int64_t i = 1; i <= pairs; ++i) all.push_back(distance(true_set(data, 2 * i, n, random), true_set(data, 2 * i + 1, n, random)));
+    for (std::int64_t i = 1; i <= pairs; ++i)
+        all.push_back(distance(true_set(data, 2 * i, n, random), true_set(data, 2 * i + 1, n, random)));
     const auto values = at::tensor(all, at::kDouble);
     return {values.mean().item<double>(), values.std().item<double>()};
 }
@@ -39,9 +41,11 @@ Features::Features(const std::string& of, const View& view, const char* who) {
     if (of == text_) return;
     classifier_ = std::dynamic_pointer_cast<Classifier>(view.artefact(of).model);
     if (!classifier_)
-        throw Error(fmt::format("{} looks through a classifier, and `{}` is another model", who, of), "train model `classifier` with loss `cross_entropy`, or say features = \"pixels\"");
+        throw Error(fmt::format("{} looks through a classifier, and `{}` is another model", who, of),
+                    "train model `classifier` with loss `cross_entropy`, or say features = \"pixels\"");
     if (classifier_->shape() != view.dataset().shape())
-        throw Error(fmt::format("`{}` was trained with examples of shape {}, these have {}", of, fmt::join(classifier_->shape(), "×"), fmt::join(view.dataset().shape(), "×")),
+        throw Error(fmt::format("`{}` was trained with examples of shape {}, these have {}", of,
+                                fmt::join(classifier_->shape(), "×"), fmt::join(view.dataset().shape(), "×")),
                     "train a classifier with these data");
     classifier_->train(false);
     text_ = "features of `" + of + "`";
@@ -54,19 +58,23 @@ Tensor Features::operator()(const Tensor& x, at::Device device) const {
     std::vector<Tensor> all;
     for (std::int64_t first = 0; first < x.size(0); first += examples_at_once) {
         const auto part = x.slice(0, first, first + examples_at_once).to(device);
-        all.push_back(classifier_->features(part, at::zeros({part.size(0)}, part.options().dtype(at::kDouble))).to(at::kCPU, at::kDouble));
+        all.push_back(classifier_->features(part, at::zeros({part.size(0)}, part.options().dtype(at::kDouble)))
+                          .to(at::kCPU, at::kDouble));
     }
     return at::cat(all);
 }
 
-void squared_distances(const Tensor& x, const Tensor& y, const std::function<void(std::int64_t first, const Tensor& d2)>& look) {
+void squared_distances(const Tensor& x, const Tensor& y,
+                       const std::function<void(std::int64_t first, const Tensor& d2)>& look) {
     // Around a common centre fewer digits are lost in the difference.
     const auto centre = y.mean(0);
     const auto a = x - centre, b = y - centre;
     const auto a2 = a.square().sum(1, true), b2 = b.square().sum(1);
     const auto rows = std::max<std::int64_t>(1, distances_at_once / y.size(0));
     for (std::int64_t first = 0; first < x.size(0); first += rows)
-        look(first, at::addmm(b2, a.slice(0, first, first + rows), b.t(), 1, -2).add_(a2.slice(0, first, first + rows)).clamp_min_(0));
+        look(first, at::addmm(b2, a.slice(0, first, first + rows), b.t(), 1, -2)
+                        .add_(a2.slice(0, first, first + rows))
+                        .clamp_min_(0));
 }
 
 }  // namespace dtk

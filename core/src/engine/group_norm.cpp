@@ -1,6 +1,6 @@
-// y = φ(z),  z = γ x̂ + β,  x̂ = (x − μ) r,  r = 1/√(var + 1e-5), μ and var over the L·C/G elements of a group of a sample
-// ∂x = r (γ ∂z − ⟨γ ∂z⟩ − x̂ ⟨γ ∂z x̂⟩),  ∂γ = Σ ∂z x̂,  ∂β = Σ ∂z,  ⟨·⟩ the mean over the group
-// Wu & He, "Group Normalization", 2018; φ is SiLU or nothing.
+// y = φ(z),  z = γ x̂ + β,  x̂ = (x − μ) r,  r = 1/√(var + 1e-5), μ and var over the L·C/G elements of a group of a
+// sample ∂x = r (γ ∂z − ⟨γ ∂z⟩ − x̂ ⟨γ ∂z x̂⟩),  ∂γ = Σ ∂z x̂,  ∂β = Σ ∂z,  ⟨·⟩ the mean over the group Wu & He, "Group
+// Normalization", 2018; φ is SiLU or nothing.
 #include "engine/group_norm.hpp"
 
 #include <bit>
@@ -12,8 +12,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// Compiled for several instruction sets, chosen when the library is loaded. Nothing is reassociated or contracted, so all
-// give the same bits.
+// Compiled for several instruction sets, chosen when the library is loaded. Nothing is reassociated or contracted, so
+// all give the same bits.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define DTK_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
 #else
@@ -32,9 +32,11 @@ inline float exponential(float x) {
     const float shifted = x * 1.44269504F + shift, n = shifted - shift;
     const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;  // x − n·ln 2, in two parts
     const float p =
-        1 + r * (1 + r * (1.0F / 2 + r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720 + r * (1.0F / 5040)))))));
-    auto exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(shift);  // whole numbers are clamped
-    exponent = exponent < -126 ? -126 : exponent;                                               // in vectors, floats are not
+        1 + r * (1 + r * (1.0F / 2 +
+                          r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720 + r * (1.0F / 5040)))))));
+    auto exponent =
+        std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(shift);  // whole numbers are clamped
+    exponent = exponent < -126 ? -126 : exponent;                                   // in vectors, floats are not
     exponent = exponent > 127 ? 127 : exponent;
     return p * std::bit_cast<float>((exponent + 127) << 23);
 }
@@ -60,7 +62,8 @@ DTK_VECTORISED void column_sums(const float* x, std::int64_t L, std::int64_t C, 
 }
 
 /// sum[c] = Σ_l (x[l, c] − mean[c])²
-DTK_VECTORISED void column_squares(const float* x, const float* mean, std::int64_t L, std::int64_t C, float* __restrict sum) {
+DTK_VECTORISED void column_squares(const float* x, const float* mean, std::int64_t L, std::int64_t C,
+                                   float* __restrict sum) {
     for (std::int64_t l = 0; l < L; ++l)
         for (std::int64_t c = 0; c < C; ++c) {
             const float d = x[l * C + c] - mean[c];
@@ -73,7 +76,8 @@ struct Channels {
     const float *weight, *bias, *mean, *rstd;
 };
 
-DTK_VECTORISED void normalise(const float* x, const Channels& with, std::int64_t L, std::int64_t C, bool silu, float* __restrict y) {
+DTK_VECTORISED void normalise(const float* x, const Channels& with, std::int64_t L, std::int64_t C, bool silu,
+                              float* __restrict y) {
     const float *weight = with.weight, *bias = with.bias, *mean = with.mean, *rstd = with.rstd;
     for (std::int64_t l = 0; l < L; ++l) {
         const float* from = x + l * C;
@@ -165,7 +169,9 @@ Normalised forward(const Tensor& x, const Tensor& weight, const Tensor& bias, st
             column_squares(from, mean, L, C, rstd);
             average_groups(rstd, L, C, G);
             for (std::int64_t c = 0; c < C; ++c) rstd[c] = static_cast<float>(1 / std::sqrt(rstd[c] + epsilon));
-            write_rows(result.y, b, n, wide_y, [&](float* to) { normalise(from, {gamma, beta, mean, rstd}, L, C, silu, to); });
+            write_rows(result.y, b, n, wide_y, [&](float* to) {
+                normalise(from, {gamma, beta, mean, rstd}, L, C, silu, to);
+            });
         }
     });
     return result;
@@ -191,7 +197,8 @@ Gradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
             write_rows(grad_x, b, n, wide_out, [&](float* to) {
                 std::copy_n(incoming, n, to);
                 through_silu(from, with, L, C, silu, to, sum, sum_xhat);
-                for (std::int64_t c = 0; c < C; ++c) average[c] = gamma[c] * sum[c], average_xhat[c] = gamma[c] * sum_xhat[c];
+                for (std::int64_t c = 0; c < C; ++c)
+                    average[c] = gamma[c] * sum[c], average_xhat[c] = gamma[c] * sum_xhat[c];
                 average_groups(average.data(), L, C, G);
                 average_groups(average_xhat.data(), L, C, G);
                 through_norm(from, with, average.data(), average_xhat.data(), L, C, to);
@@ -209,8 +216,8 @@ Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int
 }
 
 struct Fused final : torch::autograd::Function<Fused> {
-    static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                          std::int64_t groups, bool silu) {
+    static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                          const Tensor& bias, std::int64_t groups, bool silu) {
         auto result = dtk::forward(x, weight, bias, groups, silu);
         context->save_for_backward({x, weight, bias, result.mean, result.rstd});
         context->saved_data["groups"] = groups;
@@ -218,7 +225,8 @@ struct Fused final : torch::autograd::Function<Fused> {
         return result.y;
     }
 
-    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& grads) {
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   const torch::autograd::variable_list& grads) {
         const auto saved = context->get_saved_variables();
         const auto groups = context->saved_data["groups"].toInt();
         const auto silu = context->saved_data["silu"].toBool();
@@ -227,8 +235,8 @@ struct Fused final : torch::autograd::Function<Fused> {
             auto first = torch::autograd::grad({y}, {saved[0], saved[1], saved[2]}, grads, std::nullopt, true, true);
             return {first[0], first[1], first[2], {}, {}};
         }
-        const auto first =
-            dtk::backward(grads[0].contiguous(channels_last), saved[0], saved[1], saved[2], saved[3], saved[4], groups, silu);
+        const auto first = dtk::backward(grads[0].contiguous(channels_last), saved[0], saved[1], saved[2], saved[3],
+                                         saved[4], groups, silu);
         return {first.x, first.weight, first.bias, {}, {}};
     }
 };
@@ -237,7 +245,8 @@ struct Fused final : torch::autograd::Function<Fused> {
 
 Tensor group_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
     const bool ours = x.is_cpu() && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(channels_last) &&
-                      (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && weight.scalar_type() == at::kFloat;
+                      (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+                      weight.scalar_type() == at::kFloat;
     if (!ours) return plain(x, weight, bias, groups, silu);
     const bool recorded = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
     return recorded ? Fused::apply(x, weight, bias, groups, silu) : forward(x, weight, bias, groups, silu).y;

@@ -29,7 +29,8 @@ StepLinear::StepLinear(const Random& random, std::int64_t steps, std::int64_t in
 Tensor StepLinear::operator()(const Tensor& x, const Tensor& t) const {
     // A gather whose gradient adds rows up, which index_select on a table of thousands of steps does slowly.
     const auto step = t.to(at::kLong);
-    return at::embedding(*weight_, step).view({x.size(0), -1, x.size(1)}).bmm(x.unsqueeze(2)).squeeze(2) + at::embedding(*bias_, step);
+    return at::embedding(*weight_, step).view({x.size(0), -1, x.size(1)}).bmm(x.unsqueeze(2)).squeeze(2) +
+           at::embedding(*bias_, step);
 }
 
 Tensor bumps(const Tensor& u, std::int64_t n) {
@@ -38,8 +39,10 @@ Tensor bumps(const Tensor& u, std::int64_t n) {
     return (-0.5 * ((u.unsqueeze(1) - centre) / width).square()).softmax(1);
 }
 
-Conv2d::Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Start start)
-    : weight_(&parameter("weight", starting_value(start, {out, in, kernel, kernel}, in * kernel * kernel, random.stream("weight")))),
+Conv2d::Conv2d(const Random& random, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride,
+               Start start)
+    : weight_(&parameter(
+          "weight", starting_value(start, {out, in, kernel, kernel}, in * kernel * kernel, random.stream("weight")))),
       bias_(&parameter("bias", starting_value(start, {out}, in * kernel * kernel, random.stream("bias")))),
       stride_(stride),
       padding_(kernel / 2) {}
@@ -52,7 +55,8 @@ GroupNorm::GroupNorm(const Random&, std::int64_t channels, std::int64_t groups, 
       groups_(groups),
       silu_(then == Then::silu) {
     if (groups < 1 || channels % groups != 0)
-        throw Error(fmt::format("{} channels do not fall into {} equal groups", channels, groups), "let `groups` divide every number of channels");
+        throw Error(fmt::format("{} channels do not fall into {} equal groups", channels, groups),
+                    "let `groups` divide every number of channels");
 }
 
 Tensor GroupNorm::operator()(const Tensor& x) const { return group_norm(x, *weight_, *bias_, groups_, silu_); }
@@ -61,16 +65,21 @@ Embedding::Embedding(const Random& random, std::int64_t count, std::int64_t out,
     : weight_(&parameter("weight", random.stream("weight").normal({count, out}, at::kFloat).mul_(sd))) {}
 
 Tensor Embedding::operator()(const Tensor& label) const {
-    if (!label.defined()) throw Error("a network conditioned on classes was given no labels", "give it labels, or train it with `conditional = false`");
+    if (!label.defined())
+        throw Error("a network conditioned on classes was given no labels",
+                    "give it labels, or train it with `conditional = false`");
     return at::embedding(*weight_, label);
 }
 
 SinusoidalEmbedding::SinusoidalEmbedding(std::int64_t features, double c) {
-    if (features < 2 || features % 2 != 0) throw Error(fmt::format("{} time features are not pairs of a sine and a cosine", features), "use an even number");
+    if (features < 2 || features % 2 != 0)
+        throw Error(fmt::format("{} time features are not pairs of a sine and a cosine", features),
+                    "use an even number");
     const auto n = features / 2;
     std::vector<double> frequency, phase;
     for (std::int64_t k = 0; k < features; ++k) {
-        frequency.push_back(c * std::pow(1e4, -static_cast<double>(k % n) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
+        frequency.push_back(
+            c * std::pow(1e4, -static_cast<double>(k % n) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
         phase.push_back(k < n ? 0 : std::numbers::pi / 2);  // cos x = sin(x + π/2)
     }
     frequency_ = &constant("frequency", at::tensor(frequency, at::kFloat));
@@ -96,8 +105,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) {
     return at::scaled_dot_product_attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat)).to(q.scalar_type());
 }
 
-// On a CUDA device channels-last would spare convolutions in bfloat16 their transpositions, and LibTorch's group norm there,
-// which reads the plain layout alone, would make as many: its turn comes with a group norm of our own for the device.
+// On a CUDA device channels-last would spare convolutions in bfloat16 their transpositions, and LibTorch's group norm
+// there, which reads the plain layout alone, would make as many: its turn comes with a group norm of our own for the
+// device.
 Tensor to_image_layout(const Tensor& x) {
     return x.is_cpu() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x.contiguous();
 }

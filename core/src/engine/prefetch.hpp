@@ -13,7 +13,8 @@ namespace dtk {
 /// Makes batches ahead of need on a thread of its own: numbers first … last − 1, at most `ahead` of them waiting.
 class Prefetch {
  public:
-    Prefetch(std::function<Batch(std::int64_t number)> make, std::int64_t first, std::int64_t last, std::size_t ahead = 2)
+    Prefetch(std::function<Batch(std::int64_t number)> make, std::int64_t first, std::int64_t last,
+             std::size_t ahead = 2)
         : worker_([this, make = std::move(make), first, last, ahead](const std::stop_token& stop) {
               for (auto number = first; number < last && !stop.stop_requested(); ++number) {
                   Made made;

@@ -109,7 +109,8 @@ std::pair<std::int64_t, std::int64_t> rows_of(at::IntArrayRef sizes) {
     return {rows, row_size};
 }
 
-/// The numbers as they are made: on the device itself where that can be, else on the host. Wherever, they have the same bits.
+/// The numbers as they are made: on the device itself where that can be, else on the host. Wherever, they have the same
+/// bits.
 template <class Law>
 Tensor drawn(const Draw& draw, const Law& law, const Tensor& samples, at::IntArrayRef sizes, at::Device device) {
     const auto [rows, row_size] = rows_of(sizes);
@@ -190,13 +191,16 @@ Tensor Random::normal(at::IntArrayRef sizes, const at::TensorOptions& options) c
     const at::ScalarType type = floating_type(options);
     const Draw draw = checked_draw(philox::Kind::normal, seed_, stream_, step_, first_sample_, samples_, sizes);
     const auto device = options.device();
-    return placed(type == at::kDouble ? drawn(draw, NormalDouble{}, samples_, sizes, device) : drawn(draw, NormalFloat{}, samples_, sizes, device), options, type);
+    return placed(type == at::kDouble ? drawn(draw, NormalDouble{}, samples_, sizes, device)
+                                      : drawn(draw, NormalFloat{}, samples_, sizes, device),
+                  options, type);
 }
 
 Tensor Random::uniform(at::IntArrayRef sizes, const at::TensorOptions& options) const {
     const at::ScalarType type = floating_type(options);
     const Draw draw = checked_draw(philox::Kind::uniform, seed_, stream_, step_, first_sample_, samples_, sizes);
-    if (type == at::kDouble) return placed(drawn(draw, UniformDouble{}, samples_, sizes, options.device()), options, type);
+    if (type == at::kDouble)
+        return placed(drawn(draw, UniformDouble{}, samples_, sizes, options.device()), options, type);
     Tensor numbers = drawn(draw, UniformFloat{}, samples_, sizes, options.device());
     // Cut, not rounded: 1 must not appear.
     if (type != at::kFloat) {

@@ -1,8 +1,8 @@
 // With respect to Haar's measure, and with the angle's own density on 0 … π beside it,
 //   f(ω) = Σ_{l≥0} (2l+1) e^{−l(l+1)σ²/2} sin((l+½)ω)/sin(ω/2),   p(ω) = f(ω) (1 − cos ω)/π
-// Nikolayev & Savyolova, "Normal Distribution on the Rotation Group SO(3)", 1997. Summed over characters that is exact to rounding
-// for wide laws; for narrow ones its terms cancel, and Poisson's summation makes of it a sum over images, all positive where it
-// counts:
+// Nikolayev & Savyolova, "Normal Distribution on the Rotation Group SO(3)", 1997. Summed over characters that is exact
+// to rounding for wide laws; for narrow ones its terms cancel, and Poisson's summation makes of it a sum over images,
+// all positive where it counts:
 //   f(ω) = e^{σ²/8} √(2π) σ^{−3} Σ_k (−1)^k a e^{−a²/2σ²} / sin(ω/2),   a = ω − 2πk
 #include <cmath>
 #include <numbers>
@@ -34,13 +34,13 @@ Tensor rows_of(const std::vector<Tensor>& elements) {
 Tensor from_quaternion(const Tensor& q) {
     const auto unit = q / q.norm(2, -1, true);
     const auto w = unit.select(-1, 0), x = unit.select(-1, 1), y = unit.select(-1, 2), z = unit.select(-1, 3);
-    return rows_of({1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-                    2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-                    2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)});
+    return rows_of({1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 2 * (x * y + w * z),
+                    1 - 2 * (x * x + z * z), 2 * (y * z - w * x), 2 * (x * z - w * y), 2 * (y * z + w * x),
+                    1 - 2 * (x * x + y * y)});
 }
 
-/// The images k = ±1 over the middle one, P. They hardly vary near 0, where this form of them would divide by ω. With them
-/// f = e^{σ²/8} √(2π) σ^{−3} ω/sin(ω/2) e^{−ω²/2σ²} (1 + P).
+/// The images k = ±1 over the middle one, P. They hardly vary near 0, where this form of them would divide by ω. With
+/// them f = e^{σ²/8} √(2π) σ^{−3} ω/sin(ω/2) e^{−ω²/2σ²} (1 + P).
 struct OuterImages {
     Tensor w, per_s2, plus, minus, P;
     OuterImages(const Tensor& angle, const Tensor& sigma) : w(angle.clamp_min(1e-3)), per_s2(2 * pi / sigma.square()) {
@@ -57,7 +57,8 @@ struct OuterImages {
 Tensor log_of_images(const Tensor& angle, const Tensor& sigma) {
     const auto s2 = sigma.square();
     const auto at_identity = s2 / 8 - 3 * sigma.log() + (0.5 * std::log(2 * pi) + std::numbers::ln2);
-    return at_identity - angle.square() / (2 * s2) - at::sinc(angle / (2 * pi)).log() + OuterImages(angle, sigma).P.log1p();
+    return at_identity - angle.square() / (2 * s2) - at::sinc(angle / (2 * pi)).log() +
+           OuterImages(angle, sigma).P.log1p();
 }
 
 Tensor slope_of_images(const Tensor& angle, const Tensor& sigma) {
@@ -69,8 +70,8 @@ Tensor slope_of_images(const Tensor& angle, const Tensor& sigma) {
     return bend + outer.slope() / (1 + outer.P) - 1 / sigma.square();
 }
 
-/// A character is 1 + 2 Σ_{m ≤ l} cos mω, so that f − 1 = Σ_m g_m cos mω, where g_0 and ½ g_m are sums over l ≥ m, l > 0.
-/// Clenshaw's recurrence in cos ω for that sum, or with m g_m for the sines of its derivative: b_1, b_2 and g_0.
+/// A character is 1 + 2 Σ_{m ≤ l} cos mω, so that f − 1 = Σ_m g_m cos mω, where g_0 and ½ g_m are sums over l ≥ m, l >
+/// 0. Clenshaw's recurrence in cos ω for that sum, or with m g_m for the sines of its derivative: b_1, b_2 and g_0.
 struct Clenshaw {
     Tensor first, second, constant;
     Clenshaw(const Tensor& angle, const Tensor& sigma, bool derivative) {
@@ -120,7 +121,9 @@ Tensor hat(const Tensor& v) {
 }
 
 Tensor vee(const Tensor& m) {
-    return 0.5 * at::stack({element(m, 2, 1) - element(m, 1, 2), element(m, 0, 2) - element(m, 2, 0), element(m, 1, 0) - element(m, 0, 1)}, -1);
+    return 0.5 * at::stack({element(m, 2, 1) - element(m, 1, 2), element(m, 0, 2) - element(m, 2, 0),
+                            element(m, 1, 0) - element(m, 0, 1)},
+                           -1);
 }
 
 // Rodrigues: I + sin θ/θ V + (1 − cos θ)/θ² V²
@@ -133,14 +136,14 @@ Tensor rotation(const Tensor& v) {
 // Of the four rows of 4 q qᵀ, which is linear in R, the one that does not cancel (Shepperd 1978).
 Tensor rotation_vector(const Tensor& matrix) {
     const auto R = matrix.to(at::kDouble);
-    const auto a = element(R, 0, 0), b = element(R, 1, 1), c = element(R, 2, 2), length = R.square().sum({-2, -1}).div(3).sqrt();
+    const auto a = element(R, 0, 0), b = element(R, 1, 1), c = element(R, 2, 2),
+               length = R.square().sum({-2, -1}).div(3).sqrt();
     const auto twice = 2 * vee(R);
     const auto wx = twice.select(-1, 0), wy = twice.select(-1, 1), wz = twice.select(-1, 2);
     const auto sum = [&](int i, int j) { return element(R, i, j) + element(R, j, i); };
-    const auto outer = rows_of({length + a + b + c, wx, wy, wz,
-                                wx, length + a - b - c, sum(0, 1), sum(0, 2),
-                                wy, sum(0, 1), length - a + b - c, sum(1, 2),
-                                wz, sum(0, 2), sum(1, 2), length - a - b + c});
+    const auto outer =
+        rows_of({length + a + b + c, wx, wy, wz, wx, length + a - b - c, sum(0, 1), sum(0, 2), wy, sum(0, 1),
+                 length - a + b - c, sum(1, 2), wz, sum(0, 2), sum(1, 2), length - a - b + c});
     const auto best = outer.diagonal(0, -2, -1).argmax(-1, true).unsqueeze(-1);
     auto shape = best.sizes().vec();
     shape.back() = 4;
@@ -158,11 +161,13 @@ Tensor uniform_rotations(const Random& random, at::IntArrayRef sizes, at::Device
 
 // Each sum is also evaluated where the other one counts, at a σ where its numbers are finite.
 Tensor igso3_log_density(const Tensor& angle, const Tensor& sigma) {
-    return at::where(sigma < wide, log_of_images(angle, sigma.clamp_max(wide)), log_of_characters(angle, sigma.clamp_min(wide)));
+    return at::where(sigma < wide, log_of_images(angle, sigma.clamp_max(wide)),
+                     log_of_characters(angle, sigma.clamp_min(wide)));
 }
 
 Tensor igso3_slope(const Tensor& angle, const Tensor& sigma) {
-    return at::where(sigma < wide, slope_of_images(angle, sigma.clamp_max(wide)), slope_of_characters(angle, sigma.clamp_min(wide)));
+    return at::where(sigma < wide, slope_of_images(angle, sigma.clamp_max(wide)),
+                     slope_of_characters(angle, sigma.clamp_min(wide)));
 }
 
 Tensor igso3_cumulative(const Tensor& sigma) {
@@ -173,7 +178,8 @@ Tensor igso3_cumulative(const Tensor& sigma) {
     return at::cat({at::zeros_like(mass.slice(1, 0, 1)), mass.cumsum(1)}, 1);
 }
 
-// Newton on ∛P(ω) = ∛u, which is straight near 0, within the panel that holds u; P is exact there by quadrature from its left edge.
+// Newton on ∛P(ω) = ∛u, which is straight near 0, within the panel that holds u; P is exact there by quadrature from
+// its left edge.
 Tensor igso3_quantile(const Tensor& u, const Tensor& sigma, const Tensor& cumulative) {
     const auto rule = unit_nodes(sigma.device());
     const auto width = (reach(sigma) / panels).unsqueeze(1), s = sigma.unsqueeze(1).unsqueeze(2);

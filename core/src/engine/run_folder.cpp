@@ -34,7 +34,10 @@ std::string cpu_name() {
 json host() {
     utsname name{};
     ::uname(&name);
-    return {{"name", name.nodename}, {"os", fmt::format("{} {}", name.sysname, name.release)}, {"cpu", cpu_name()}, {"cores", std::thread::hardware_concurrency()}};
+    return {{"name", name.nodename},
+            {"os", fmt::format("{} {}", name.sysname, name.release)},
+            {"cpu", cpu_name()},
+            {"cores", std::thread::hardware_concurrency()}};
 }
 
 void use_plugins(const StageSpec& stage, std::map<std::string, const PluginFile*>& used) {
@@ -51,14 +54,17 @@ RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs:
     std::error_code error;
     if (out) {
         if (fs::exists(*out) && !fs::is_empty(*out, error))
-            throw Mistaken(fmt::format("{} is there already and is not empty", out->string()), "a run never overwrites: give another --out, or go on in it with --resume");
+            throw Mistaken(fmt::format("{} is there already and is not empty", out->string()),
+                           "a run never overwrites: give another --out, or go on in it with --resume");
         fs::create_directories(*out, error);
         if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", out->string(), error.message()));
         return RunFolder(fs::absolute(*out));
     }
     const auto parent = fs::absolute("runs") / experiment.name;
     fs::create_directories(parent, error);
-    if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", parent.string(), error.message()), "run where you may write, or give --out");
+    if (error)
+        throw Mistaken(fmt::format("cannot make the folder {}: {}", parent.string(), error.message()),
+                       "run where you may write, or give --out");
     const auto stamp = time_stamp();
     for (int n = 1;; ++n) {
         const auto path = parent / (n == 1 ? stamp : fmt::format("{}-{}", stamp, n));
@@ -74,7 +80,8 @@ RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs:
 }
 
 RunFolder RunFolder::existing(const fs::path& path) {
-    if (!fs::exists(path / "run.json")) throw Mistaken(fmt::format("{} is not the folder of a run", path.string()), "a run's folder holds run.json");
+    if (!fs::exists(path / "run.json"))
+        throw Mistaken(fmt::format("{} is not the folder of a run", path.string()), "a run's folder holds run.json");
     RunFolder folder(fs::canonical(path));
     folder.record_ = json::parse(read_file(path / "run.json"), nullptr, false);
     if (!folder.record_.is_object()) throw Mistaken(fmt::format("{} is damaged", (path / "run.json").string()));
@@ -91,7 +98,9 @@ std::string time_stamp() {
 fs::path latest_run(const std::string& name) {
     const auto link = fs::absolute("runs") / name / "latest";
     std::error_code error;
-    if (!fs::exists(link, error)) throw Mistaken(fmt::format("there is no run of `{}` under {}", name, fs::absolute("runs").string()), "name the run's folder: --resume=RUN");
+    if (!fs::exists(link, error))
+        throw Mistaken(fmt::format("there is no run of `{}` under {}", name, fs::absolute("runs").string()),
+                       "name the run's folder: --resume=RUN");
     return fs::canonical(link);
 }
 
@@ -101,18 +110,27 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     for (const auto& stage : experiment.stages) use_plugins(stage, used);
     json plugins = json::array();
     for (const auto& [name, file] : used) {
-        json one{{"kind", file->kind}, {"name", file->name}, {"path", file->file.string()}, {"sha256", sha256_of_file(file->file)}, {"build_id", file->build_id}};
+        json one{{"kind", file->kind},
+                 {"name", file->name},
+                 {"path", file->file.string()},
+                 {"sha256", sha256_of_file(file->file)},
+                 {"build_id", file->build_id}};
         for (const auto& shadowed : file->shadowed) one["shadows"].push_back(shadowed.string());
         plugins.push_back(std::move(one));
     }
     const auto resolved = experiment.resolved();
     if (!record_.is_object() || record_.empty())
-        record_ = {{"schema", 1}, {"id", path_.filename().string()}, {"name", experiment.name}, {"start_time", utc_now()}, {"cwd", fs::current_path().string()}};
+        record_ = {{"schema", 1},
+                   {"id", path_.filename().string()},
+                   {"name", experiment.name},
+                   {"start_time", utc_now()},
+                   {"cwd", fs::current_path().string()}};
     record_["status"] = "running";
     record_["pid"] = ::getpid();
     record_["seed"] = experiment.seed;
     record_["config_hash"] = sha256(resolved);
-    record_["dtk"] = {{"version", std::string(version())}, {"build", std::string(torch_build_text())}, {"sha256", sha256_of_dtk()}};
+    record_["dtk"] = {
+        {"version", std::string(version())}, {"build", std::string(torch_build_text())}, {"sha256", sha256_of_dtk()}};
     record_["host"] = host();
     record_["device"] = device;
     record_["threads"] = at::get_num_threads();
@@ -137,11 +155,15 @@ void RunFolder::finish(const std::string& status, const json& result, const std:
     record_["status"] = status;
     record_["stop_time"] = utc_now();
     if (!result.is_null()) record_["result"] = result;
-    if (!error.empty()) record_["error"] = error;
-    else record_.erase("error");
+    if (!error.empty())
+        record_["error"] = error;
+    else
+        record_.erase("error");
     write();
 }
 
-void RunFolder::write() const { write_atomically(path_ / "run.json", record_.dump(2, ' ', false, json::error_handler_t::replace) + "\n"); }
+void RunFolder::write() const {
+    write_atomically(path_ / "run.json", record_.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
 
 }  // namespace dtk

@@ -17,7 +17,8 @@ Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, c
 }
 }  // namespace
 
-Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode) {
+Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
+                   Progress::Mode progress_mode) {
     at::NoGradGuard no_grad;
     const auto& process = stage.process();
     const auto& sampler = *stage.sampler();
@@ -29,8 +30,10 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     sizes.insert(sizes.begin(), portion);
 
     Tensor classes;
-    if (!settings.labels.empty()) classes = at::tensor(settings.labels, at::kLong);
-    else if (stage.dataset().classes() > 0) classes = at::arange(stage.dataset().classes(), at::kLong);
+    if (!settings.labels.empty())
+        classes = at::tensor(settings.labels, at::kLong);
+    else if (stage.dataset().classes() > 0)
+        classes = at::arange(stage.dataset().classes(), at::kLong);
 
     Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
     std::vector<Tensor> all;
@@ -40,11 +43,17 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         if (settings.clip) asking.clip = stage.dataset().range();
         Context context;
         if (classes.defined())  // as many of each class
-            context.label = classes.index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel())).to(device, /*non_blocking=*/true);
-        const auto watch = [&](std::int64_t step, const Tensor&) { progress.at(i * static_cast<std::int64_t>(times.size()) + step); };
+            context.label =
+                classes
+                    .index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel()))
+                    .to(device, /*non_blocking=*/true);
+        const auto watch = [&](std::int64_t step, const Tensor&) {
+            progress.at(i * static_cast<std::int64_t>(times.size()) + step);
+        };
         auto x = process.prior(sizes, options, random.stream("prior"));
         if (settings.start == "quantiles") x = normal_quantiles(i * portion, portion, settings.n, options);
-        const auto samples = sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch);
+        const auto samples =
+            sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch);
         all.push_back(at::stack({samples, x}).cpu());  // one wait for both
     }
     progress.finish();
@@ -63,16 +72,23 @@ std::vector<double> column(const Tensor& x, std::int64_t i) {
     return {c.const_data_ptr<double>(), c.const_data_ptr<double>() + c.numel()};
 }
 
-std::string draw_images(const std::filesystem::path& folder, const std::string& name, const Tensor& samples, const Dataset& data, const std::string& provenance) {
+std::string draw_images(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                        const Dataset& data, const std::string& provenance) {
     const auto [lo, hi] = data.range().value_or(std::pair{-1.0, 1.0});
     const auto shown = samples.slice(0, 0, std::min<std::int64_t>(samples.size(0), 100));
-    const auto pixels = ((shown - lo) * (255 / (hi - lo))).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
-    const Images images{{pixels.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())}, pixels.size(0), pixels.size(1), pixels.size(2), pixels.size(3)};
+    const auto pixels =
+        ((shown - lo) * (255 / (hi - lo))).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+    const Images images{{pixels.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())},
+                        pixels.size(0),
+                        pixels.size(1),
+                        pixels.size(2),
+                        pixels.size(3)};
     write_image_grid(folder / (name + ".png"), images, {.provenance = provenance});
     return name + ".png";
 }
 
-std::string draw_points(const std::filesystem::path& folder, const std::string& name, const Tensor& samples, const Dataset& data) {
+std::string draw_points(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                        const Dataset& data) {
     const auto n = std::min<std::int64_t>(samples.size(0), 5000);
     const auto truth = true_examples(data, n), shown = samples.slice(0, 0, n);
     // Both panels show the truth's frame, a little wider, so that they can be laid over each other.
@@ -82,31 +98,41 @@ std::string draw_points(const std::filesystem::path& folder, const std::string& 
         return std::pair{a - room, b + room};
     };
     const auto panel = [&](const char* title, const Tensor& x) {
-        return Chart{.title = title, .equal_axes = true, .x_range = frame(0), .y_range = frame(1),
+        return Chart{.title = title,
+                     .equal_axes = true,
+                     .x_range = frame(0),
+                     .y_range = frame(1),
                      .series = {{.x = column(x, 0), .y = column(x, 1), .style = Series::Style::points}}};
     };
     write_charts(folder / (name + ".png"), {panel("data", truth), panel("samples", shown)});
     return name + ".png";
 }
 
-std::string draw_line(const std::filesystem::path& folder, const std::string& name, const Tensor& samples, const Dataset& data) {
+std::string draw_line(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                      const Dataset& data) {
     const auto truth = true_examples(data, samples.size(0)).to(at::kDouble).flatten();
     const double lo = truth.min().item<double>(), hi = truth.max().item<double>();
     constexpr std::int64_t bins = 80;
     const double width = (hi - lo) / bins;
     const auto curve = [&](const char* title, const Tensor& x) {
-        const auto counts = at::histc(x.to(at::kDouble).flatten(), bins, lo, hi) / (static_cast<double>(x.numel()) * width);
+        const auto counts =
+            at::histc(x.to(at::kDouble).flatten(), bins, lo, hi) / (static_cast<double>(x.numel()) * width);
         Series series{.name = title};
-        for (std::int64_t i = 0; i < bins; ++i) series.x.push_back(lo + (static_cast<double>(i) + 0.5) * width), series.y.push_back(counts[i].item<double>());
+        for (std::int64_t i = 0; i < bins; ++i)
+            series.x.push_back(lo + (static_cast<double>(i) + 0.5) * width),
+                series.y.push_back(counts[i].item<double>());
         return series;
     };
-    write_chart(folder / (name + ".svg"), {.title = "density", .x_label = "x", .series = {curve("data", truth), curve("samples", samples)}});
+    write_chart(folder / (name + ".svg"),
+                {.title = "density", .x_label = "x", .series = {curve("data", truth), curve("samples", samples)}});
     return name + ".svg";
 }
 }  // namespace
 
-std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples, const Dataset& data, const std::string& provenance) {
-    if (samples.dim() == 4 && (samples.size(1) == 1 || samples.size(1) == 3)) return draw_images(folder, name, samples, data, provenance);
+std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                         const Dataset& data, const std::string& provenance) {
+    if (samples.dim() == 4 && (samples.size(1) == 1 || samples.size(1) == 3))
+        return draw_images(folder, name, samples, data, provenance);
     if (samples.dim() == 2 && samples.size(1) == 2) return draw_points(folder, name, samples, data);
     if (samples.dim() == 2 && samples.size(1) == 1) return draw_line(folder, name, samples, data);
     return {};

@@ -33,11 +33,13 @@ View::~View() = default;
 void Process::accept_variance(const std::string& variance) const {
     const auto offered = variances();
     if (std::find(offered.begin(), offered.end(), variance) == offered.end())
-        throw Error(fmt::format("the process has no reverse variance `{}`", variance), fmt::format("it has {}", fmt::join(offered, ", ")));
+        throw Error(fmt::format("the process has no reverse variance `{}`", variance),
+                    fmt::format("it has {}", fmt::join(offered, ", ")));
 }
 
 namespace {
-constexpr std::array<std::string_view, 10> prediction_names{"eps", "x0", "v", "score", "mean", "velocity", "edm", "logits", "frames", "label"};
+constexpr std::array<std::string_view, 10> prediction_names{"eps",      "x0",  "v",      "score",  "mean",
+                                                            "velocity", "edm", "logits", "frames", "label"};
 }  // namespace
 
 std::string_view name_of(Predicts kind) { return prediction_names[static_cast<std::size_t>(kind)]; }
@@ -52,7 +54,8 @@ std::vector<Module::Named> Module::named_tensors() const {
     std::vector<Named> all;
     for (const auto& slot : slots_) all.push_back({slot.name, slot.tensor.get(), slot.trained, slot.saved});
     for (const auto& [name, part] : children_)
-        for (auto& inner : part->named_tensors()) all.push_back({name + "." + inner.name, inner.tensor, inner.trained, inner.saved});
+        for (auto& inner : part->named_tensors())
+            all.push_back({name + "." + inner.name, inner.tensor, inner.trained, inner.saved});
     return all;
 }
 
@@ -98,7 +101,8 @@ void Module::add_child(const std::string& name, std::shared_ptr<Module> part) {
 
 NoiseLevels LearnedSchedule::levels(std::int64_t steps) const {
     std::vector<std::pair<const void*, std::int64_t>> now;
-    for (const auto& named : named_tensors()) now.emplace_back(named.tensor->unsafeGetTensorImpl(), named.tensor->_version());
+    for (const auto& named : named_tensors())
+        now.emplace_back(named.tensor->unsafeGetTensorImpl(), named.tensor->_version());
     if (now != known_of_ || known_.steps() != steps) {
         at::NoGradGuard no_grad;
         const auto beta = betas(steps).cpu().contiguous();
@@ -109,7 +113,8 @@ NoiseLevels LearnedSchedule::levels(std::int64_t steps) const {
 }
 
 Tensor Density::posterior_variance(const Tensor&, const Tensor&, const Tensor&) const {
-    throw Error("the posterior variance of these data has not been worked out", "use data for which it has, such as gaussian_mixture");
+    throw Error("the posterior variance of these data has not been worked out",
+                "use data for which it has, such as gaussian_mixture");
 }
 
 std::shared_ptr<Density> Density::given(const Tensor&, const Tensor&, double) const { return nullptr; }
@@ -137,7 +142,8 @@ std::vector<double> Sampler::times(const Process& process) const {
 
 Tensor rows_at(double t, const Tensor& x) { return at::full({x.size(0)}, t, x.options().dtype(at::kDouble)); }
 
-Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const Tensor& t, const Tensor& mean, const Tensor& logit) {
+Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const Tensor& t, const Tensor& mean,
+                         const Tensor& logit) {
     const auto wide = xt.to(at::kDouble);  // β is a small difference
     const auto kept = (process.alpha(t, wide) / process.alpha(t - 1, wide)).square(), beta = 1 - kept;
     const auto of_x = [&](const Tensor& coefficient) { return coefficient.to(xt.scalar_type()); };
@@ -146,22 +152,26 @@ Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&process)) return *gaussian;
-    throw Error(fmt::format("{} needs a Gaussian process, x_t = α·x_0 + σ·ε", who), "use another sampler, loss or model, or process `gaussian`");
+    throw Error(fmt::format("{} needs a Gaussian process, x_t = α·x_0 + σ·ε", who),
+                "use another sampler, loss or model, or process `gaussian`");
 }
 
 const BernoulliProcess& bernoulli(const Process& process, const char* who) {
     if (const auto* bernoulli = dynamic_cast<const BernoulliProcess*>(&process)) return *bernoulli;
-    throw Error(fmt::format("{} needs a process of bits", who), "use process `bernoulli` with data of bits, such as heartbeat");
+    throw Error(fmt::format("{} needs a process of bits", who),
+                "use process `bernoulli` with data of bits, such as heartbeat");
 }
 
 const Observation& observation(const Dataset& data, const char* who) {
     if (const auto* known = data.observation()) return *known;
-    throw Error(fmt::format("{} needs to be told what is known of the samples", who), "use data `observed`, which stands around other data and says what was seen of them");
+    throw Error(fmt::format("{} needs to be told what is known of the samples", who),
+                "use data `observed`, which stands around other data and says what was seen of them");
 }
 
 const Density& known_density(const Dataset& data, const char* who) {
     if (const auto* density = data.density()) return *density;
-    throw Error(fmt::format("{} needs data whose density is known", who), "use a data set that knows its density, or another metric");
+    throw Error(fmt::format("{} needs data whose density is known", who),
+                "use a data set that knows its density, or another metric");
 }
 
 }  // namespace dtk

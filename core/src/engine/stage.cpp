@@ -26,43 +26,59 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool runni
     if (process_) sampler_ = build<Sampler>(spec.sampler, mistakes);
     if (model_) {
         try {
-            if (model_->predicts() != Predicts::label) process_->accept(model_->predicts());
-            else if (spec.sample) mistakes.add(spec.model.place, fmt::format("`{}` is a classifier, which samples cannot be drawn from", spec.model.name), "remove [sample]");
+            if (model_->predicts() != Predicts::label)
+                process_->accept(model_->predicts());
+            else if (spec.sample)
+                mistakes.add(spec.model.place,
+                             fmt::format("`{}` is a classifier, which samples cannot be drawn from", spec.model.name),
+                             "remove [sample]");
             loss_ = build<Loss>(spec.loss, mistakes);
         } catch (const Error& error) {
             mistakes.add_plugin(spec.model.place, error);
         }
         if (spec.train && model_->parameters().empty())
-            mistakes.add(spec.reading->place("train"), fmt::format("model `{}` has no parameters to train", spec.model.name),
+            mistakes.add(spec.reading->place("train"),
+                         fmt::format("model `{}` has no parameters to train", spec.model.name),
                          "remove [train], or use a model that learns");
         if (!spec.reading->find("train") && !model_->parameters().empty())
-            mistakes.add(spec.model.place, fmt::format("model `{}` has parameters, and there is no [train]", spec.model.name),
+            mistakes.add(spec.model.place,
+                         fmt::format("model `{}` has parameters, and there is no [train]", spec.model.name),
                          "add [train] with steps, or use a model without parameters");
     }
     if (dataset_)
         for (const auto& metric : spec.metrics)
             if (auto made = build<Metric>(metric, mistakes)) {
                 if (made->needs_samples() && !spec.reading->find("sample"))
-                    mistakes.add(metric.place, fmt::format("`{}` measures samples, and there is no [sample]", metric.name), "add [sample] with n");
+                    mistakes.add(metric.place,
+                                 fmt::format("`{}` measures samples, and there is no [sample]", metric.name),
+                                 "add [sample] with n");
                 metrics_.push_back(std::move(made));
             }
-    if (dataset_ && spec.sample && spec.sample->start == "quantiles" && dataset_->shape() != std::vector<std::int64_t>{1})
-        mistakes.add(spec.reading->place("sample"), "start = \"quantiles\" is for data of one number", "leave it \"random\"");
+    if (dataset_ && spec.sample && spec.sample->start == "quantiles" &&
+        dataset_->shape() != std::vector<std::int64_t>{1})
+        mistakes.add(spec.reading->place("sample"), "start = \"quantiles\" is for data of one number",
+                     "leave it \"random\"");
     if (dataset_ && spec.sample)
         for (const auto label : spec.sample->labels)
             if (label >= dataset_->classes())
-                mistakes.add(spec.reading->place("sample"), fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec.dataset.name,
-                                                                        dataset_->classes() == 0 ? "have no classes" : fmt::format("have classes 0 … {}", dataset_->classes() - 1)));
+                mistakes.add(spec.reading->place("sample"),
+                             fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec.dataset.name,
+                                         dataset_->classes() == 0
+                                             ? "have no classes"
+                                             : fmt::format("have classes 0 … {}", dataset_->classes() - 1)));
     if (dataset_ && spec.train && dataset_->size() > 0 && spec.train->batch > dataset_->size())
-        mistakes.add(spec.reading->place("train"), fmt::format("a batch of {} is more than the {} examples there are", spec.train->batch, dataset_->size()),
-                     "make `batch` smaller");
+        mistakes.add(
+            spec.reading->place("train"),
+            fmt::format("a batch of {} is more than the {} examples there are", spec.train->batch, dataset_->size()),
+            "make `batch` smaller");
 }
 
 std::vector<Module::Named> Stage::named_tensors() const {
     std::vector<Module::Named> all;
     const auto add = [&](const char* part, const Module* module) {
         if (!module) return;
-        for (auto& named : module->named_tensors()) all.push_back({fmt::format("{}.{}", part, named.name), named.tensor, named.trained, named.saved});
+        for (auto& named : module->named_tensors())
+            all.push_back({fmt::format("{}.{}", part, named.name), named.tensor, named.trained, named.saved});
     };
     add("model", model_.get());
     add("process", process_.get());
@@ -71,7 +87,8 @@ std::vector<Module::Named> Stage::named_tensors() const {
 }
 
 void Stage::to(at::Device device) {
-    for (Module* part : {static_cast<Module*>(model_.get()), static_cast<Module*>(process_.get()), static_cast<Module*>(loss_.get())})
+    for (Module* part :
+         {static_cast<Module*>(model_.get()), static_cast<Module*>(process_.get()), static_cast<Module*>(loss_.get())})
         if (part) part->to(device);
 }
 
@@ -125,7 +142,8 @@ Predict in_portions(Predict ask, std::int64_t rows) {
         Prediction prediction;
         for (std::int64_t first = 0; first < x.size(0); first += rows) {
             auto part = context;
-            for (auto* tensor : {&part.label, &part.mask, &part.self_condition, &part.tokens}) *tensor = portion(*tensor, first, rows);
+            for (auto* tensor : {&part.label, &part.mask, &part.self_condition, &part.tokens})
+                *tensor = portion(*tensor, first, rows);
             for (auto& [name, tensor] : part.extra) tensor = portion(tensor, first, rows);
             prediction = ask(portion(x, first, rows), portion(t, first, rows), part);
             values.push_back(prediction.value);
@@ -141,7 +159,8 @@ Predict in_portions(Predict ask, std::int64_t rows) {
 /// sampling every step is shown the one before.
 Predict self_conditioned(Predict ask, const Random* random, std::shared_ptr<Process> process) {
     const auto estimate = std::make_shared<Tensor>();
-    return [ask = std::move(ask), estimate, random, process = std::move(process)](const Tensor& x, const Tensor& t, Context context) {
+    return [ask = std::move(ask), estimate, random, process = std::move(process)](const Tensor& x, const Tensor& t,
+                                                                                  Context context) {
         if (random) {
             context.self_condition = at::zeros_like(x);
             const auto first = [&] {
@@ -161,15 +180,19 @@ Predict self_conditioned(Predict ask, const Random* random, std::shared_ptr<Proc
 }
 
 Predict clipped(Predict ask, std::shared_ptr<Process> process, std::pair<double, double> range) {
-    return [ask = std::move(ask), process = std::move(process), range](const Tensor& x, const Tensor& t, const Context& context) {
+    return [ask = std::move(ask), process = std::move(process), range](const Tensor& x, const Tensor& t,
+                                                                       const Context& context) {
         const auto prediction = ask(x, t, context);
-        return Prediction{Predicts::x0, process->convert(prediction, Predicts::x0, x, t).clamp(range.first, range.second), prediction.variance};
+        return Prediction{Predicts::x0,
+                          process->convert(prediction, Predicts::x0, x, t).clamp(range.first, range.second),
+                          prediction.variance};
     };
 }
 }  // namespace
 
 Predict Stage::predict(const Asking& asking) const {
-    Predict ask = [model = model_, random = asking.random, rows = rows_asked_](const Tensor& x, const Tensor& t, Context context) {
+    Predict ask = [model = model_, random = asking.random, rows = rows_asked_](const Tensor& x, const Tensor& t,
+                                                                               Context context) {
         *rows += x.size(0);
         context.random = random;
         return model->forward(x, t, context);

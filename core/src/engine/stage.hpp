@@ -17,9 +17,9 @@ namespace dtk {
 
 /// How a network is asked.
 struct Asking {
-    const Random* random = nullptr;  ///< for dropout; null outside training
-    bool bf16 = false;               ///< matrix products and convolutions in bfloat16
-    std::int64_t rows = 0;           ///< asked for so many rows at a time, padded; 0: all at once
+    const Random* random = nullptr;                      ///< for dropout; null outside training
+    bool bf16 = false;                                   ///< matrix products and convolutions in bfloat16
+    std::int64_t rows = 0;                               ///< asked for so many rows at a time, padded; 0: all at once
     std::optional<std::pair<double, double>> clip = {};  ///< x̂_0 is kept between these
 };
 
@@ -53,8 +53,8 @@ class DTK_API Stage : public View {
     std::vector<Module::Named> named_tensors() const;
     void to(at::Device device);
     void train(bool on);
-    /// The model as losses and samplers see it: in portions, its products in bfloat16, its own earlier estimate fed back
-    /// where it wants it, x̂_0 clipped, in that order. The random numbers must outlive the answer.
+    /// The model as losses and samplers see it: in portions, its products in bfloat16, its own earlier estimate fed
+    /// back where it wants it, x̂_0 clipped, in that order. The random numbers must outlive the answer.
     Predict predict(const Asking& asking) const;
 
  private:

@@ -15,11 +15,12 @@ namespace {
 
 constexpr std::int64_t noise_bins = 10;
 
-/// Adam and AdamW by LibTorch's fused kernels: one call for all tensors, and an update that is not finite is left out on
-/// the device itself.
+/// Adam and AdamW by LibTorch's fused kernels: one call for all tensors, and an update that is not finite is left out
+/// on the device itself.
 class Optimizer {
  public:
-    Optimizer(const TrainSettings& settings, std::vector<Tensor> parameters) : settings_(settings), parameters_(std::move(parameters)) {
+    Optimizer(const TrainSettings& settings, std::vector<Tensor> parameters)
+        : settings_(settings), parameters_(std::move(parameters)) {
         for (const auto& p : parameters_) {
             mean_.push_back(at::zeros_like(p));
             square_.push_back(at::zeros_like(p));
@@ -34,9 +35,11 @@ class Optimizer {
         at::_foreach_add_(steps_, 1);
         const auto& s = settings_;
         if (s.optimizer == "adamw")
-            at::_fused_adamw_(parameters_, gradients, mean_, square_, {}, steps_, rate, s.beta1, s.beta2, s.weight_decay, s.eps, false, false, {}, skip);
+            at::_fused_adamw_(parameters_, gradients, mean_, square_, {}, steps_, rate, s.beta1, s.beta2,
+                              s.weight_decay, s.eps, false, false, {}, skip);
         else
-            at::_fused_adam_(parameters_, gradients, mean_, square_, {}, steps_, rate, s.beta1, s.beta2, s.weight_decay, s.eps, false, false, {}, skip);
+            at::_fused_adam_(parameters_, gradients, mean_, square_, {}, steps_, rate, s.beta1, s.beta2, s.weight_decay,
+                             s.eps, false, false, {}, skip);
         at::_foreach_sub_(steps_, at::TensorList(std::vector<Tensor>(steps_.size(), skip)));
     }
 
@@ -73,10 +76,13 @@ std::map<std::string, Tensor> by_name(const std::vector<std::string>& names, con
     return map;
 }
 
-void copy_from(std::vector<Tensor>& tensors, const std::vector<std::string>& names, const std::map<std::string, Tensor>& source, const char* what) {
+void copy_from(std::vector<Tensor>& tensors, const std::vector<std::string>& names,
+               const std::map<std::string, Tensor>& source, const char* what) {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
         const auto found = source.find(names[i]);
-        if (found == source.end()) throw Mistaken(fmt::format("the checkpoint lacks {} of `{}`", what, names[i]), "training cannot go on from it");
+        if (found == source.end())
+            throw Mistaken(fmt::format("the checkpoint lacks {} of `{}`", what, names[i]),
+                           "training cannot go on from it");
         tensors[i].copy_(found->second);
     }
 }
@@ -87,7 +93,9 @@ struct Sums {
     std::vector<std::pair<std::string, Tensor>> parts;
     std::int64_t steps = 0;
 
-    explicit Sums(at::Device device) : first_bad(at::full({}, -1, at::TensorOptions(device).dtype(at::kLong))) { clear(device); }
+    explicit Sums(at::Device device) : first_bad(at::full({}, -1, at::TensorOptions(device).dtype(at::kLong))) {
+        clear(device);
+    }
     void clear(at::Device device) {
         const auto options = at::TensorOptions(device).dtype(at::kDouble);
         loss = at::zeros({}, options), norm = at::zeros({}, options);
@@ -98,7 +106,9 @@ struct Sums {
     void add(const LossValues& values, double share, std::int64_t process_steps) {
         const auto value = values.value.detach().to(at::kDouble);
         loss += value.sum() * share;
-        const auto bin = (values.t * (static_cast<double>(noise_bins) / static_cast<double>(process_steps))).to(at::kLong).clamp(0, noise_bins - 1);
+        const auto bin = (values.t * (static_cast<double>(noise_bins) / static_cast<double>(process_steps)))
+                             .to(at::kLong)
+                             .clamp(0, noise_bins - 1);
         bin_loss.index_add_(0, bin, value);
         bin_count.index_add_(0, bin, at::ones_like(value));
         for (const auto& [name, part] : values.parts) {
@@ -111,7 +121,10 @@ struct Sums {
 
 }  // namespace
 
-WithAverages::WithAverages(const std::vector<Tensor>& tensors, const std::vector<Tensor>& averages) : tensors_(tensors), averages_(averages) { swap(); }
+WithAverages::WithAverages(const std::vector<Tensor>& tensors, const std::vector<Tensor>& averages)
+    : tensors_(tensors), averages_(averages) {
+    swap();
+}
 WithAverages::~WithAverages() { swap(); }
 void WithAverages::swap() {
     at::NoGradGuard no_grad;
@@ -123,9 +136,11 @@ void WithAverages::swap() {
 }
 
 double learning_rate(const TrainSettings& settings, std::int64_t step) {
-    const double warm = settings.warmup > 0 ? std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(settings.warmup)) : 1;
+    const double warm =
+        settings.warmup > 0 ? std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(settings.warmup)) : 1;
     if (settings.decay == "none") return settings.lr * warm;
-    const double along = std::max<double>(0, static_cast<double>(step - settings.warmup)) / static_cast<double>(settings.steps - settings.warmup);
+    const double along = std::max<double>(0, static_cast<double>(step - settings.warmup)) /
+                         static_cast<double>(settings.steps - settings.warmup);
     return settings.lr * warm * 0.5 * (1 + std::cos(std::numbers::pi * along));
 }
 
@@ -141,7 +156,8 @@ Tensor example_numbers(const Dataset& data, std::int64_t seed, std::int64_t step
     return numbers;
 }
 
-void train(Stage& stage, const std::string& experiment, const Checkpoint* from, at::Device device, Progress::Mode progress_mode, const TrainingLog& log) {
+void train(Stage& stage, const std::string& experiment, const Checkpoint* from, at::Device device,
+           Progress::Mode progress_mode, const TrainingLog& log) {
     const auto& settings = *stage.spec().train;
     const auto process_steps = stage.process().steps();
 
@@ -165,7 +181,12 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
     }
 
     const auto snapshot = [&] {
-        Checkpoint checkpoint{step, experiment, {}, by_name(names, averages), by_name(names, optimizer.mean()), by_name(names, optimizer.square())};
+        Checkpoint checkpoint{step,
+                              experiment,
+                              {},
+                              by_name(names, averages),
+                              by_name(names, optimizer.mean()),
+                              by_name(names, optimizer.square())};
         for (const auto& named : stage.named_tensors())
             if (named.saved) checkpoint.tensors.emplace(named.name, named.tensor->detach());
         return checkpoint;
@@ -191,7 +212,8 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
         began = monotonic_seconds();
         if (bad >= 0)
             throw Error(fmt::format("the loss or its gradient is not finite at step {}", bad + 1),
-                        "its update and those after it were left out of the parameters; lower `lr`, or look at the data and the loss");
+                        "its update and those after it were left out of the parameters; lower `lr`, or look at the "
+                        "data and the loss");
     };
 
     stage.train(true);
@@ -200,7 +222,8 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
     Prefetch batches(
         [&, numbers = Tensor()](std::int64_t number) mutable {
             const auto part = number % parts;
-            if (part == 0 || !numbers.defined()) numbers = example_numbers(stage.dataset(), stage.seed(), number / parts, settings.batch);
+            if (part == 0 || !numbers.defined())
+                numbers = example_numbers(stage.dataset(), stage.seed(), number / parts, settings.batch);
             auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
             batch.first = part * rows, batch.of = settings.batch;
             if (device.is_cuda()) batch.x = batch.x.pin_memory();
@@ -216,7 +239,8 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
             batch.x = batch.x.to(device, /*non_blocking=*/true);
             if (batch.label.defined()) batch.label = batch.label.to(device, true);
             const auto draws = random.from(part * rows);
-            const auto values = (*stage.loss())(stage.predict({.random = &draws, .bf16 = settings.precision == "bf16"}), stage.process(), batch, draws);
+            const auto values = (*stage.loss())(stage.predict({.random = &draws, .bf16 = settings.precision == "bf16"}),
+                                                stage.process(), batch, draws);
             const auto loss = values.value.sum() * share;
             loss.backward();
             finite = finite.logical_and(loss.detach().isfinite());
@@ -227,11 +251,13 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
             const auto norm = optimizer.clip(settings.clip);
             finite = finite.logical_and(norm.isfinite());
             // From the first step that is not finite on nothing is updated, until the host looks.
-            sums.first_bad = at::where(finite.logical_or(sums.first_bad >= 0), sums.first_bad, at::full_like(sums.first_bad, step));
+            sums.first_bad =
+                at::where(finite.logical_or(sums.first_bad >= 0), sums.first_bad, at::full_like(sums.first_bad, step));
             const auto skip = (sums.first_bad >= 0).to(at::kFloat);
             optimizer.step(learning_rate(settings, step), skip);
             sums.norm += norm.to(at::kDouble);
-            const double decay = std::min(settings.ema, (1 + static_cast<double>(step)) / (10 + static_cast<double>(step)));
+            const double decay =
+                std::min(settings.ema, (1 + static_cast<double>(step)) / (10 + static_cast<double>(step)));
             if (!averages.empty()) at::_foreach_lerp_(averages, parameters, 1 - decay);
         }
         ++step, ++sums.steps;

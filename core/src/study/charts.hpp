@@ -4,7 +4,8 @@
 
 namespace dtk {
 
-/// What the charts of a report draw from: arms that differ in sampler.steps alone have one colour, and so do arms that share a training.
+/// What the charts of a report draw from: arms that differ in sampler.steps alone have one colour, and so do arms that
+/// share a training.
 struct Drawn {
     const Study& study;
     const Findings& findings;
@@ -16,17 +17,19 @@ struct Drawn {
 /// Where the seeds of every arm lie, with the means and their intervals.
 page::Figure seeds_figure(const Drawn& drawn, const std::string& metric);
 
-/// Distance against evaluations for arms that differ in steps alone, on logarithmic axes, with a table of slopes; empty where no
-/// two arms do.
+/// Distance against evaluations for arms that differ in steps alone, on logarithmic axes, with a table of slopes; empty
+/// where no two arms do.
 std::string convergence_html(const Drawn& drawn, const std::string& metric);
 
 /// Distance against a cost of each arm, with the Pareto front. `what` is the cost in words.
-page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const std::vector<double>& cost, const std::string& what);
+page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const std::vector<double>& cost,
+                         const std::string& what);
 
 /// Loss against steps, and against log-SNR; empty where nothing was trained.
 std::string training_html(const Drawn& drawn);
 
-/// The noise levels of every process drawn over each other, and the weight that training gives each; empty where none is known.
+/// The noise levels of every process drawn over each other, and the weight that training gives each; empty where none
+/// is known.
 std::string schedules_html(const Drawn& drawn);
 
 }  // namespace dtk

@@ -14,7 +14,8 @@ namespace {
 std::vector<std::string> split(const std::string& text, std::string_view between) {
     std::vector<std::string> parts;
     std::size_t begin = 0;
-    for (auto end = text.find(between); end != text.npos; end = text.find(between, begin)) parts.push_back(text.substr(begin, end - begin)), begin = end + between.size();
+    for (auto end = text.find(between); end != text.npos; end = text.find(between, begin))
+        parts.push_back(text.substr(begin, end - begin)), begin = end + between.size();
     parts.push_back(text.substr(begin));
     return parts;
 }
@@ -22,14 +23,16 @@ std::vector<std::string> split(const std::string& text, std::string_view between
 /// What all the lists have, in the order of the first.
 std::vector<std::string> common(std::vector<std::vector<std::string>> lists) {
     auto shared = lists.front();
-    for (const auto& list : lists) std::erase_if(shared, [&](const auto& one) { return std::find(list.begin(), list.end(), one) == list.end(); });
+    for (const auto& list : lists)
+        std::erase_if(shared, [&](const auto& one) { return std::find(list.begin(), list.end(), one) == list.end(); });
     return shared;
 }
 
 /// What the arms' names have in common, or else their settings.
 std::string name_of(const Study& study, const std::vector<std::size_t>& arms) {
     std::vector<std::vector<std::string>> names, settings;
-    for (const auto arm : arms) names.push_back(split(study.arms[arm].name, ", ")), settings.push_back(study.arms[arm].set);
+    for (const auto arm : arms)
+        names.push_back(split(study.arms[arm].name, ", ")), settings.push_back(study.arms[arm].set);
     auto shared = common(names);
     if (shared.empty())
         for (auto one : common(settings)) {
@@ -45,14 +48,16 @@ double exponent(const std::vector<double>& x, const std::vector<double>& y) {
     const auto n = static_cast<double>(x.size());
     double mean_x = 0, mean_y = 0, above = 0, below = 0;
     for (std::size_t i = 0; i < x.size(); ++i) mean_x += std::log(x[i]) / n, mean_y += std::log(y[i]) / n;
-    for (std::size_t i = 0; i < x.size(); ++i) above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y), below += std::pow(std::log(x[i]) - mean_x, 2);
+    for (std::size_t i = 0; i < x.size(); ++i)
+        above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y), below += std::pow(std::log(x[i]) - mean_x, 2);
     return below > 0 ? above / below : std::nan("");
 }
 
 }  // namespace
 
 const Task& task_of(const Study& study, std::size_t arm) {
-    return study.task(std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& cell) { return cell.arm == arm; })->task);
+    return study.task(
+        std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& cell) { return cell.arm == arm; })->task);
 }
 
 std::vector<Group> groups_by(const Study& study, const std::function<std::string(std::size_t arm)>& key) {
@@ -103,10 +108,12 @@ Slope slope_of(const Group& group, const Findings& findings, const std::string& 
     for (std::size_t seed = 0; seed < seeds; ++seed) {
         std::vector<double> x, y;
         for (const auto arm : used)
-            if (scores[arm].distances[seed] > 0 && findings.costs[arm].evaluations > 0) x.push_back(findings.costs[arm].evaluations), y.push_back(scores[arm].distances[seed]);
+            if (scores[arm].distances[seed] > 0 && findings.costs[arm].evaluations > 0)
+                x.push_back(findings.costs[arm].evaluations), y.push_back(scores[arm].distances[seed]);
         slope.of_seeds.push_back(exponent(x, y));
     }
-    if (std::none_of(slope.of_seeds.begin(), slope.of_seeds.end(), [](double value) { return std::isfinite(value); })) return slope;
+    if (std::none_of(slope.of_seeds.begin(), slope.of_seeds.end(), [](double value) { return std::isfinite(value); }))
+        return slope;
     slope.estimate = estimate(slope.of_seeds, level);
     if (const auto n = static_cast<double>(slope.estimate.n); n > 1) {
         double sum = 0;
@@ -121,7 +128,9 @@ std::vector<std::size_t> pareto_front(const std::vector<double>& cost, const std
     std::vector<std::size_t> order, front;
     for (std::size_t i = 0; i < cost.size(); ++i)
         if (std::isfinite(cost[i]) && std::isfinite(distance[i])) order.push_back(i);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return std::pair(cost[a], distance[a]) < std::pair(cost[b], distance[b]); });
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return std::pair(cost[a], distance[a]) < std::pair(cost[b], distance[b]);
+    });
     for (const auto i : order)
         if (front.empty() || distance[i] < distance[front.back()]) front.push_back(i);
     return front;

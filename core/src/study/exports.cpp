@@ -44,7 +44,8 @@ Log read_log(const fs::path& folder) {
             at.clear();
             if (value.is_array())
                 for (const auto& one : value) at.push_back(number(one));
-            else at.push_back(number(value));
+            else
+                at.push_back(number(value));
         }
     }
     return log;
@@ -56,8 +57,10 @@ std::size_t width_of(const std::map<std::int64_t, std::vector<double>>& column) 
     return width;
 }
 
-/// The columns of several logs with one step axis, NaN where a log has no such line; `shape` is that of the logs, row-major.
-void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& shape, const std::string& prefix, std::vector<NumpyArray>& arrays) {
+/// The columns of several logs with one step axis, NaN where a log has no such line; `shape` is that of the logs,
+/// row-major.
+void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& shape, const std::string& prefix,
+              std::vector<NumpyArray>& arrays) {
     std::set<std::int64_t> steps;
     std::map<std::string, std::size_t> widths;
     for (const auto& log : logs)
@@ -85,15 +88,21 @@ void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& sha
 }
 
 NumpyArray array_of(const std::string& name, RawTensor tensor) {
-    static const std::map<std::string, const char*> types{{"F64", "<f8"}, {"F32", "<f4"}, {"F16", "<f2"}, {"I64", "<i8"}, {"I32", "<i4"}, {"I16", "<i2"}, {"I8", "|i1"}, {"U8", "|u1"}, {"BOOL", "|b1"}};
-    if (const auto type = types.find(tensor.dtype); type != types.end()) return {name, type->second, tensor.shape, std::move(tensor.bytes)};
+    static const std::map<std::string, const char*> types{{"F64", "<f8"}, {"F32", "<f4"}, {"F16", "<f2"},
+                                                          {"I64", "<i8"}, {"I32", "<i4"}, {"I16", "<i2"},
+                                                          {"I8", "|i1"},  {"U8", "|u1"},  {"BOOL", "|b1"}};
+    if (const auto type = types.find(tensor.dtype); type != types.end())
+        return {name, type->second, tensor.shape, std::move(tensor.bytes)};
     auto array = NumpyArray::of(name, tensor.numbers());  // bfloat16, which NumPy does not know
     array.shape = tensor.shape;
     return array;
 }
 
-constexpr std::pair<const char*, double Measured::*> parts[] = {
-    {"value", &Measured::value}, {"distance", &Measured::distance}, {"expected", &Measured::expected}, {"expected_sd", &Measured::expected_sd}, {"standard_error", &Measured::standard_error}};
+constexpr std::pair<const char*, double Measured::*> parts[] = {{"value", &Measured::value},
+                                                                {"distance", &Measured::distance},
+                                                                {"expected", &Measured::expected},
+                                                                {"expected_sd", &Measured::expected_sd},
+                                                                {"standard_error", &Measured::standard_error}};
 
 void add_measured(const std::vector<Measured>& measured, std::vector<NumpyArray>& arrays) {
     for (const auto& m : measured)
@@ -110,9 +119,12 @@ void add_levels(const NoiseLevels& levels, const std::string& prefix, std::vecto
         for (std::int64_t t = 0; t < levels.steps(); ++t) all.push_back(value(levels, t));
         return all;
     };
-    arrays.push_back(NumpyArray::of(prefix + "schedule/alpha_bar", each([](const NoiseLevels& l, std::int64_t t) { return l.alpha_bar(t); })));
-    arrays.push_back(NumpyArray::of(prefix + "schedule/sigma2", each([](const NoiseLevels& l, std::int64_t t) { return l.sigma2(t); })));
-    arrays.push_back(NumpyArray::of(prefix + "schedule/log_snr", each([](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); })));
+    arrays.push_back(NumpyArray::of(prefix + "schedule/alpha_bar",
+                                    each([](const NoiseLevels& l, std::int64_t t) { return l.alpha_bar(t); })));
+    arrays.push_back(NumpyArray::of(prefix + "schedule/sigma2",
+                                    each([](const NoiseLevels& l, std::int64_t t) { return l.sigma2(t); })));
+    arrays.push_back(NumpyArray::of(prefix + "schedule/log_snr",
+                                    each([](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); })));
 }
 
 /// What a study's cells are spread over.
@@ -128,10 +140,13 @@ struct Axes {
     }
     std::size_t size() const { return arms.size() * seeds.size(); }
     std::size_t place(const CellRecord& cell) const {
-        const auto arm = std::find(arms.begin(), arms.end(), cell.arm) - arms.begin(), seed = std::find(seeds.begin(), seeds.end(), cell.seed) - seeds.begin();
+        const auto arm = std::find(arms.begin(), arms.end(), cell.arm) - arms.begin(),
+                   seed = std::find(seeds.begin(), seeds.end(), cell.seed) - seeds.begin();
         return static_cast<std::size_t>(arm) * seeds.size() + static_cast<std::size_t>(seed);
     }
-    std::vector<std::int64_t> shape() const { return {static_cast<std::int64_t>(arms.size()), static_cast<std::int64_t>(seeds.size())}; }
+    std::vector<std::int64_t> shape() const {
+        return {static_cast<std::int64_t>(arms.size()), static_cast<std::int64_t>(seeds.size())};
+    }
 };
 
 std::vector<NumpyArray> arrays_of_study(const Record& study) {
@@ -152,7 +167,8 @@ std::vector<NumpyArray> arrays_of_study(const Record& study) {
         for (const auto& [name, part] : parts) {
             std::vector<double> all;
             for (const auto& m : cells) all.push_back(m.*part);
-            if (std::any_of(all.begin(), all.end(), [](double value) { return std::isfinite(value); })) arrays.push_back(NumpyArray::of(fmt::format("metric/{}/{}", metric, name), all, axes.shape()));
+            if (std::any_of(all.begin(), all.end(), [](double value) { return std::isfinite(value); }))
+                arrays.push_back(NumpyArray::of(fmt::format("metric/{}/{}", metric, name), all, axes.shape()));
         }
     add_logs(logs, axes.shape(), "", arrays);
     return arrays;
@@ -178,11 +194,16 @@ void add_picture(const fs::path& file, std::int64_t step, double time, EventFile
     const auto png = read_file(file);
     if (png.size() < 33 || !png.starts_with("\x89PNG")) return;
     const int type = png[25];  // 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha
-    events.image("samples", step, time, png, big_endian(png, 16), big_endian(png, 20), type == 0 ? 1 : type == 4 ? 2 : type == 6 ? 4 : 3);
+    events.image("samples", step, time, png, big_endian(png, 16), big_endian(png, 20),
+                 type == 0   ? 1
+                 : type == 4 ? 2
+                 : type == 6 ? 4
+                             : 3);
 }
 
 /// One event file: the log, and what was measured at its end.
-void write_events(const fs::path& trained, const fs::path& measured, const std::vector<Measured>& values, const fs::path& folder) {
+void write_events(const fs::path& trained, const fs::path& measured, const std::vector<Measured>& values,
+                  const fs::path& folder) {
     const auto log = read_log(trained);
     const double begin = log.wall_times.empty() ? 0 : log.wall_times.begin()->second;
     EventFile events(begin);
@@ -190,7 +211,8 @@ void write_events(const fs::path& trained, const fs::path& measured, const std::
         if (key == "wall_time") continue;
         for (const auto& [step, row] : column)
             for (std::size_t i = 0; i < row.size(); ++i)
-                events.scalar(row.size() > 1 ? fmt::format("{}/{}", key, i) : key, step, log.wall_times.at(step), row[i]);
+                events.scalar(row.size() > 1 ? fmt::format("{}/{}", key, i) : key, step, log.wall_times.at(step),
+                              row[i]);
     }
     for (const auto& m : values) events.scalar("metric/" + m.metric, log.last_step(), log.last_time(), m.value);
     add_picture(measured / "samples.png", log.last_step(), log.last_time(), events);
@@ -250,7 +272,8 @@ void export_npz(const Record& record, const fs::path& file, const std::map<std::
     for (const auto& [stage, folder] : stages_of(record)) {
         const auto prefix = stage.empty() ? std::string() : stage + "/";
         if (fs::exists(folder / "samples.safetensors"))
-            for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors")) arrays.push_back(array_of(prefix + name, std::move(tensor)));
+            for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors"))
+                arrays.push_back(array_of(prefix + name, std::move(tensor)));
         add_logs({read_log(folder)}, {}, prefix, arrays);
         if (const auto own = levels.find(stage); own != levels.end()) add_levels(own->second, prefix, arrays);
     }
@@ -261,7 +284,8 @@ void export_npz(const Record& record, const fs::path& file, const std::map<std::
 void export_tensorboard(const Record& record, const fs::path& folder) {
     if (record.what == Record::What::study) {
         for (const auto& cell : record.cells)
-            write_events(cell.trained, cell.measured, read_record(cell.measured).measured, folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed));
+            write_events(cell.trained, cell.measured, read_record(cell.measured).measured,
+                         folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed));
         return;
     }
     for (const auto& [stage, own] : stages_of(record)) {
@@ -278,13 +302,15 @@ void export_tensorboard(const Record& record, const fs::path& folder) {
 void export_csv(const Record& record, const fs::path& file) {
     std::vector<LabelledLog> logs;
     if (record.what == Record::What::study) {
-        for (const auto& cell : record.cells) logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
+        for (const auto& cell : record.cells)
+            logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
         write_csv(file, {"arm", "seed"}, logs);
         return;
     }
     const auto stages = stages_of(record);
     const bool many = !stages.front().first.empty();
-    for (const auto& [stage, folder] : stages) logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});
+    for (const auto& [stage, folder] : stages)
+        logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});
     write_csv(file, many ? std::vector<std::string>{"stage"} : std::vector<std::string>{}, logs);
 }
 
@@ -295,7 +321,8 @@ void write_exports(const fs::path& study) {
     std::error_code error;
     std::vector<fs::path> old;
     for (const auto& entry : fs::recursive_directory_iterator(study / "tensorboard", error))
-        if (entry.path().filename().string().starts_with("events.out.tfevents.") && entry.path().extension() == ".dtk") old.push_back(entry.path());
+        if (entry.path().filename().string().starts_with("events.out.tfevents.") && entry.path().extension() == ".dtk")
+            old.push_back(entry.path());
     for (const auto& file : old) fs::remove(file, error);
     export_npz(record, study / "results.npz");
     export_tensorboard(record, study / "tensorboard");

@@ -39,10 +39,12 @@ void add_costs(const Study& study, const std::filesystem::path& folder, bool acc
         const auto& task = study.task(cell.task);
         const auto result = result_of(study, task, folder, accept_rebuilt);
         if (!result) continue;
-        const auto trained = task.needs.empty() ? result : result_of(study, study.task(task.needs), folder, accept_rebuilt);
+        const auto trained =
+            task.needs.empty() ? result : result_of(study, study.task(task.needs), folder, accept_rebuilt);
         const auto seconds = result->value("seconds", json::object());
         all[cell.arm].push_back({images_of(study, task), number(*result, "network_evaluations"),
-                                 trained ? number(trained->value("seconds", json::object()), "train") : unknown, number(seconds, "sample"), number(*result, "parameters")});
+                                 trained ? number(trained->value("seconds", json::object()), "train") : unknown,
+                                 number(seconds, "sample"), number(*result, "parameters")});
     }
     for (const auto& costs : all) {
         const auto of = [&](double Cost::*part) {
@@ -50,11 +52,13 @@ void add_costs(const Study& study, const std::filesystem::path& folder, bool acc
             for (const auto& cost : costs) values.push_back(cost.*part);
             return mean(values);
         };
-        found.costs.push_back({of(&Cost::images), of(&Cost::evaluations), of(&Cost::train_seconds), of(&Cost::sample_seconds), of(&Cost::parameters)});
+        found.costs.push_back({of(&Cost::images), of(&Cost::evaluations), of(&Cost::train_seconds),
+                               of(&Cost::sample_seconds), of(&Cost::parameters)});
     }
     const auto differ = [&](double Cost::*part, const char* what) {
         for (const auto& cost : found.costs)
-            if (cost.*part != found.costs[study.baseline].*part && std::isfinite(cost.*part + found.costs[study.baseline].*part)) {
+            if (cost.*part != found.costs[study.baseline].*part &&
+                std::isfinite(cost.*part + found.costs[study.baseline].*part)) {
                 found.warnings.push_back(fmt::format("the arms are not of equal cost: they differ in {}", what));
                 return;
             }
@@ -68,18 +72,24 @@ void add_costs(const Study& study, const std::filesystem::path& folder, bool acc
 
 Findings findings_of(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt) {
     Findings found;
-    const auto seed_number = [&](std::int64_t seed) { return static_cast<std::size_t>(std::find(study.seeds.begin(), study.seeds.end(), seed) - study.seeds.begin()); };
+    const auto seed_number = [&](std::int64_t seed) {
+        return static_cast<std::size_t>(std::find(study.seeds.begin(), study.seeds.end(), seed) - study.seeds.begin());
+    };
     const std::vector<double> none(study.seeds.size(), unknown);
-    for (const auto& metric : study.metrics) found.scores[metric].assign(study.arms.size(), {none, none, {}, {}, {}, unknown, unknown});
+    for (const auto& metric : study.metrics)
+        found.scores[metric].assign(study.arms.size(), {none, none, {}, {}, {}, unknown, unknown});
     std::map<std::string, std::vector<std::vector<double>>> expected, expected_sd;
-    for (const auto& metric : study.metrics) expected[metric].resize(study.arms.size()), expected_sd[metric].resize(study.arms.size());
+    for (const auto& metric : study.metrics)
+        expected[metric].resize(study.arms.size()), expected_sd[metric].resize(study.arms.size());
     for (std::size_t i = 0; i < study.cells.size(); ++i) {
         const auto& cell = study.cells[i];
         const auto& task = study.task(cell.task);
         const auto result = result_of(study, task, folder, accept_rebuilt);
         if (!result) {
-            if (const auto reason = failure_of(study, task, folder); !reason.empty()) found.failures.emplace_back(i, reason);
-            else ++found.missing;
+            if (const auto reason = failure_of(study, task, folder); !reason.empty())
+                found.failures.emplace_back(i, reason);
+            else
+                ++found.missing;
             continue;
         }
         for (const auto& measured : result->value("metrics", json::array())) {
@@ -89,7 +99,8 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
             auto& score = scores->second[cell.arm];
             score.distances[seed_number(cell.seed)] = number(measured, "distance");
             score.values[seed_number(cell.seed)] = number(measured, "value");
-            expected[name][cell.arm].push_back(number(measured, "expected")), expected_sd[name][cell.arm].push_back(number(measured, "expected_sd"));
+            expected[name][cell.arm].push_back(number(measured, "expected")),
+                expected_sd[name][cell.arm].push_back(number(measured, "expected_sd"));
             score.two_sided = score.two_sided || std::abs(number(measured, "distance") - number(measured, "value")) > 0;
             found.notes.try_emplace(name, measured.value("note", ""));
         }
@@ -97,10 +108,12 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
     for (auto& [metric, scores] : found.scores) {
         std::vector<std::vector<double>> all, others;
         for (std::size_t arm = 0; arm < scores.size(); ++arm) {
-            scores[arm].expected = mean(expected[metric][arm]), scores[arm].expected_sd = mean(expected_sd[metric][arm]);
+            scores[arm].expected = mean(expected[metric][arm]),
+            scores[arm].expected_sd = mean(expected_sd[metric][arm]);
             all.push_back(scores[arm].distances);
             if (arm != study.baseline) others.push_back(scores[arm].distances);
-            if (std::any_of(all.back().begin(), all.back().end(), [](double value) { return std::isfinite(value); })) scores[arm].distance = estimate(all.back(), study.level);
+            if (std::any_of(all.back().begin(), all.back().end(), [](double value) { return std::isfinite(value); }))
+                scores[arm].distance = estimate(all.back(), study.level);
         }
         const auto difference = differences(all[study.baseline], others, study.level);
         const auto rank = ranks(all, study.level);
@@ -109,10 +122,13 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
             if (arm == study.baseline) continue;
             scores[arm].difference = difference[other++];
             if (scores[arm].difference.skewed)
-                found.warnings.push_back(fmt::format("the differences of `{}` in {} are visibly skewed: their interval is too hopeful", study.arms[arm].name, metric));
+                found.warnings.push_back(
+                    fmt::format("the differences of `{}` in {} are visibly skewed: their interval is too hopeful",
+                                study.arms[arm].name, metric));
         }
     }
-    if (study.seeds.size() == 1) found.warnings.push_back("one seed: nothing is known of what another would give, and there are no intervals");
+    if (study.seeds.size() == 1)
+        found.warnings.push_back("one seed: nothing is known of what another would give, and there are no intervals");
     add_costs(study, folder, accept_rebuilt, found);
     return found;
 }

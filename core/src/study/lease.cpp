@@ -38,7 +38,8 @@ std::string contents(const fs::path& file) {
 /// A name beside `file` that nobody else uses.
 fs::path beside(const fs::path& file, const char* what) {
     static std::atomic<unsigned> count{0};
-    return file.parent_path() / fmt::format(".{}.{}-{}-{}-{}", file.filename().string(), what, host_name(), ::getpid(), ++count);
+    return file.parent_path() /
+           fmt::format(".{}.{}-{}-{}-{}", file.filename().string(), what, host_name(), ::getpid(), ++count);
 }
 
 /// Seconds since the file was touched, by the clock of whoever keeps the files.
@@ -51,18 +52,22 @@ double age(const fs::path& file) {
     ::close(made);
     ::unlink(probe.c_str());
     if (::stat(file.c_str(), &of_file) != 0) return 0;
-    return static_cast<double>(now.st_mtim.tv_sec - of_file.st_mtim.tv_sec) + 1e-9 * static_cast<double>(now.st_mtim.tv_nsec - of_file.st_mtim.tv_nsec);
+    return static_cast<double>(now.st_mtim.tv_sec - of_file.st_mtim.tv_sec) +
+           1e-9 * static_cast<double>(now.st_mtim.tv_nsec - of_file.st_mtim.tv_nsec);
 }
 
 bool is_stale(const fs::path& file, const std::string& mark) {
     const auto first = mark.find(' '), second = mark.find(' ', first + 1);
-    if (first == mark.npos || second == mark.npos) return age(file) > lease_seconds();  // torn: its writer died, or is about to go on
+    if (first == mark.npos || second == mark.npos)
+        return age(file) > lease_seconds();  // torn: its writer died, or is about to go on
     const long pid = std::atol(mark.c_str() + first + 1);
-    if (mark.substr(0, first) == host_name() && pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) return true;
+    if (mark.substr(0, first) == host_name() && pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
+        return true;
     return age(file) > lease_seconds();
 }
 
-/// The lease under its final name, complete, if there is none: a hard link is made once only, on network file systems too.
+/// The lease under its final name, complete, if there is none: a hard link is made once only, on network file systems
+/// too.
 bool put(const fs::path& file, const std::string& mark) {
     const auto draft = beside(file, "draft");
     {
@@ -73,7 +78,9 @@ bool put(const fs::path& file, const std::string& mark) {
     const bool made = ::link(draft.c_str(), file.c_str()) == 0;
     const int reason = errno;
     ::unlink(draft.c_str());
-    if (!made && reason != EEXIST) throw Error(fmt::format("cannot make {}: {}", file.string(), std::strerror(reason)), "a study's folder needs hard links");
+    if (!made && reason != EEXIST)
+        throw Error(fmt::format("cannot make {}: {}", file.string(), std::strerror(reason)),
+                    "a study's folder needs hard links");
     return made;
 }
 
@@ -91,7 +98,8 @@ std::optional<Lease> Lease::take(const fs::path& file) {
     if (put(file, mark)) return Lease(file, mark);
     const auto theirs = contents(file);
     if (!is_stale(file, theirs)) return std::nullopt;
-    // Moved aside before it is removed: of several who find it stale one gets it, and one who gets a fresh lease instead gives it back.
+    // Moved aside before it is removed: of several who find it stale one gets it, and one who gets a fresh lease
+    // instead gives it back.
     const auto aside = beside(file, "stale");
     if (::rename(file.c_str(), aside.c_str()) != 0) return std::nullopt;
     if (contents(aside) != theirs) {
@@ -104,7 +112,9 @@ std::optional<Lease> Lease::take(const fs::path& file) {
     return std::nullopt;
 }
 
-Lease::Lease(Lease&& other) noexcept : file_(std::move(other.file_)), mark_(std::move(other.mark_)) { other.file_.clear(); }
+Lease::Lease(Lease&& other) noexcept : file_(std::move(other.file_)), mark_(std::move(other.mark_)) {
+    other.file_.clear();
+}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
     std::swap(file_, other.file_);

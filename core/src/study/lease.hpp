@@ -5,11 +5,12 @@
 
 namespace dtk {
 
-/// After so many seconds without a touch a lease counts as abandoned: 60, or $DTK_LEASE_SECONDS. The owner touches it twelve times as often.
+/// After so many seconds without a touch a lease counts as abandoned: 60, or $DTK_LEASE_SECONDS. The owner touches it
+/// twelve times as often.
 double lease_seconds();
 
-/// The right to work on something, told to all hosts by a file: made anew, so that one gets it, touched while the work goes on, and
-/// taken over when its owner is dead (on this host) or has not touched it for long (on any).
+/// The right to work on something, told to all hosts by a file: made anew, so that one gets it, touched while the work
+/// goes on, and taken over when its owner is dead (on this host) or has not touched it for long (on any).
 class Lease {
  public:
     /// → nothing where somebody else has it.

@@ -36,7 +36,8 @@ std::optional<std::uint64_t> left_in_groups(const fs::path& mount, const fs::pat
         const auto used = number_in(folder / (second_version ? "memory.current" : "memory.usage_in_bytes"));
         if (limit && used) {
             // Pages of files that nobody has used lately are given up for the asking.
-            const auto cached = number_in(folder / "memory.stat", second_version ? "inactive_file" : "total_inactive_file").value_or(0);
+            const auto cached =
+                number_in(folder / "memory.stat", second_version ? "inactive_file" : "total_inactive_file").value_or(0);
             const auto held = *used - std::min(*used, cached);
             least = std::min(least.value_or(UINT64_MAX), *limit - std::min(*limit, held));
         }
@@ -56,7 +57,8 @@ std::optional<std::uint64_t> memory_left(const fs::path& root) {
         const auto controllers = "," + line.substr(first + 1, second - first - 1) + ",";
         const bool second_version = controllers == ",,";
         if (!second_version && controllers.find(",memory,") == controllers.npos) continue;
-        const auto allowed = left_in_groups(root / (second_version ? "sys/fs/cgroup" : "sys/fs/cgroup/memory"), line.substr(second + 1), second_version);
+        const auto allowed = left_in_groups(root / (second_version ? "sys/fs/cgroup" : "sys/fs/cgroup/memory"),
+                                            line.substr(second + 1), second_version);
         if (allowed) left = std::min(left.value_or(UINT64_MAX), *allowed);
     }
     return left;
@@ -84,7 +86,8 @@ std::vector<std::string> visible_gpus(const fs::path& root) {
             if (!gpu.empty()) gpus.push_back(gpu);
         return gpus;
     }
-    for (int number = 0; fs::exists(root / "dev" / ("nvidia" + std::to_string(number))); ++number) gpus.push_back(std::to_string(number));
+    for (int number = 0; fs::exists(root / "dev" / ("nvidia" + std::to_string(number))); ++number)
+        gpus.push_back(std::to_string(number));
     return gpus;
 }
 

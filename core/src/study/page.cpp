@@ -70,7 +70,8 @@ Table points_of(const Chart& chart) {
     }
     table.head = {"", chart.x_label, chart.y_label};
     for (const auto* s : shown_series)
-        for (const auto i : some_of(s->x.size())) table.rows.push_back({{escaped(s->name), shown(s->x[i]), shown(s->y[i])}});
+        for (const auto i : some_of(s->x.size()))
+            table.rows.push_back({{escaped(s->name), shown(s->x[i]), shown(s->y[i])}});
     return table;
 }
 
@@ -89,11 +90,20 @@ std::string escaped(std::string_view text) {
     std::string safe;
     for (const char c : text) {
         switch (c) {
-            case '&': safe += "&amp;"; break;
-            case '<': safe += "&lt;"; break;
-            case '>': safe += "&gt;"; break;
-            case '"': safe += "&quot;"; break;
-            default: safe += c;
+            case '&':
+                safe += "&amp;";
+                break;
+            case '<':
+                safe += "&lt;";
+                break;
+            case '>':
+                safe += "&gt;";
+                break;
+            case '"':
+                safe += "&quot;";
+                break;
+            default:
+                safe += c;
         }
     }
     return safe;
@@ -115,12 +125,17 @@ std::string html(const Table& table) {
         }
         return words;
     };
-    std::string text = fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{}\"><table><caption><span>{}</span></caption><thead><tr>", plain(table.caption), table.caption);
-    for (const auto& head : table.head) text += head.empty() ? "<td></td>" : fmt::format("<th scope=\"col\">{}</th>", escaped(head));
+    std::string text = fmt::format(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
+        "aria-label=\"{}\"><table><caption><span>{}</span></caption><thead><tr>",
+        plain(table.caption), table.caption);
+    for (const auto& head : table.head)
+        text += head.empty() ? "<td></td>" : fmt::format("<th scope=\"col\">{}</th>", escaped(head));
     text += "</tr></thead><tbody>\n";
     for (const auto& row : table.rows) {
         text += row.look.empty() ? "<tr>" : fmt::format("<tr class=\"{}\">", row.look);
-        for (std::size_t i = 0; i < row.cells.size(); ++i) text += (i == 0 ? "<th scope=\"row\">" : "<td>") + row.cells[i] + (i == 0 ? "</th>" : "</td>");
+        for (std::size_t i = 0; i < row.cells.size(); ++i)
+            text += (i == 0 ? "<th scope=\"row\">" : "<td>") + row.cells[i] + (i == 0 ? "</th>" : "</td>");
         text += "</tr>\n";
     }
     return text + "</tbody></table></div>\n";
@@ -131,29 +146,37 @@ std::string html(const Figure& figure) {
     const auto id = fmt::format("c{:x}-", std::hash<std::string>{}(figure.alt) & 0xffffff);
     std::string picture;
     try {
-        picture = fmt::format("<div class=\"chart\" role=\"img\" aria-label=\"{}\"><div class=\"wide\">{}</div><div class=\"narrow\">{}</div></div>", escaped(figure.alt),
-                              drawing(figure.chart, wide, id), drawing(figure.chart, narrow, id + "n-"));
+        picture = fmt::format(
+            "<div class=\"chart\" role=\"img\" aria-label=\"{}\"><div class=\"wide\">{}</div><div "
+            "class=\"narrow\">{}</div></div>",
+            escaped(figure.alt), drawing(figure.chart, wide, id), drawing(figure.chart, narrow, id + "n-"));
     } catch (const Error& error) {
         picture = fmt::format("<p>No picture: {}.</p>", escaped(error.what()));
     }
-    return fmt::format("<figure>{}<figcaption>{}</figcaption>{}</figure>\n", picture, figure.caption, details("The numbers", html(figure.numbers ? *figure.numbers : points_of(figure.chart))));
+    return fmt::format("<figure>{}<figcaption>{}</figcaption>{}</figure>\n", picture, figure.caption,
+                       details("The numbers", html(figure.numbers ? *figure.numbers : points_of(figure.chart))));
 }
 
 std::string details(const std::string& summary, const std::string& content, const std::string& id) {
-    return fmt::format("<details><summary>{}</summary><div{}>{}</div></details>\n", summary, id.empty() ? "" : fmt::format(" id=\"{}\"", id), content);
+    return fmt::format("<details><summary>{}</summary><div{}>{}</div></details>\n", summary,
+                       id.empty() ? "" : fmt::format(" id=\"{}\"", id), content);
 }
 
 std::string data_url(std::string_view type, const std::string& bytes) {
     std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-    const int size = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+    const int size =
+        ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                          reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
     text.resize(static_cast<std::size_t>(size));
     return fmt::format("data:{};base64,{}", type, text);
 }
 
 std::string document(const std::string& title, const std::string& content) {
     return fmt::format(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+        "content=\"width=device-width, initial-scale=1\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src "
+        "data:\">\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
         escaped(title), style, content);
 }
 

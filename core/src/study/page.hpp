@@ -15,7 +15,8 @@ std::string escaped(std::string_view text);
 /// In so many digits, or – where there is no number.
 std::string shown(double value, int digits = 4);
 
-/// A table in a box that scrolls by itself where it is too wide. All of it is text but for `caption` and cells, which are HTML.
+/// A table in a box that scrolls by itself where it is too wide. All of it is text but for `caption` and cells, which
+/// are HTML.
 struct Table {
     struct Row {
         std::vector<std::string> cells;  ///< the first is the row's heading
@@ -30,7 +31,7 @@ std::string html(const Table& table);
 /// A chart with what it shows in words and the numbers behind it.
 struct Figure {
     Chart chart;
-    std::string alt, caption;     ///< text; HTML
+    std::string alt, caption;           ///< text; HTML
     std::optional<Table> numbers = {};  ///< otherwise the chart's own points
 };
 /// Drawn twice, for a desk and for a phone. Where nothing can draw, the numbers alone.

@@ -21,13 +21,17 @@ std::string estimate(const std::vector<Group>& groups, std::int64_t jobs) {
     std::size_t waiting = 0, unknown = 0;
     for (const auto& group : groups) {
         waiting += group.waiting;
-        if (group.timed > 0) seconds += group.seconds / static_cast<double>(group.timed) * static_cast<double>(group.waiting);
-        else unknown += group.waiting;
+        if (group.timed > 0)
+            seconds += group.seconds / static_cast<double>(group.timed) * static_cast<double>(group.waiting);
+        else
+            unknown += group.waiting;
     }
     if (waiting == 0) return "nothing is left to do\n";
     if (unknown == waiting) return "how long it takes is known once a task of each kind is done\n";
-    return fmt::format("about {:.0f} seconds to go, {} at a time, as long as those that are done{}\n", seconds / static_cast<double>(jobs), jobs,
-                       unknown == 0 ? "" : fmt::format("; besides {} tasks of a kind of which none is done yet", unknown));
+    return fmt::format(
+        "about {:.0f} seconds to go, {} at a time, as long as those that are done{}\n",
+        seconds / static_cast<double>(jobs), jobs,
+        unknown == 0 ? "" : fmt::format("; besides {} tasks of a kind of which none is done yet", unknown));
 }
 
 }  // namespace
@@ -50,9 +54,15 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
         group.timed += !seconds.empty();
     }
     for (const auto& cell : study.cells)
-        text += fmt::format("{:<8}  seed {:<4}  {}\n", result_of(study, study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do", cell.seed, study.arms[cell.arm].name);
-    return text + fmt::format("\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one task)\n", study.arms.size(), study.seeds.size(),
-                              study.cells.size(), done, study.tasks.size()) + estimate(groups, jobs);
+        text += fmt::format("{:<8}  seed {:<4}  {}\n",
+                            result_of(study, study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do",
+                            cell.seed, study.arms[cell.arm].name);
+    return text +
+           fmt::format(
+               "\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one "
+               "task)\n",
+               study.arms.size(), study.seeds.size(), study.cells.size(), done, study.tasks.size()) +
+           estimate(groups, jobs);
 }
 
 }  // namespace dtk

@@ -60,7 +60,8 @@ std::string modified(const fs::path& file) {
     std::error_code error;
     const auto time = fs::last_write_time(file, error);
     if (error) return {};
-    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::file_clock::to_sys(time))));
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::file_clock::to_sys(time))));
 }
 
 double seconds_since_touched(const fs::path& file) {
@@ -74,11 +75,19 @@ void add_measured(const json& list, const std::string& stage, std::vector<Measur
     for (const auto& one : list) {
         const auto metric = text_of(one, "metric");
         if (metric.empty()) continue;
-        Measured m{.metric = (stage.empty() ? "" : stage + ".") + metric, .value = number_of(one, "value"), .distance = number_of(one, "distance"), .expected = number_of(one, "expected"),
-                   .expected_sd = number_of(one, "expected_sd"), .standard_error = number_of(one, "standard_error"), .note = text_of(one, "note")};
-        if (const auto passes = one.find("passes"); passes != one.end() && passes->is_boolean()) m.passes = passes->get<bool>();
+        Measured m{.metric = (stage.empty() ? "" : stage + ".") + metric,
+                   .value = number_of(one, "value"),
+                   .distance = number_of(one, "distance"),
+                   .expected = number_of(one, "expected"),
+                   .expected_sd = number_of(one, "expected_sd"),
+                   .standard_error = number_of(one, "standard_error"),
+                   .note = text_of(one, "note")};
+        if (const auto passes = one.find("passes"); passes != one.end() && passes->is_boolean())
+            m.passes = passes->get<bool>();
         const auto plain = m.metric;  // the same metric with other fields
-        for (int n = 2; std::any_of(all.begin(), all.end(), [&](const Measured& other) { return other.metric == m.metric; }); ++n) m.metric = fmt::format("{}#{}", plain, n);
+        for (int n = 2;
+             std::any_of(all.begin(), all.end(), [&](const Measured& other) { return other.metric == m.metric; }); ++n)
+            m.metric = fmt::format("{}#{}", plain, n);
         all.push_back(std::move(m));
     }
 }
@@ -87,7 +96,8 @@ void add_measured(const json& list, const std::string& stage, std::vector<Measur
 std::vector<Measured> measured_in(const json& result) {
     std::vector<Measured> all;
     if (!result.is_object()) return all;
-    if (const auto own = result.find("metrics"); own != result.end() && own->is_array()) add_measured(*own, {}, all);
+    if (const auto own = result.find("metrics"); own != result.end() && own->is_array())
+        add_measured(*own, {}, all);
     else
         for (const auto& [stage, one] : result.items())
             if (one.is_object() && one.contains("metrics")) add_measured(one["metrics"], stage, all);
@@ -121,7 +131,8 @@ void read_run(Record& r) {
         return;
     }
     if (const auto name = text_of(r.content, "name"); !name.empty()) r.name = name;
-    r.started = text_of(r.content, "start_time"), r.status = text_of(r.content, "status"), r.problem = text_of(r.content, "error");
+    r.started = text_of(r.content, "start_time"), r.status = text_of(r.content, "status"),
+    r.problem = text_of(r.content, "error");
     r.problem = r.problem.substr(0, r.problem.find('\n'));
     r.seed = whole_of(r.content, "seed");
     if (r.content.contains("result")) r.measured = measured_in(r.content["result"]);
@@ -130,7 +141,8 @@ void read_run(Record& r) {
     try {
         const auto root = toml::parse_file((r.folder / "resolved.toml").string());
         const auto* list = root["stage"].as_array();
-        if (!list) step = last_step(r.folder).value_or(0), steps = root["train"]["steps"].value_or(std::int64_t{0});
+        if (!list)
+            step = last_step(r.folder).value_or(0), steps = root["train"]["steps"].value_or(std::int64_t{0});
         else
             for (const auto& stage : *list)
                 if (const auto* table = stage.as_table()) {
@@ -161,13 +173,15 @@ void read_sample(Record& r) {
     }
 }
 
-/// Where a task's results lie: with --accept-rebuilt perhaps those of another build, whose folder differs behind the dash.
+/// Where a task's results lie: with --accept-rebuilt perhaps those of another build, whose folder differs behind the
+/// dash.
 fs::path task_folder(const fs::path& study, const std::string& id, bool accept_rebuilt) {
     const auto own = study / "tasks" / id;
     if (!accept_rebuilt || there(own / "run.json") || there(own / "result.json")) return own;
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(study / "tasks", ignored))
-        if (entry.is_directory(ignored) && entry.path().filename().string().starts_with(id.substr(0, id.find('-') + 1))) return entry.path();
+        if (entry.is_directory(ignored) && entry.path().filename().string().starts_with(id.substr(0, id.find('-') + 1)))
+            return entry.path();
     return own;
 }
 
@@ -180,7 +194,8 @@ std::string last_error(const fs::path& log) {
 }
 
 bool finished(const fs::path& folder) {
-    return read_json(folder / "result.json").is_object() || text_of(read_json(folder / "run.json"), "status") == "completed";
+    return read_json(folder / "result.json").is_object() ||
+           text_of(read_json(folder / "run.json"), "status") == "completed";
 }
 
 /// A lease that somebody has touched of late.
@@ -188,12 +203,21 @@ bool held(fs::path folder) { return seconds_since_touched(folder += ".lease") < 
 
 CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuilt) {
     const auto task = text_of(cell, "task"), needs = text_of(cell, "needs");
-    CellRecord c{.arm = text_of(cell, "arm"), .seed = whole_of(cell, "seed").value_or(0), .trained = task_folder(study, needs.empty() ? task : needs, accept_rebuilt), .measured = task_folder(study, task, accept_rebuilt), .status = "to do", .error = {}};
-    if (finished(c.measured)) c.status = "done";
-    else if (held(c.measured) || held(c.trained)) c.status = "running";
+    CellRecord c{.arm = text_of(cell, "arm"),
+                 .seed = whole_of(cell, "seed").value_or(0),
+                 .trained = task_folder(study, needs.empty() ? task : needs, accept_rebuilt),
+                 .measured = task_folder(study, task, accept_rebuilt),
+                 .status = "to do",
+                 .error = {}};
+    if (finished(c.measured))
+        c.status = "done";
+    else if (held(c.measured) || held(c.trained))
+        c.status = "running";
     else
         for (const auto& id : {task, needs})
-            if (const auto error = id.empty() ? std::string() : last_error(study / "logs" / (id + ".log")); !error.empty() && c.status != "failed") c.status = "failed", c.error = error;
+            if (const auto error = id.empty() ? std::string() : last_error(study / "logs" / (id + ".log"));
+                !error.empty() && c.status != "failed")
+                c.status = "failed", c.error = error;
     return c;
 }
 
@@ -208,9 +232,13 @@ void read_study(Record& r) {
     }
     if (const auto name = text_of(r.content, "name"); !name.empty()) r.name = name;
     if (const auto cells = r.content.find("cells"); cells != r.content.end() && cells->is_array())
-        for (const auto& cell : *cells) r.cells.push_back(read_cell(r.folder, cell, r.content.value("accept_rebuilt", json()) == true));
-    r.status = r.count("running") > 0 ? "running" : !r.cells.empty() && r.count("done") == r.cells.size() ? "complete" : "incomplete";
-    if (r.cells.empty()) r.problem = "what its cells are is not known: it is of an older dtk; the same `dtk run` writes it anew";
+        for (const auto& cell : *cells)
+            r.cells.push_back(read_cell(r.folder, cell, r.content.value("accept_rebuilt", json()) == true));
+    r.status = r.count("running") > 0                                  ? "running"
+               : !r.cells.empty() && r.count("done") == r.cells.size() ? "complete"
+                                                                       : "incomplete";
+    if (r.cells.empty())
+        r.problem = "what its cells are is not known: it is of an older dtk; the same `dtk run` writes it anew";
 }
 
 /// Adds what lies in the folder → whether anything of dtk's did.
@@ -224,12 +252,15 @@ bool collect(const fs::path& folder, int depth, std::vector<Record>& all) {
     bool any = false;
     std::vector<Record> strangers;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-        if (entry.is_symlink(error) || !entry.is_directory(error) || entry.path().filename().string().starts_with('.')) continue;
+        if (entry.is_symlink(error) || !entry.is_directory(error) || entry.path().filename().string().starts_with('.'))
+            continue;
         if (depth < deepest && collect(entry.path(), depth + 1, strangers)) any = true;
     }
     if (error) record.problem = "it cannot be read: " + error.message();
-    if (any) all.insert(all.end(), std::make_move_iterator(strangers.begin()), std::make_move_iterator(strangers.end()));
-    else if (depth > 0) all.push_back(std::move(record));
+    if (any)
+        all.insert(all.end(), std::make_move_iterator(strangers.begin()), std::make_move_iterator(strangers.end()));
+    else if (depth > 0)
+        all.push_back(std::move(record));
     return any;
 }
 
@@ -246,7 +277,8 @@ std::vector<std::string> matches(const std::string& text, const std::vector<Reco
 }  // namespace
 
 std::size_t Record::count(const std::string& cell_status) const {
-    return static_cast<std::size_t>(std::count_if(cells.begin(), cells.end(), [&](const CellRecord& cell) { return cell.status == cell_status; }));
+    return static_cast<std::size_t>(
+        std::count_if(cells.begin(), cells.end(), [&](const CellRecord& cell) { return cell.status == cell_status; }));
 }
 
 Record read_record(const fs::path& folder) {
@@ -254,20 +286,26 @@ Record read_record(const fs::path& folder) {
     const auto plain = folder.has_filename() ? folder : folder.parent_path();
     r.name = plain.parent_path().filename().string();
     if (r.name.empty()) r.name = plain.filename().string();
-    if (there(folder / "run.json")) read_run(r);
-    else if (there(folder / "study.toml")) read_study(r);
-    else if (there(folder / "result.json")) read_sample(r);
+    if (there(folder / "run.json"))
+        read_run(r);
+    else if (there(folder / "study.toml"))
+        read_study(r);
+    else if (there(folder / "result.json"))
+        read_sample(r);
     else if (there(folder / "stage.toml") || there(folder / "resolved.toml") || there(folder / "experiment.toml")) {
         r.what = Record::What::damaged;
         r.problem = "it has no run.json: its beginning was cut short, or it is one stage of a run";
-    } else r.problem = "nothing of dtk's is in it";
+    } else
+        r.problem = "nothing of dtk's is in it";
     return r;
 }
 
 std::vector<Record> records_in(const fs::path& folder) {
     std::vector<Record> all;
     collect(folder, 0, all);
-    std::stable_sort(all.begin(), all.end(), [](const Record& a, const Record& b) { return std::pair(a.started, a.folder) > std::pair(b.started, b.folder); });
+    std::stable_sort(all.begin(), all.end(), [](const Record& a, const Record& b) {
+        return std::pair(a.started, a.folder) > std::pair(b.started, b.folder);
+    });
     return all;
 }
 
@@ -276,26 +314,42 @@ Record find(const std::string& text) {
     fs::path path = text;
     std::error_code error;
     if (fs::is_regular_file(path, error)) path = path.has_parent_path() ? path.parent_path() : ".";
-    const auto seen = [](const fs::path& folder) { return fs::is_directory(folder) ? std::optional(read_record(fs::canonical(folder))) : std::nullopt; };
+    const auto seen = [](const fs::path& folder) {
+        return fs::is_directory(folder) ? std::optional(read_record(fs::canonical(folder))) : std::nullopt;
+    };
     if (fs::is_directory(path, error))
         for (const auto& candidate : {path, path / "latest", path / "study"})
-            if (auto record = seen(candidate); record && record->what != Record::What::foreign) return std::move(*record);
+            if (auto record = seen(candidate); record && record->what != Record::What::foreign)
+                return std::move(*record);
     if (text.find('/') == text.npos)
-        for (const auto& candidate : {fs::path("runs") / text / "latest", fs::path("runs") / text / "study", fs::path("runs") / text})
-            if (auto record = seen(candidate); record && record->what != Record::What::foreign) return std::move(*record);
+        for (const auto& candidate :
+             {fs::path("runs") / text / "latest", fs::path("runs") / text / "study", fs::path("runs") / text})
+            if (auto record = seen(candidate); record && record->what != Record::What::foreign)
+                return std::move(*record);
     const auto all = records_in("runs");
     if (text == "latest")
         for (const auto& record : all)
             if (record.what != Record::What::foreign) return record;
-    if (text == "latest") throw Mistaken(fmt::format("there is no run under {}", fs::absolute("runs").string()), "start one: dtk run experiments/quickstart.toml");
-    if (fs::is_directory(path, error)) throw Mistaken(fmt::format("{} is not the folder of a run or a study", text), "a run's folder holds run.json; `dtk ls` shows what there is");
+    if (text == "latest")
+        throw Mistaken(fmt::format("there is no run under {}", fs::absolute("runs").string()),
+                       "start one: dtk run experiments/quickstart.toml");
+    if (fs::is_directory(path, error))
+        throw Mistaken(fmt::format("{} is not the folder of a run or a study", text),
+                       "a run's folder holds run.json; `dtk ls` shows what there is");
     const auto found = matches(text, all);
     if (found.size() == 1) return read_record(found.front());
-    if (found.size() > 1) throw Mistaken(fmt::format("`{}` may be any of {} runs", text, found.size()), fmt::format("say one: {}{}", fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "), found.size() > 4 ? ", …" : ""));
+    if (found.size() > 1)
+        throw Mistaken(
+            fmt::format("`{}` may be any of {} runs", text, found.size()),
+            fmt::format("say one: {}{}",
+                        fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "),
+                        found.size() > 4 ? ", …" : ""));
     std::set<std::string> known;
     for (const auto& record : all) known.insert(record.name), known.insert(record.folder.string());
     const auto near = nearest(text, {known.begin(), known.end()});
-    throw Mistaken(fmt::format("there is no run `{}`", text), near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`" : fmt::format("did you mean `{}`?", near));
+    throw Mistaken(fmt::format("there is no run `{}`", text),
+                   near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`"
+                                : fmt::format("did you mean `{}`?", near));
 }
 }  // namespace
 
@@ -322,27 +376,33 @@ std::vector<std::pair<std::string, fs::path>> stages_of(const Record& run) {
 }
 
 namespace {
-/// `stage` is what stands before the keys of a stage: a part inside another, as a process's schedule, is called as if it stood beside it.
-void flatten(const toml::table& table, const std::string& path, const std::string& stage, std::map<std::string, std::string>& all) {
+/// `stage` is what stands before the keys of a stage: a part inside another, as a process's schedule, is called as if
+/// it stood beside it.
+void flatten(const toml::table& table, const std::string& path, const std::string& stage,
+             std::map<std::string, std::string>& all) {
     for (auto&& [key, node] : table) {
         const auto name = path + std::string(key.str());
         if (const auto* inner = node.as_table()) {
             const auto beside = stage + std::string(key.str());
-            const bool part = inner->contains("use") && interface_versions().contains(std::string(key.str())) && !all.contains(beside + ".use");
+            const bool part = inner->contains("use") && interface_versions().contains(std::string(key.str())) &&
+                              !all.contains(beside + ".use");
             flatten(*inner, (part ? beside : name) + ".", stage, all);
-        }
-        else if (node.is_array_of_tables())
+        } else if (node.is_array_of_tables())
             for (const auto& element : *node.as_array()) {
                 const auto& one = *element.as_table();
                 const bool is_stage = path.empty() && key.str() == "stage";
-                const auto own = (is_stage ? "" : name + ".") + one[is_stage ? "name" : "use"].value_or(std::string("?"));
+                const auto own =
+                    (is_stage ? "" : name + ".") + one[is_stage ? "name" : "use"].value_or(std::string("?"));
                 auto prefix = own;
-                for (int n = 2; all.contains(prefix + (is_stage ? ".name" : ".use")); ++n) prefix = fmt::format("{}#{}", own, n);
+                for (int n = 2; all.contains(prefix + (is_stage ? ".name" : ".use")); ++n)
+                    prefix = fmt::format("{}#{}", own, n);
                 prefix += ".";
                 flatten(one, prefix, is_stage ? prefix : stage, all);
             }
-        else if (const auto* text = node.as_string()) all[name] = text->get();
-        else all[name] = toml_value(node);
+        else if (const auto* text = node.as_string())
+            all[name] = text->get();
+        else
+            all[name] = toml_value(node);
     }
 }
 }  // namespace
@@ -351,7 +411,8 @@ std::map<std::string, std::string> settings_of(const Record& run) {
     const auto file = run.folder / "resolved.toml";
     Mistakes mistakes;
     const auto root = read_toml(file, {}, mistakes);
-    if (!mistakes.empty()) throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
+    if (!mistakes.empty())
+        throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
     std::map<std::string, std::string> all;
     flatten(root, "", "", all);
     return all;

@@ -1,5 +1,6 @@
 #pragma once
-// What runs and studies left on disk, read without LibTorch and without trust: a folder may be half-written, damaged or foreign.
+// What runs and studies left on disk, read without LibTorch and without trust: a folder may be half-written, damaged or
+// foreign.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -14,8 +15,8 @@ namespace dtk {
 
 /// One value that a run measured; NaN where something is not known.
 struct Measured {
-    std::string metric;  ///< with its stage before it where there are several: "student.nll"
-    double value = NAN, distance = NAN;  ///< less distance is better
+    std::string metric;                        ///< with its stage before it where there are several: "student.nll"
+    double value = NAN, distance = NAN;        ///< less distance is better
     double expected = NAN, expected_sd = NAN;  ///< of true samples
     double standard_error = NAN;
     std::optional<bool> passes = {};
@@ -27,8 +28,8 @@ struct CellRecord {
     std::string arm;
     std::int64_t seed = 0;
     std::filesystem::path trained, measured;  ///< folders, the same where one process did both
-    std::string status;  ///< "done", "failed", "running", "to do"
-    std::string error;   ///< of a failed one
+    std::string status;                       ///< "done", "failed", "running", "to do"
+    std::string error;                        ///< of a failed one
 };
 
 struct DTK_API Record {
@@ -36,9 +37,10 @@ struct DTK_API Record {
     What what = What::foreign;
     std::filesystem::path folder;
     std::string name;
-    std::string started;   ///< UTC, as 2026-11-28T08:05:10Z; empty where nobody knows
-    std::string status;    ///< "completed", "failed", "interrupted", "running", "killed"; of a study "complete", "incomplete", "running"
-    std::string problem;   ///< why it failed, or what is wrong with the folder
+    std::string started;  ///< UTC, as 2026-11-28T08:05:10Z; empty where nobody knows
+    std::string status;   ///< "completed", "failed", "interrupted", "running", "killed"; of a study "complete",
+                          ///< "incomplete", "running"
+    std::string problem;  ///< why it failed, or what is wrong with the folder
     std::optional<std::int64_t> seed, step, steps;  ///< how far training is, of how many steps
     std::vector<Measured> measured;
     std::vector<CellRecord> cells;
@@ -54,15 +56,15 @@ DTK_API Record read_record(const std::filesystem::path& folder);
 /// Every run and study in that folder and the folders in it, newest first; folders that are neither are said to be so.
 DTK_API std::vector<Record> records_in(const std::filesystem::path& folder);
 
-/// The run, study or folder of samples that is meant: a path, the name of an experiment (its latest), the beginning of a run's name that
-/// only one has, or "latest". Errors: Mistaken with what is near.
+/// The run, study or folder of samples that is meant: a path, the name of an experiment (its latest), the beginning of
+/// a run's name that only one has, or "latest". Errors: Mistaken with what is near.
 DTK_API Record find_record(const std::string& text);
 
 /// The folders of a run that were a stage's: the run's own, or one for each stage, by their names.
 DTK_API std::vector<std::pair<std::string, std::filesystem::path>> stages_of(const Record& run);
 
-/// Every field of the experiment that was run: "schedule.use" → "cosine", numbers and lists as TOML has them. Stages stand before their keys.
-/// Errors: Mistaken where resolved.toml is missing or damaged.
+/// Every field of the experiment that was run: "schedule.use" → "cosine", numbers and lists as TOML has them. Stages
+/// stand before their keys. Errors: Mistaken where resolved.toml is missing or damaged.
 DTK_API std::map<std::string, std::string> settings_of(const Record& run);
 
 /// A value and what true samples give: "2.069 (true 2.046 ± 0.014)".

@@ -6,7 +6,8 @@ namespace dtk {
 
 /// One metric of one arm over the seeds.
 struct Score {
-    std::vector<double> distances;  ///< by seed, less is better: from what true samples give, or the value itself; NaN where a cell failed
+    std::vector<double> distances;  ///< by seed, less is better: from what true samples give, or the value itself; NaN
+                                    ///< where a cell failed
     std::vector<double> values;     ///< what was measured
     Estimate distance;              ///< n = 0 where every cell failed
     Difference difference;          ///< to the baseline; n = 0 for itself
@@ -38,7 +39,8 @@ struct Findings {
 
 DTK_API Findings findings_of(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt);
 
-/// What the differences to the baseline say. An arm is better or worse only where the simultaneous interval leaves 0 out.
+/// What the differences to the baseline say. An arm is better or worse only where the simultaneous interval leaves 0
+/// out.
 enum class Told { better, worse, not_apart, one_seed, no_pair };
 DTK_API Told told(const Difference& difference);
 
@@ -62,10 +64,10 @@ DTK_API std::vector<Group> groups_by_training(const Study& study);
 
 /// How fast a metric falls with the number of network evaluations: the exponent k of distance ∝ evaluations^k.
 struct Slope {
-    std::vector<double> of_seeds;        ///< least squares in both logarithms; NaN where a seed has fewer than two points
-    Estimate estimate;                   ///< n = 0 where there is none
-    double standard_error = 0;           ///< over the seeds; NaN where n < 2
-    std::vector<std::size_t> left_out;   ///< arms that true samples could be (within two of their standard deviations)
+    std::vector<double> of_seeds;  ///< least squares in both logarithms; NaN where a seed has fewer than two points
+    Estimate estimate;             ///< n = 0 where there is none
+    double standard_error = 0;     ///< over the seeds; NaN where n < 2
+    std::vector<std::size_t> left_out;  ///< arms that true samples could be (within two of their standard deviations)
 };
 DTK_API Slope slope_of(const Group& group, const Findings& findings, const std::string& metric, double level);
 
@@ -82,6 +84,7 @@ DTK_API std::string results_csv(const Study& study, const Findings& findings);
 DTK_API std::string results_tex(const Study& study, const Findings& findings);
 
 /// Writes report.html, results.json, results.csv and results.tex into the study's folder → the report's path.
-DTK_API std::filesystem::path write_report(const Study& study, const Findings& findings, const std::filesystem::path& folder, bool accept_rebuilt);
+DTK_API std::filesystem::path write_report(const Study& study, const Findings& findings,
+                                           const std::filesystem::path& folder, bool accept_rebuilt);
 
 }  // namespace dtk

@@ -13,8 +13,8 @@
 #include <set>
 #include <thread>
 
-#include <boost/dll/runtime_symbol_info.hpp>
 #include <fmt/format.h>
+#include <boost/dll/runtime_symbol_info.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/engine.hpp"
@@ -73,12 +73,14 @@ const Task* blamed(const Study& study, const Task& task, const fs::path& folder,
 /// A program of dtk's that works on one task.
 class Worker {
  public:
-    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log, std::string gpu) : task(&task), gpu(std::move(gpu)), lease_(std::move(lease)) {
+    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log, std::string gpu)
+        : task(&task), gpu(std::move(gpu)), lease_(std::move(lease)) {
         if (!this->gpu.empty()) ::setenv("CUDA_VISIBLE_DEVICES", this->gpu.c_str(), 1);
         std::vector<char*> arguments;
         for (auto& word : command) arguments.push_back(word.data());
         arguments.push_back(nullptr);
-        const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+        const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666),
+                  nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
         const auto parent = ::getpid();
         child_ = ::fork();
         if (child_ == 0) {
@@ -94,7 +96,13 @@ class Worker {
         if (child_ < 0) throw Error(fmt::format("cannot start {}: {}", command[0], std::strerror(errno)));
     }
     Worker(Worker&& other) noexcept
-        : task(other.task), gpu(std::move(other.gpu)), lease_(std::move(other.lease_)), child_(std::exchange(other.child_, 0)), status_(other.status_), lost_(other.lost_), most_(other.most_) {}
+        : task(other.task),
+          gpu(std::move(other.gpu)),
+          lease_(std::move(other.lease_)),
+          child_(std::exchange(other.child_, 0)),
+          status_(other.status_),
+          lost_(other.lost_),
+          most_(other.most_) {}
     Worker& operator=(Worker&& other) noexcept {
         std::swap(task, other.task);
         std::swap(gpu, other.gpu);
@@ -123,7 +131,8 @@ class Worker {
     /// How it ended, for one that had no time to say why.
     std::string ending() const {
         if (!WIFSIGNALED(status_)) return fmt::format("exit code {} without a word", WEXITSTATUS(status_));
-        return fmt::format("signal {} ended it{}", WTERMSIG(status_), WTERMSIG(status_) == SIGKILL ? ", as the system does when memory runs out" : "");
+        return fmt::format("signal {} ended it{}", WTERMSIG(status_),
+                           WTERMSIG(status_) == SIGKILL ? ", as the system does when memory runs out" : "");
     }
     bool lost() const { return lost_; }
     void interrupt() const {
@@ -151,7 +160,8 @@ constexpr std::uint64_t first_guess = 1 << 30;  // of what a task holds in memor
 
 class Runner {
  public:
-    Runner(const Study& study, const StudyRequest& request) : study_(study), request_(request), program_(boost::dll::program_location().string()) {
+    Runner(const Study& study, const StudyRequest& request)
+        : study_(study), request_(request), program_(boost::dll::program_location().string()) {
         // Trainings are dealt out in turn, and whoever trains also measures.
         std::vector<std::string> trainings;
         const auto number_of = [&](const Cell& cell) {
@@ -163,7 +173,9 @@ class Runner {
         };
         std::vector<const Cell*> mine;
         for (const auto& cell : study.cells)
-            if (const auto number = number_of(cell); !request.part || number % request.part->second == request.part->first - 1) mine.push_back(&cell);
+            if (const auto number = number_of(cell);
+                !request.part || number % request.part->second == request.part->first - 1)
+                mine.push_back(&cell);
         // Seed by seed, so that what is there early compares all arms.
         for (const auto seed : study.seeds)
             for (const auto* cell : mine)
@@ -183,12 +195,14 @@ class Runner {
                 if (worker->ended()) {
                     settle(*worker, stopping);
                     worker = workers_.erase(worker);
-                } else ++worker;
+                } else
+                    ++worker;
             if (!stopping && request_.stop()) {
                 stopping = true;
                 for (auto& worker : workers_) worker.interrupt();
             }
-            if (stopping && workers_.empty()) throw Interrupted(fmt::format("stopped with {} of {} tasks done", done_, total));
+            if (stopping && workers_.empty())
+                throw Interrupted(fmt::format("stopped with {} of {} tasks done", done_, total));
             const double now = monotonic_seconds();
             if (now - touched > lease_seconds() / 12) {
                 for (auto& worker : workers_) worker.keep();
@@ -200,7 +214,8 @@ class Runner {
                 looked = now;
             }
             progress.at(static_cast<std::int64_t>(done_ + failed_.size()), [&] {
-                return fmt::format("{} at work{}{}", workers_.size(), short_of_memory_ ? ", waiting for memory" : "", failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
+                return fmt::format("{} at work{}{}", workers_.size(), short_of_memory_ ? ", waiting for memory" : "",
+                                   failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
             });
             if (!waiting_.empty() || !workers_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
@@ -216,7 +231,9 @@ class Runner {
         waiting_.push_back(&task);
     }
 
-    bool finished(const Task& task) const { return result_of(study_, task, request_.folder, request_.accept_rebuilt).has_value(); }
+    bool finished(const Task& task) const {
+        return result_of(study_, task, request_.folder, request_.accept_rebuilt).has_value();
+    }
 
     /// Takes, and so removes, what dead owners of finished work left.
     void sweep() const {
@@ -234,24 +251,31 @@ class Runner {
             if (finished(task)) {  // by another process
                 ++done_;
                 at = waiting_.erase(at);
-            } else if (std::any_of(before.begin(), before.end(), [&](const auto& id) { return failed_.contains(id); })) {
+            } else if (std::any_of(before.begin(), before.end(),
+                                   [&](const auto& id) { return failed_.contains(id); })) {
                 failed_.insert(task.id);
                 at = waiting_.erase(at);
-            } else if (!std::all_of(before.begin(), before.end(), [&](const auto& id) { return finished(study_.task(id)); })) {
+            } else if (!std::all_of(before.begin(), before.end(),
+                                    [&](const auto& id) { return finished(study_.task(id)); })) {
                 ++at;
             } else if (!memory_holds_one_more()) {
                 short_of_memory_ = true;
                 return;
             } else if (start(task)) {
                 at = waiting_.erase(at);
-            } else ++at;
+            } else
+                ++at;
         }
     }
 
     /// The GPU with the fewest at work.
     std::string free_gpu() const {
-        const auto at_work = [&](const std::string& gpu) { return std::count_if(workers_.begin(), workers_.end(), [&](const Worker& worker) { return worker.gpu == gpu; }); };
-        const auto least = std::min_element(request_.gpus.begin(), request_.gpus.end(), [&](const auto& a, const auto& b) { return at_work(a) < at_work(b); });
+        const auto at_work = [&](const std::string& gpu) {
+            return std::count_if(workers_.begin(), workers_.end(),
+                                 [&](const Worker& worker) { return worker.gpu == gpu; });
+        };
+        const auto least = std::min_element(request_.gpus.begin(), request_.gpus.end(),
+                                            [&](const auto& a, const auto& b) { return at_work(a) < at_work(b); });
         return least == request_.gpus.end() ? std::string() : *least;
     }
 
@@ -287,7 +311,10 @@ class Runner {
             command.insert(command.end(), {"run", file, "--out", folder.string()});
         }
         for (const auto& [name, id] : task.stands_on)
-            command.insert(command.end(), {"--artefact", name + "=" + folder_of(study_, study_.task(id), request_.folder, request_.accept_rebuilt).string()});
+            command.insert(
+                command.end(),
+                {"--artefact",
+                 name + "=" + folder_of(study_, study_.task(id), request_.folder, request_.accept_rebuilt).string()});
         command.insert(command.end(), {"--progress", "none"});
         workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), free_gpu());
         return true;
@@ -324,9 +351,11 @@ class Runner {
 fs::path folder_of(const Study&, const Task& task, const fs::path& folder, bool accept_rebuilt) {
     const auto own = folder / "tasks" / task.id;
     std::error_code ignored;
-    if (!accept_rebuilt || fs::exists(own / "run.json", ignored) || fs::exists(own / "result.json", ignored)) return own;
+    if (!accept_rebuilt || fs::exists(own / "run.json", ignored) || fs::exists(own / "result.json", ignored))
+        return own;
     for (const auto& entry : fs::directory_iterator(folder / "tasks", ignored))
-        if (entry.is_directory() && entry.path().filename().string().starts_with(task.config + "-")) return entry.path();
+        if (entry.is_directory() && entry.path().filename().string().starts_with(task.config + "-"))
+            return entry.path();
     return own;
 }
 
@@ -346,7 +375,9 @@ std::optional<json> result_of(const Study& study, const Task& task, const fs::pa
 std::string failure_of(const Study& study, const Task& task, const fs::path& folder) {
     std::string reason;
     const auto* failed = blamed(study, task, folder, reason);
-    return !failed ? std::string() : failed->first.empty() ? reason : fmt::format("`{}`, on which it stands, failed: {}", failed->first, reason);
+    return !failed                 ? std::string()
+           : failed->first.empty() ? reason
+                                   : fmt::format("`{}`, on which it stands, failed: {}", failed->first, reason);
 }
 
 std::string command_of(const Study& study, const Task& task, const fs::path& folder) {
@@ -354,7 +385,8 @@ std::string command_of(const Study& study, const Task& task, const fs::path& fol
     const auto* failed = blamed(study, task, folder, ignored);
     const auto& again = failed ? *failed : task;
     auto command = fmt::format("dtk run {}.toml", folder_of(study, again, folder, false).string());
-    for (const auto& [name, id] : again.stands_on) command += fmt::format(" --artefact {}={}", name, folder_of(study, study.task(id), folder, true).string());
+    for (const auto& [name, id] : again.stands_on)
+        command += fmt::format(" --artefact {}={}", name, folder_of(study, study.task(id), folder, true).string());
     return command;
 }
 

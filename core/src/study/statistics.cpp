@@ -30,12 +30,14 @@ Moments moments(const std::vector<double>& values) {
 }
 
 std::pair<double, double> interval(const Moments& m, std::size_t n, double level) {
-    const double t = boost::math::quantile(boost::math::complement(students_t(static_cast<double>(n - 1)), (1 - level) / 2));
+    const double t =
+        boost::math::quantile(boost::math::complement(students_t(static_cast<double>(n - 1)), (1 - level) / 2));
     const double half = t * std::sqrt(m.variance / static_cast<double>(n));
     return {m.mean - half, m.mean + half};
 }
 
-/// The two-sided chance of a mean so far from 0 if the truth were 0. Without any scatter it is 0, or 1 where the mean is 0.
+/// The two-sided chance of a mean so far from 0 if the truth were 0. Without any scatter it is 0, or 1 where the mean
+/// is 0.
 double chance(const Moments& m, std::size_t n) {
     if (m.variance == 0) return m.mean == 0 ? 1 : 0;
     const double t = std::abs(m.mean) / std::sqrt(m.variance / static_cast<double>(n));
@@ -53,7 +55,8 @@ bool visibly_skewed(const Moments& m, std::size_t count) {
 
 Estimate estimate(const std::vector<double>& values, double level) {
     std::vector<double> finite;
-    std::copy_if(values.begin(), values.end(), std::back_inserter(finite), [](double value) { return std::isfinite(value); });
+    std::copy_if(values.begin(), values.end(), std::back_inserter(finite),
+                 [](double value) { return std::isfinite(value); });
     if (finite.empty()) throw Error("there is no value to take the mean of");
     const auto m = moments(finite);
     Estimate e{finite.size(), m.mean};
@@ -61,7 +64,8 @@ Estimate estimate(const std::vector<double>& values, double level) {
     return e;
 }
 
-std::vector<Difference> differences(const std::vector<double>& baseline, const std::vector<std::vector<double>>& arms, double level) {
+std::vector<Difference> differences(const std::vector<double>& baseline, const std::vector<std::vector<double>>& arms,
+                                    double level) {
     std::vector<Difference> all;
     const auto comparisons = static_cast<double>(arms.size());
     for (const auto& arm : arms) {

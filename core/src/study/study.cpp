@@ -35,7 +35,9 @@ struct AblationSettings {
         f("baseline", baseline, "the arm that the others are compared with; otherwise the first");
         f("seeds", seeds, at_least(0), "every arm runs with each of them");
         f("metrics", metrics, "those that count, the first above all; otherwise all of the experiment's");
-        f("first", first, "experiments that train what all arms stand on, each run once; fields name their networks by the experiments' names");
+        f("first", first,
+          "experiments that train what all arms stand on, each run once; fields name their networks by the "
+          "experiments' names");
         f("level", level, inside(0, 1), "of the intervals");
     }
 };
@@ -46,7 +48,8 @@ std::string short_name(const std::string& key, const toml::node& value) {
         std::string name;
         if (const auto* use = table->get("use"); use && use->is_string()) name = use->as_string()->get();
         for (auto&& [field, node] : *table)
-            if (field.str() != "use") name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.str(), toml_value(node));
+            if (field.str() != "use")
+                name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.str(), toml_value(node));
         return name;
     }
     const auto text = value.is_string() ? value.as_string()->get() : toml_value(value);
@@ -65,25 +68,32 @@ std::vector<std::string> texts(const toml::node* node) {
 
 std::optional<Axis> read_axis(const toml::table& table, Mistakes& mistakes) {
     const auto wrong = [&](const char* what) {
-        mistakes.add(place_of(table.source()), what, "write for example\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
+        mistakes.add(place_of(table.source()), what,
+                     "write for example\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", "
+                     "\"cosine\"]");
         return std::nullopt;
     };
     for (auto&& [key, node] : table)
         if (key.str() != "key" && key.str() != "keys" && key.str() != "values" && key.str() != "names") {
-            mistakes.add(place_of(key.source()), fmt::format("an axis has no key `{}`", key.str()), "it has key or keys, values and names");
+            mistakes.add(place_of(key.source()), fmt::format("an axis has no key `{}`", key.str()),
+                         "it has key or keys, values and names");
             return std::nullopt;
         }
     const bool zipped = table.contains("keys");
     Axis axis{texts(table.get(zipped ? "keys" : "key")), {}, texts(table.get("names"))};
     const auto* values = table.get_as<toml::array>("values");
-    if (axis.keys.empty() || table.contains("key") == zipped) return wrong("an axis needs a `key`, or several `keys` that change together");
+    if (axis.keys.empty() || table.contains("key") == zipped)
+        return wrong("an axis needs a `key`, or several `keys` that change together");
     if (!values || values->empty()) return wrong("an axis needs a list of `values`");
-    if (!axis.names.empty() && axis.names.size() != values->size()) return wrong("an axis has as many `names` as `values`, or none");
+    if (!axis.names.empty() && axis.names.size() != values->size())
+        return wrong("an axis has as many `names` as `values`, or none");
     const bool named = !axis.names.empty();
     for (const auto& value : *values) {
         const auto* row = zipped ? value.as_array() : nullptr;
         if (zipped && (!row || row->size() != axis.keys.size())) {
-            mistakes.add(place_of(value.source()), fmt::format("a value of this axis is a list of {}, one for each of its keys", axis.keys.size()));
+            mistakes.add(
+                place_of(value.source()),
+                fmt::format("a value of this axis is a list of {}, one for each of its keys", axis.keys.size()));
             return std::nullopt;
         }
         std::vector<std::string> of_keys, name;
@@ -107,7 +117,8 @@ std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* exclu
             for (std::size_t i = 0; i < axis.values.size(); ++i) {
                 auto next = arm;
                 next.name += (arm.name.empty() ? "" : ", ") + axis.names[i];
-                for (std::size_t k = 0; k < axis.keys.size(); ++k) next.set.push_back(axis.keys[k] + "=" + axis.values[i][k]);
+                for (std::size_t k = 0; k < axis.keys.size(); ++k)
+                    next.set.push_back(axis.keys[k] + "=" + axis.values[i][k]);
                 more.push_back(std::move(next));
             }
         arms = std::move(more);
@@ -115,8 +126,11 @@ std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* exclu
     const auto is_excluded = [&](const Arm& arm) {
         if (excluded)
             for (const auto& node : *excluded)
-                if (const auto* table = node.as_table(); table && std::all_of(table->begin(), table->end(), [&](auto&& pair) {
-                        return std::find(arm.set.begin(), arm.set.end(), fmt::format("{}={}", pair.first.str(), toml_value(pair.second))) != arm.set.end();
+                if (const auto* table = node.as_table();
+                    table && std::all_of(table->begin(), table->end(), [&](auto&& pair) {
+                        return std::find(arm.set.begin(), arm.set.end(),
+                                         fmt::format("{}={}", pair.first.str(), toml_value(pair.second))) !=
+                               arm.set.end();
                     }))
                     return true;
         return false;
@@ -131,17 +145,22 @@ void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes
     for (const auto& node : *excluded) {
         const auto* table = node.as_table();
         if (!table) {
-            mistakes.add(place_of(node.source()), "an exclusion is a table of keys and values", "write for example exclude = [{\"schedule.use\" = \"linear\", \"sampler.steps\" = 10}]");
+            mistakes.add(place_of(node.source()), "an exclusion is a table of keys and values",
+                         "write for example exclude = [{\"schedule.use\" = \"linear\", \"sampler.steps\" = 10}]");
             continue;
         }
         for (auto&& [key, value] : *table) {
             const auto text = toml_value(value);
-            const bool found = std::any_of(axes.begin(), axes.end(), [&, name = std::string(key.str())](const Axis& axis) {
-                const auto k = std::find(axis.keys.begin(), axis.keys.end(), name) - axis.keys.begin();
-                return k < std::ssize(axis.keys) && std::any_of(axis.values.begin(), axis.values.end(), [&](const auto& row) { return row[static_cast<std::size_t>(k)] == text; });
-            });
+            const bool found =
+                std::any_of(axes.begin(), axes.end(), [&, name = std::string(key.str())](const Axis& axis) {
+                    const auto k = std::find(axis.keys.begin(), axis.keys.end(), name) - axis.keys.begin();
+                    return k < std::ssize(axis.keys) &&
+                           std::any_of(axis.values.begin(), axis.values.end(),
+                                       [&](const auto& row) { return row[static_cast<std::size_t>(k)] == text; });
+                });
             if (!found)
-                mistakes.add(place_of(key.source()), fmt::format("no axis gives `{}` the value {}", key.str(), text), "write the key in quotes, and its value as in the axis");
+                mistakes.add(place_of(key.source()), fmt::format("no axis gives `{}` the value {}", key.str(), text),
+                             "write the key in quotes, and its value as in the axis");
         }
     }
 }
@@ -188,22 +207,33 @@ class Planner {
     void add_first(const Experiment& experiment, const std::string& data) {
         const auto& stage = experiment.stages.front();
         const auto whole = toml::parse(experiment.resolved());
-        first_[experiment.name] = add({.what = Task::What::both, .text = toml_text(whole), .stands_on = named_in(whole, experiment, 0, data), .first = experiment.name}, data, files_of(stage));
+        first_[experiment.name] = add({.what = Task::What::both,
+                                       .text = toml_text(whole),
+                                       .stands_on = named_in(whole, experiment, 0, data),
+                                       .first = experiment.name},
+                                      data, files_of(stage));
     }
 
-    /// The last stage of a cell's experiment is what is measured; an earlier one is trained where a later one names it. → the task that measures
+    /// The last stage of a cell's experiment is what is measured; an earlier one is trained where a later one names it.
+    /// → the task that measures
     std::string add_cell(const Experiment& experiment, const std::string& data) {
         const auto number = experiment.stages.size() - 1;
         const auto& stage = experiment.stages[number];
         const auto whole = toml::parse(experiment.resolved(stage));
         auto stands_on = named_in(whole, experiment, number, data);
         if (!stage.train || (!stage.sample && stage.metrics.empty()))
-            return add({.what = Task::What::both, .text = toml_text(whole), .stands_on = std::move(stands_on)}, data, files_of(stage));
+            return add({.what = Task::What::both, .text = toml_text(whole), .stands_on = std::move(stands_on)}, data,
+                       files_of(stage));
         std::vector<std::string> set;
         for (const auto* name : sampling_tables)
             if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
         auto needs = add_training(experiment, number, data);
-        return add({.what = Task::What::measure, .text = toml_text(whole), .set = std::move(set), .needs = std::move(needs), .stands_on = std::move(stands_on)}, data, files_of(stage));
+        return add({.what = Task::What::measure,
+                    .text = toml_text(whole),
+                    .set = std::move(set),
+                    .needs = std::move(needs),
+                    .stands_on = std::move(stands_on)},
+                   data, files_of(stage));
     }
 
  private:
@@ -215,15 +245,20 @@ class Planner {
         for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss})
             if (*plugin) files.push_back(plugin->file->file);
         for (const auto* file : stage.trained_with) files.push_back(file->file);
-        return add({.what = Task::What::train, .text = toml_text(training), .stands_on = named_in(training, experiment, number, data)}, data, std::move(files));
+        return add({.what = Task::What::train,
+                    .text = toml_text(training),
+                    .stands_on = named_in(training, experiment, number, data)},
+                   data, std::move(files));
     }
 
     /// The networks that a stage's fields name: of its experiment's earlier stages, and of `first`.
-    std::map<std::string, std::string> named_in(const toml::table& stage, const Experiment& experiment, std::size_t number, const std::string& data) {
+    std::map<std::string, std::string> named_in(const toml::table& stage, const Experiment& experiment,
+                                                std::size_t number, const std::string& data) {
         std::map<std::string, std::string> named;
         const auto texts = texts_of_plugins(stage);
         for (std::size_t i = 0; i < number; ++i)
-            if (const auto& earlier = experiment.stages[i]; earlier.train && texts.contains(earlier.name)) named[earlier.name] = add_training(experiment, i, data);
+            if (const auto& earlier = experiment.stages[i]; earlier.train && texts.contains(earlier.name))
+                named[earlier.name] = add_training(experiment, i, data);
         for (const auto& [name, id] : first_)
             if (texts.contains(name)) named.emplace(name, id);
         return named;
@@ -239,13 +274,17 @@ class Planner {
     }
 
     std::string add(Task task, const std::string& data, std::vector<fs::path> files) {
-        auto what = task.text + data + fmt::format("{}", fmt::join(task.set, "\n")), made_by = hash_of_files(std::move(files));
-        const auto stand_on = [&](const std::string& name, const std::string& id) { what += name + study_.task(id).config, made_by += id; };
+        auto what = task.text + data + fmt::format("{}", fmt::join(task.set, "\n")),
+             made_by = hash_of_files(std::move(files));
+        const auto stand_on = [&](const std::string& name, const std::string& id) {
+            what += name + study_.task(id).config, made_by += id;
+        };
         if (!task.needs.empty()) stand_on("", task.needs);
         for (const auto& [name, id] : task.stands_on) stand_on(name, id);
         task.config = sha256(what).substr(0, 16);
         task.id = task.config + "-" + sha256(made_by).substr(0, 8);
-        const auto there = std::find_if(study_.tasks.begin(), study_.tasks.end(), [&](const Task& known) { return known.id == task.id; });
+        const auto there = std::find_if(study_.tasks.begin(), study_.tasks.end(),
+                                        [&](const Task& known) { return known.id == task.id; });
         if (there == study_.tasks.end()) study_.tasks.push_back(task);
         return task.id;
     }
@@ -255,13 +294,15 @@ class Planner {
 };
 
 /// Reads the experiments of `first` and plans them → NAME=FILE for each, for checking what stands on them.
-std::vector<std::string> read_first(const std::vector<std::string>& files, const Study& study, const toml::node* at, Planner& planner, const Overrides& overrides,
-                                    std::int64_t threads, const Examine& examine, Mistakes& mistakes) {
+std::vector<std::string> read_first(const std::vector<std::string>& files, const Study& study, const toml::node* at,
+                                    Planner& planner, const Overrides& overrides, std::int64_t threads,
+                                    const Examine& examine, Mistakes& mistakes) {
     std::vector<std::string> artefacts;
     for (const auto& name : files) {
         const auto file = (study.file.parent_path() / name).lexically_normal();
         if (!fs::exists(file)) {
-            mistakes.add(place_of(at->source()), fmt::format("there is no file {}", file.string()), "`first` names experiment files, seen from the study's own folder");
+            mistakes.add(place_of(at->source()), fmt::format("there is no file {}", file.string()),
+                         "`first` names experiment files, seen from the study's own folder");
             continue;
         }
         Overrides laid{.device = overrides.device, .plugin_path = overrides.plugin_path, .artefacts = artefacts};
@@ -274,8 +315,11 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
         Experiment experiment;
         if (found.empty()) experiment = read_experiment(file, laid, registry, found);
         if (found.empty() && (root.contains("ablation") || root.contains("stage") || !experiment.stages.front().train))
-            found.add({file.string()}, "an experiment of `first` trains one network: it has [train], and neither [ablation] nor [[stage]]");
-        if (found.empty() && std::any_of(artefacts.begin(), artefacts.end(), [&](const auto& one) { return one.starts_with(experiment.name + "="); }))
+            found.add(
+                {file.string()},
+                "an experiment of `first` trains one network: it has [train], and neither [ablation] nor [[stage]]");
+        if (found.empty() && std::any_of(artefacts.begin(), artefacts.end(),
+                                         [&](const auto& one) { return one.starts_with(experiment.name + "="); }))
             found.add({file.string()}, fmt::format("two experiments of `first` have the name `{}`", experiment.name));
         if (found.empty()) {
             planner.add_first(experiment, data);
@@ -297,7 +341,8 @@ bool is_study(const fs::path& file, const Overrides& overrides) {
     return read_toml(file, overrides.set, ignored).contains("ablation");
 }
 
-Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine, Mistakes& mistakes) {
+Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine,
+                 Mistakes& mistakes) {
     Study study;
     study.file = fs::absolute(file);
     const auto root = read_toml(file, overrides.set, mistakes);
@@ -319,11 +364,14 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
         for (const auto& one : *list)
             if (auto axis = read_axis(*one.as_table(), mistakes)) axes.push_back(std::move(*axis));
     } else {
-        mistakes.add(place_of(table->source()), "a study needs an axis: what varies", "add\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
+        mistakes.add(place_of(table->source()), "a study needs an axis: what varies",
+                     "add\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
     }
     const auto* excluded = table->get_as<toml::array>("exclude");
     check_exclusions(excluded, axes, mistakes);
-    if (settings.seeds.empty()) mistakes.add(place_of(table->source()), "`seeds` is empty", "give one at least, five for intervals that say something");
+    if (settings.seeds.empty())
+        mistakes.add(place_of(table->source()), "`seeds` is empty",
+                     "give one at least, five for intervals that say something");
     if (std::set(settings.seeds.begin(), settings.seeds.end()).size() != settings.seeds.size())
         mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
     if (!mistakes.empty()) return study;
@@ -333,16 +381,21 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     std::vector<std::string> names;
     for (const auto& arm : study.arms) {
         if (std::find(names.begin(), names.end(), arm.name) != names.end())
-            mistakes.add(place_of(table->source()), fmt::format("two arms are called `{}`", arm.name), "give the axis `names`");
+            mistakes.add(place_of(table->source()), fmt::format("two arms are called `{}`", arm.name),
+                         "give the axis `names`");
         names.push_back(arm.name);
     }
     if (study.arms.empty()) mistakes.add(place_of(table->source()), "every arm is excluded");
-    if (const auto at = std::find(names.begin(), names.end(), settings.baseline); at != names.end()) study.baseline = static_cast<std::size_t>(at - names.begin());
+    if (const auto at = std::find(names.begin(), names.end(), settings.baseline); at != names.end())
+        study.baseline = static_cast<std::size_t>(at - names.begin());
     else if (!settings.baseline.empty())
-        mistakes.add(place_of(table->get("baseline")->source()), fmt::format("`baseline` = \"{}\" is no arm", settings.baseline), fmt::format("there are {}", listed(names)));
+        mistakes.add(place_of(table->get("baseline")->source()),
+                     fmt::format("`baseline` = \"{}\" is no arm", settings.baseline),
+                     fmt::format("there are {}", listed(names)));
 
     Planner planner(study);
-    const auto artefacts = read_first(settings.first, study, table->get("first"), planner, overrides, threads, examine, mistakes);
+    const auto artefacts =
+        read_first(settings.first, study, table->get("first"), planner, overrides, threads, examine, mistakes);
     const auto before = mistakes.count();
     for (std::size_t arm = 0; arm < study.arms.size() && mistakes.count() == before; ++arm) {
         std::string data;
@@ -364,21 +417,31 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             }
             study.name = experiment.name;
             for (const auto& metric : experiment.stages.back().metrics)
-                if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end()) study.metrics.push_back(metric.name);
+                if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end())
+                    study.metrics.push_back(metric.name);
             study.cells.push_back({arm, seed, planner.add_cell(experiment, data)});
         }
     }
     if (!mistakes.empty()) return study;
     for (const auto& task : study.tasks)
-        if (!task.first.empty() && std::none_of(study.tasks.begin(), study.tasks.end(), [&](const Task& other) { return other.stands_on.contains(task.first); }))
-            mistakes.add(place_of(table->get("first")->source()), fmt::format("no arm asks for the network of `{}`", task.first), fmt::format("name it in a plugin's field, such as features = \"{}\"", task.first));
+        if (!task.first.empty() && std::none_of(study.tasks.begin(), study.tasks.end(), [&](const Task& other) {
+                return other.stands_on.contains(task.first);
+            }))
+            mistakes.add(place_of(table->get("first")->source()),
+                         fmt::format("no arm asks for the network of `{}`", task.first),
+                         fmt::format("name it in a plugin's field, such as features = \"{}\"", task.first));
     for (const auto& metric : settings.metrics)
         if (std::find(study.metrics.begin(), study.metrics.end(), metric) == study.metrics.end())
-            mistakes.add(place_of(table->get("metrics")->source()), fmt::format("`{}` is no metric of the experiment", metric), fmt::format("it has {}", listed(study.metrics)));
+            mistakes.add(place_of(table->get("metrics")->source()),
+                         fmt::format("`{}` is no metric of the experiment", metric),
+                         fmt::format("it has {}", listed(study.metrics)));
     if (!settings.metrics.empty()) study.metrics = settings.metrics;
-    if (study.metrics.empty()) mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by", "add one, such as [[metric]] use = \"sliced_wasserstein\"");
+    if (study.metrics.empty())
+        mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by",
+                     "add one, such as [[metric]] use = \"sliced_wasserstein\"");
     const auto turn = [](const Task& task) { return !task.first.empty() ? 0 : task.what == Task::What::train ? 1 : 2; };
-    std::stable_sort(study.tasks.begin(), study.tasks.end(), [&](const Task& a, const Task& b) { return turn(a) < turn(b); });
+    std::stable_sort(study.tasks.begin(), study.tasks.end(),
+                     [&](const Task& a, const Task& b) { return turn(a) < turn(b); });
     return study;
 }
 

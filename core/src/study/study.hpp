@@ -15,13 +15,14 @@ struct Arm {
     std::vector<std::string> set;  ///< KEY=VALUE
 };
 
-/// One process of dtk's: a training that several cells may share, the sampling and measuring of one cell, or both at once.
+/// One process of dtk's: a training that several cells may share, the sampling and measuring of one cell, or both at
+/// once.
 struct Task {
     enum class What { train, measure, both };
     What what;
-    std::string id = {};      ///< hash of the experiment, its data, what it stands on, and the files of dtk and its plugins
-    std::string config = {};  ///< the same without dtk and plugins: what --accept-rebuilt goes by
-    std::string text;         ///< the experiment, every field written out
+    std::string id = {};  ///< hash of the experiment, its data, what it stands on, and the files of dtk and its plugins
+    std::string config = {};            ///< the same without dtk and plugins: what --accept-rebuilt goes by
+    std::string text;                   ///< the experiment, every field written out
     std::vector<std::string> set = {};  ///< what measuring lays over the training's experiment
     std::string needs = {};             ///< the training it measures
     std::map<std::string, std::string> stands_on = {};  ///< what it calls another network → the task that trains that
@@ -50,13 +51,15 @@ struct DTK_API Study {
 };
 
 /// Checks one experiment of a study → a hash of the data it reads; what is wrong goes into the mistakes.
-using Examine = std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes)>;
+using Examine =
+    std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes)>;
 
 /// Does the file hold a study?
 DTK_API bool is_study(const std::filesystem::path& file, const Overrides& overrides);
 
 /// Reads the study and checks every arm. What is wrong goes into `mistakes`, and the result is then of no use.
-DTK_API Study read_study(const std::filesystem::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine, Mistakes& mistakes);
+DTK_API Study read_study(const std::filesystem::path& file, const Overrides& overrides, std::int64_t threads,
+                         const Examine& examine, Mistakes& mistakes);
 
 struct StudyRequest {
     std::filesystem::path folder;
@@ -69,10 +72,12 @@ struct StudyRequest {
 };
 
 /// The folder where the task's results lie, or will.
-DTK_API std::filesystem::path folder_of(const Study& study, const Task& task, const std::filesystem::path& folder, bool accept_rebuilt);
+DTK_API std::filesystem::path folder_of(const Study& study, const Task& task, const std::filesystem::path& folder,
+                                        bool accept_rebuilt);
 
 /// What a finished task found, or nothing.
-DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task, const std::filesystem::path& folder, bool accept_rebuilt = false);
+DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task,
+                                                const std::filesystem::path& folder, bool accept_rebuilt = false);
 
 /// What to type to do again what failed of a task and of what it stands on.
 DTK_API std::string command_of(const Study& study, const Task& task, const std::filesystem::path& folder);
@@ -81,10 +86,11 @@ DTK_API std::string command_of(const Study& study, const Task& task, const std::
 DTK_API std::string failure_of(const Study& study, const Task& task, const std::filesystem::path& folder);
 
 /// What there is to do, what of it is done, and about how long the rest will take.
-DTK_API std::string plan_text(const Study& study, const std::filesystem::path& folder, std::int64_t jobs, bool accept_rebuilt);
+DTK_API std::string plan_text(const Study& study, const std::filesystem::path& folder, std::int64_t jobs,
+                              bool accept_rebuilt);
 
-/// Does what is not done yet, side by side. Other processes may work on the same folder, on this host or others. → how many tasks failed.
-/// Errors: Interrupted when asked to stop.
+/// Does what is not done yet, side by side. Other processes may work on the same folder, on this host or others. → how
+/// many tasks failed. Errors: Interrupted when asked to stop.
 DTK_API std::size_t run_study(const Study& study, const StudyRequest& request);
 
 }  // namespace dtk

@@ -1,5 +1,5 @@
-// A plugin as it should be, to be copied many times: in the hash of symbol names "ab" and "bA" are the same, so each pair
-// of letters in a copy may be changed and the symbol is still found.
+// A plugin as it should be, to be copied many times: in the hash of symbol names "ab" and "bA" are the same, so each
+// pair of letters in a copy may be changed and the symbol is still found.
 #include <dtk/schedule.hpp>
 
 namespace {

@@ -1,4 +1,5 @@
-// A loss that is careless of where its numbers lie, in the way its field says; accelerator.cpp says what must come of each.
+// A loss that is careless of where its numbers lie, in the way its field says; accelerator.cpp says what must come of
+// each.
 #include <dtk/loss.hpp>
 #include <dtk/model.hpp>
 
@@ -7,12 +8,16 @@ struct Careless final : dtk::Loss {
     struct Config {
         std::string offence = "none";
         void fields(dtk::Fields& f) {
-            f("offence", offence, {"none", "host tensor", "host tensor in a list", "item", "copy to the host", "blocking copy", "shape from numbers"}, "what it does wrong");
+            f("offence", offence,
+              {"none", "host tensor", "host tensor in a list", "item", "copy to the host", "blocking copy",
+               "shape from numbers"},
+              "what it does wrong");
         }
     } c;
     explicit Careless(const Config& config) : c(config) {}
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process&, const dtk::Batch& batch, const dtk::Random&) const override {
+    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process&, const dtk::Batch& batch,
+                               const dtk::Random&) const override {
         const auto& x = batch.x;
         const auto t = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
         const auto error = (predict(x, t, {.label = batch.label}).value - x).square().flatten(1).mean(1);
@@ -24,7 +29,8 @@ struct Careless final : dtk::Loss {
         if (c.offence == "host tensor") return error * one;
         if (c.offence == "host tensor in a list") return at::cat({error, one}).slice(0, 0, error.size(0));
         if (c.offence == "item") return error * (error.sum().item<float>() < 0 ? 0 : 1);
-        if (c.offence == "copy to the host") return error * error.detach().cpu().sign().to(error.device(), /*non_blocking=*/true);
+        if (c.offence == "copy to the host")
+            return error * error.detach().cpu().sign().to(error.device(), /*non_blocking=*/true);
         if (c.offence == "blocking copy") return error * one.to(error.device());
         if (c.offence == "shape from numbers") return error.masked_select(error >= 0);
         return error;

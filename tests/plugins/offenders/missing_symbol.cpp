@@ -5,7 +5,9 @@ double of_nowhere(double u);
 
 namespace {
 struct MissingSymbol final : dtk::BetaSchedule {
-    std::vector<double> betas(std::int64_t steps) const override { return std::vector<double>(steps, of_nowhere(0.01)); }
+    std::vector<double> betas(std::int64_t steps) const override {
+        return std::vector<double>(steps, of_nowhere(0.01));
+    }
 };
 }  // namespace
 

@@ -6,7 +6,10 @@
 
 namespace {
 struct Counting final : dtk::Model {
-    Counting() : nothing_(parameter("nothing", at::zeros({}))), rows_(buffer("rows", at::zeros({}))), shown_(buffer("shown", at::zeros({}))) {}
+    Counting()
+        : nothing_(parameter("nothing", at::zeros({}))),
+          rows_(buffer("rows", at::zeros({}))),
+          shown_(buffer("shown", at::zeros({}))) {}
     dtk::Predicts predicts() const override { return dtk::Predicts::x0; }
     bool self_conditions() const override { return true; }
 

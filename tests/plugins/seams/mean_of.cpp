@@ -14,10 +14,12 @@ struct MeanOf final : dtk::Sampler {
             f("draws", draws, dtk::in(1, 100), "how many draws are averaged");
         }
     };
-    MeanOf(const Config& config, const dtk::View& view) : Sampler(config, view), inner_(config.inner.make(view)), draws_(config.draws) {}
+    MeanOf(const Config& config, const dtk::View& view)
+        : Sampler(config, view), inner_(config.inner.make(view)), draws_(config.draws) {}
 
-    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>&, at::Tensor x,
-                      const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
+    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>&,
+                      at::Tensor x, const dtk::Context& context, const dtk::Random& random,
+                      const dtk::Watch& watch) const override {
         auto sum = at::zeros_like(x);
         for (std::int64_t i = 0; i < draws_; ++i) {
             const auto numbers = i == 0 ? random : random.stream("draw " + std::to_string(i));

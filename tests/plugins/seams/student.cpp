@@ -16,10 +16,12 @@ struct Student final : dtk::Model {
         const auto d = view.dataset().shape()[0];
         own_ = child<dtk::Linear>("own", view.random("init"), d, d, dtk::Start::zeros);
         const auto x = at::ones({1, d});
-        const bool says_something = teacher_.model->forward(x, at::full({1}, 5.0, at::kDouble), {}).value.any().item<bool>();
+        const bool says_something =
+            teacher_.model->forward(x, at::full({1}, 5.0, at::kDouble), {}).value.any().item<bool>();
         if (view.running() && !says_something) throw dtk::Error("the teacher has not been trained");
         if (view.running() && teacher_.sha256.size() != 64) throw dtk::Error("the teacher's file has no hash");
-        if (teacher_.process->steps() != view.process().steps()) throw dtk::Error("the teacher was trained on another process");
+        if (teacher_.process->steps() != view.process().steps())
+            throw dtk::Error("the teacher was trained on another process");
     }
     dtk::Predicts predicts() const override { return teacher_.model->predicts(); }
 
