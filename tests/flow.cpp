@@ -6,6 +6,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "line.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -24,29 +25,6 @@ dtk::Measurement measured(const std::string& metric, const std::string& fields, 
     return make<dtk::Metric>(metric, fields, view)->measure(outcome(view, samples, start), stream);
 }
 
-double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
-
-/// Distribution function of gmm1d noised to α, σ.
-double cdf(double x, double alpha, double sigma) {
-    constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
-    double sum = 0;
-    for (int k = 0; k < 3; ++k)
-        sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
-    return sum;
-}
-
-/// The flow on the line keeps quantiles: F⁻¹(F_T(x)).
-double by_quantiles(double x, const dtk::NoiseLevels& l) {
-    const auto last = l.steps() - 1;
-    const double u = cdf(x, l.alpha(last), l.sigma(last));
-    double low = -20, high = 20;
-    for (int i = 0; i < 100; ++i) {
-        const double middle = (low + high) / 2;
-        (cdf(middle, 1, 0) < u ? low : high) = middle;
-    }
-    return (low + high) / 2;
-}
-
 Tensor sampled(const std::string& sampler, const std::string& fields, const support::View& view, const Tensor& x) {
     at::NoGradGuard no_grad;
     const auto plugin = make<dtk::Sampler>(sampler, fields, view);
@@ -63,7 +41,7 @@ TEST_CASE("the flow of ode_error keeps quantiles on the line") {
         const auto start = at::linspace(-3, 3, 121, at::kDouble).unsqueeze(1);
         auto exact = at::empty_like(start);
         for (std::int64_t i = 0; i < start.size(0); ++i)
-            exact[i] = by_quantiles(start[i].item<double>(), view.chain->levels());
+            exact[i] = line::flow(start[i].item<double>(), view.chain->levels(), view.chain->steps() - 1, -1);
         const auto m = measured("ode_error", "", view, exact, start);
         INFO("largest " << m.parts[1].second);
         CHECK(m.parts[1].second < 1e-8);

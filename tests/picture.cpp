@@ -1,4 +1,5 @@
 #include "base/picture.hpp"
+#include "base/chart.hpp"
 
 #include <png.h>
 #include <stdlib.h>

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/chart.hpp"
 #include "base/files.hpp"
 #include "base/picture.hpp"
 #include "catch.hpp"

@@ -8,6 +8,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "line.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -68,28 +69,6 @@ Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x
         x = mean + sd * noise[static_cast<std::int64_t>(i)];
     }
     return x;
-}
-
-double phi(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
-
-/// Distribution function of gmm1d noised to α, σ.
-double cdf(double x, double alpha, double sigma) {
-    constexpr double w[] = {0.3, 0.5, 0.2}, mu[] = {-2, 0.5, 3}, var[] = {0.25, 0.09, 0.5};
-    double sum = 0;
-    for (int k = 0; k < 3; ++k)
-        sum += w[k] * phi((x - alpha * mu[k]) / std::sqrt(alpha * alpha * var[k] + sigma * sigma));
-    return sum;
-}
-
-/// The probability flow on the line keeps quantiles, so x_s = F_s⁻¹(F_t(x_t)) exactly.
-double flow(double x, const dtk::NoiseLevels& l, std::int64_t t, std::int64_t s) {
-    const double u = cdf(x, l.alpha(t), l.sigma(t));
-    double lo = -20, hi = 20;
-    for (int i = 0; i < 100; ++i) {
-        const double mid = (lo + hi) / 2;
-        (cdf(mid, l.alpha(s), l.sigma(s)) < u ? lo : hi) = mid;
-    }
-    return (lo + hi) / 2;
 }
 
 /// A sampler over those data or, where it has to be told what is known of them, over data whose first element is known.
@@ -190,7 +169,7 @@ TEST_CASE("ddim converges to the exact flow with order one") {
     const auto x = support::tensor(support::reference()["constants"]["x1"]);
     std::vector<double> exact;
     for (std::int64_t i = 0; i < x.size(0); ++i)
-        exact.push_back(flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
+        exact.push_back(line::flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
     const auto truth = at::tensor(exact, at::kDouble).unsqueeze(1);
     std::vector<double> errors;
     for (const std::int64_t n : {64, 256, 1024}) {

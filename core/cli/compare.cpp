@@ -358,13 +358,13 @@ json compare_json(const std::vector<Group>& groups, const std::vector<std::strin
         for (std::size_t i = 0; i < groups.size(); ++i) {
             auto& one = list[i]["metrics"][metric];
             one = {{"n", all[i].value.n},
-                   {"mean", number(all[i].value.n ? all[i].value.mean : NAN)},
+                   {"mean", json_number(all[i].value.n ? all[i].value.mean : NAN)},
                    {"interval", interval(all[i].value.interval)},
-                   {"expected", number(all[i].expected)},
-                   {"expected_sd", number(all[i].expected_sd)}};
+                   {"expected", json_number(all[i].expected)},
+                   {"expected_sd", json_number(all[i].expected_sd)}};
             if (const auto& d = all[i].difference)
                 one["difference"] = {{"n", d->estimate.n},
-                                     {"mean", number(d->estimate.n ? d->estimate.mean : NAN)},
+                                     {"mean", json_number(d->estimate.n ? d->estimate.mean : NAN)},
                                      {"interval", interval(d->estimate.interval)},
                                      {"simultaneous", interval(d->simultaneous)},
                                      {"p", d->p ? json(*d->p) : json(nullptr)},

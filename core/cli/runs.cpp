@@ -306,14 +306,12 @@ std::string field_of(const Record& run, const char* path) {
     return run.content.contains(at) && run.content[at].is_string() ? run.content[at].get<std::string>() : std::string();
 }
 
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 json to_json(const Measured& m) {
     json one{{"metric", m.metric},
-             {"value", number(m.value)},
-             {"distance", number(m.distance)},
-             {"expected", number(m.expected)},
-             {"expected_sd", number(m.expected_sd)},
+             {"value", json_number(m.value)},
+             {"distance", json_number(m.distance)},
+             {"expected", json_number(m.expected)},
+             {"expected_sd", json_number(m.expected_sd)},
              {"note", m.note}};
     if (std::isfinite(m.standard_error)) one["standard_error"] = m.standard_error;
     if (m.passes) one["passes"] = *m.passes;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.hpp"
 #include "base/progress.hpp"
 #include "study/records.hpp"
 
@@ -50,8 +51,6 @@ std::string typed(const std::filesystem::path& path);
 std::map<std::string, nlohmann::json> plugins_of(const Record& run);
 /// A text field of run.json, by its path: "/dtk/version"; empty where it is not there.
 std::string field_of(const Record& run, const char* path);
-/// A number as JSON has it: null for what is not finite.
-nlohmann::json number(double value);
 nlohmann::json to_json(const Measured& measured);
 /// What on this machine is not as the run's record has it, one sentence each.
 std::vector<std::string> changes_since(const Record& run);

@@ -6,7 +6,7 @@
 
 #include <dtk/schedule.hpp>
 
-#include "base/picture.hpp"
+#include "base/chart.hpp"
 #include "cli/commands.hpp"
 
 namespace dtk::cli {

@@ -53,15 +53,13 @@ struct EnergyDistance final : dtk::Metric {
     }
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto all = outcome.samples.size(0), n = std::min(all, c.most);
+        const auto n = std::min(outcome.samples.size(0), c.most);
         const auto m = outcome.data.test_size() == 0 ? n : std::min(n, outcome.data.test_size());
         if (n < 3)
             throw dtk::Error(fmt::format("energy_distance needs three samples or more, not {}", n),
                              "raise `n` in [sample]");
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto evenly =
-            (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
-        const auto x = flat(outcome.samples.index_select(0, evenly)),
+        const auto x = flat(dtk::evenly_among(outcome.samples, n)),
                    y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double of_true = mean_distance(y, y);

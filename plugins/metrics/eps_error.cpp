@@ -51,11 +51,10 @@ struct EpsError final : dtk::Metric {
             const auto eps = flat(process.convert(outcome.predict(xt.x, t, context), dtk::Predicts::eps, xt.x, t));
             auto right = flat(xt.noise);
             if (density) {
-                const auto x = flat(xt.x), at_rows = times.slice(0, first, last);
-                const auto alpha = level(at_rows, [&](std::int64_t s) { return process.levels().alpha(s); });
-                const auto sigma = level(at_rows, [&](std::int64_t s) { return process.levels().sigma(s); });
+                const auto x = xt.x.flatten(1).to(at::kDouble), alpha = process.alpha(t, x),
+                           sigma = process.sigma(t, x);
                 const auto best =
-                    (x - alpha.unsqueeze(1) * density->posterior_mean(x, alpha, sigma)) / sigma.unsqueeze(1);
+                    flat((x - alpha * density->posterior_mean(x, alpha.flatten(), sigma.flatten())) / sigma);
                 floors.push_back((best - right).square().mean(1));
                 right = best;
             }
@@ -89,20 +88,15 @@ struct EpsError final : dtk::Metric {
         return t.clamp_max_(static_cast<double>(T - 1));
     }
 
-    template <class Of>
-    static Tensor level(const Tensor& t, const Of& of) {
-        auto result = t.clone();
-        auto* one = result.template mutable_data_ptr<double>();
-        for (std::int64_t i = 0; i < result.numel(); ++i) one[i] = of(static_cast<std::int64_t>(one[i]));
-        return result;
-    }
-
     static std::vector<std::pair<std::string, double>> by_log_snr(const Tensor& error, const Tensor& t,
                                                                   const dtk::NoiseLevels& levels) {
         // At ᾱ_T = 0 the last step's is −∞ and belongs to the first range.
         const double most = levels.log_snr(0), last = levels.log_snr(levels.steps() - 1);
         const double least = std::isfinite(last) || levels.steps() < 2 ? last : levels.log_snr(levels.steps() - 2);
-        const auto log_snr = level(t, [&](std::int64_t s) { return levels.log_snr(s); });
+        auto log_snr = t.clone();
+        for (auto* one = log_snr.mutable_data_ptr<double>(); one != log_snr.const_data_ptr<double>() + log_snr.numel();
+             ++one)
+            *one = levels.log_snr(static_cast<std::int64_t>(*one));
         const double width = (most - least) / ranges;
         if (!(width > 0)) return {};
         const auto range = ((log_snr.clamp_min(least) - least) / width).floor().clamp_max(ranges - 1);

@@ -83,7 +83,7 @@ struct Kl final : dtk::Metric {
 
     dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
         const auto& density = dtk::known_density(outcome.data, "kl");
-        const auto all = outcome.samples.size(0), n = dtk::true_set_size(outcome.data, std::min(all, c.most));
+        const auto n = dtk::true_set_size(outcome.data, std::min(outcome.samples.size(0), c.most));
         if (n <= c.k)
             throw dtk::Error(fmt::format("{} samples have no {}-th neighbours", n, c.k),
                              "raise `n` in [sample], or lower `k`");
@@ -97,17 +97,15 @@ struct Kl final : dtk::Metric {
                                    d * mean_log_distance(x, c.k);
             return -entropy - density.log_prob(x).mean().item<double>();
         };
-        std::vector<double> floor;
-        for (std::int64_t i = 0; i < c.repeats; ++i) {
-            floor.push_back(divergence(dtk::true_set(outcome.data, i, n, random)));
-            outcome.progress(i + 1, c.repeats);
-        }
-        const auto of_true = at::tensor(floor, at::kDouble);
-        const auto evenly =
-            (at::arange(n, at::kDouble) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
-        return {.value = divergence(outcome.samples.index_select(0, evenly)),
-                .expected = of_true.mean().item<double>(),
-                .expected_sd = of_true.std().item<double>(),
+        const auto floor = dtk::over_true_sets(outcome.data, c.repeats, n, random,
+                                               [&, done = std::int64_t{0}](const Tensor& truth) mutable {
+                                                   const double value = divergence(truth);
+                                                   outcome.progress(++done, c.repeats);
+                                                   return value;
+                                               });
+        return {.value = divergence(dtk::evenly_among(outcome.samples, n)),
+                .expected = floor.mean,
+                .expected_sd = floor.sd,
                 .two_sided = false,
                 .note = fmt::format("KL(samples ‖ data) in nats, from the {}{} neighbours of {} samples", c.k,
                                     c.k == 1   ? "st"

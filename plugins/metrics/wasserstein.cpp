@@ -8,7 +8,6 @@
 // is random, and W_p is to be held against 0 instead.
 #include <cmath>
 #include <optional>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -116,13 +115,10 @@ struct Wasserstein final : dtk::Metric {
             const auto off = std::get<0>(x.slice(0, 0, n).flatten().to(at::kCPU, at::kDouble).sort()) - exact;
             return c.p == 1 ? off.abs().mean().item<double>() : off.square().mean().sqrt().item<double>();
         };
-        std::vector<double> floor;
-        for (std::int64_t i = 0; i < c.repeats; ++i)
-            floor.push_back(distance(dtk::true_set(outcome.data, i, n, random)));
-        const auto of_true = at::tensor(floor, at::kDouble);
+        const auto floor = dtk::over_true_sets(outcome.data, c.repeats, n, random, distance);
         return {.value = distance(outcome.samples),
-                .expected = of_true.mean().item<double>(),
-                .expected_sd = of_true.std().item<double>(),
+                .expected = floor.mean,
+                .expected_sd = floor.sd,
                 .two_sided = false,
                 .note = fmt::format("W{} of {} samples to the law of the data, in its units", c.p, n)};
     }

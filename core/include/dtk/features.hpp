@@ -21,10 +21,17 @@ DTK_API Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n
 /// How many of `samples` can be held against as many true examples, two sets of which must fit into data that end.
 DTK_API std::int64_t true_set_size(const Dataset& data, std::int64_t samples);
 
-/// What a number is between sets of true examples.
+/// n of the samples, evenly among all: those that begin at quantiles of the prior stand in order. → [n, ...]
+DTK_API Tensor evenly_among(const Tensor& samples, std::int64_t n);
+
+/// What a number is of sets of true examples, or between them.
 struct Floor {
     double mean, sd;
 };
+
+/// Of value(set i), i = 0 … sets − 1, sets of n true examples.
+DTK_API Floor over_true_sets(const Dataset& data, std::int64_t sets, std::int64_t n, const Random& random,
+                             const std::function<double(const Tensor&)>& value);
 
 /// Of distance(set 2i, set 2i + 1), i = 1 … pairs, sets of n true examples. (Set 0 is what samples are held against.)
 DTK_API Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n, const Random& random,

@@ -58,7 +58,7 @@ Place Reading::place(std::string_view name) const {
 
 std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const {
     const auto* table = node ? node->as_table() : nullptr;
-    Reader reader(reading, table, fmt::format("{} `{}`", kind, name));
+    Reader reader(reading, table, kind, name);
     try {
         return descriptor->create(reader, view);
     } catch (const PlacedError&) {
@@ -122,7 +122,7 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         return {};
     }
     const auto before = reading.mistakes.count();
-    Reader reader(reading, table, fmt::format("{} `{}`", kind, spec.name));
+    Reader reader(reading, table, kind, spec.name);
     spec.descriptor->describe(reader);
     reader.finish({"use"});
     if (reading.mistakes.count() > before) return {};
@@ -165,6 +165,9 @@ bool Reader::whole(const toml::node& node, const char* key, Range range, std::in
                false;
     return true;
 }
+
+Reader::Reader(Reading& reading, const toml::table* table, const std::string& kind, const std::string& name)
+    : reading_(reading), table_(table), owner_(fmt::format("{} `{}`", kind, name)), kind_(kind) {}
 
 void Reader::operator()(const char* key, double& value, Range range, const char*) {
     if (const auto* found = node(key)) number(*found, key, range, value);
@@ -283,9 +286,8 @@ void Reader::operator()(const char* key, std::vector<Row>& value, Range range, c
 void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
     const auto* found = node(key);
     auto place = table_ ? place_of(table_->source()) : reading_.place(kind);
-    const bool of_its_own_kind =
-        owner_.starts_with(fmt::format("{} `", kind));  // the table beside it is then the owner's own
-    if (!found && !of_its_own_kind && (found = reading_.find(kind))) place = reading_.place(kind);
+    // The table of a plugin's own kind is the one that it is read from.
+    if (!found && kind != kind_ && (found = reading_.find(kind))) place = reading_.place(kind);
     toml::value<std::string> named(value.use);
     if (!found && !value.use.empty()) found = &named;
     auto spec = std::make_shared<PluginSpec>(read_plugin(reading_, kind, found, place));

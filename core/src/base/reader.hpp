@@ -45,8 +45,10 @@ DTK_API PluginSpec read_plugin(Reading& reading, const std::string& kind, const 
 /// Fields out of a TOML table, with every mistake noted where it stands. `finish` reports keys nobody asked for.
 class DTK_API Reader : public Fields {
  public:
+    /// Of a table that is no plugin's, "[train]".
     Reader(Reading& reading, const toml::table* table, std::string owner)
         : reading_(reading), table_(table), owner_(std::move(owner)) {}
+    Reader(Reading& reading, const toml::table* table, const std::string& kind, const std::string& name);
     void operator()(const char* key, double& value, Range range, const char* doc) override;
     void operator()(const char* key, std::int64_t& value, Range range, const char* doc) override;
     void operator()(const char* key, bool& value, const char* doc) override;
@@ -73,7 +75,7 @@ class DTK_API Reader : public Fields {
 
     Reading& reading_;
     const toml::table* table_;  ///< null: every field keeps its default
-    std::string owner_;
+    std::string owner_, kind_;  ///< in words; the plugin's kind, empty where it is none
     std::vector<std::string> asked_;
     toml::table resolved_;
 };

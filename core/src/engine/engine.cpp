@@ -13,8 +13,9 @@
 
 #include <dtk/schedule.hpp>
 
+#include "base/chart.hpp"
 #include "base/files.hpp"
-#include "base/picture.hpp"
+#include "base/json.hpp"
 #include "engine/device.hpp"
 #include "engine/run_folder.hpp"
 #include "engine/safetensors.hpp"
@@ -158,9 +159,6 @@ std::string summary(const Stage& stage) {
                        spec.model.name, parameters, name_of(stage.model().predicts()));
 }
 
-/// A number as JSON has it: null for what is not finite.
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 /// One stage while it runs: where it writes, what it has measured.
 class StageRun {
  public:
@@ -273,16 +271,19 @@ class StageRun {
             json parts = json::object();
             for (const auto& [name, part] : m.parts) {
                 say(fmt::format("  {:<20}{:>12.6g}", name, part));
-                parts[name] = number(part);
+                parts[name] = json_number(part);
             }
             // Less is better: how far from what true samples give, where a value can err to both sides, or the value
             // itself.
             const double distance = m.expected && m.two_sided ? std::abs(m.value - *m.expected) : m.value;
-            all.push_back(
-                {{"metric", plugin}, {"value", number(m.value)}, {"distance", number(distance)}, {"note", m.note}});
+            all.push_back({{"metric", plugin},
+                           {"value", json_number(m.value)},
+                           {"distance", json_number(distance)},
+                           {"note", m.note}});
             auto& line = all.back();
-            if (m.standard_error > 0) line["standard_error"] = number(m.standard_error);
-            if (m.expected) line["expected"] = number(*m.expected), line["expected_sd"] = number(m.expected_sd);
+            if (m.standard_error > 0) line["standard_error"] = json_number(m.standard_error);
+            if (m.expected)
+                line["expected"] = json_number(*m.expected), line["expected_sd"] = json_number(m.expected_sd);
             if (passes) line["passes"] = *passes;
             if (!parts.empty()) line["parts"] = parts;
             if (samples.defined()) line["n"] = samples.size(0);
@@ -308,8 +309,8 @@ class StageRun {
              const std::vector<double>& by_noise) {
         by_noise_ = by_noise;
         json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
-        for (const auto& [name, value] : values) line[name] = number(value);
-        for (const double loss : by_noise) line["train/loss_by_noise"].push_back(number(loss));
+        for (const auto& [name, value] : values) line[name] = json_number(value);
+        for (const double loss : by_noise) line["train/loss_by_noise"].push_back(json_number(loss));
         append_line(folder_ / "metrics.jsonl", line.dump());
     }
 
@@ -337,10 +338,8 @@ class StageRun {
                    .y_label = "loss",
                    .log_y = true,
                    .series = {{.name = "train"}}};
-        std::istringstream lines(read_file(folder_ / "metrics.jsonl"));
-        for (std::string text; std::getline(lines, text);) {
-            const auto line = json::parse(text, nullptr, false);
-            if (!line.is_object() || !line.contains("train/loss") || !line["train/loss"].is_number()) continue;
+        for (const auto& line : read_json_lines(folder_ / "metrics.jsonl")) {
+            if (!line.contains("train/loss") || !line["train/loss"].is_number()) continue;
             loss.series[0].x.push_back(line["step"]);
             loss.series[0].y.push_back(line["train/loss"]);
         }

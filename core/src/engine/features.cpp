@@ -28,13 +28,31 @@ std::int64_t true_set_size(const Dataset& data, std::int64_t samples) {
     return data.test_size() == 0 ? samples : std::min(samples, data.test_size() / 2);
 }
 
+Tensor evenly_among(const Tensor& samples, std::int64_t n) {
+    const double stride = static_cast<double>(samples.size(0)) / static_cast<double>(n);
+    return samples.index_select(0, (at::arange(n, at::kDouble) * stride).to(at::kLong));
+}
+
+namespace {
+Floor floor_of(const std::vector<double>& all) {
+    const auto values = at::tensor(all, at::kDouble);
+    return {values.mean().item<double>(), values.std().item<double>()};
+}
+}  // namespace
+
+Floor over_true_sets(const Dataset& data, std::int64_t sets, std::int64_t n, const Random& random,
+                     const std::function<double(const Tensor&)>& value) {
+    std::vector<double> all;
+    for (std::int64_t i = 0; i < sets; ++i) all.push_back(value(true_set(data, i, n, random)));
+    return floor_of(all);
+}
+
 Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n, const Random& random,
                         const std::function<double(const Tensor&, const Tensor&)>& distance) {
     std::vector<double> all;
     for (std::int64_t i = 1; i <= pairs; ++i)
         all.push_back(distance(true_set(data, 2 * i, n, random), true_set(data, 2 * i + 1, n, random)));
-    const auto values = at::tensor(all, at::kDouble);
-    return {values.mean().item<double>(), values.std().item<double>()};
+    return floor_of(all);
 }
 
 Features::Features(const std::string& of, const View& view, const char* who) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/chart.hpp"
 #include "base/picture.hpp"
 
 namespace dtk {
@@ -50,8 +51,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         const auto watch = [&](std::int64_t step, const Tensor&) {
             progress.at(i * static_cast<std::int64_t>(times.size()) + step);
         };
-        auto x = process.prior(sizes, options, random.stream("prior"));
-        if (settings.start == "quantiles") x = normal_quantiles(i * portion, portion, settings.n, options);
+        const auto x = settings.start == "quantiles" ? normal_quantiles(i * portion, portion, settings.n, options)
+                                                     : process.prior(sizes, options, random.stream("prior"));
         const auto samples =
             sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch);
         all.push_back(at::stack({samples, x}).cpu());  // one wait for both

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 
 #include <fmt/ranges.h>
@@ -11,6 +10,7 @@
 #include <dtk/error.hpp>
 #include <dtk/schedule.hpp>
 
+#include "base/json.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -100,10 +100,7 @@ struct Log {
 Log read_log(const fs::path& file) {
     Log log;
     std::vector<std::vector<double>> by_time;
-    std::ifstream in(file);
-    for (std::string text; std::getline(in, text);) {
-        const auto line = json::parse(text, nullptr, false);
-        if (!line.is_object()) continue;
+    for (const auto& line : read_json_lines(file)) {
         if (line.contains("train/loss") && line["train/loss"].is_number())
             log.by_step[line.value("step", 0.0)] = line["train/loss"].get<double>();
         if (const auto values = line.value("train/loss_by_noise", json::array()); !values.empty()) {
@@ -129,9 +126,9 @@ std::vector<Log> training_logs(const Drawn& drawn, std::size_t arm) {
     for (const auto& cell : drawn.study.cells) {
         if (cell.arm != arm) continue;
         const auto& task = drawn.study.task(cell.task);
-        auto log = read_log(folder_of(drawn.study, task.needs.empty() ? task : drawn.study.task(task.needs),
-                                      drawn.folder, drawn.accept_rebuilt) /
-                            "metrics.jsonl");
+        auto log = read_log(
+            folder_of(task.needs.empty() ? task : drawn.study.task(task.needs), drawn.folder, drawn.accept_rebuilt) /
+            "metrics.jsonl");
         if (!log.by_step.empty()) logs.push_back(std::move(log));
     }
     return logs;

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "base/npz.hpp"
 #include "base/tensor_file.hpp"
 #include "base/tensorboard.hpp"
@@ -32,10 +32,8 @@ double number(const json& value) { return value.is_number() ? value.get<double>(
 
 Log read_log(const fs::path& folder) {
     Log log;
-    std::ifstream in(folder / "metrics.jsonl");
-    for (std::string text; std::getline(in, text);) {
-        const auto line = json::parse(text, nullptr, false);
-        if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) continue;
+    for (const auto& line : read_json_lines(folder / "metrics.jsonl")) {
+        if (!line.contains("step") || !line["step"].is_number_integer()) continue;
         const auto step = line["step"].get<std::int64_t>();
         log.wall_times[step] = line.contains("wall_time") ? number(line["wall_time"]) : 0;
         for (const auto& [key, value] : line.items()) {
@@ -218,13 +216,6 @@ void write_events(const fs::path& trained, const fs::path& measured, const std::
     add_picture(measured / "samples.png", log.last_step(), log.last_time(), events);
     fs::create_directories(folder);
     write_atomically(folder / fmt::format("events.out.tfevents.{:.0f}.dtk", begin), events.bytes());
-}
-
-std::string csv_field(const std::string& text) {
-    if (text.find_first_of(",\"\n") == text.npos) return text;
-    std::string quoted = "\"";
-    for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return quoted + "\"";
 }
 
 struct LabelledLog {

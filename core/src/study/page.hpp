@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/picture.hpp"
+#include "base/chart.hpp"
 
 namespace dtk::page {
 

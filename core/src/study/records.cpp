@@ -18,9 +18,11 @@
 #include "base/build.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "base/toml.hpp"
 #include "base/words.hpp"
 #include "study/lease.hpp"
+#include "study/study.hpp"
 
 namespace dtk {
 
@@ -34,11 +36,6 @@ constexpr int deepest = 4;
 bool there(const fs::path& path) {
     std::error_code ignored;
     return fs::exists(path, ignored);
-}
-
-json read_json(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return in ? json::parse(in, nullptr, false) : json();
 }
 
 std::string text_of(const json& object, const char* key) {
@@ -173,26 +170,6 @@ void read_sample(Record& r) {
     }
 }
 
-/// Where a task's results lie: with --accept-rebuilt perhaps those of another build, whose folder differs behind the
-/// dash.
-fs::path task_folder(const fs::path& study, const std::string& id, bool accept_rebuilt) {
-    const auto own = study / "tasks" / id;
-    if (!accept_rebuilt || there(own / "run.json") || there(own / "result.json")) return own;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(study / "tasks", ignored))
-        if (entry.is_directory(ignored) && entry.path().filename().string().starts_with(id.substr(0, id.find('-') + 1)))
-            return entry.path();
-    return own;
-}
-
-std::string last_error(const fs::path& log) {
-    std::ifstream in(log);
-    std::string error;
-    for (std::string line; std::getline(in, line);)
-        if (line.starts_with("error: ")) error = line.substr(7);
-    return error;
-}
-
 bool finished(const fs::path& folder) {
     return read_json(folder / "result.json").is_object() ||
            text_of(read_json(folder / "run.json"), "status") == "completed";
@@ -215,7 +192,7 @@ CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuil
         c.status = "running";
     else
         for (const auto& id : {task, needs})
-            if (const auto error = id.empty() ? std::string() : last_error(study / "logs" / (id + ".log"));
+            if (const auto error = id.empty() ? std::string() : error_in(study / "logs" / (id + ".log"));
                 !error.empty() && c.status != "failed")
                 c.status = "failed", c.error = error;
     return c;

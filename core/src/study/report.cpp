@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <set>
 
@@ -11,6 +10,7 @@
 
 #include "base/build.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "base/tensor_file.hpp"
 #include "base/words.hpp"
 #include "study/charts.hpp"
@@ -176,7 +176,7 @@ std::string samples_html(const Drawn& drawn) {
     };
     for (const auto& cell : study.cells) {
         if (cell.seed != study.seeds.front()) continue;
-        const auto folder = folder_of(study, study.task(cell.task), drawn.folder, drawn.accept_rebuilt);
+        const auto folder = folder_of(study.task(cell.task), drawn.folder, drawn.accept_rebuilt);
         const auto png = fs::exists(folder / "samples.png");
         if ((!png && !fs::exists(folder / "samples.svg")) || ++count > most) continue;
         const auto url = png ? page::data_url("image/png", read_file(folder / "samples.png"))
@@ -213,8 +213,7 @@ std::string provenance_html(const Drawn& drawn) {
     std::map<std::string, std::set<std::string>> plugins;
     std::string first, last;
     for (const auto& task : drawn.study.tasks) {
-        std::ifstream in(folder_of(drawn.study, task, drawn.folder, drawn.accept_rebuilt) / "run.json");
-        const auto record = in ? json::parse(in, nullptr, false) : json();
+        const auto record = read_json(folder_of(task, drawn.folder, drawn.accept_rebuilt) / "run.json");
         if (!record.is_object()) continue;
         const auto part = [&](const char* key) { return record.value(key, json::object()); };
         builds.insert(fmt::format("dtk {}, {}", part("dtk").value("version", "?"), part("dtk").value("build", "?")));

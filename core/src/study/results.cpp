@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "study/report.hpp"
 
 namespace dtk {
@@ -13,9 +14,7 @@ using json = nlohmann::json;
 
 namespace {
 
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
-json number(const std::optional<double>& value) { return value ? number(*value) : json(nullptr); }
+json number(const std::optional<double>& value) { return json_number(value.value_or(NAN)); }
 
 json numbers(const std::vector<double>& values) {
     json all = json::array();
@@ -64,13 +63,6 @@ json slopes_json(const Study& study, const Findings& findings) {
         }
     }
     return all;
-}
-
-std::string csv_field(const std::string& text) {
-    if (text.find_first_of(",\"\r\n") == text.npos) return text;
-    std::string quoted = "\"";
-    for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return quoted + "\"";
 }
 
 std::string latex(const std::string& text) {

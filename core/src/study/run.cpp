@@ -19,6 +19,7 @@
 
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "study/lease.hpp"
 #include "study/memory.hpp"
 #include "study/study.hpp"
@@ -30,11 +31,6 @@ using json = nlohmann::json;
 
 namespace {
 
-json read_json(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return in ? json::parse(in, nullptr, false) : json();
-}
-
 /// What was left over of an earlier attempt that cannot be gone on with.
 void clear(const fs::path& folder) {
     std::error_code ignored;
@@ -42,15 +38,6 @@ void clear(const fs::path& folder) {
 }
 
 fs::path log_of(const Task& task, const fs::path& folder) { return folder / "logs" / (task.id + ".log"); }
-
-/// The last error that a program of dtk's reported.
-std::string error_in(const fs::path& log) {
-    std::ifstream in(log);
-    std::string line, error;
-    while (std::getline(in, line))
-        if (line.starts_with("error: ")) error = line.substr(7);
-    return error;
-}
 
 /// The tasks that have to be done before this one.
 std::vector<std::string> stands_on(const Task& task) {
@@ -238,7 +225,7 @@ class Runner {
     /// Takes, and so removes, what dead owners of finished work left.
     void sweep() const {
         for (const auto& task : study_.tasks) {
-            const auto lease = folder_of(study_, task, request_.folder, false).string() + ".lease";
+            const auto lease = folder_of(task, request_.folder, false).string() + ".lease";
             if (fs::exists(lease) && result_of(study_, task, request_.folder)) Lease::take(lease);
         }
     }
@@ -289,7 +276,7 @@ class Runner {
     }
 
     bool start(const Task& task) {
-        const auto folder = folder_of(study_, task, request_.folder, false);
+        const auto folder = folder_of(task, request_.folder, false);
         auto lease = Lease::take(folder.string() + ".lease");
         if (!lease) return false;
         if (result_of(study_, task, request_.folder)) {  // finished between the look and the lease
@@ -301,7 +288,7 @@ class Runner {
         std::vector<std::string> command{program_};
         if (task.what == Task::What::measure) {
             clear(folder);
-            const auto trained = folder_of(study_, study_.task(task.needs), request_.folder, request_.accept_rebuilt);
+            const auto trained = folder_of(study_.task(task.needs), request_.folder, request_.accept_rebuilt);
             command.insert(command.end(), {"sample", trained.string(), "--out", folder.string()});
             for (const auto& set : task.set) command.insert(command.end(), {"--set", set});
         } else if (read_json(folder / "run.json").is_object()) {
@@ -314,7 +301,7 @@ class Runner {
             command.insert(
                 command.end(),
                 {"--artefact",
-                 name + "=" + folder_of(study_, study_.task(id), request_.folder, request_.accept_rebuilt).string()});
+                 name + "=" + folder_of(study_.task(id), request_.folder, request_.accept_rebuilt).string()});
         command.insert(command.end(), {"--progress", "none"});
         workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), free_gpu());
         return true;
@@ -348,19 +335,27 @@ class Runner {
 
 }  // namespace
 
-fs::path folder_of(const Study&, const Task& task, const fs::path& folder, bool accept_rebuilt) {
-    const auto own = folder / "tasks" / task.id;
+fs::path task_folder(const fs::path& study, const std::string& id, bool accept_rebuilt) {
+    const auto own = study / "tasks" / id;
     std::error_code ignored;
     if (!accept_rebuilt || fs::exists(own / "run.json", ignored) || fs::exists(own / "result.json", ignored))
         return own;
-    for (const auto& entry : fs::directory_iterator(folder / "tasks", ignored))
-        if (entry.is_directory() && entry.path().filename().string().starts_with(task.config + "-"))
+    for (const auto& entry : fs::directory_iterator(study / "tasks", ignored))
+        if (entry.is_directory(ignored) && entry.path().filename().string().starts_with(id.substr(0, id.find('-') + 1)))
             return entry.path();
     return own;
 }
 
+std::string error_in(const fs::path& log) {
+    std::ifstream in(log);
+    std::string line, error;
+    while (std::getline(in, line))
+        if (line.starts_with("error: ")) error = line.substr(7);
+    return error;
+}
+
 std::optional<json> result_of(const Study& study, const Task& task, const fs::path& folder, bool accept_rebuilt) {
-    const auto at = folder_of(study, task, folder, accept_rebuilt);
+    const auto at = folder_of(task, folder, accept_rebuilt);
     if (task.what == Task::What::measure) {
         auto result = read_json(at / "result.json");
         return result.is_object() ? std::optional(result) : std::nullopt;
@@ -384,9 +379,9 @@ std::string command_of(const Study& study, const Task& task, const fs::path& fol
     std::string ignored;
     const auto* failed = blamed(study, task, folder, ignored);
     const auto& again = failed ? *failed : task;
-    auto command = fmt::format("dtk run {}.toml", folder_of(study, again, folder, false).string());
+    auto command = fmt::format("dtk run {}.toml", folder_of(again, folder, false).string());
     for (const auto& [name, id] : again.stands_on)
-        command += fmt::format(" --artefact {}={}", name, folder_of(study, study.task(id), folder, true).string());
+        command += fmt::format(" --artefact {}={}", name, folder_of(study.task(id), folder, true).string());
     return command;
 }
 

@@ -71,9 +71,16 @@ struct StudyRequest {
     std::function<bool()> stop = [] { return false; };
 };
 
-/// The folder where the task's results lie, or will.
-DTK_API std::filesystem::path folder_of(const Study& study, const Task& task, const std::filesystem::path& folder,
-                                        bool accept_rebuilt);
+/// Where the results of the task with that id lie in the study's folder, or will: with accept_rebuilt perhaps those of
+/// another build, whose id differs behind the dash.
+DTK_API std::filesystem::path task_folder(const std::filesystem::path& study, const std::string& id,
+                                          bool accept_rebuilt);
+inline std::filesystem::path folder_of(const Task& task, const std::filesystem::path& folder, bool accept_rebuilt) {
+    return task_folder(folder, task.id, accept_rebuilt);
+}
+
+/// The last error that a program of dtk's reported in its log; empty where there is none.
+DTK_API std::string error_in(const std::filesystem::path& log);
 
 /// What a finished task found, or nothing.
 DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task,

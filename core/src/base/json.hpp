@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <dtk/api.hpp>
+#include <nlohmann/json.hpp>
+
+namespace dtk {
+
+/// What stands in the file: null where there is none, `discarded` (no object, no list) where it is damaged.
+DTK_API nlohmann::json read_json(const std::filesystem::path& file);
+
+/// The objects of a file that has one on each line, of none where there is no file; a line that was cut short is left
+/// out.
+DTK_API std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
+
+/// A number as JSON has it: null for what is not finite.
+DTK_API nlohmann::json json_number(double value);
+
+/// A text as a field of a CSV file.
+DTK_API std::string csv_field(const std::string& text);
+
+}  // namespace dtk
