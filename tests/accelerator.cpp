@@ -211,11 +211,11 @@ Run run(Bench& bench, at::Device where) {
         result.sampling = pretend::counts() - before;
     }
 
-    const dtk::Outcome outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}),
-                               where,          drawn.start};
+    const dtk::EvaluationInput outcome{result.samples, stage->dataset(), stage->process(), stage->predict({}),
+                                       where,          drawn.start};
     for (std::size_t i = 0; i < stage->metrics().size(); ++i)
         result.metrics.push_back(
-            stage->metrics()[i]->measure(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
+            stage->metrics()[i]->evaluate(outcome, stage->random("metric").stream(bench.spec().metrics[i].name)).value);
     for (const auto& named : stage->named_tensors()) REQUIRE(named.tensor->device() == where);
     return result;
 }

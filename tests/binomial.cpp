@@ -370,7 +370,7 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
         CHECK(error < 0.6);
     }
     const auto m = make<dtk::Metric>("bound", "examples = 1000", view)
-                       ->measure({{}, *view.data, *view.chain, ask(view.network)}, stream);
+                       ->evaluate({{}, *view.data, *view.chain, ask(view.network)}, stream);
     INFO("metric: " << m.value << " ± " << m.standard_error << ", " << m.note);
     CHECK(std::abs(m.value - best_bound(50)) < 4 * m.standard_error);
     CHECK(m.standard_error < 0.1);
@@ -390,7 +390,7 @@ TEST_CASE("the bound's standard error is that of its scatter") {
     std::vector<double> values, errors;
     for (int i = 0; i < 200; ++i) {
         const auto m =
-            metric->measure({{}, *view.data, *view.chain, ask(view.network)}, stream.stream(fmt::format("{}", i)));
+            metric->evaluate({{}, *view.data, *view.chain, ask(view.network)}, stream.stream(fmt::format("{}", i)));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
     const auto v = at::tensor(values, at::kDouble);
@@ -438,11 +438,11 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
 
         const auto data = view.data;
         const auto share =
-            make<dtk::Metric>("outside_support", "", view)->measure({samples, *data, *view.chain, {}}, stream);
+            make<dtk::Metric>("outside_support", "", view)->evaluate({samples, *data, *view.chain, {}}, stream);
         CHECK(share.value == Approx(1 - (counts[5] + counts[10]).item<double>() / n).epsilon(1e-12));
         CHECK_FALSE(share.passes().value());
         const auto true_share = make<dtk::Metric>("outside_support", "", view)
-                                    ->measure({data->examples(at::arange(100)).x, *data, *view.chain, {}}, stream);
+                                    ->evaluate({data->examples(at::arange(100)).x, *data, *view.chain, {}}, stream);
         CHECK(true_share.value == 0);
         CHECK(true_share.passes().value());
     }

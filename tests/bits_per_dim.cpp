@@ -35,14 +35,14 @@ support::View four_images(const std::string& process) {
     return view;
 }
 
-dtk::Measurement measured(const support::View& view, const std::string& fields,
-                          const dtk::Random& random = dtk::Random(3, "metric")) {
+dtk::MetricResult measured(const support::View& view, const std::string& fields,
+                           const dtk::Random& random = dtk::Random(3, "metric")) {
     const auto metric = make<dtk::Metric>("bits_per_dim", fields, view);
     CHECK_FALSE(metric->needs_samples());
-    return metric->measure({{}, *view.data, *view.chain, ask(view.network)}, random);
+    return metric->evaluate({{}, *view.data, *view.chain, ask(view.network)}, random);
 }
 
-double part(const dtk::Measurement& m, const std::string& name) {
+double part(const dtk::MetricResult& m, const std::string& name) {
     for (const auto& [key, value] : m.parts)
         if (key == name) return value;
     FAIL("no part " << name);

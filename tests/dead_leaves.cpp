@@ -78,13 +78,13 @@ Tensor bits_of_normal(const Tensor& covariance) {  // E log₂ N(x; 0, C) of x w
     return -0.5 * (d * std::log(2 * std::numbers::pi * std::numbers::e) + at::logdet(covariance)) / std::numbers::ln2;
 }
 
-dtk::Measurement fitted(const std::shared_ptr<dtk::Dataset>& data, const std::string& fields) {
+dtk::MetricResult fitted(const std::shared_ptr<dtk::Dataset>& data, const std::string& fields) {
     support::View view;
     view.data = data;
     const auto metric = make<dtk::Metric>("gaussian_fit", fields, view);
     CHECK_FALSE(metric->needs_samples());
     static const auto chain = make<dtk::Process>("gaussian", "decoder = \"gaussian\"");
-    return metric->measure({.samples = {}, .data = *data, .process = *chain, .predict = {}}, dtk::Random(1, "metric"));
+    return metric->evaluate({.samples = {}, .data = *data, .process = *chain, .predict = {}}, dtk::Random(1, "metric"));
 }
 
 }  // namespace
@@ -245,7 +245,7 @@ TEST_CASE("on unit normal pixels the network is at its start the null model, and
     const auto view = snow(50, "maps = 4\nlayers = 1");
     const auto bound = [&](const std::string& per) {
         return make<dtk::Metric>("bound", "examples = 200\nper = \"" + per + "\"", view)
-            ->measure(
+            ->evaluate(
                 {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)},
                 dtk::Random(1, "metric"));
     };

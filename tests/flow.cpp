@@ -16,13 +16,13 @@ namespace {
 
 const dtk::Random stream(17, "flow");
 
-dtk::Outcome outcome(const support::View& view, const Tensor& samples, const Tensor& start) {
+dtk::EvaluationInput outcome(const support::View& view, const Tensor& samples, const Tensor& start) {
     return {samples, *view.data, *view.chain, support::ask(view.network), at::kCPU, start};
 }
 
-dtk::Measurement measured(const std::string& metric, const std::string& fields, const support::View& view,
-                          const Tensor& samples = {}, const Tensor& start = {}) {
-    return make<dtk::Metric>(metric, fields, view)->measure(outcome(view, samples, start), stream);
+dtk::MetricResult measured(const std::string& metric, const std::string& fields, const support::View& view,
+                           const Tensor& samples = {}, const Tensor& start = {}) {
+    return make<dtk::Metric>(metric, fields, view)->evaluate(outcome(view, samples, start), stream);
 }
 
 Tensor sampled(const std::string& sampler, const std::string& fields, const support::View& view, const Tensor& x) {
@@ -140,7 +140,7 @@ TEST_CASE("the error of the predicted noise is known for networks that are known
             prediction.value = spoilt(prediction.value, t);
             return prediction;
         };
-        return make<dtk::Metric>("eps_error", "", of)->measure(shown, stream);
+        return make<dtk::Metric>("eps_error", "", of)->evaluate(shown, stream);
     };
     const auto shifted = asked([](const Tensor& eps, const Tensor&) { return eps + 0.2; }, view);
     CHECK(shifted.value == Approx(0.04).epsilon(1e-5));

@@ -62,13 +62,13 @@ struct View : support::View {
     dtk::Artefact artefact(const std::string&) const override { return {network, chain, "hash"}; }
 };
 
-dtk::Measurement measured(const std::string& name, const View& view, const Tensor& samples,
-                          const std::string& fields = {}) {
+dtk::MetricResult measured(const std::string& name, const View& view, const Tensor& samples,
+                           const std::string& fields = {}) {
     return make<dtk::Metric>(name, fields, view)
-        ->measure({samples, *view.data, view.process(), {}}, dtk::Random(1, "metric"));
+        ->evaluate({samples, *view.data, view.process(), {}}, dtk::Random(1, "metric"));
 }
 
-double part(const dtk::Measurement& m, const std::string& name) {
+double part(const dtk::MetricResult& m, const std::string& name) {
     for (const auto& [key, value] : m.parts)
         if (key == name) return value;
     throw dtk::Error("no part " + name);
@@ -374,7 +374,7 @@ name = "copier"
 model = {use = "exact"}
 sampler = {use = "ddim", steps = 20}
 sample = {n = 32}
-metric = [{use = "frechet", features = "classes"}, {use = "precision_recall", features = "classes"}, {use = "one_nn", features = "classes"}, {use = "nearest_training", features = "classes"}, {use = "nearest_training"}]
+metric = [{use = "frechet", features = "classes"}, {use = "precision_recall", features = "classes"}, {use = "one_nn", features = "classes"}, {use = "nearest_training", features = "classes"}, {use = "nearest_training", name = "in pixels"}]
 )";
     dtk::write_atomically(folder / "experiment.toml", text);
     const auto outcome = dtk_program({"run", "experiment.toml", "--out", "run", "--progress", "none"}, folder.path);
@@ -383,7 +383,9 @@ metric = [{use = "frechet", features = "classes"}, {use = "precision_recall", fe
     const auto result = nlohmann::json::parse(dtk::read_file(folder / "run" / "run.json"))["result"];
     const auto& accuracy = result["classes"]["metrics"][0];
     CHECK(accuracy["value"] > 0.97);
-    CHECK(accuracy["distance"].get<double>() == Approx(1 - accuracy["value"].get<double>()));
+    CHECK(accuracy["better"] == "more");
+    CHECK(accuracy["unit"] == "share");
+    CHECK_FALSE(accuracy.contains("expected"));
     const auto& metrics = result["copier"]["metrics"];
     REQUIRE(metrics.size() == 5);
     for (const auto& m : metrics) CHECK(m["expected"].is_number());

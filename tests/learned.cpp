@@ -223,7 +223,7 @@ TEST_CASE("the best bound of the swiss roll is the one that was computed beside 
         auto view = support::exact("swiss_roll", "noise = 0.5",
                                    fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
         const auto metric = make<dtk::Metric>("bound", "best = true\nexamples = 2000", view);
-        const auto m = metric->measure(
+        const auto m = metric->evaluate(
             {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)}, stream);
         double excess = 0, error = 0;
         for (const auto& [name, value] : m.parts) {

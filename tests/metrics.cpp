@@ -29,9 +29,9 @@ const dtk::Process& chain() {
     return *process;
 }
 
-dtk::Measurement measured(const std::string& name, const Tensor& samples, const DatasetPointer& data,
-                          const std::string& fields = {}) {
-    return metric(name, data, fields)->measure({samples, *data, chain(), {}}, dtk::Random(1, "metric"));
+dtk::MetricResult measured(const std::string& name, const Tensor& samples, const DatasetPointer& data,
+                           const std::string& fields = {}) {
+    return metric(name, data, fields)->evaluate({samples, *data, chain(), {}}, dtk::Random(1, "metric"));
 }
 
 /// Examples that no metric compares with: those of training.
@@ -263,7 +263,7 @@ TEST_CASE("true samples are as far from the law as the Brownian bridge says") {
 TEST_CASE("the energy distance of true samples has the mean and the deviation that are expected") {
     for (const auto* preset : {"gmm2d", "ring8"}) {
         std::vector<double> values;
-        dtk::Measurement last;
+        dtk::MetricResult last;
         for (int i = 0; i < 400; ++i) {
             last = measured("energy_distance", truth(*mixture(preset), 100, 100 * i), mixture(preset, 100 + i));
             values.push_back(last.value);

@@ -458,8 +458,8 @@ TEST_CASE("the metric tells samples of the posterior from others, and lists what
     const auto view = support::exact("observed", seen, "");
     const auto metric = make<dtk::Metric>("posterior", "", view);
     const auto measured = [&](const Tensor& x1, double x0 = 0) {
-        return metric->measure({at::stack({at::full_like(x1, x0), x1}, 1), *view.data, *view.chain, {}},
-                               dtk::Random(1, "metric"));
+        return metric->evaluate({at::stack({at::full_like(x1, x0), x1}, 1), *view.data, *view.chain, {}},
+                                dtk::Random(1, "metric"));
     };
     const auto& expected = reference()["inpaint"]["gmm2d_conditional_x1_given_x0"]["0.0"];
     // Samples from the published weights, means and variances.
@@ -498,7 +498,7 @@ TEST_CASE("true samples miss the metric about once in a thousand times") {
     constexpr int times = 500;
     for (int i = 0; i < times; ++i) {
         const auto x = 2.0 / 3 + std::sqrt(1.0 / 3) * stream.step(i).normal({2000, 1}, at::kDouble);
-        const auto m = metric->measure({x, *view.data, *view.chain, {}}, dtk::Random(1, "metric"));
+        const auto m = metric->evaluate({x, *view.data, *view.chain, {}}, dtk::Random(1, "metric"));
         missed += !m.passes().value();
         sum += (m.value - m.expected.value()) / m.expected_sd;
     }

@@ -78,13 +78,13 @@ struct Synthetic {
         fs::create_directories(at);
         const json metrics{{{"metric", "error"},
                             {"value", made.error},
-                            {"distance", made.error},
+                            {"better", "less"},
                             {"expected", 0.001},
                             {"expected_sd", 0.0002},
                             {"note", "how far off"}},
                            {{"metric", "nll"},
                             {"value", made.nll},
-                            {"distance", std::abs(made.nll - 2)},
+                            {"better", "nearest"},
                             {"expected", 2},
                             {"expected_sd", 0.01},
                             {"note", "nats"}}};

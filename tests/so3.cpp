@@ -256,9 +256,9 @@ TEST_CASE("the way back with the exact score ends at the mixture") {
         const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {},
                                              stream.stream(variance));
         CHECK(off_rotations(samples) < 1e-5);
-        const dtk::Outcome outcome{samples, *view.data, *view.chain, ask(view.network)};
+        const dtk::EvaluationInput outcome{samples, *view.data, *view.chain, ask(view.network)};
         for (const char* metric : {"mode_coverage", "nll"}) {
-            const auto result = make<dtk::Metric>(metric, "", view)->measure(outcome, stream);
+            const auto result = make<dtk::Metric>(metric, "", view)->evaluate(outcome, stream);
             INFO(variance << ", " << metric << ": " << result.value << ", expected " << *result.expected << " ± "
                           << result.expected_sd);
             CHECK(result.passes() == true);

@@ -237,12 +237,12 @@ std::string in_words(const std::optional<std::pair<double, double>>& interval) {
 
 /// Values of one metric, a place for each of the seeds; NaN where a group has no run of it.
 std::vector<double> by_seed(const Group& group, const std::set<std::int64_t>& seeds, const std::string& metric,
-                            double Measured::*part) {
+                            const std::function<double(const Measured&)>& part) {
     std::vector<double> all;
     for (const auto seed : seeds) {
         const auto run = group.runs.find(seed);
         const auto* m = run == group.runs.end() ? nullptr : measured(run->second, metric);
-        all.push_back(m ? m->*part : NAN);
+        all.push_back(m ? part(*m) : NAN);
     }
     return all;
 }
@@ -262,16 +262,18 @@ std::vector<Compared> compared(const std::vector<Group>& groups, const std::stri
     std::vector<Compared> all(groups.size());
     std::vector<std::vector<double>> others;
     for (std::size_t i = 0; i < groups.size(); ++i) {
-        const auto values = by_seed(groups[i], seeds, metric, &Measured::value);
+        const auto values = by_seed(groups[i], seeds, metric, std::mem_fn(&Measured::value));
         if (std::any_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
             all[i].value = estimate(values, level);
         for (const auto& [seed, r] : groups[i].runs)
             if (const auto* m = measured(r, metric); m && std::isfinite(m->expected))
                 all[i].expected = m->expected, all[i].expected_sd = m->expected_sd;
-        if (baseline && i != *baseline) others.push_back(by_seed(groups[i], seeds, metric, &Measured::distance));
+        if (baseline && i != *baseline)
+            others.push_back(by_seed(groups[i], seeds, metric, std::mem_fn(&Measured::distance)));
     }
     if (!baseline) return all;
-    const auto difference = differences(by_seed(groups[*baseline], seeds, metric, &Measured::distance), others, level);
+    const auto difference =
+        differences(by_seed(groups[*baseline], seeds, metric, std::mem_fn(&Measured::distance)), others, level);
     for (std::size_t i = 0, other = 0; i < groups.size(); ++i)
         if (i != *baseline) all[i].difference = difference[other++];
     return all;

@@ -309,7 +309,8 @@ std::string field_of(const Record& run, const char* path) {
 json to_json(const Measured& m) {
     json one{{"metric", m.metric},
              {"value", json_number(m.value)},
-             {"distance", json_number(m.distance)},
+             {"better", m.better ? json(std::string(dtk::name_of(*m.better))) : json(nullptr)},
+             {"unit", m.unit},
              {"expected", json_number(m.expected)},
              {"expected_sd", json_number(m.expected_sd)},
              {"note", m.note}};

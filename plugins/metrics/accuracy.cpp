@@ -1,5 +1,4 @@
-// The share of test examples whose class has the greatest log-odds, for a model that is a classifier; a perfect one
-// has 1.
+// The share of test examples whose class has the greatest log-odds, for a model that is a classifier.
 #include <algorithm>
 #include <cmath>
 
@@ -27,23 +26,26 @@ struct Accuracy final : dtk::Metric {
 
     bool needs_samples() const override { return false; }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::more, "share"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
         at::NoGradGuard no_grad;
-        const auto n = outcome.data.test_size() == 0 ? c.most : std::min(c.most, outcome.data.test_size());
+        const auto n = input.data.test_size() == 0 ? c.most : std::min(c.most, input.data.test_size());
         std::int64_t right = 0;
         for (std::int64_t first = 0; first < n; first += examples_at_once) {
             const auto batch =
-                outcome.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
-            const auto x = batch.x.to(outcome.device);
-            const auto answer = outcome.predict(x, at::zeros({x.size(0)}, x.options().dtype(at::kDouble)), {}).value;
+                input.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
+            const auto x = batch.x.to(input.device);
+            const auto answer = input.predict(x, at::zeros({x.size(0)}, x.options().dtype(at::kDouble)), {}).value;
             right += (answer.cpu().argmax(1) == batch.label).sum().item<std::int64_t>();
-            outcome.progress(first + x.size(0), n);
+            input.progress(first + x.size(0), n);
         }
         const double share = static_cast<double>(right) / static_cast<double>(n);
         return {.value = share,
                 .standard_error = std::sqrt(share * (1 - share) / static_cast<double>(n)),
-                .expected = 1,
-                .note = fmt::format("share of {} test examples classified right", n)};
+                .note = fmt::format("share of {} test examples classified right", n),
+                .n = n,
+                .split = "test"};
     }
 };
 }  // namespace

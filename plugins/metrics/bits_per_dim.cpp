@@ -44,16 +44,18 @@ struct BitsPerDim final : dtk::Metric {
     BitsPerDim(const Config& config, const dtk::View& view) : c(config) { view.process().accept_variance(c.variance); }
     bool needs_samples() const override { return false; }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::less, "bits/dim"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         at::NoGradGuard no_grad;
-        const auto there = outcome.data.test_size();
+        const auto there = input.data.test_size();
         const auto most = there > 0 ? there : 10000;
         const auto n = c.n > 0 ? (there > 0 ? std::min(c.n, there) : c.n) : most;
-        auto shape = outcome.data.shape();
+        auto shape = input.data.shape();
         const auto d = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
         const double bits = 1 / (static_cast<double>(d) * std::numbers::ln2);
-        const auto T = outcome.process.steps();
-        const auto drawn = c.every_step || T == 1 ? Steps{} : draw(outcome.process.levels(), n, random.stream("t"));
+        const auto T = input.process.steps();
+        const auto drawn = c.every_step || T == 1 ? Steps{} : draw(input.process.levels(), n, random.stream("t"));
         const auto evaluations = 1 + (T == 1 ? 0 : c.every_step ? T - 1 : c.draws);
 
         Tensor prior = at::empty({n}, at::kDouble), reconstruction = at::empty({n}, at::kDouble),
@@ -61,20 +63,19 @@ struct BitsPerDim final : dtk::Metric {
         std::int64_t done = 0;
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto rows = std::min(c.batch, n - first);
-            const auto batch = outcome.data.test_examples(at::arange(first, first + rows, at::kLong));
-            const auto x0 = batch.x.to(outcome.device);
-            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(outcome.device) : batch.label};
+            const auto batch = input.data.test_examples(at::arange(first, first + rows, at::kLong));
+            const auto x0 = batch.x.to(input.device);
+            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(input.device) : batch.label};
             const auto term = [&](const Tensor& t_of_rows, const std::string& stream) {
-                const auto t = t_of_rows.to(outcome.device);
-                const auto xt = outcome.process.noised(x0, t, random.stream(stream).from(first)).x;
-                const auto value =
-                    outcome.process.bound_term(x0, xt, t, t - 1, outcome.predict(xt, t, context), c.variance)
-                        .to(at::kCPU, at::kDouble);
-                outcome.progress(done += rows, n * evaluations);
+                const auto t = t_of_rows.to(input.device);
+                const auto xt = input.process.noised(x0, t, random.stream(stream).from(first)).x;
+                const auto value = input.process.bound_term(x0, xt, t, t - 1, input.predict(xt, t, context), c.variance)
+                                       .to(at::kCPU, at::kDouble);
+                input.progress(done += rows, n * evaluations);
                 return value;
             };
             const auto part = [&](const Tensor& all) { return all.slice(0, first, first + rows); };
-            part(prior).copy_(outcome.process.prior_term(x0));
+            part(prior).copy_(input.process.prior_term(x0));
             part(reconstruction).copy_(term(at::zeros({rows}, at::kDouble), "noise 0"));
             for (std::int64_t k = 0; k < evaluations - 1; ++k) {
                 const auto t = c.every_step ? at::full({rows}, static_cast<double>(k + 1), at::kDouble)
@@ -90,7 +91,9 @@ struct BitsPerDim final : dtk::Metric {
                 .parts = {{"prior", mean(prior)}, {"denoising", mean(steps)}, {"reconstruction", mean(reconstruction)}},
                 .note = fmt::format("bits/dim, a bound, {} of {} test examples{}",
                                     c.every_step ? "all steps," : fmt::format("{} of {} steps each,", evaluations, T),
-                                    n, outcome.data.levels() > 0 ? "" : ", of a density")};
+                                    n, input.data.levels() > 0 ? "" : ", of a density"),
+                .n = n,
+                .split = "test"};
     }
 
  private:

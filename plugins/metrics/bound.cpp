@@ -1,5 +1,5 @@
 // K = E log p(x_{0…T}) / q(x_{1…T} | x_0) ≤ E log p(x_0), the bound of Sohl-Dickstein et al., "Deep Unsupervised
-// Learning using Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example or per element: higher is better.
+// Learning using Nonequilibrium Thermodynamics", 2015, eq. 14, in bits per example or per element.
 // All T steps are summed; what is random are the test examples and their x_t, new ones at each step. Beside it stands K
 // − L_null, what is gained over the null model: independent elements of one law, B(mean) for bits and a normal density
 // for real numbers. With `best`, of data whose density is known: K* of steps with the exact mean and the best variance
@@ -51,17 +51,19 @@ struct Bound final : dtk::Metric {
     }
     bool needs_samples() const override { return false; }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::more, "bits per " + c.per}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         at::NoGradGuard no_grad;
-        const auto& process = outcome.process;
+        const auto& process = input.process;
         const auto T = process.steps(), n = c.examples;
         const auto turns = T + T / 8;  // batches of n examples, each its own
         const auto test = [&](std::int64_t turn) {
             auto index = at::arange(turn * n, (turn + 1) * n);
-            if (const auto there = outcome.data.test_size(); there > 0) index = index.remainder(there);
-            auto batch = outcome.data.test_examples(index);
-            batch.x = batch.x.to(outcome.device);
-            if (batch.label.defined()) batch.label = batch.label.to(outcome.device);
+            if (const auto there = input.data.test_size(); there > 0) index = index.remainder(there);
+            auto batch = input.data.test_examples(index);
+            batch.x = batch.x.to(input.device);
+            if (batch.label.defined()) batch.label = batch.label.to(input.device);
             return batch;
         };
         Estimate prior, denoising, reconstruction, first, second, excess;
@@ -69,14 +71,14 @@ struct Bound final : dtk::Metric {
             const auto batch = test(turn);
             const auto t = at::full({n}, step, batch.x.options().dtype(at::kDouble));
             const auto xt = process.noised(batch.x, t, random.step(turn)).x;
-            const auto prediction = outcome.predict(xt, t, {.label = batch.label});
+            const auto prediction = input.predict(xt, t, {.label = batch.label});
             first.add(batch.x);
             second.add(batch.x.square());
-            outcome.progress(turn + 1, turns);
+            input.progress(turn + 1, turns);
             const auto value = process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
             if (c.best && turn < T)
                 excess.add(value -
-                           process.bound_term(batch.x, xt, t, t - 1, best_step(outcome, xt, t, step), c.variance));
+                           process.bound_term(batch.x, xt, t, t - 1, best_step(input, xt, t, step), c.variance));
             return value;
         };
         for (std::int64_t step = 1; step < T; ++step) denoising.add(term(step, step));
@@ -88,16 +90,16 @@ struct Bound final : dtk::Metric {
         prior.add(process.prior_term(test(turns).x));
 
         double d = 1;
-        for (const auto size : outcome.data.shape()) d *= static_cast<double>(size);
+        for (const auto size : input.data.shape()) d *= static_cast<double>(size);
         const double unit = std::numbers::ln2 * (c.per == "element" ? d : 1);
         const auto bits = [&](const Estimate& nats) { return -nats.mean / unit; };
         const double K = bits(prior) + bits(denoising) + bits(reconstruction);
         const double mean = first.mean / static_cast<double>(turns),
                      variance = second.mean / static_cast<double>(turns) - mean * mean;
         auto note = "bits per " + c.per;
-        if (const auto L = null_model(outcome, mean, variance))
+        if (const auto L = null_model(input, mean, variance))
             note += fmt::format(", K − L_null = {:.5g}", K - d * *L * std::numbers::ln2 / unit);
-        if (const auto* density = outcome.data.density())
+        if (const auto* density = input.data.density())
             note += fmt::format("; at best {:.6g}", -density->entropy() / unit);
         std::vector<std::pair<std::string, double>> parts{
             {"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
@@ -109,15 +111,17 @@ struct Bound final : dtk::Metric {
         return {.value = K,
                 .standard_error = std::sqrt(prior.variance + denoising.variance + reconstruction.variance) / unit,
                 .parts = parts,
-                .note = note};
+                .note = note,
+                .n = n,
+                .split = "test"};
     }
 
  private:
     /// What the best step t → t − 1 with independent elements predicts.
-    static dtk::Prediction best_step(const dtk::Outcome& outcome, const Tensor& xt, const Tensor& t,
+    static dtk::Prediction best_step(const dtk::EvaluationInput& input, const Tensor& xt, const Tensor& t,
                                      std::int64_t step) {
-        const auto& levels = outcome.process.levels();
-        const auto& density = dtk::known_density(outcome.data, "`best`");
+        const auto& levels = input.process.levels();
+        const auto& density = dtk::known_density(input.data, "`best`");
         const auto x = xt.flatten(1).to(at::kDouble);
         const auto alpha = at::full_like(t, levels.alpha(step)), sigma = at::full_like(t, levels.sigma(step));
         const double c0 = levels.posterior_mean_x0(step, step - 1);
@@ -128,10 +132,10 @@ struct Bound final : dtk::Metric {
     }
 
     /// L_null in bits per element; none for numbers that come in levels, whose bins a density does not see.
-    static std::optional<double> null_model(const dtk::Outcome& outcome, double mean, double variance) {
+    static std::optional<double> null_model(const dtk::EvaluationInput& input, double mean, double variance) {
         const auto p_log_p = [](double p) { return p > 0 ? p * std::log2(p) : 0; };
-        if (dynamic_cast<const dtk::BernoulliProcess*>(&outcome.process)) return p_log_p(mean) + p_log_p(1 - mean);
-        if (outcome.data.levels() == 0) return -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
+        if (dynamic_cast<const dtk::BernoulliProcess*>(&input.process)) return p_log_p(mean) + p_log_p(1 - mean);
+        if (input.data.levels() == 0) return -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
         return std::nullopt;
     }
 };

@@ -52,15 +52,17 @@ struct EnergyDistance final : dtk::Metric {
                              "use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto n = std::min(outcome.samples.size(0), c.most);
-        const auto m = outcome.data.test_size() == 0 ? n : std::min(n, outcome.data.test_size());
+    dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto n = std::min(input.samples.size(0), c.most);
+        const auto m = input.data.test_size() == 0 ? n : std::min(n, input.data.test_size());
         if (n < 3)
             throw dtk::Error(fmt::format("energy_distance needs three samples or more, not {}", n),
                              "raise `n` in [sample]");
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto x = flat(dtk::evenly_among(outcome.samples, n)),
-                   y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
+        const auto x = flat(dtk::evenly_among(input.samples, n)),
+                   y = flat(input.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double of_true = mean_distance(y, y);
         const double s = 1 / static_cast<double>(n) + 1 / static_cast<double>(m);
@@ -69,10 +71,11 @@ struct EnergyDistance final : dtk::Metric {
         return {.value = 2 * mean_distance(x, y) - mean_distance(x, x) - of_true,
                 .expected = mean,
                 .expected_sd = std::sqrt(variance),
-                .two_sided = false,
                 .limit = boost::math::quantile(
                     boost::math::gamma_distribution<double>(mean * mean / variance, variance / mean), passing_quantile),
-                .note = fmt::format("energy distance of {} samples to {} true ones, in the units of the data", n, m)};
+                .note = fmt::format("energy distance of {} samples to {} true ones, in the units of the data", n, m),
+                .n = n,
+                .split = "test"};
     }
 };
 }  // namespace

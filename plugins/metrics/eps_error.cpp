@@ -31,24 +31,26 @@ struct EpsError final : dtk::Metric {
     EpsError(const Config& config, const dtk::View& view) : c(config) { dtk::gaussian(view.process(), "eps_error"); }
     bool needs_samples() const override { return false; }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::less}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         at::NoGradGuard no_grad;
-        const auto& process = dtk::gaussian(outcome.process, "eps_error");
+        const auto& process = dtk::gaussian(input.process, "eps_error");
         // Who knows the label knows more than the density of all.
-        const auto* density = outcome.data.classes() > 0 ? nullptr : outcome.data.density();
-        const auto there = outcome.data.test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
+        const auto* density = input.data.classes() > 0 ? nullptr : input.data.density();
+        const auto there = input.data.test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
         const auto times = drawn_times(n, process.steps(), random.stream("t"));
 
         std::vector<Tensor> errors, floors;
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto last = std::min(first + c.batch, n);
-            const auto batch = outcome.data.test_examples(at::arange(first, last, at::kLong));
-            const auto x0 = batch.x.to(outcome.device);
-            const auto t = times.slice(0, first, last).to(outcome.device);
+            const auto batch = input.data.test_examples(at::arange(first, last, at::kLong));
+            const auto x0 = batch.x.to(input.device);
+            const auto t = times.slice(0, first, last).to(input.device);
             const auto xt = process.noised(x0, t, random.stream("noise").from(first));
-            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(outcome.device) : batch.label};
+            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(input.device) : batch.label};
             const auto flat = [](const Tensor& x) { return x.flatten(1).to(at::kCPU, at::kDouble); };
-            const auto eps = flat(process.convert(outcome.predict(xt.x, t, context), dtk::Predicts::eps, xt.x, t));
+            const auto eps = flat(process.convert(input.predict(xt.x, t, context), dtk::Predicts::eps, xt.x, t));
             auto right = flat(xt.noise);
             if (density) {
                 const auto x = xt.x.flatten(1).to(at::kDouble), alpha = process.alpha(t, x),
@@ -59,14 +61,15 @@ struct EpsError final : dtk::Metric {
                 right = best;
             }
             errors.push_back((eps - right).square().mean(1));
-            outcome.progress(last, n);
+            input.progress(last, n);
         }
         const auto error = at::cat(errors);
-        dtk::Measurement result{.value = error.mean().item<double>(),
-                                .standard_error = error.std().item<double>() / std::sqrt(static_cast<double>(n)),
-                                .two_sided = false,
-                                .parts = by_log_snr(error, times, process.levels()),
-                                .note = fmt::format("E‖ε̂ − ε‖²/d, {} test examples", n)};
+        dtk::MetricResult result{.value = error.mean().item<double>(),
+                                 .standard_error = error.std().item<double>() / std::sqrt(static_cast<double>(n)),
+                                 .parts = by_log_snr(error, times, process.levels()),
+                                 .note = fmt::format("E‖ε̂ − ε‖²/d, {} test examples", n),
+                                 .n = n,
+                                 .split = "test"};
         if (density) {
             const double floor = at::cat(floors).mean().item<double>();
             result.expected = 0;

@@ -41,19 +41,23 @@ struct Frechet final : dtk::Metric {
             throw dtk::Error("frechet needs four test examples or more", "use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(outcome.data, outcome.samples.size(0));
+    dtk::MetricCard card() const override { return {dtk::Better::less, "squared distance"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, input.samples.size(0));
         if (n < 2) throw dtk::Error("frechet needs two samples or more", "raise `n` in [sample]");
         const auto apart = [&](const Tensor& x, const Tensor& y) {
-            return distance(features_(x, outcome.device), features_(y, outcome.device));
+            return distance(features_(x, input.device), features_(y, input.device));
         };
-        const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, apart);
-        return {.value = apart(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random)),
+        const auto floor = dtk::between_true_sets(input.data, c.repeats, n, random, apart);
+        return {.value = apart(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
-                .two_sided = false,
                 .note = fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n,
-                                    features_.text())};
+                                    features_.text()),
+                .n = n,
+                .split = "test",
+                .features = features_.card()};
     }
 
  private:

@@ -38,19 +38,21 @@ struct GaussianFit final : dtk::Metric {
     }
     bool needs_samples() const override { return false; }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::more, "bits per " + c.per}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
         at::NoGradGuard no_grad;
         std::int64_t done = 0;
         const auto each_batch = [&](std::int64_t n, const auto& examples, const auto& use) {
             for (std::int64_t first = 0; first < n; first += at_once) {
                 const auto last = std::min(first + at_once, n);
                 use(examples(at::arange(first, last, at::kLong)).x.flatten(1).to(at::kDouble));
-                outcome.progress(done += last - first, c.fit + c.n);
+                input.progress(done += last - first, c.fit + c.n);
             }
         };
         auto sum = at::zeros({elements_}, at::kDouble), products = at::zeros({elements_, elements_}, at::kDouble);
         each_batch(
-            c.fit, [&](const Tensor& index) { return outcome.data.examples(index); },
+            c.fit, [&](const Tensor& index) { return input.data.examples(index); },
             [&](const Tensor& x) {
                 sum += x.sum(0);
                 products.addmm_(x.t(), x);
@@ -69,7 +71,7 @@ struct GaussianFit final : dtk::Metric {
         const double constant = d * std::log(2 * std::numbers::pi) + 2 * root.diagonal().log().sum().item<double>();
         std::vector<Tensor> terms;
         each_batch(
-            c.n, [&](const Tensor& index) { return outcome.data.test_examples(index); },
+            c.n, [&](const Tensor& index) { return input.data.test_examples(index); },
             [&](const Tensor& x) {
                 const auto z = at::linalg_solve_triangular(root, (x - mean).t(), /*upper=*/false);
                 terms.push_back(-0.5 * (constant + z.square().sum(0)));
@@ -77,7 +79,9 @@ struct GaussianFit final : dtk::Metric {
         const auto log_p = at::cat(terms) / (std::numbers::ln2 * (c.per == "element" ? d : 1));
         return {.value = log_p.mean().item<double>(),
                 .standard_error = log_p.std().item<double>() / std::sqrt(static_cast<double>(c.n)),
-                .note = fmt::format("bits per {} of a Gaussian fitted to {} training examples", c.per, c.fit)};
+                .note = fmt::format("bits per {} of a Gaussian fitted to {} training examples", c.per, c.fit),
+                .n = c.n,
+                .split = "test"};
     }
 
  private:

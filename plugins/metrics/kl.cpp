@@ -81,9 +81,11 @@ struct Kl final : dtk::Metric {
                              "use outside_support and mode_coverage");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto& density = dtk::known_density(outcome.data, "kl");
-        const auto n = dtk::true_set_size(outcome.data, std::min(outcome.samples.size(0), c.most));
+    dtk::MetricCard card() const override { return {dtk::Better::less, "nats"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto& density = dtk::known_density(input.data, "kl");
+        const auto n = dtk::true_set_size(input.data, std::min(input.samples.size(0), c.most));
         if (n <= c.k)
             throw dtk::Error(fmt::format("{} samples have no {}-th neighbours", n, c.k),
                              "raise `n` in [sample], or lower `k`");
@@ -97,22 +99,22 @@ struct Kl final : dtk::Metric {
                                    d * mean_log_distance(x, c.k);
             return -entropy - density.log_prob(x).mean().item<double>();
         };
-        const auto floor = dtk::over_true_sets(outcome.data, c.repeats, n, random,
+        const auto floor = dtk::over_true_sets(input.data, c.repeats, n, random,
                                                [&, done = std::int64_t{0}](const Tensor& truth) mutable {
                                                    const double value = divergence(truth);
-                                                   outcome.progress(++done, c.repeats);
+                                                   input.progress(++done, c.repeats);
                                                    return value;
                                                });
-        return {.value = divergence(dtk::evenly_among(outcome.samples, n)),
+        return {.value = divergence(dtk::evenly_among(input.samples, n)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
-                .two_sided = false,
                 .note = fmt::format("KL(samples ‖ data) in nats, from the {}{} neighbours of {} samples", c.k,
                                     c.k == 1   ? "st"
                                     : c.k == 2 ? "nd"
                                     : c.k == 3 ? "rd"
                                                : "th",
-                                    n)};
+                                    n),
+                .n = n};
     }
 };
 }  // namespace

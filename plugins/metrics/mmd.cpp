@@ -76,13 +76,15 @@ struct Mmd final : dtk::Metric {
                              "use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto n = std::min(outcome.samples.size(0), cfg.most);
+    dtk::MetricCard card() const override { return {dtk::Better::less}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto n = std::min(input.samples.size(0), cfg.most);
         if (n < 10) throw dtk::Error(fmt::format("mmd needs ten samples or more, not {}", n), "raise `n` in [sample]");
-        const auto m = outcome.data.test_size() == 0 ? n : std::min(n, outcome.data.test_size());
+        const auto m = input.data.test_size() == 0 ? n : std::min(n, input.data.test_size());
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto x = flat(outcome.samples.slice(0, 0, n)),
-                   y = flat(outcome.data.test_examples(at::arange(m, at::kLong)).x);
+        const auto x = flat(input.samples.slice(0, 0, n)),
+                   y = flat(input.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double h2 = y.var(0).sum().item<double>();
         const double between = kernel_sum(x, y, h2) / static_cast<double>(n * m);
@@ -92,9 +94,10 @@ struct Mmd final : dtk::Metric {
         return {.value = within(x, h2) + within(y, h2) - 2 * between,
                 .expected = 0,
                 .expected_sd = std::sqrt(variance),
-                .two_sided = false,
                 .limit = limit_of(variance, 8 * s * s * s * sums.cube),
-                .note = fmt::format("MMD² of {} samples to {} true ones, RBF kernel with h² = {:.3g}", n, m, h2)};
+                .note = fmt::format("MMD² of {} samples to {} true ones, RBF kernel with h² = {:.3g}", n, m, h2),
+                .n = n,
+                .split = "test"};
     }
 };
 

@@ -45,9 +45,11 @@ std::vector<Cell> cells_of(std::vector<Cell> modes) {
 struct ModeCoverage final : dtk::Metric {
     explicit ModeCoverage(const dtk::View& view) { density_with_modes(view.dataset()); }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto& density = density_with_modes(outcome.data);
-        const auto x = outcome.samples.reshape({outcome.samples.size(0), -1}).to(at::kDouble);
+    dtk::MetricCard card() const override { return {dtk::Better::less}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto& density = density_with_modes(input.data);
+        const auto x = input.samples.reshape({input.samples.size(0), -1}).to(at::kDouble);
         const auto n = static_cast<double>(x.size(0));
         const auto probability = density.mode_weights();
         const auto counts =
@@ -70,7 +72,6 @@ struct ModeCoverage final : dtk::Metric {
         return {.value = x.isfinite().all().item<bool>() ? chi2 : std::nan(""),
                 .expected = freedom,
                 .expected_sd = std::sqrt(2 * freedom),
-                .two_sided = false,
                 .limit = boost::math::quantile(boost::math::chi_squared(freedom), passing_quantile),
                 .note = fmt::format("χ² of mode counts, {:.0f} degrees of freedom", freedom)};
     }

@@ -37,12 +37,14 @@ struct NearestTraining final : dtk::Metric {
                              "data made anew for every step cannot be copied; use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto& data = outcome.data;
-        const auto n = std::min(c.most, outcome.samples.size(0));
+    dtk::MetricCard card() const override { return {dtk::Better::nearest}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto& data = input.data;
+        const auto n = std::min(c.most, input.samples.size(0));
         const auto m = data.test_size() == 0 ? c.most : std::min(c.most, data.test_size());
         const auto held_out = data.test_examples(at::arange(m, at::kLong)).x;
-        const auto both = nearest(at::cat({outcome.samples.slice(0, 0, n), held_out}), outcome);
+        const auto both = nearest(at::cat({input.samples.slice(0, 0, n), held_out}), input);
         const auto ours = both.slice(0, 0, n), theirs = both.slice(0, n);
         const double usual = middle(theirs);
         if (!(usual > 0))
@@ -64,19 +66,22 @@ struct NearestTraining final : dtk::Metric {
                           {"median held out", usual},
                           {"copies", (ours <= copied * usual).to(at::kDouble).mean().item<double>()}},
                 .note = fmt::format("distance to the nearest of {} training examples, {} samples over {} held out, {}",
-                                    data.size(), n, m, features_.text())};
+                                    data.size(), n, m, features_.text()),
+                .n = n,
+                .split = "train",
+                .features = features_.card()};
     }
 
  private:
     /// The distance of each example to the nearest training example, [n, ...] → [n].
-    Tensor nearest(const Tensor& examples, const dtk::Outcome& outcome) const {
-        const auto x = features_(examples, outcome.device);
+    Tensor nearest(const Tensor& examples, const dtk::EvaluationInput& input) const {
+        const auto x = features_(examples, input.device);
         auto best = at::full({x.size(0)}, std::numeric_limits<double>::infinity(), x.options());
-        const auto size = outcome.data.size();
+        const auto size = input.data.size();
         for (std::int64_t first = 0; first < size; first += training_at_once) {
-            const auto y = features_(
-                outcome.data.examples(at::arange(first, std::min(size, first + training_at_once), at::kLong)).x,
-                outcome.device);
+            const auto y =
+                features_(input.data.examples(at::arange(first, std::min(size, first + training_at_once), at::kLong)).x,
+                          input.device);
             dtk::squared_distances(x, y, [&](std::int64_t row, const Tensor& d2) {
                 // Once more without the difference of squares, which cannot tell a copy.
                 const auto there = d2.argmin(1);
@@ -84,7 +89,7 @@ struct NearestTraining final : dtk::Metric {
                 auto known = best.slice(0, row, row + d2.size(0));
                 known.copy_(at::minimum(known, (rows - y.index_select(0, there)).norm(2, 1)));
             });
-            outcome.progress(std::min(size, first + training_at_once), size);
+            input.progress(std::min(size, first + training_at_once), size);
         }
         return best;
     }

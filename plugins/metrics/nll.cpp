@@ -17,13 +17,14 @@ struct Nll final : dtk::Metric {
 
     Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "nll"); }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto& density = dtk::known_density(outcome.data, "nll");
-        const auto n = outcome.samples.size(0);
-        return {.value = -density.log_prob(outcome.samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
+    dtk::MetricCard card() const override { return {dtk::Better::nearest, "nats"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto& density = dtk::known_density(input.data, "nll");
+        const auto n = input.samples.size(0);
+        return {.value = -density.log_prob(input.samples.reshape({n, -1}).to(at::kDouble)).mean().item<double>(),
                 .expected = density.entropy(),
                 .expected_sd = density.log_prob_sd() / std::sqrt(static_cast<double>(n)),
-                .two_sided = true,
                 .tolerance = cfg.tolerance,
                 .note = "nats per sample under the true density"};
     }

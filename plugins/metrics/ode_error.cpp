@@ -56,29 +56,32 @@ struct OdeError final : dtk::Metric {
         dtk::known_density(view.dataset(), "ode_error");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
+    dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
         at::NoGradGuard no_grad;
-        if (!outcome.start.defined())
+        if (!input.start.defined())
             throw dtk::Error("ode_error needs the x_T that the samples came from, and it is not known",
                              "draw the samples in the same run");
-        const auto all = outcome.samples.size(0), n = std::min(c.n, all);
+        const auto all = input.samples.size(0), n = std::min(c.n, all);
         const auto rows =
             ((at::arange(n, at::kDouble) + 0.5) * (static_cast<double>(all) / static_cast<double>(n))).to(at::kLong);
         const auto chosen = [&](const Tensor& x) {
             return x.to(at::kCPU).index_select(0, rows).flatten(1).to(at::kDouble).contiguous();
         };
-        const auto& levels = outcome.process.levels();
+        const auto& levels = input.process.levels();
         const double alpha = levels.alpha(levels.steps() - 1), sigma = levels.sigma(levels.steps() - 1);
 
-        const auto exact = flow(dtk::known_density(outcome.data, "ode_error"),
-                                chosen(outcome.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));
-        const auto off = (chosen(outcome.samples) - exact).norm(2, 1);
+        const auto exact = flow(dtk::known_density(input.data, "ode_error"),
+                                chosen(input.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));
+        const auto off = (chosen(input.samples) - exact).norm(2, 1);
         return {
             .value = off.square().mean().sqrt().item<double>(),
             .parts = {{"median", off.median().item<double>()}, {"largest", off.max().item<double>()}},
             .note = fmt::format(
                 "root mean square distance of {} samples to the exact flow from their x_T, in the units of the data",
-                n)};
+                n),
+            .n = n};
     }
 };
 }  // namespace

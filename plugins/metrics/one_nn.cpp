@@ -39,18 +39,23 @@ struct OneNn final : dtk::Metric {
             throw dtk::Error("one_nn needs four test examples or more", "use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(outcome.data, std::min(c.most, outcome.samples.size(0)));
+    dtk::MetricCard card() const override { return {dtk::Better::nearest, "share"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
         if (n < 2) throw dtk::Error("one_nn needs two samples or more", "raise `n` in [sample]");
         const auto of = [&](const Tensor& x, const Tensor& y) {
-            return accuracy(features_(x, outcome.device), features_(y, outcome.device));
+            return accuracy(features_(x, input.device), features_(y, input.device));
         };
-        const auto floor = dtk::between_true_sets(outcome.data, c.repeats, n, random, of);
-        return {.value = of(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random)),
+        const auto floor = dtk::between_true_sets(input.data, c.repeats, n, random, of);
+        return {.value = of(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
                 .note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n,
-                                    features_.text())};
+                                    features_.text()),
+                .n = n,
+                .split = "test",
+                .features = features_.card()};
     }
 
  private:

@@ -14,13 +14,14 @@ struct OutsideSupport final : dtk::Metric {
         dtk::known_density(view.dataset(), "outside_support");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto x = outcome.samples.reshape({outcome.samples.size(0), -1}).to(at::kDouble);
+    dtk::MetricCard card() const override { return {dtk::Better::less, "share"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto x = input.samples.reshape({input.samples.size(0), -1}).to(at::kDouble);
         const auto inside =
-            dtk::known_density(outcome.data, "outside_support").log_prob(x) > -std::numeric_limits<double>::infinity();
+            dtk::known_density(input.data, "outside_support").log_prob(x) > -std::numeric_limits<double>::infinity();
         return {.value = 1 - inside.to(at::kDouble).mean().item<double>(),
                 .expected = 0,
-                .two_sided = false,
                 .limit = c.limit,
                 .note = "share of samples that the data never show"};
     }

@@ -50,9 +50,11 @@ const dtk::Observation& with_posterior(const dtk::Dataset& data) {
 struct Posterior final : dtk::Metric {
     explicit Posterior(const dtk::View& view) { with_posterior(view.dataset()); }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random&) const override {
-        const auto& seen = with_posterior(outcome.data);
-        const auto all = outcome.samples.flatten(1).to(at::kDouble);
+    dtk::MetricCard card() const override { return {dtk::Better::less, "standard errors"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
+        const auto& seen = with_posterior(input.data);
+        const auto all = input.samples.flatten(1).to(at::kDouble);
         const auto is_known = (seen.known.flatten() > 0).logical_and(at::scalar_tensor(seen.sd == 0));
         const auto left = is_known.logical_not().nonzero().flatten(), fixed = is_known.nonzero().flatten();
         const auto x = all.index_select(1, left);
@@ -73,11 +75,10 @@ struct Posterior final : dtk::Metric {
         const bool disagrees = !(off <= 1e-5 * (1 + seen.value.abs().max().item<double>()));
 
         const Largest expected(2 * static_cast<double>(left.numel()));
-        dtk::Measurement result{
+        dtk::MetricResult result{
             .value = disagrees ? std::numeric_limits<double>::infinity() : worst,
             .expected = expected.mean,
             .expected_sd = expected.sd,
-            .two_sided = false,
             .limit = expected.limit,
             .note = disagrees ? fmt::format("what is known exactly is missed by up to {:.3g}", off)
                               : "worst error of mean and variance given what is known, in standard errors"};

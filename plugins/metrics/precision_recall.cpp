@@ -54,26 +54,28 @@ struct PrecisionRecall final : dtk::Metric {
                 "make `k` smaller");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(outcome.data, std::min(c.most, outcome.samples.size(0)));
+    dtk::MetricCard card() const override { return {dtk::Better::less, "share"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
         if (n <= c.k)
             throw dtk::Error(fmt::format("precision_recall with k = {} needs more than {} samples", c.k, n),
                              "raise `n` in [sample]");
         const auto compare = [&](const Tensor& samples, const Tensor& truth) {
-            const auto x = features_(samples, outcome.device), y = features_(truth, outcome.device);
+            const auto x = features_(samples, input.device), y = features_(truth, input.device);
             return Covers{covered(x, y, reach(y, c.k)), covered(y, x, reach(x, c.k))};
         };
-        const auto found = compare(outcome.samples.slice(0, 0, n), dtk::true_set(outcome.data, 0, n, random));
-        const auto floor =
-            dtk::between_true_sets(outcome.data, c.repeats, n, random,
-                                   [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
-        return {
-            .value = found.lacks(),
-            .expected = floor.mean,
-            .expected_sd = floor.sd,
-            .two_sided = false,
-            .parts = {{"precision", found.precision}, {"recall", found.recall}},
-            .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features_.text())};
+        const auto found = compare(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random));
+        const auto floor = dtk::between_true_sets(
+            input.data, c.repeats, n, random, [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
+        return {.value = found.lacks(),
+                .expected = floor.mean,
+                .expected_sd = floor.sd,
+                .parts = {{"precision", found.precision}, {"recall", found.recall}},
+                .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features_.text()),
+                .n = n,
+                .split = "test",
+                .features = features_.card()};
     }
 
  private:

@@ -37,20 +37,23 @@ struct SlicedWasserstein final : dtk::Metric {
             throw dtk::Error("sliced_wasserstein needs two test examples or more", "use another metric");
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(outcome.data, outcome.samples.size(0));
-        const auto directions = unit_vectors(outcome.samples.numel() / outcome.samples.size(0), random);
+    dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, input.samples.size(0));
+        const auto directions = unit_vectors(input.samples.numel() / input.samples.size(0), random);
         const auto shadows = [&](std::int64_t number) {
-            return sorted_shadows(dtk::true_set(outcome.data, number, n, random), directions);
+            return sorted_shadows(dtk::true_set(input.data, number, n, random), directions);
         };
 
-        const double value = distance(sorted_shadows(outcome.samples.slice(0, 0, n), directions), shadows(0));
-        const auto floor = over_pairs(outcome.data.test_size() == 0, shadows);
+        const double value = distance(sorted_shadows(input.samples.slice(0, 0, n), directions), shadows(0));
+        const auto floor = over_pairs(input.data.test_size() == 0, shadows);
         return {.value = value,
                 .expected = floor.mean().item<double>(),
                 .expected_sd = floor.std().item<double>(),
-                .two_sided = false,
-                .note = fmt::format("sliced W1 of {} samples to as many true ones, {} directions", n, cfg.directions)};
+                .note = fmt::format("sliced W1 of {} samples to as many true ones, {} directions", n, cfg.directions),
+                .n = n,
+                .split = "test"};
     }
 
  private:

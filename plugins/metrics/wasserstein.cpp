@@ -108,19 +108,21 @@ struct Wasserstein final : dtk::Metric {
         law_.emplace(density, view.dataset().test_examples(at::arange(1000, at::kLong)).x.to(at::kDouble));
     }
 
-    dtk::Measurement measure(const dtk::Outcome& outcome, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(outcome.data, outcome.samples.size(0));
+    dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, input.samples.size(0));
         const auto exact = law_->quantiles((at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n));
         const auto distance = [&](const Tensor& x) {
             const auto off = std::get<0>(x.slice(0, 0, n).flatten().to(at::kCPU, at::kDouble).sort()) - exact;
             return c.p == 1 ? off.abs().mean().item<double>() : off.square().mean().sqrt().item<double>();
         };
-        const auto floor = dtk::over_true_sets(outcome.data, c.repeats, n, random, distance);
-        return {.value = distance(outcome.samples),
+        const auto floor = dtk::over_true_sets(input.data, c.repeats, n, random, distance);
+        return {.value = distance(input.samples),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
-                .two_sided = false,
-                .note = fmt::format("W{} of {} samples to the law of the data, in its units", c.p, n)};
+                .note = fmt::format("W{} of {} samples to the law of the data, in its units", c.p, n),
+                .n = n};
     }
 
  private:

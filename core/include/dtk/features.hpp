@@ -47,10 +47,13 @@ class DTK_API Features {
     Tensor operator()(const Tensor& x, at::Device device) const;
     /// What they are, in a few words.
     const std::string& text() const { return text_; }
+    /// What they are, the same wherever they are the same: "pixels", or the SHA-256 of the classifier's checkpoint (its
+    /// name where it has none).
+    const std::string& card() const { return card_; }
 
  private:
     std::shared_ptr<Classifier> classifier_;
-    std::string text_ = "pixels";
+    std::string text_ = "pixels", card_ = text_;
 };
 
 /// Squared distances of all rows of y to some rows of x at a time, so that memory stays bounded:

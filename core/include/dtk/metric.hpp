@@ -5,17 +5,18 @@
 #include <utility>
 #include <vector>
 
+#include <dtk/better.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Metric_VERSION 3
+#define DTK_Metric_VERSION 4
 
 namespace dtk {
 
 /// What a run has to show: the network and, where they were drawn, its samples.
-struct Outcome {
+struct EvaluationInput {
     Tensor samples;  ///< [n, ...] on the CPU; undefined where none were drawn
     const Dataset& data;
     const Process& process;
@@ -26,24 +27,28 @@ struct Outcome {
     std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
 };
 
+/// What a metric's number is, known before anything is measured.
+struct MetricCard {
+    Better better = Better::less;
+    std::string unit = {};  ///< "nats", "bits/dim", "share"; empty: a pure number
+};
+
 /// One number, and what it would be for a perfect model with as many samples.
-struct Measurement {
-    double value = 0;
+struct MetricResult {
+    double value = 0;                     ///< may be infinite; not a number where it is undefined
     double standard_error = 0;            ///< of the value, where it was estimated at random times or examples
     std::optional<double> expected = {};  ///< mean of the value over sets of true samples; unset: nobody knows
     double expected_sd = 0;               ///< its standard deviation
-    bool two_sided = true;                ///< is a value below the expected one a fault too?
     double tolerance = 0;                 ///< beyond four standard deviations, what still passes
-    std::optional<double> limit = {};  ///< the largest value that passes, where it is not expected + 4 sd + tolerance
+    std::optional<double> limit = {};  ///< the last value that passes, where it is not 4 sd + tolerance from expected
     std::vector<std::pair<std::string, double>> parts = {};  ///< what the value is made of, and numbers beside it
     std::string note = {};                                   ///< what the number is, in a few words, with its unit
+    std::int64_t n = 0;         ///< samples, or examples, that it is of; 0: all samples that were drawn
+    std::string split = {};     ///< "train" or "test": the examples that it looked at; empty: none
+    std::string features = {};  ///< what it saw of them: "pixels", or the SHA-256 of a network; empty: the examples
+    MetricCard card = {};       ///< filled in by Metric::evaluate
     /// Is it what true samples would give? Unset where that is not known.
-    std::optional<bool> passes() const {
-        if (limit) return value <= *limit;
-        if (!expected) return std::nullopt;
-        const double away = value - *expected;
-        return (two_sided && away < 0 ? -away : away) <= 4 * expected_sd + tolerance;
-    }
+    DTK_API std::optional<bool> passes() const;
 };
 
 /// How good is a model? One number with its noise floor.
@@ -51,11 +56,16 @@ class DTK_API Metric {
  public:
     static constexpr const char* kind = "metric";
     virtual ~Metric();
+    /// Which values are good, and their unit: the same for every call.
+    virtual MetricCard card() const = 0;
     /// Errors: Error where the data lack what the metric needs (say so in the constructor already, which sees the
     /// dataset).
-    virtual Measurement measure(const Outcome& outcome, const Random& random) const = 0;
+    virtual MetricResult measure(const EvaluationInput& input, const Random& random) const = 0;
     /// Does it look at samples? Where not, a run without [sample] can be measured too.
     virtual bool needs_samples() const { return true; }
+    /// What it measures, with its card. Errors: those of `measure`; PluginError where it changed the samples, which
+    /// others are still to look at.
+    MetricResult evaluate(const EvaluationInput& input, const Random& random) const;
 };
 
 /// The density of the data. Errors: Error that says that `who` needs one.

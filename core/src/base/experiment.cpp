@@ -107,7 +107,11 @@ void read_metrics(StageSpec& stage) {
     if (!node) return;
     toml::array resolved;
     const auto read = [&](const toml::node& one) {
-        if (auto spec = read_plugin(reading, "metric", &one, place_of(one.source()))) {
+        if (auto spec = read_plugin(reading, "metric", &one, place_of(one.source()), /*labelled=*/true)) {
+            const auto same = [&](const PluginSpec& other) { return other.label == spec.label; };
+            if (std::any_of(stage.metrics.begin(), stage.metrics.end(), same))
+                reading.mistakes.add(spec.place, fmt::format("two metrics are called `{}`", spec.label),
+                                     fmt::format("give one a name of its own: name = \"{} of …\"", spec.label));
             resolved.push_back(spec.resolved);
             stage.metrics.push_back(std::move(spec));
         }

@@ -19,7 +19,17 @@ std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file) {
 }
 
 nlohmann::json json_number(double value) {
-    return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
+    if (std::isnan(value)) return "nan";
+    if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+    return value;
+}
+
+std::optional<double> number_of(const nlohmann::json& value) {
+    if (value.is_number()) return value.get<double>();
+    if (value == "inf") return INFINITY;
+    if (value == "-inf") return -INFINITY;
+    if (value == "nan") return NAN;
+    return std::nullopt;
 }
 
 std::string csv_field(const std::string& text) {

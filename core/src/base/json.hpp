@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,11 @@ DTK_API nlohmann::json read_json(const std::filesystem::path& file);
 /// out.
 DTK_API std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
-/// A number as JSON has it: null for what is not finite.
+/// A number as dtk writes it: what is not finite is the text "inf", "-inf" or "nan".
 DTK_API nlohmann::json json_number(double value);
+
+/// The number that json_number wrote; unset where it is no number.
+DTK_API std::optional<double> number_of(const nlohmann::json& value);
 
 /// A text as a field of a CSV file.
 DTK_API std::string csv_field(const std::string& text);

@@ -76,7 +76,7 @@ std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const
     }
 }
 
-PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place) {
+PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place, bool labelled) {
     std::string name;
     const toml::table* table = nullptr;
     if (node) {
@@ -124,10 +124,19 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
     const auto before = reading.mistakes.count();
     Reader reader(reading, table, kind, spec.name);
     spec.descriptor->describe(reader);
-    reader.finish({"use"});
+    reader.finish(labelled ? std::set<std::string>{"use", "name"} : std::set<std::string>{"use"});
+    spec.label = spec.name;
+    if (const auto* own = labelled && table ? table->get("name") : nullptr) {
+        spec.label = own->value_or(std::string());
+        if (!own->is_string() || spec.label.empty())
+            reading.mistakes.add(place_of(own->source()),
+                                 fmt::format("`name` must be a text, the {}'s own name, not {}", kind, described(*own)),
+                                 "leave it out, and it is called by its plugin");
+    }
     if (reading.mistakes.count() > before) return {};
     spec.resolved = reader.resolved();
     spec.resolved.insert_or_assign("use", spec.name);
+    if (spec.label != spec.name) spec.resolved.insert_or_assign("name", spec.label);
     return spec;
 }
 

@@ -29,6 +29,7 @@ class DTK_API PluginSpec {
  public:
     std::string kind;
     std::string name;
+    std::string label;  ///< the `name` that the file gives it, for kinds that may have several; otherwise the plugin's
     Place place;
     toml::table resolved;  ///< every field with its value
     const PluginFile* file = nullptr;
@@ -40,7 +41,9 @@ class DTK_API PluginSpec {
 };
 
 /// Reads `{use = "name", fields …}`, or `"name"`, or nothing (the kind's default). On a mistake the result is empty.
-DTK_API PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place);
+/// labelled: the table may give it a `name` of its own.
+DTK_API PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place,
+                               bool labelled = false);
 
 /// Fields out of a TOML table, with every mistake noted where it stands. `finish` reports keys nobody asked for.
 class DTK_API Reader : public Fields {

@@ -183,12 +183,12 @@ class StageRun {
         Tensor samples, start;
         json result = json::object();
         if (const auto& settings = stage_.spec().sample) {
-            const auto asked = stage_.rows_asked();
             timed("sample", [&] {
                 auto drawn = draw_samples(stage_, *settings, device_, progress_);
-                samples = drawn.samples, start = drawn.start;
+                samples = drawn.samples;
+                start = drawn.start;
+                result["network_evaluations"] = drawn.evaluations;
             });
-            result["network_evaluations"] = (stage_.rows_asked() - asked) / samples.size(0);
             save_safetensors(
                 folder_ / "samples.safetensors",
                 {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
@@ -203,7 +203,7 @@ class StageRun {
         std::int64_t parameters = 0;
         for (const auto& p : stage_.model().parameters()) parameters += p.numel();
         result["parameters"] = parameters;
-        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples, start); });
+        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples, start, result); });
         return result;
     }
 
@@ -243,52 +243,70 @@ class StageRun {
         seconds_[what] = monotonic_seconds() - began;
     }
 
-    json measure(const Tensor& samples, const Tensor& start) const {
+    /// What every metric says, each with its card. `result`: what is known of the samples.
+    json measure(const Tensor& samples, const Tensor& start, const json& result) const {
         json all = json::array();
         const auto& settings = stage_.spec().sample;
         Asking asking;
         if (!settings || settings->clip) asking.clip = stage_.dataset().range();
-        Outcome outcome{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_, start};
+        EvaluationInput input{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_, start};
         say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
         for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
-            const auto& plugin = stage_.spec().metrics[i].name;
+            const auto& spec = stage_.spec().metrics[i];
             std::optional<Progress> progress;
-            outcome.progress = [&](std::int64_t done, std::int64_t of) {
-                if (!progress) progress.emplace(plugin, of, Progress::Settings{.mode = progress_, .start = done});
+            input.progress = [&](std::int64_t done, std::int64_t of) {
+                if (!progress) progress.emplace(spec.label, of, Progress::Settings{.mode = progress_, .start = done});
                 progress->at(done);
             };
-            const auto m = stage_.metrics()[i]->measure(outcome, stage_.random("metric").stream(plugin));
+            // By the plugin and not by its own name: the same metric asks the same way under any.
+            const auto m = stage_.metrics()[i]->evaluate(input, stage_.random("metric").stream(spec.name));
             if (progress) progress->finish();
-            const auto passes = m.passes();
-            say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", plugin, m.value,
-                            m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
-                            : m.standard_error > 0 ? fmt::format("(± {:.2g})", m.standard_error)
-                                                   : "",
-                            !passes   ? ""
-                            : *passes ? "as true samples"
-                                      : "off",
-                            m.note.empty() ? "" : "  (" + m.note + ")"));
-            json parts = json::object();
-            for (const auto& [name, part] : m.parts) {
-                say(fmt::format("  {:<20}{:>12.6g}", name, part));
-                parts[name] = json_number(part);
-            }
-            // Less is better: how far from what true samples give, where a value can err to both sides, or the value
-            // itself.
-            const double distance = m.expected && m.two_sided ? std::abs(m.value - *m.expected) : m.value;
-            all.push_back({{"metric", plugin},
-                           {"value", json_number(m.value)},
-                           {"distance", json_number(distance)},
-                           {"note", m.note}});
-            auto& line = all.back();
-            if (m.standard_error > 0) line["standard_error"] = json_number(m.standard_error);
-            if (m.expected)
-                line["expected"] = json_number(*m.expected), line["expected_sd"] = json_number(m.expected_sd);
-            if (passes) line["passes"] = *passes;
-            if (!parts.empty()) line["parts"] = parts;
-            if (samples.defined()) line["n"] = samples.size(0);
+            print_result(spec.label, m);
+            all.push_back(record_of(spec, m));
+            auto& card = all.back()["card"] = card_of(spec, m);
+            if (samples.defined()) card["evaluations"] = result["network_evaluations"];
         }
         return all;
+    }
+
+    static void print_result(const std::string& name, const MetricResult& m) {
+        const auto passes = m.passes();
+        say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", name, m.value,
+                        m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
+                        : m.standard_error > 0 ? fmt::format("(± {:.2g})", m.standard_error)
+                                               : "",
+                        !passes   ? ""
+                        : *passes ? "as true samples"
+                                  : "off",
+                        m.note.empty() ? "" : "  (" + m.note + ")"));
+        for (const auto& [part, value] : m.parts) say(fmt::format("  {:<20}{:>12.6g}", part, value));
+    }
+
+    static json record_of(const PluginSpec& spec, const MetricResult& m) {
+        json record{{"metric", spec.label},          {"plugin", spec.name},
+                    {"value", json_number(m.value)}, {"better", std::string(name_of(m.card.better))},
+                    {"unit", m.card.unit},           {"note", m.note}};
+        if (m.standard_error > 0) record["standard_error"] = json_number(m.standard_error);
+        if (m.expected) record["expected"] = json_number(*m.expected);
+        if (m.expected) record["expected_sd"] = json_number(m.expected_sd);
+        if (const auto passes = m.passes()) record["passes"] = *passes;
+        for (const auto& [part, value] : m.parts) record["parts"][part] = json_number(value);
+        return record;
+    }
+
+    /// Under what conditions the number was found: numbers with different cards do not compare.
+    json card_of(const PluginSpec& spec, const MetricResult& m) const {
+        const auto& [train, settings] = std::tie(stage_.spec().train, stage_.spec().sample);
+        json card{{"n", m.n},
+                  {"ema", train && train->ema > 0 && (!settings || settings->ema)},
+                  {"clip", (!settings || settings->clip) && stage_.dataset().range().has_value()},
+                  {"guidance", nullptr}};
+        if (!m.split.empty()) card["split"] = m.split;
+        if (!m.features.empty()) card["features"] = m.features;
+        if (const auto data = stage_.dataset().fingerprint(); !data.empty()) card["data"] = data;
+        for (auto&& [key, value] : spec.resolved)
+            if (key.str() != "use" && key.str() != "name") card["fields"][std::string(key.str())] = toml_value(value);
+        return card;
     }
 
     void save(const Checkpoint& checkpoint) {
@@ -310,7 +328,8 @@ class StageRun {
         by_noise_ = by_noise;
         json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
         for (const auto& [name, value] : values) line[name] = json_number(value);
-        for (const double loss : by_noise) line["train/loss_by_noise"].push_back(json_number(loss));
+        for (const double loss : by_noise)
+            line["train/loss_by_noise"].push_back(std::isnan(loss) ? json(nullptr) : json_number(loss));
         append_line(folder_ / "metrics.jsonl", line.dump());
     }
 

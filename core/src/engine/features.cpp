@@ -57,7 +57,8 @@ Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n,
 
 Features::Features(const std::string& of, const View& view, const char* who) {
     if (of == text_) return;
-    classifier_ = std::dynamic_pointer_cast<Classifier>(view.artefact(of).model);
+    const auto artefact = view.artefact(of);
+    classifier_ = std::dynamic_pointer_cast<Classifier>(artefact.model);
     if (!classifier_)
         throw Error(fmt::format("{} looks through a classifier, and `{}` is another model", who, of),
                     "train model `classifier` with loss `cross_entropy`, or say features = \"pixels\"");
@@ -67,6 +68,7 @@ Features::Features(const std::string& of, const View& view, const char* who) {
                     "train a classifier with these data");
     classifier_->train(false);
     text_ = "features of `" + of + "`";
+    card_ = artefact.sha256.empty() ? of : artefact.sha256;
 }
 
 Tensor Features::operator()(const Tensor& x, at::Device device) const {

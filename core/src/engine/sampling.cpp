@@ -36,6 +36,7 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     else if (stage.dataset().classes() > 0)
         classes = at::arange(stage.dataset().classes(), at::kLong);
 
+    const auto asked = stage.rows_asked();
     Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
     std::vector<Tensor> all;
     for (std::int64_t i = 0; i < portions; ++i) {
@@ -59,7 +60,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     }
     progress.finish();
     const auto drawn = at::cat(all, 1).slice(1, 0, settings.n);
-    return {drawn[0], drawn[1]};
+    return {drawn[0], drawn[1],
+            static_cast<double>(stage.rows_asked() - asked) / static_cast<double>(portions * portion)};
 }
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {

@@ -7,6 +7,7 @@ namespace dtk {
 /// Samples, and the x_T that each came from.
 struct Drawn {
     Tensor samples, start;  ///< [n, ...] on the CPU
+    double evaluations;     ///< of the network for each row; rows that only fill a portion up are not charged to others
 };
 
 /// n samples of the stage's sampler. Row k depends on the seed and on k, not on how the rows are portioned:

@@ -1,6 +1,7 @@
 // What the SDK's headers declare and every plugin shares.
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,6 +14,8 @@
 #include <dtk/model.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
+
+#include "base/registry.hpp"
 
 namespace dtk {
 
@@ -29,6 +32,26 @@ Density::~Density() = default;
 Dataset::~Dataset() = default;
 Metric::~Metric() = default;
 View::~View() = default;
+
+std::optional<bool> MetricResult::passes() const {
+    const double sign = card.better == Better::more ? -1 : 1;
+    if (limit) return sign * value <= sign * *limit;
+    if (!expected) return std::nullopt;
+    const double away = value - *expected;
+    return (card.better == Better::nearest ? std::abs(away) : sign * away) <= 4 * expected_sd + tolerance;
+}
+
+MetricResult Metric::evaluate(const EvaluationInput& input, const Random& random) const {
+    const auto version = [&] { return input.samples.defined() ? input.samples._version() : 0; };
+    const auto before = version();
+    auto result = measure(input, random);
+    if (version() != before)
+        throw PluginError("the metric changed the samples, which others are still to look at",
+                          "let it work on a copy: samples.clone()");
+    result.card = card();
+    if (result.n == 0 && input.samples.defined()) result.n = input.samples.size(0);
+    return result;
+}
 
 void Process::accept_variance(const std::string& variance) const {
     const auto offered = variances();

@@ -191,14 +191,16 @@ Predict clipped(Predict ask, std::shared_ptr<Process> process, std::pair<double,
 }  // namespace
 
 Predict Stage::predict(const Asking& asking) const {
-    Predict ask = [model = model_, random = asking.random, rows = rows_asked_](const Tensor& x, const Tensor& t,
-                                                                               Context context) {
-        *rows += x.size(0);
+    Predict ask = [model = model_, random = asking.random](const Tensor& x, const Tensor& t, Context context) {
         context.random = random;
         return model->forward(x, t, context);
     };
     if (asking.bf16) ask = in_bf16(std::move(ask));
     if (asking.rows > 0) ask = in_portions(std::move(ask), asking.rows);
+    ask = [ask = std::move(ask), rows = rows_asked_](const Tensor& x, const Tensor& t, const Context& context) {
+        *rows += x.size(0);
+        return ask(x, t, context);
+    };
     if (model_->self_conditions()) ask = self_conditioned(std::move(ask), asking.random, process_);
     if (asking.clip && model_->predicts() != Predicts::label) ask = clipped(std::move(ask), process_, *asking.clip);
     return ask;

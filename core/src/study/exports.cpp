@@ -28,7 +28,7 @@ struct Log {
     double last_time() const { return wall_times.empty() ? 0 : wall_times.rbegin()->second; }
 };
 
-double number(const json& value) { return value.is_number() ? value.get<double>() : NAN; }
+double number(const json& value) { return number_of(value).value_or(NAN); }
 
 Log read_log(const fs::path& folder) {
     Log log;
@@ -97,7 +97,6 @@ NumpyArray array_of(const std::string& name, RawTensor tensor) {
 }
 
 constexpr std::pair<const char*, double Measured::*> parts[] = {{"value", &Measured::value},
-                                                                {"distance", &Measured::distance},
                                                                 {"expected", &Measured::expected},
                                                                 {"expected_sd", &Measured::expected_sd},
                                                                 {"standard_error", &Measured::standard_error}};

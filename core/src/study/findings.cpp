@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <dtk/better.hpp>
+
+#include "base/json.hpp"
 #include "study/report.hpp"
 
 namespace dtk {
@@ -16,7 +19,7 @@ const double unknown = std::nan("");
 
 double number(const json& object, const char* key) {
     const auto at = object.find(key);
-    return at != object.end() && at->is_number() ? at->get<double>() : unknown;
+    return at != object.end() ? number_of(*at).value_or(unknown) : unknown;
 }
 
 double mean(const std::vector<double>& values) {
@@ -97,11 +100,16 @@ Findings findings_of(const Study& study, const std::filesystem::path& folder, bo
             const auto scores = found.scores.find(name);
             if (scores == found.scores.end()) continue;
             auto& score = scores->second[cell.arm];
-            score.distances[seed_number(cell.seed)] = number(measured, "distance");
-            score.values[seed_number(cell.seed)] = number(measured, "value");
+            const auto better = better_of(measured.value("better", ""));
+            const double value = number(measured, "value");
+            score.values[seed_number(cell.seed)] = value;
+            score.distances[seed_number(cell.seed)] = better == Better::nearest
+                                                          ? std::abs(value - number(measured, "expected"))
+                                                      : better == Better::more ? -value
+                                                                               : value;
             expected[name][cell.arm].push_back(number(measured, "expected")),
                 expected_sd[name][cell.arm].push_back(number(measured, "expected_sd"));
-            score.two_sided = score.two_sided || std::abs(number(measured, "distance") - number(measured, "value")) > 0;
+            score.two_sided = better == Better::nearest;
             found.notes.try_emplace(name, measured.value("note", ""));
         }
     }

@@ -43,9 +43,9 @@ std::string text_of(const json& object, const char* key) {
     return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
-double number_of(const json& object, const char* key) {
+double number_at(const json& object, const char* key) {
     const auto at = object.is_object() ? object.find(key) : object.end();
-    return at != object.end() && at->is_number() ? at->get<double>() : NAN;
+    return at != object.end() ? number_of(*at).value_or(NAN) : NAN;
 }
 
 std::optional<std::int64_t> whole_of(const json& object, const char* key) {
@@ -73,12 +73,14 @@ void add_measured(const json& list, const std::string& stage, std::vector<Measur
         const auto metric = text_of(one, "metric");
         if (metric.empty()) continue;
         Measured m{.metric = (stage.empty() ? "" : stage + ".") + metric,
-                   .value = number_of(one, "value"),
-                   .distance = number_of(one, "distance"),
-                   .expected = number_of(one, "expected"),
-                   .expected_sd = number_of(one, "expected_sd"),
-                   .standard_error = number_of(one, "standard_error"),
-                   .note = text_of(one, "note")};
+                   .value = number_at(one, "value"),
+                   .better = better_of(text_of(one, "better")),
+                   .unit = text_of(one, "unit"),
+                   .expected = number_at(one, "expected"),
+                   .expected_sd = number_at(one, "expected_sd"),
+                   .standard_error = number_at(one, "standard_error"),
+                   .note = text_of(one, "note"),
+                   .card = one.value("card", json())};
         if (const auto passes = one.find("passes"); passes != one.end() && passes->is_boolean())
             m.passes = passes->get<bool>();
         const auto plain = m.metric;  // the same metric with other fields
@@ -252,6 +254,11 @@ std::vector<std::string> matches(const std::string& text, const std::vector<Reco
 }
 
 }  // namespace
+
+double Measured::distance() const {
+    if (!better) return NAN;
+    return better == Better::nearest ? std::abs(value - expected) : better == Better::more ? -value : value;
+}
 
 std::size_t Record::count(const std::string& cell_status) const {
     return static_cast<std::size_t>(

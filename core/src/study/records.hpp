@@ -9,18 +9,25 @@
 #include <vector>
 
 #include <dtk/api.hpp>
+#include <dtk/better.hpp>
 #include <nlohmann/json.hpp>
 
 namespace dtk {
 
 /// One value that a run measured; NaN where something is not known.
 struct Measured {
-    std::string metric;                        ///< with its stage before it where there are several: "student.nll"
-    double value = NAN, distance = NAN;        ///< less distance is better
+    std::string metric;  ///< with its stage before it where there are several: "student.nll"
+    double value = NAN;
+    std::optional<Better> better = {};  ///< unset in records of an older dtk
+    std::string unit;
     double expected = NAN, expected_sd = NAN;  ///< of true samples
     double standard_error = NAN;
     std::optional<bool> passes = {};
     std::string note;
+    nlohmann::json card;  ///< under what conditions it was measured
+    /// By what runs are compared, less is better: how far it is from what true samples give where the nearest value is
+    /// best (NaN where that is not known), otherwise the value, its sign turned where more is better.
+    DTK_API double distance() const;
 };
 
 /// An arm with a seed, and where its results lie.
