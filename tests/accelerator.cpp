@@ -112,10 +112,10 @@ class Bench {
         experiment_ = dtk::read_experiment(file("experiment.toml"), overrides, registry_, mistakes_);
         if (!mistakes_.empty()) return;
         const auto stage = build();
-        model_ = !stage->model_ptr()                                 ? Model::none
-                 : stage->model().predicts() == dtk::Predicts::label ? Model::classifies
-                 : stage->model().parameters().empty()               ? Model::fixed
-                                                                     : Model::learns;
+        model_ = !stage->model_ptr()                                       ? Model::none
+                 : stage->model().predicts() == dtk::PredictionType::label ? Model::classifies
+                 : stage->model().parameters().empty()                     ? Model::fixed
+                                                                           : Model::learns;
         metric_refused_ = stage->metrics().size() < spec().metrics.size();
     }
 
@@ -135,7 +135,7 @@ class Bench {
 
  private:
     std::unique_ptr<dtk::Stage> build() {
-        const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+        const auto no_artefacts = [](const std::string&) -> dtk::TrainedNetwork {
             throw dtk::Error("there are no artefacts here");
         };
         return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true,
@@ -465,14 +465,14 @@ TEST_CASE("what does not belong on a device is caught in the sampling loop") {
     const auto sampled = [&](const std::function<Tensor(const Tensor& value)>& spoilt) {
         at::NoGradGuard no_grad;
         const dtk::Predict predict = [&, ask = stage->predict({})](const Tensor& x, const Tensor& t,
-                                                                   const dtk::Context& context) {
+                                                                   const dtk::Condition& context) {
             auto prediction = ask(x, t, context);
             prediction.value = spoilt(prediction.value);
             return prediction;
         };
         const auto& process = stage->process();
         const auto x = process.prior({4, 2}, at::TensorOptions(device()).dtype(at::kFloat), dtk::Random(1, "prior"));
-        stage->sampler()->sample(predict, process, stage->sampler()->times(process), x, {}, dtk::Random(1, "steps"));
+        stage->sampler()->sample(predict, stage->sampler()->times(process), x, {}, dtk::Random(1, "steps"));
     };
     CHECK(waits_of([&] { sampled([](const Tensor& value) { return value; }); }) == 0);
     CHECK(waits_of([&] { sampled([](const Tensor& value) { return value * value.abs().max().item<float>(); }); }) == 6);

@@ -10,7 +10,7 @@
 #include "support.hpp"
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::PredictionType;
 using support::ask;
 using support::distance;
 using support::make;
@@ -189,19 +189,20 @@ TEST_CASE("every term of the bound is what Bayes' rule gives, between any two ti
                             const double of_one = posterior(*process, rate, t, s, xt, 1),
                                          of_zero = posterior(*process, rate, t, s, xt, 0);
                             const double expected = kl(x0 == 1 ? of_one : of_zero, p * of_one + (1 - p) * of_zero);
-                            const auto term = [&](Predicts kind, double value) {
+                            const auto term = [&](PredictionType kind, double value) {
                                 return process
                                     ->bound_term(one(x0), one(xt), time_of(t), time_of(s), {kind, one(value), {}},
                                                  "small")
                                     .item<double>();
                             };
-                            CHECK(term(Predicts::x0, p) == Approx(expected).margin(1e-12));
-                            CHECK(term(Predicts::logits, std::log(p / (1 - p))) == Approx(expected).margin(1e-12));
+                            CHECK(term(PredictionType::x0, p) == Approx(expected).margin(1e-12));
+                            CHECK(term(PredictionType::logits, std::log(p / (1 - p))) ==
+                                  Approx(expected).margin(1e-12));
                             const double before = p * posterior(*process, rate, t, t - 1, xt, 1) +
                                                   (1 - p) * posterior(*process, rate, t, t - 1, xt, 0);
-                            CHECK(term(Predicts::mean, before) == Approx(expected).margin(1e-9));
+                            CHECK(term(PredictionType::mean, before) == Approx(expected).margin(1e-9));
                             CHECK(expected >= 0);
-                            CHECK(std::abs(term(Predicts::x0, x0)) < 1e-13);
+                            CHECK(std::abs(term(PredictionType::x0, x0)) < 1e-13);
                         }
             }
         for (int x0 = 0; x0 < 2; ++x0)
@@ -215,18 +216,18 @@ TEST_CASE("a prediction of bits keeps its meaning from kind to kind") {
     const auto x0 = stream.stream("p").uniform({50, 4}, at::kDouble) * 0.98 + 0.01;
     const auto xt = (stream.stream("x").uniform({50, 4}, at::kDouble) < 0.5).to(at::kDouble),
                t = stream.integers(8, {50}).to(at::kDouble);
-    for (const auto via : {Predicts::logits, Predicts::mean}) {
-        const auto there = process->convert({Predicts::x0, x0, {}}, via, xt, t);
-        CHECK(distance(process->convert({via, there, {}}, Predicts::x0, xt, t), x0) < 1e-11);
+    for (const auto via : {PredictionType::logits, PredictionType::mean}) {
+        const auto there = process->convert({PredictionType::x0, x0, {}}, via, xt, t);
+        CHECK(distance(process->convert({via, there, {}}, PredictionType::x0, xt, t), x0) < 1e-11);
     }
     const auto bit = (x0 > 0.5).to(at::kDouble);
-    const auto told = process->target(Predicts::mean, bit, {xt, {}}, t);
-    CHECK(distance(process->convert({Predicts::x0, bit, {}}, Predicts::mean, xt, t), told) == 0);
-    CHECK_THROWS_AS(process->target(Predicts::logits, bit, {xt, {}}, t), dtk::Error);
-    for (const auto kind : {Predicts::eps, Predicts::v, Predicts::score}) {
+    const auto told = process->target(PredictionType::mean, bit, {xt, {}}, t);
+    CHECK(distance(process->convert({PredictionType::x0, bit, {}}, PredictionType::mean, xt, t), told) == 0);
+    CHECK_THROWS_AS(process->target(PredictionType::logits, bit, {xt, {}}, t), dtk::Error);
+    for (const auto kind : {PredictionType::eps, PredictionType::v, PredictionType::score}) {
         CHECK_THROWS_AS(process->accept(kind), dtk::Error);
-        CHECK_THROWS_AS(process->convert({Predicts::x0, x0, {}}, kind, xt, t), dtk::Error);
-        CHECK_THROWS_AS(process->convert({kind, x0, {}}, Predicts::x0, xt, t), dtk::Error);
+        CHECK_THROWS_AS(process->convert({PredictionType::x0, x0, {}}, kind, xt, t), dtk::Error);
+        CHECK_THROWS_AS(process->convert({kind, x0, {}}, PredictionType::x0, xt, t), dtk::Error);
     }
 }
 
@@ -248,7 +249,7 @@ TEST_CASE("bits are drawn as often as they must be") {
                 const double p =
                     0.6 * posterior(*process, rate, t, s, xt, 1) + 0.4 * posterior(*process, rate, t, s, xt, 0);
                 often(process->reverse_step(at::full({n, 1}, xt, at::kFloat),
-                                            {Predicts::x0, at::full({n, 1}, 0.6, at::kFloat), {}}, time_of(t, n),
+                                            {PredictionType::x0, at::full({n, 1}, 0.6, at::kFloat), {}}, time_of(t, n),
                                             time_of(s, n), "small", stream.step(t)),
                       p);
             }
@@ -288,7 +289,7 @@ TEST_CASE("the terms add up to the bound that the sum over every path gives") {
             for (std::int64_t t = 0; t < T; ++t) {
                 const auto time = time_of(t, n);
                 const auto term = process->bound_term(x0.expand({n, d}), x, time, time - 1,
-                                                      {Predicts::mean, careless(x, time), {}}, "small");
+                                                      {PredictionType::mean, careless(x, time), {}}, "small");
                 sum += (forward_vectors(*process, rate, t, -1, x)[i] * term).sum().item<double>();
             }
             INFO("x_0 number " << i << ", decoder " << (reversed ? "reversed" : "model")
@@ -309,7 +310,7 @@ TEST_CASE("a reverse that is the forward process turned around is bits of the pr
                     for (std::int64_t t = 0; t < T; ++t)
                         for (int xt = 0; xt < 2; ++xt) {
                             const double beta = process->levels().added_variance(t, t - 1);
-                            const dtk::Prediction same{Predicts::mean, one((1 - beta) * xt + beta * rate), {}};
+                            const dtk::Prediction same{PredictionType::mean, one((1 - beta) * xt + beta * rate), {}};
                             sum += forward(*process, rate, t, -1)[x0][xt] *
                                    process->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), same, "small")
                                        .item<double>();
@@ -333,8 +334,8 @@ TEST_CASE("one bit with its exact posterior has no slack but the prior's") {
                     dtk::bernoulli(*process, "the test").evidence(one(xt), time_of(t)) + std::log(p / (1 - p));
                 sum += forward(*process, rate, t, -1)[x0][xt] *
                        process
-                           ->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1), {Predicts::logits, logits, {}},
-                                        "small")
+                           ->bound_term(one(x0), one(xt), time_of(t), time_of(t - 1),
+                                        {PredictionType::logits, logits, {}}, "small")
                            .item<double>();
             }
         bound += (x0 == 1 ? p : 1 - p) * sum;
@@ -361,7 +362,7 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
     const auto view = beats(50, 0.2);
     const auto data = view.data->examples(at::arange(2000));
     for (const char* fields : {"every_step = true", "times = \"stratified\""}) {
-        const auto nats = (*make<dtk::Loss>("elbo", fields, view))(ask(view.network), *view.chain, data, stream)
+        const auto nats = (*make<dtk::Loss>("elbo", fields, view))(support::denoiser(view), *view.chain, data, stream)
                               .value.to(at::kDouble);
         const double K = -nats.mean().item<double>() / std::numbers::ln2,
                      error = nats.std().item<double>() / std::sqrt(2000) / std::numbers::ln2;
@@ -370,7 +371,7 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
         CHECK(error < 0.6);
     }
     const auto m = make<dtk::Metric>("bound", "examples = 1000", view)
-                       ->evaluate({{}, *view.data, *view.chain, ask(view.network)}, stream);
+                       ->evaluate({{}, *view.data, *view.chain, support::denoiser(view)}, stream);
     INFO("metric: " << m.value << " ± " << m.standard_error << ", " << m.note);
     CHECK(std::abs(m.value - best_bound(50)) < 4 * m.standard_error);
     CHECK(m.standard_error < 0.1);
@@ -389,8 +390,8 @@ TEST_CASE("the bound's standard error is that of its scatter") {
     const auto metric = make<dtk::Metric>("bound", "examples = 50", view);
     std::vector<double> values, errors;
     for (int i = 0; i < 200; ++i) {
-        const auto m =
-            metric->evaluate({{}, *view.data, *view.chain, ask(view.network)}, stream.stream(fmt::format("{}", i)));
+        const auto m = metric->evaluate({{}, *view.data, *view.chain, support::denoiser(view)},
+                                        stream.stream(fmt::format("{}", i)));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
     const auto v = at::tensor(values, at::kDouble);
@@ -426,8 +427,8 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
         }
         const auto sampler = make<dtk::Sampler>("ddpm", "", view);
         const auto start = view.chain->prior({n, d}, at::kFloat, stream.stream("prior"));
-        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), start, {},
-                                             stream.stream("steps"));
+        const auto samples =
+            sampler->sample(support::denoiser(view), sampler->times(*view.chain), start, stream.stream("steps"));
         const auto number = samples.matmul(at::tensor({1.f, 2.f, 4.f, 8.f})).to(at::kLong);
         const auto counts = at::bincount(number, {}, 16).to(at::kDouble), expected = law * n;
         const double chi2 = ((counts - expected).square() / expected).sum().item<double>();
@@ -496,11 +497,11 @@ TEST_CASE("the bound of bits has a finite gradient at every step") {
         const auto t = at::arange(T, at::kDouble);
         const auto x0 = (stream.stream("x0").uniform({T, 6}, at::kFloat) < 0.5).to(at::kFloat),
                    xt = process->noised(x0, t, stream).x;
-        for (const auto& [kind, start] : std::vector<std::pair<Predicts, double>>{{Predicts::logits, 0},
-                                                                                  {Predicts::logits, 60},
-                                                                                  {Predicts::x0, 0.5},
-                                                                                  {Predicts::x0, 1},
-                                                                                  {Predicts::mean, 0.5}}) {
+        for (const auto& [kind, start] : std::vector<std::pair<PredictionType, double>>{{PredictionType::logits, 0},
+                                                                                        {PredictionType::logits, 60},
+                                                                                        {PredictionType::x0, 0.5},
+                                                                                        {PredictionType::x0, 1},
+                                                                                        {PredictionType::mean, 0.5}}) {
             auto value = at::full({T, 6}, start, at::kFloat).set_requires_grad(true);
             const auto bound = process->bound_term(x0, xt, t, t - 1, {kind, value, {}}, "small");
             CHECK(at::isfinite(bound).all().item<bool>());

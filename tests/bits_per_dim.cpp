@@ -39,7 +39,7 @@ dtk::MetricResult measured(const support::View& view, const std::string& fields,
                            const dtk::Random& random = dtk::Random(3, "metric")) {
     const auto metric = make<dtk::Metric>("bits_per_dim", fields, view);
     CHECK_FALSE(metric->needs_samples());
-    return metric->evaluate({{}, *view.data, *view.chain, ask(view.network)}, random);
+    return metric->evaluate({{}, *view.data, *view.chain, support::denoiser(view)}, random);
 }
 
 double part(const dtk::MetricResult& m, const std::string& name) {
@@ -53,7 +53,7 @@ double part(const dtk::MetricResult& m, const std::string& name) {
 Tensor every_level(const dtk::Process& process, double estimate) {
     const auto x0 = (at::arange(256, at::kDouble) / 127.5 - 1).view({256, 1});
     const auto t = at::zeros({256}, at::kDouble);
-    return process.bound_term(x0, x0, t, t - 1, {dtk::Predicts::x0, at::full_like(x0, estimate), {}}, "small");
+    return process.bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, at::full_like(x0, estimate), {}}, "small");
 }
 
 }  // namespace
@@ -90,7 +90,7 @@ TEST_CASE("the decoder of levels has a gradient everywhere") {
     const auto x0 = at::tensor({-1.0, -1.0, 1.0, 1.0, 0.0}, at::kDouble).unsqueeze(1);
     auto estimate = at::tensor({-1.5, 1.5, -1.5, 1.5, 0.9}, at::kDouble).unsqueeze(1).set_requires_grad(true);
     const auto t = at::zeros({5}, at::kDouble);
-    view.chain->bound_term(x0, x0, t, t - 1, {dtk::Predicts::x0, estimate, {}}, "small").sum().backward();
+    view.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, estimate, {}}, "small").sum().backward();
     CHECK(at::isfinite(estimate.grad()).all().item<bool>());
     CHECK(estimate.grad()[1].item<double>() > 0);
     CHECK(estimate.grad()[2].item<double>() < 0);
@@ -100,7 +100,7 @@ TEST_CASE("a density is used where the data do not come in levels, and bins are 
     auto view = support::exact("gaussian_mixture", "", "");
     const auto x0 = at::zeros({1, 2}, at::kDouble), t = at::zeros({1}, at::kDouble);
     const double variance = view.chain->levels().posterior_variance(1, 0);
-    CHECK(view.chain->bound_term(x0, x0, t, t - 1, {dtk::Predicts::x0, x0, {}}, "small").item<double>() ==
+    CHECK(view.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, x0, {}}, "small").item<double>() ==
           Approx(std::log(2 * std::numbers::pi * variance)));
     CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", view),
                       Catch::Contains("needs data that come in levels"));

@@ -166,7 +166,7 @@ TEST_CASE("the parts of the bound that are logged add up to it exactly") {
     const auto data = view.data->examples(at::arange(500));
     for (const char* fields : {"", "variance = \"large\"", "every_step = true"}) {
         const auto loss = make<dtk::Loss>("elbo", fields, view);
-        const auto values = (*loss)(ask(view.network), *view.chain, data, stream);
+        const auto values = (*loss)(support::denoiser(view), *view.chain, data, stream);
         REQUIRE(values.parts.size() == 3);
         auto sum = at::zeros_like(values.value);
         for (const auto& [name, part] : values.parts) sum = sum + part;
@@ -179,7 +179,7 @@ TEST_CASE("the bound over every step is the sum of the terms of what the model w
     const auto data = batch(view, 50);
     for (const char* variance : {"small", "large"}) {
         std::vector<std::pair<Tensor, Tensor>> asked;
-        const dtk::Predict watched = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+        const dtk::Predict watched = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
             asked.emplace_back(x, t);
             return view.network->forward(x, t, context);
         };
@@ -203,7 +203,7 @@ TEST_CASE("the bound with drawn times is unbiased") {
     const auto data = batch(view, 200000);
     for (const auto& times : support::registry().names("times")) {
         const auto loss = make<dtk::Loss>("elbo", fmt::format("variance = \"large\"\ntimes = \"{}\"", times), view);
-        const auto [value, se] = mean_and_error((*loss)(ask(view.network), *view.chain, data, stream).value);
+        const auto [value, se] = mean_and_error((*loss)(support::denoiser(view), *view.chain, data, stream).value);
         const double exact = all["gmm1d"]["entropy_nats"].get<double>() +
                              all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
         INFO(times << ": " << value << " ± " << se << ", exact " << exact);
@@ -217,7 +217,7 @@ TEST_CASE(
     const auto data = batch(view, 100000);
     const auto error_with = [&](const std::string& times) {
         const auto loss = make<dtk::Loss>("elbo", fmt::format("times = \"{}\"", times), view);
-        return mean_and_error((*loss)(ask(view.network), *view.chain, data, stream).value).second;
+        return mean_and_error((*loss)(support::denoiser(view), *view.chain, data, stream).value).second;
     };
     CHECK(error_with("information") < 0.4 * error_with("uniform"));
     const auto [t, weight] = make<dtk::Times>("information", "", view)->draw(data, *view.chain, stream);
@@ -240,9 +240,11 @@ TEST_CASE("a bound has a finite gradient at every step") {
             const auto xt = view.chain->noised(x0, t, stream).x;
             auto answer = at::zeros_like(x0).set_requires_grad(true),
                  log_variance = at::zeros_like(x0).set_requires_grad(true);
-            view.chain->bound_term(x0, xt, t, t - 1, {dtk::predicts(kind), answer, {}}, variance).sum().backward();
+            view.chain->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, {}}, variance)
+                .sum()
+                .backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
-            view.chain->bound_term(x0, xt, t, t - 1, {dtk::predicts(kind), answer, log_variance.exp()}, variance)
+            view.chain->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, log_variance.exp()}, variance)
                 .sum()
                 .backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
@@ -257,9 +259,10 @@ TEST_CASE("a step that knows x_0 costs nothing with the variance of the posterio
         const auto x0 = batch(view, 199).x;
         const auto xt = view.chain->noised(x0, t, stream).x;
         for (const auto& s : {t - 1, (t / 2).floor().minimum(t - 1)})
-            CHECK(
-                view.chain->bound_term(x0, xt, t, s, {dtk::Predicts::x0, x0, {}}, "small").abs().max().item<double>() ==
-                0);
+            CHECK(view.chain->bound_term(x0, xt, t, s, {dtk::PredictionType::x0, x0, {}}, "small")
+                      .abs()
+                      .max()
+                      .item<double>() == 0);
     }
 }
 
@@ -280,7 +283,7 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
             const auto mean_x0 = gaussian.alpha(time, xt) * xt;
             const auto x0 =
                 mean_x0 + gaussian.sigma(time, xt) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
-            const dtk::Prediction prediction{dtk::Predicts::x0, mean_x0, {}};
+            const dtk::Prediction prediction{dtk::PredictionType::x0, mean_x0, {}};
             const double term = process->bound_term(x0, xt, time, time - 1, prediction, "large").mean().item<double>();
             worst = std::max(worst, std::abs(term - 0.5 * std::log(l.sigma2(t) / l.sigma2(t - 1))));
             sum += term;
@@ -306,7 +309,7 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
                 const auto loss =
                     make<dtk::Loss>("simple", fmt::format("target = \"{}\"\ntimes = \"stratified\"", target), view);
                 const auto [value, se] =
-                    mean_and_error((*loss)(ask(view.network), *view.chain, examples, stream).value);
+                    mean_and_error((*loss)(support::denoiser(view), *view.chain, examples, stream).value);
                 const double floor =
                     mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"]
                         .get<double>() /
@@ -320,7 +323,8 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
 TEST_CASE("the simple loss of the exact denoiser of the swiss roll is its known floor") {
     const auto view = support::exact("swiss_roll", "", "schedule = \"linear\"");
     const auto loss = make<dtk::Loss>("simple", "target = \"eps\"\ntimes = \"stratified\"", view);
-    const auto [value, se] = mean_and_error((*loss)(ask(view.network), *view.chain, batch(view, 4000), stream).value);
+    const auto [value, se] =
+        mean_and_error((*loss)(support::denoiser(view), *view.chain, batch(view, 4000), stream).value);
     INFO(value << " ± " << se);
     CHECK(std::abs(2 * value - 0.473) < 8 * se + 0.001);
 }
@@ -329,7 +333,7 @@ TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε,
     const auto view = chain("preset = \"gmm2d\"", "linear", 1000);
     const auto data = batch(view, 1000);
     const auto values = [&](const char* target) {
-        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(ask(view.network),
+        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(support::denoiser(view),
                                                                                           *view.chain, data, stream);
     };
     const auto x0 = values("x0"), eps = values("eps"), v = values("v");
@@ -354,11 +358,12 @@ TEST_CASE("nothing a network could add to the exact denoiser lowers the simple l
         [](const Tensor& x, const Tensor&) { return x.flip(1).square(); }};
     for (std::size_t i = 0; i < directions.size(); ++i) {
         auto theta = at::zeros({n, 1}, at::kDouble).set_requires_grad(true);
-        const dtk::Predict moved = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+        const dtk::Predict moved = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
             const auto exact = view.network->forward(x, t, context);
-            return dtk::Prediction{dtk::Predicts::eps,
-                                   view.chain->convert(exact, dtk::Predicts::eps, x, t) + theta * directions[i](x, t),
-                                   {}};
+            return dtk::Prediction{
+                dtk::PredictionType::eps,
+                view.chain->convert(exact, dtk::PredictionType::eps, x, t) + theta * directions[i](x, t),
+                {}};
         };
         (*loss)(moved, *view.chain, data, stream).value.sum().backward();
         const auto [gradient, se] = mean_and_error(theta.grad());

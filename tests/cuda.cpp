@@ -111,7 +111,7 @@ class Trial {
 
  private:
     std::unique_ptr<dtk::Stage> stage() {
-        const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+        const auto no_artefacts = [](const std::string&) -> dtk::TrainedNetwork {
             throw dtk::Error("there are no artefacts here");
         };
         return std::make_unique<dtk::Stage>(experiment_.stages.front(), experiment_.seed, no_artefacts, true,

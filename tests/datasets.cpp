@@ -302,12 +302,13 @@ TEST_CASE("labels name the part an example was drawn from") {
     const auto mixture = dataset("gaussian_mixture", "preset = \"ring8\"\nlabels = true");
     CHECK(mixture->classes() == 8);
     const auto ring = mixture->examples(at::arange(1000));
-    CHECK((ring.label == mixture->density()->nearest_mode(ring.x)).to(at::kDouble).mean().item<double>() > 0.99);
+    CHECK((ring.condition.label == mixture->density()->nearest_mode(ring.x)).to(at::kDouble).mean().item<double>() >
+          0.99);
     const auto moons = dataset("moons", "noise = 0.05\nlabels = true");
     CHECK(moons->classes() == 2);
     const auto two = moons->examples(at::arange(1000));
-    CHECK(two.label.equal(moons->density()->nearest_mode(two.x)));
-    CHECK_FALSE(dataset("moons")->examples(at::arange(2)).label.defined());
+    CHECK(two.condition.label.equal(moons->density()->nearest_mode(two.x)));
+    CHECK_FALSE(dataset("moons")->examples(at::arange(2)).condition.label.defined());
 }
 
 TEST_CASE("a mixture that is none is refused with the cure") {
@@ -395,11 +396,12 @@ TEST_CASE("IDX files are read to the last bit, plain or gzip") {
     CHECK(support::distance(values, at::tensor({0, 255, 128, 1, 6, 7, 8, 9}, at::kDouble)) < 1e-4);
     CHECK(batch.x.min().item<float>() == -1.0f);
     CHECK(batch.x.max().item<float>() == 1.0f);
-    CHECK(batch.label.equal(at::tensor({0, 1}, at::kLong)));
-    CHECK(data->test_examples(at::tensor({1}, at::kLong)).label.item<std::int64_t>() == 0);
+    CHECK(batch.condition.label.equal(at::tensor({0, 1}, at::kLong)));
+    CHECK(data->test_examples(at::tensor({1}, at::kLong)).condition.label.item<std::int64_t>() == 0);
     CHECK(data->fingerprint().size() == 64);
     CHECK(files.open("limit = 2")->size() == 2);
-    CHECK_FALSE(files.open("labels = \"\"\ntest_labels = \"\"")->examples(at::zeros({1}, at::kLong)).label.defined());
+    CHECK_FALSE(
+        files.open("labels = \"\"\ntest_labels = \"\"")->examples(at::zeros({1}, at::kLong)).condition.label.defined());
 }
 
 TEST_CASE("the fingerprint changes with the files") {
@@ -528,7 +530,7 @@ TEST_CASE("Fashion-MNIST is checked at once and read in half a second") {
     CHECK(data->size() == 60'000);
     CHECK(data->test_size() == 10'000);
     CHECK(data->classes() == 10);
-    CHECK(at::bincount(first.label).eq(6000).all().item<bool>());
+    CHECK(at::bincount(first.condition.label).eq(6000).all().item<bool>());
     // The published mean and spread of the pixels, in 0 … 1.
     const auto pixels = (first.x + 1) / 2;
     CHECK(pixels.mean().item<double>() == Approx(0.2860).margin(1e-4));

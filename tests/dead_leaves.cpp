@@ -233,7 +233,7 @@ TEST_CASE("the network of 2015 starts as the forward process turned around") {
         for (const std::int64_t t : {0, 1, 20, 49}) {
             const auto p = view.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
             const double beta = l.added_variance(t, t - 1);
-            CHECK(p.kind == dtk::Predicts::mean);
+            CHECK(p.kind == dtk::PredictionType::mean);
             CHECK(distance(p.value, std::sqrt(1 - beta) * x) < 1e-6);
             CHECK(distance(p.variance.value() / beta, at::ones_like(x)) < 1e-6);
         }
@@ -245,9 +245,8 @@ TEST_CASE("on unit normal pixels the network is at its start the null model, and
     const auto view = snow(50, "maps = 4\nlayers = 1");
     const auto bound = [&](const std::string& per) {
         return make<dtk::Metric>("bound", "examples = 200\nper = \"" + per + "\"", view)
-            ->evaluate(
-                {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)},
-                dtk::Random(1, "metric"));
+            ->evaluate({.samples = {}, .data = *view.data, .process = *view.chain, .denoise = support::denoiser(view)},
+                       dtk::Random(1, "metric"));
     };
     const auto whole = bound("example"), pixel = bound("element");
     const double null = -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e);
@@ -321,7 +320,7 @@ TEST_CASE("with its dense part a gradient of the bound reaches every parameter o
     const auto view = snow(41, "dense = 8");
     disturb(*view.network);
     const auto batch = view.data->examples(at::arange(16));
-    (*make<dtk::Loss>("elbo", "times = \"stratified\"", view))(support::ask(view.network), *view.chain, batch,
+    (*make<dtk::Loss>("elbo", "times = \"stratified\"", view))(support::denoiser(view), *view.chain, batch,
                                                                dtk::Random(1, "loss"))
         .value.mean()
         .backward();

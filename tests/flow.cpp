@@ -17,7 +17,7 @@ namespace {
 const dtk::Random stream(17, "flow");
 
 dtk::EvaluationInput outcome(const support::View& view, const Tensor& samples, const Tensor& start) {
-    return {samples, *view.data, *view.chain, support::ask(view.network), at::kCPU, start};
+    return {samples, *view.data, *view.chain, support::denoiser(view), at::kCPU, start};
 }
 
 dtk::MetricResult measured(const std::string& metric, const std::string& fields, const support::View& view,
@@ -28,7 +28,7 @@ dtk::MetricResult measured(const std::string& metric, const std::string& fields,
 Tensor sampled(const std::string& sampler, const std::string& fields, const support::View& view, const Tensor& x) {
     at::NoGradGuard no_grad;
     const auto plugin = make<dtk::Sampler>(sampler, fields, view);
-    return plugin->sample(support::ask(view.network), *view.chain, plugin->times(*view.chain), x, {}, stream);
+    return plugin->sample(support::denoiser(view), plugin->times(*view.chain), x, stream);
 }
 
 }  // namespace
@@ -135,7 +135,7 @@ TEST_CASE("the error of the predicted noise is known for networks that are known
     const auto asked = [&](const std::function<Tensor(const Tensor& eps, const Tensor& t)>& spoilt,
                            const support::View& of) {
         auto shown = outcome(of, {}, {});
-        shown.predict = [&, ask = shown.predict](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+        shown.predict = [&, ask = shown.predict](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
             auto prediction = ask(x, t, context);
             prediction.value = spoilt(prediction.value, t);
             return prediction;

@@ -150,7 +150,7 @@ TEST_CASE("grey and coloured PNG images are read to the last bit") {
         CHECK(data->levels() == 256);
         const auto batch = data->examples(numbers({0}));
         CHECK(batch.x.scalar_type() == at::kFloat);
-        CHECK_FALSE(batch.label.defined());
+        CHECK_FALSE(batch.condition.label.defined());
         CHECK(support::distance(values(batch.x[0]), v.to(at::kDouble)) < 1e-4);
         CHECK(support::distance(values(data->test_examples(numbers({0})).x[0]), v.to(at::kDouble)) < 1e-4);
     }
@@ -282,7 +282,7 @@ TEST_CASE("folders are classes, in the order of their names, and each gives its 
         std::vector<std::int64_t> first;
         for (std::int64_t i = 0; i < batch.x.size(0); ++i) {
             first.push_back(std::llround(values(batch.x[i]).mean().item<double>()));
-            CHECK(batch.label[i].item<std::int64_t>() == first.back() / 100);
+            CHECK(batch.condition.label[i].item<std::int64_t>() == first.back() / 100);
             CHECK(seen.insert(first.back()).second);
         }
         return first;
@@ -294,7 +294,7 @@ TEST_CASE("folders are classes, in the order of their names, and each gives its 
     const auto unlabelled = files.open("labels = false\ntest = 0.5");
     CHECK(unlabelled->classes() == 0);
     CHECK(unlabelled->test_size() == 13);
-    CHECK_FALSE(unlabelled->examples(numbers({0})).label.defined());
+    CHECK_FALSE(unlabelled->examples(numbers({0})).condition.label.defined());
     CHECK(files.open("test = 1e-9")->test_size() == 2);
 }
 

@@ -59,7 +59,7 @@ struct View : support::View {
         data = std::move(of);
         chain = make<dtk::Process>("gaussian", "steps = 100", *this);
     }
-    dtk::Artefact artefact(const std::string&) const override { return {network, chain, "hash"}; }
+    dtk::TrainedNetwork artefact(const std::string&) const override { return {network, chain, "hash"}; }
 };
 
 dtk::MetricResult measured(const std::string& name, const View& view, const Tensor& samples,
@@ -266,9 +266,9 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
     const auto odds =
         at::tensor({0.0, 0.0, 1.0, 3.0, -200.0, 200.0, 5.0, 4.0, 0.5, -0.5, 300.0, -300.0}, at::kDouble).view({6, 2});
     Tensor shown, at_time;
-    const dtk::Predict answer = [&](const Tensor& x, const Tensor& t, const dtk::Context&) {
+    const dtk::Predict answer = [&](const Tensor& x, const Tensor& t, const dtk::Condition&) {
         shown = x, at_time = t;
-        return dtk::Prediction{dtk::Predicts::label, odds, {}};
+        return dtk::Prediction{dtk::PredictionType::label, odds, {}};
     };
     const auto expected = at::tensor({std::log(2.0), std::log1p(std::exp(-2.0)), 400.0, std::log1p(std::exp(1.0)),
                                       std::log1p(std::exp(-1.0)), 600.0},

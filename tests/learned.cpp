@@ -43,7 +43,7 @@ Tensor expected_bound(const dtk::Process& process, double mean, double sd, const
         const auto a = chain.alpha(t, x0), s = chain.sigma(t, x0);
         const auto xt = a * x0 + s * eps;
         const auto estimate = mean + a * sd * sd / (a * a * sd * sd + s * s) * (xt - a * mean);
-        bound = bound + process.bound_term(x0, xt, t, t - 1, {dtk::Predicts::x0, estimate, {}}, variance).mean();
+        bound = bound + process.bound_term(x0, xt, t, t - 1, {dtk::PredictionType::x0, estimate, {}}, variance).mean();
     }
     return bound;
 }
@@ -93,15 +93,20 @@ TEST_CASE("a predicted mean is that of one step and says what it implies of x_0"
     const auto t = at::arange(1, 100, at::kDouble);
     const auto x0 = stream.normal({99, 2}, at::kDouble);
     const auto xt = process->noised(x0, t, stream.stream("eps"));
-    const auto mean = process->target(dtk::Predicts::mean, x0, xt, t);
+    const auto mean = process->target(dtk::PredictionType::mean, x0, xt, t);
     for (std::int64_t i = 0; i < 99; ++i)
         CHECK(distance(mean[i], l.posterior_mean_x0(i + 1, i) * x0[i] + l.posterior_mean_xt(i + 1, i) * xt.x[i]) <
               1e-12);
-    CHECK(distance(process->convert({dtk::Predicts::mean, mean, {}}, dtk::Predicts::x0, xt.x, t), x0) < 1e-8);
-    CHECK(distance(process->convert({dtk::Predicts::mean, mean, {}}, dtk::Predicts::eps, xt.x, t), xt.noise) < 1e-8);
-    CHECK(distance(process->convert({dtk::Predicts::eps, xt.noise, {}}, dtk::Predicts::mean, xt.x, t), mean) < 1e-8);
-    CHECK(process->bound_term(x0, xt.x, t, t - 1, {dtk::Predicts::mean, mean, {}}, "small").abs().max().item<double>() <
-          1e-12);
+    CHECK(distance(process->convert({dtk::PredictionType::mean, mean, {}}, dtk::PredictionType::x0, xt.x, t), x0) <
+          1e-8);
+    CHECK(distance(process->convert({dtk::PredictionType::mean, mean, {}}, dtk::PredictionType::eps, xt.x, t),
+                   xt.noise) < 1e-8);
+    CHECK(distance(process->convert({dtk::PredictionType::eps, xt.noise, {}}, dtk::PredictionType::mean, xt.x, t),
+                   mean) < 1e-8);
+    CHECK(process->bound_term(x0, xt.x, t, t - 1, {dtk::PredictionType::mean, mean, {}}, "small")
+              .abs()
+              .max()
+              .item<double>() < 1e-12);
 }
 
 TEST_CASE("a learned variance keeps its place between the two fixed ones over a longer step") {
@@ -120,7 +125,7 @@ TEST_CASE("a learned variance keeps its place between the two fixed ones over a 
     };
     for (const auto& s : {t - 1, t - 15})
         for (const double f : {0.0, 0.3, 1.0}) {
-            const auto law = chain.reverse(x, {dtk::Predicts::x0, zero, of_one(f)}, t, s, "small");
+            const auto law = chain.reverse(x, {dtk::PredictionType::x0, zero, of_one(f)}, t, s, "small");
             for (std::int64_t i = 0; i < 3; ++i) {
                 const auto u = t[i].item<std::int64_t>(), v = s[i].item<std::int64_t>();
                 CHECK(law.variance[i].item<double>() ==
@@ -138,10 +143,11 @@ TEST_CASE("a fixed last step is the forward one turned around, and is drawn") {
                    x0 = stream.stream("x0").normal({3, 2}, at::kDouble);
         const double a = l.alpha(0), s2 = l.sigma2(0);  // the prior is N(0, I)
         const auto z = stream.stream("z").normal(x.sizes(), x.options());
-        const auto drawn = process->reverse_step(x, {dtk::Predicts::x0, x0, {}}, t, t - 1, "small", stream.stream("z"));
+        const auto drawn =
+            process->reverse_step(x, {dtk::PredictionType::x0, x0, {}}, t, t - 1, "small", stream.stream("z"));
         CHECK(distance(drawn, a / (a * a + s2) * x + std::sqrt(s2 / (a * a + s2)) * z) < 1e-12);
         const double v = s2 / (a * a + s2);
-        const auto term = process->bound_term(x0, x, t, t - 1, {dtk::Predicts::x0, x0, {}}, "small");
+        const auto term = process->bound_term(x0, x, t, t - 1, {dtk::PredictionType::x0, x0, {}}, "small");
         CHECK(distance(
                   term,
                   (0.5 * std::log(2 * std::numbers::pi * v) + (x0 - a / (a * a + s2) * x).square() / (2 * v)).sum(1)) <
@@ -160,7 +166,7 @@ TEST_CASE("before it has learned anything a learned schedule is the one it start
         const auto a = learned->noised(x0, t, stream), b = fixed->noised(x0, t, stream);
         CHECK(distance(a.x, b.x) < 1e-12);
         for (const char* variance : {"small", "large"}) {
-            const dtk::Prediction prediction{dtk::Predicts::x0, 0.9 * x0, {}};
+            const dtk::Prediction prediction{dtk::PredictionType::x0, 0.9 * x0, {}};
             CHECK(distance(learned->bound_term(x0, b.x, t, t - 1, prediction, variance),
                            fixed->bound_term(x0, b.x, t, t - 1, prediction, variance)) < 1e-9);
         }
@@ -224,7 +230,7 @@ TEST_CASE("the best bound of the swiss roll is the one that was computed beside 
                                    fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
         const auto metric = make<dtk::Metric>("bound", "best = true\nexamples = 2000", view);
         const auto m = metric->evaluate(
-            {.samples = {}, .data = *view.data, .process = *view.chain, .predict = support::ask(view.network)}, stream);
+            {.samples = {}, .data = *view.data, .process = *view.chain, .denoise = support::denoiser(view)}, stream);
         double excess = 0, error = 0;
         for (const auto& [name, value] : m.parts) {
             if (name == "K − K*") excess = value;

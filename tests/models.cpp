@@ -10,7 +10,7 @@
 #include "support.hpp"
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::PredictionType;
 using support::distance;
 
 namespace {
@@ -54,7 +54,7 @@ support::View mixture(const std::string& preset, const std::string& process = "s
 /// What a model may be asked with: B rows and everything a context may hold.
 struct Question {
     Tensor x, t;
-    dtk::Context context;
+    dtk::Condition context;
 };
 
 Question question(const dtk::View& view, std::int64_t B, at::ScalarType type = at::kFloat) {
@@ -124,7 +124,7 @@ TEST_CASE("the answer is shaped as the question, or has a number for each class,
                 const auto q = question(view, B, type);
                 const auto p = model->forward(q.x, q.t, q.context);
                 CHECK(p.kind == model->predicts());
-                CHECK(p.value.sizes().vec() == (model->predicts() == Predicts::label
+                CHECK(p.value.sizes().vec() == (model->predicts() == PredictionType::label
                                                     ? std::vector{B, view.dataset().classes()}
                                                     : q.x.sizes().vec()));
                 CHECK(p.value.scalar_type() == type);
@@ -271,7 +271,7 @@ TEST_CASE("the exact denoiser meets the reference to 1e-11 in float64") {
             const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", view);
             for (const auto& [step, expected] : values["linear"].items()) {
                 INFO(preset << ", " << kind << " at step " << step);
-                const auto value = answer(*model, {x, dtk::rows_at(std::stod(step), x), {}});
+                const auto value = answer(*model, {x, std::stod(step), {}});
                 CHECK(distance(value, support::tensor(expected[key])) < 1e-11);
             }
         }
@@ -293,10 +293,9 @@ TEST_CASE("without a density the exact denoiser averages the examples") {
             const auto x = alpha * all + sigma * dtk::Random(2, "x").normal(all.sizes(), at::kDouble);
             const auto w =
                 (-(x.unsqueeze(1) - alpha * known.unsqueeze(0)).square().sum(2) / (2 * sigma * sigma)).softmax(1);
-            const auto value = answer(*model, {x.view({16, 1, 8, 12}), dtk::rows_at(t, x), {}}).flatten(1);
+            const auto value = answer(*model, {x.view({16, 1, 8, 12}), t, {}}).flatten(1);
             CHECK(distance(value, w.mm(known)) < 1e-11);
-            const auto single =
-                answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), dtk::rows_at(t, x), {}}).flatten(1);
+            const auto single = answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), t, {}}).flatten(1);
             CHECK(distance(single, w.mm(known)) < 1e-3);
         }
     }

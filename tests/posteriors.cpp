@@ -65,13 +65,13 @@ const Law posterior{rho * seen_at, 1 - rho* rho};
 
 /// The exact denoiser of the pair as one product, x̂_0 = α Σ (α² Σ + σ² I)⁻¹ x_t: faster than `exact`, for many samples.
 dtk::Predict linear_denoiser(const support::View& view) {
-    return [&](const Tensor& x, const Tensor& t, const dtk::Context&) {
+    return [&](const Tensor& x, const Tensor& t, const dtk::Condition&) {
         const auto step = static_cast<std::int64_t>(t[0].item<double>());
         const double alpha = view.chain->levels().alpha(step), sigma2 = view.chain->levels().sigma2(step);
         const auto covariance = at::tensor({1.0, rho, rho, 1.0}, at::kDouble).view({2, 2});
         const auto gain =
             alpha * covariance.matmul(at::linalg_inv(alpha * alpha * covariance + sigma2 * at::eye(2, at::kDouble)));
-        return dtk::Prediction{dtk::Predicts::x0, x.matmul(gain.to(x.scalar_type())), {}};
+        return dtk::Prediction{dtk::PredictionType::x0, x.matmul(gain.to(x.scalar_type())), {}};
     };
 }
 
@@ -79,7 +79,7 @@ dtk::Predict linear_denoiser(const support::View& view) {
 Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int64_t n, const dtk::Predict& predict) {
     at::NoGradGuard no_grad;
     const auto x = stream.stream("prior").normal({n, view.data->shape()[0]}, at::kFloat);
-    const auto y = sampler.sample(predict, *view.chain, sampler.times(*view.chain), x, {}, stream.stream("steps"))
+    const auto y = sampler.sample(predict, sampler.times(*view.chain), x, {}, stream.stream("steps"))
                        .select(1, -1)
                        .to(at::kDouble);
     return {y.mean().item<double>(), y.var().item<double>()};
@@ -94,11 +94,11 @@ Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std:
     const auto draws = stream.stream("steps");
     const auto times = sampler.times(*view.chain);
     std::vector<Tensor> states;
-    const dtk::Predict predict = [&](const Tensor& x, const Tensor& t, const dtk::Context& context) {
+    const dtk::Predict predict = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
         states.push_back(x);
         return view.network->forward(x, t, context);
     };
-    const auto end = sampler.sample(predict, *view.chain, times, x, {}, draws);
+    const auto end = sampler.sample(predict, times, x, {}, draws);
     states.push_back(end);
     states.front() =
         at::cat({states.front().slice(1, 0, -1), x.slice(1, -1)}, 1);  // what is done to x_T belongs to the first step
@@ -226,7 +226,7 @@ TEST_CASE("data of which something is known are the same data") {
                                          view);
     const auto index = at::arange(50);
     CHECK(at::equal(data->examples(index).x, plain->examples(index).x));
-    CHECK(at::equal(data->examples(index).label, plain->examples(index).label));
+    CHECK(at::equal(data->examples(index).condition.label, plain->examples(index).condition.label));
     CHECK(at::equal(data->test_examples(index).x, plain->test_examples(index).x));
     CHECK(data->classes() == 8);
     CHECK(data->density()->entropy() == plain->density()->entropy());
@@ -358,14 +358,14 @@ TEST_CASE("samples of repaint, multiply and the exact conditional denoiser in ma
     check_repaint(1000, 10, true, 20'000);
     const auto view = pair("exact_conditional");
     const auto ddpm = make<dtk::Sampler>("ddpm", "steps = 1000", view);
-    const auto law = sampled_law(*ddpm, view, 100'000, ask(view.network));
+    const auto law = sampled_law(*ddpm, view, 100'000, support::denoiser(view));
     INFO(law.mean << ", " << law.variance);
     CHECK(hits(law, Law(rows()["exact_conditional_score"]["1000"]), 1e5));
     const auto line = multiplied(40);
     for (const auto& [key, fields] :
          {std::pair("T40_r_const_product", ""), std::pair("T40_r_power_product", "power = \"linear\"")})
         CHECK(hits(sampled_law(*make<dtk::Sampler>("multiply", fmt::format("variance = \"large\"\n{}", fields), line),
-                               line, 100'000, ask(line.network)),
+                               line, 100'000, support::denoiser(line)),
                    Law(reference()["inpaint"]["multiply_distributions_gaussian"][key]), 1e5));
 }
 
@@ -375,7 +375,7 @@ TEST_CASE("repaint without repeats is clamp with noise") {
     const auto x = stream.normal({50, 2}, at::kDouble);
     const auto sampled = [&](const std::string& name, const std::string& fields) {
         const auto sampler = make<dtk::Sampler>(name, "steps = 20\n" + fields, view);
-        return sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {}, stream);
+        return sampler->sample(support::denoiser(view), sampler->times(*view.chain), x, stream);
     };
     CHECK(at::equal(sampled("repaint", "repeats = 1"), sampled("clamp", "noised = true")));
     CHECK_FALSE(at::equal(sampled("repaint", "repeats = 2"), sampled("clamp", "noised = true")));
@@ -389,8 +389,8 @@ TEST_CASE("what is known exactly is so in every sample") {
         INFO(name);
         const auto view = pair(model);
         const auto sampler = make<dtk::Sampler>(name, "steps = 10", view);
-        const auto x = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain),
-                                       stream.normal({20, 2}, at::kFloat), {}, stream);
+        const auto x = sampler->sample(support::denoiser(view), sampler->times(*view.chain),
+                                       stream.normal({20, 2}, at::kFloat), stream);
         CHECK((x.select(1, 0) == static_cast<float>(seen_at)).all().item<bool>());
     }
 }
@@ -448,7 +448,7 @@ TEST_CASE("multiply by what is known exactly is clamp") {
     const auto x = stream.normal({50, 2}, at::kDouble);
     const auto sampled = [&](const std::string& name) {
         const auto sampler = make<dtk::Sampler>(name, "steps = 20", view);
-        return sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {}, stream);
+        return sampler->sample(support::denoiser(view), sampler->times(*view.chain), x, stream);
     };
     CHECK(distance(sampled("multiply"), sampled("clamp")) < 1e-12);
 }

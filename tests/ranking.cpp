@@ -37,7 +37,7 @@ std::vector<double> outcome_of(const std::string& text) {
     auto experiment = dtk::read_experiment(folder / "experiment.toml", overrides, registry, mistakes);
     INFO(mistakes.text());
     REQUIRE(mistakes.empty());
-    const auto no_artefacts = [](const std::string&) -> dtk::Artefact {
+    const auto no_artefacts = [](const std::string&) -> dtk::TrainedNetwork {
         throw dtk::Error("there are no artefacts here");
     };
     auto& spec = experiment.stages.front();
@@ -60,7 +60,7 @@ std::pair<double, double> output_law(const dtk::Sampler& sampler, const support:
     at::NoGradGuard no_grad;
     auto before = at::linspace(-2, 2, 9, at::kDouble).unsqueeze(1);
     double mean = 0, variance = 1, worst = 0;
-    sampler.sample(support::ask(view.network), *view.chain, sampler.times(*view.chain), before, {}, stream,
+    sampler.sample(support::denoiser(view), sampler.times(*view.chain), before, stream,
                    [&](std::int64_t i, const Tensor& after) {
                        const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
                        const auto rows = at::cat({before, at::ones_like(before), z}, 1);

@@ -32,7 +32,7 @@ support::View preset(const std::string& data, const std::string& schedule, const
 Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
                const dtk::Random& random = stream, const dtk::Watch& watch = {}) {
     at::NoGradGuard no_grad;
-    return sampler.sample(ask(view.network), *view.chain, sampler.times(*view.chain), x, {}, random, watch);
+    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random, watch);
 }
 
 /// One step t → s of a sampler as mean and standard deviation, got from what it does with two known draws.
@@ -46,7 +46,7 @@ Step step(const dtk::Sampler& sampler, const support::View& view, double t, std:
     if (s) times.push_back(*s);
     const auto after = [&](const dtk::Random& random) {
         Tensor first;
-        sampler.sample(ask(view.network), *view.chain, times, x, {}, random, [&](std::int64_t i, const Tensor& state) {
+        sampler.sample(support::denoiser(view), times, x, random, [&](std::int64_t i, const Tensor& state) {
             if (i == 1) first = state;
         });
         return first;

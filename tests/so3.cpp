@@ -9,7 +9,7 @@
 #include "support.hpp"
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::PredictionType;
 using support::ask;
 using support::distance;
 using support::make;
@@ -231,11 +231,12 @@ TEST_CASE("what a network would be told is the score, on average over x_0 that o
     const auto x0 = view.data->test_examples(at::arange(n)).x.to(at::kDouble);
     const auto t = at::arange(n, at::kDouble).remainder(50);
     const auto xt = process.noised(x0, t, stream.stream("targets"));
-    const auto score = process.target(Predicts::score, x0, xt, t), eps = process.target(Predicts::eps, x0, xt, t);
-    CHECK(distance(process.convert({Predicts::eps, eps, {}}, Predicts::score, xt.x, t), score) <
+    const auto score = process.target(PredictionType::score, x0, xt, t),
+               eps = process.target(PredictionType::eps, x0, xt, t);
+    CHECK(distance(process.convert({PredictionType::eps, eps, {}}, PredictionType::score, xt.x, t), score) <
           1e-12 * score.abs().max().item<double>());
     // From x_0 by its own way: x_0 may be scaled, and its third column does not count.
-    const auto estimate = process.convert({Predicts::x0, 1.7 * x0, {}}, Predicts::eps, xt.x, t);
+    const auto estimate = process.convert({PredictionType::x0, 1.7 * x0, {}}, PredictionType::eps, xt.x, t);
     CHECK(distance(estimate, eps) < 1e-4);
     // E[(target − exact) · exact] = 0: the exact score is the mean of the targets.
     const auto exact = view.network->forward(xt.x, t, {}).value;
@@ -253,10 +254,10 @@ TEST_CASE("the way back with the exact score ends at the mixture") {
         const auto sampler = make<dtk::Sampler>("ddpm", fmt::format("variance = \"{}\"", variance), view);
         constexpr std::int64_t n = 1000;
         const auto x = view.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance));
-        const auto samples = sampler->sample(ask(view.network), *view.chain, sampler->times(*view.chain), x, {},
-                                             stream.stream(variance));
+        const auto samples =
+            sampler->sample(support::denoiser(view), sampler->times(*view.chain), x, stream.stream(variance));
         CHECK(off_rotations(samples) < 1e-5);
-        const dtk::EvaluationInput outcome{samples, *view.data, *view.chain, ask(view.network)};
+        const dtk::EvaluationInput outcome{samples, *view.data, *view.chain, support::denoiser(view)};
         for (const char* metric : {"mode_coverage", "nll"}) {
             const auto result = make<dtk::Metric>(metric, "", view)->evaluate(outcome, stream);
             INFO(variance << ", " << metric << ": " << result.value << ", expected " << *result.expected << " ± "
@@ -270,10 +271,10 @@ TEST_CASE("a process of rotations says what it has no answer for") {
     using Catch::Matchers::Contains;
     const auto view = mixture("steps = 10");
     const auto x = identity(2), t = time_of(3, 2);
-    const dtk::Prediction eps{Predicts::eps, x, {}};
+    const dtk::Prediction eps{PredictionType::eps, x, {}};
     CHECK_THROWS_WITH(view.chain->bound_term(x, x, t, t - 1, eps, "small"), Contains("no closed form"));
-    CHECK_THROWS_WITH(view.chain->convert(eps, Predicts::x0, x, t), Contains("does not say what x_0 is"));
-    CHECK_THROWS_WITH(view.chain->accept(Predicts::v), Contains("no meaning"));
+    CHECK_THROWS_WITH(view.chain->convert(eps, PredictionType::x0, x, t), Contains("does not say what x_0 is"));
+    CHECK_THROWS_WITH(view.chain->accept(PredictionType::v), Contains("no meaning"));
     CHECK_THROWS_WITH(mixture("schedule = { use = \"rotation\", sigma_max = 0.3 }"), Contains("far from the uniform"));
     CHECK_THROWS_WITH(mixture("", "prediction = \"x0\""), Contains("is their score"));
     CHECK_NOTHROW(mixture("steps = 30\nschedule = { use = \"linear_alpha_bar\" }"));

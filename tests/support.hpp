@@ -15,6 +15,7 @@
 #include <dtk/model.hpp>
 #include <dtk/sampler.hpp>
 #include <dtk/schedule.hpp>
+#include <dtk/times.hpp>
 
 #include "base/files.hpp"
 #include "base/reader.hpp"
@@ -34,10 +35,15 @@ struct View : dtk::View {
     std::shared_ptr<dtk::Model> network;
     std::uint64_t seed = 1;
     const dtk::Dataset& dataset() const override { return data ? *data : throw dtk::Error("no data set"); }
+    dtk::Space space() const override {
+        return {dataset().shape(), dataset().range(), dataset().levels(), dataset().classes()};
+    }
     const dtk::Process& process() const override { return chain ? *chain : throw dtk::Error("no process"); }
     const dtk::Model& model() const override { return network ? *network : throw dtk::Error("no model"); }
     dtk::Random random(std::string_view stream) const override { return {seed, stream}; }
-    dtk::Artefact artefact(const std::string& name) const override { throw dtk::Error("no artefact `" + name + "`"); }
+    dtk::TrainedNetwork artefact(const std::string& name) const override {
+        throw dtk::Error("no artefact `" + name + "`");
+    }
     bool running() const override { return true; }
 };
 
@@ -71,10 +77,20 @@ inline View exact(const std::string& dataset, const std::string& data_fields, co
     return view;
 }
 
-inline dtk::Predict ask(const std::shared_ptr<dtk::Model>& model) {
-    return [model](const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) {
-        return model->forward(x, t, context);
-    };
+/// The network of the view as losses, samplers and metrics see it.
+inline dtk::Denoiser denoiser(const View& view) {
+    return {view.chain, [model = view.network](const at::Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
+                return model->forward(x, t, told);
+            }};
+}
+
+/// What a loss minimises for each example of the batch, at times that `times` draws, weighted back to uniform ones.
+inline at::Tensor loss_of(const dtk::Loss& loss, const dtk::Denoiser& denoise, const dtk::Batch& batch,
+                          const dtk::Random& random, const std::string& times = "uniform",
+                          const dtk::View& view = dtk::no_view()) {
+    auto drawn = make<dtk::Times>(times, "", view)->draw(batch, denoise.process(), random.stream("t"));
+    if (!loss.draws_times()) drawn.weight = 1;
+    return drawn.weight * loss(denoise.with(batch.condition), batch, drawn.t, random).objectives.front().value;
 }
 
 /// Our own reference values; how they were made stands beside them.

@@ -11,39 +11,27 @@ using at::Tensor;
 struct CrossEntropy final : dtk::Loss {
     struct Config {
         bool noised = false;
-        dtk::Choice<dtk::Times> times;
-        void fields(dtk::Fields& f) {
-            f("noised", noised, "classify x_t instead of x_0");
-            f("times", times, "how t is drawn, with `noised`");
-        }
+        void fields(dtk::Fields& f) { f("noised", noised, "classify x_t instead of x_0"); }
     } c;
 
-    CrossEntropy(const Config& config, const dtk::View& view) : c(config), times_(config.times.make(view)) {
-        if (view.dataset().classes() == 0)
+    CrossEntropy(const Config& config, const dtk::View& view) : c(config) {
+        if (view.space().classes == 0)
             throw dtk::Error("cross_entropy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::Predicts::label)
+        if (view.model().predicts() != dtk::PredictionType::label)
             throw dtk::Error("cross_entropy trains a classifier", "use model `classifier`, or another loss");
     }
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,
-                               const dtk::Random& random) const override {
-        auto x = batch.x;
-        auto t = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
-        auto weight = at::ones({x.size(0)}, x.options());
-        if (c.noised) {
-            const auto drawn = times_->draw(batch, process, random.stream("t"));
-            t = drawn.t.to(x.device(), /*non_blocking=*/true);
-            weight = drawn.weight.to(x.options(), true);
-            x = process.noised(x, t, random.stream("noise")).x;
-        }
-        const auto log_p = predict(x, t, {}).value.to(at::kFloat).log_softmax(1);
-        const auto right = log_p.argmax(1) == batch.label;
-        return {-log_p.gather(1, batch.label.unsqueeze(1)).squeeze(1) * weight,
-                t,
-                {{"accuracy", right.to(x.scalar_type())}}};
-    }
+    bool draws_times() const override { return c.noised; }
 
-    std::shared_ptr<dtk::Times> times_;
+    dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& drawn,
+                               const dtk::Random& random) const override {
+        const auto t = c.noised ? drawn : dtk::Time(0);
+        const auto x = c.noised ? denoise.process().noised(batch.x, t, random.stream("noise")).x : batch.x;
+        const auto log_p = denoise(x, t, {}).value.to(at::kFloat).log_softmax(1);
+        const auto& label = batch.condition.label;
+        const auto right = log_p.argmax(1) == label;
+        return {{{.value = -log_p.gather(1, label.unsqueeze(1)).squeeze(1)}}, {{"accuracy", right.to(x.scalar_type())}}};
+    }
 };
 }  // namespace
 

@@ -13,47 +13,38 @@ struct Elbo final : dtk::Loss {
     struct Config {
         std::string variance = "small";
         bool every_step = false;
-        dtk::Choice<dtk::Times> times;
         void fields(dtk::Fields& f) {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
             f("every_step", every_step, "sum over all T steps instead of drawing one: T evaluations, exact in t");
-            f("times", times, "how t is drawn");
         }
     } c;
-    Elbo(const Config& config, const dtk::View& view) : c(config), times_(config.times.make(view)) {
-        view.process().accept_variance(c.variance);
-    }
+    Elbo(const Config& config, const dtk::View& view) : c(config) { view.process().accept_variance(c.variance); }
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,
+    bool draws_times() const override { return !c.every_step; }
+
+    dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
-        const auto& x0 = batch.x;
+        const auto& process = denoise.process();
         const auto T = process.steps();
-        const auto term_at = [&](const at::Tensor& t, const dtk::Random& noise) {
-            const auto xt = process.noised(x0, t, noise);
-            return process.bound_term(x0, xt.x, t, t - 1, predict(xt.x, t, {.label = batch.label}), c.variance);
+        const auto term_at = [&](const dtk::Time& t, const dtk::Random& noise) {
+            const auto xt = process.noised(batch.x, t, noise);
+            return process.bound_term(batch.x, xt.x, t, t.minus(1), denoise(xt.x, t), c.variance);
         };
-        const auto prior = process.prior_term(x0);
+        const auto prior = process.prior_term(batch.x);
         auto reconstruction = at::zeros_like(prior), denoising = at::zeros_like(prior);
-        auto t = at::zeros({x0.size(0)}, x0.options().dtype(at::kDouble));
         if (c.every_step) {
-            for (std::int64_t step = 0; step < T; ++step)
-                (step == 0 ? reconstruction : denoising) =
-                    (step == 0 ? reconstruction : denoising) +
-                    term_at(at::full_like(t, step), random.stream(fmt::format("noise {}", step)));
+            reconstruction = term_at(0, random.stream("noise 0"));
+            for (std::int64_t step = 1; step < T; ++step)
+                denoising = denoising + term_at(static_cast<double>(step), random.stream(fmt::format("noise {}", step)));
         } else {
-            const auto drawn = times_->draw(batch, process, random.stream("t"));
-            t = drawn.t.to(x0.device(), /*non_blocking=*/true);
-            const auto term =
-                term_at(t, random.stream("noise")) * drawn.weight.to(x0.options(), true) * static_cast<double>(T);
-            reconstruction = at::where(t == 0, term, reconstruction);
-            denoising = at::where(t == 0, denoising, term);
+            const auto term = term_at(t, random.stream("noise")) * static_cast<double>(T);
+            const auto first = t.on(batch.x) == 0;
+            reconstruction = at::where(first, term, reconstruction);
+            denoising = at::where(first, denoising, term);
         }
-        return {prior + denoising + reconstruction,
-                t,
+        return {{{.value = prior + denoising + reconstruction}},
                 {{"prior", prior}, {"denoising", denoising}, {"reconstruction", reconstruction}}};
     }
-
-    std::shared_ptr<dtk::Times> times_;
 };
 }  // namespace
 

@@ -10,31 +10,27 @@ namespace {
 struct Simple final : dtk::Loss {
     struct Config {
         std::string target = "model";
-        dtk::Choice<dtk::Times> times;
         void fields(dtk::Fields& f) {
-            f("target", target, {"model", "eps", "x0", "v"},
+            f("target", target, {"model", "eps", "x0", "v", "velocity", "edm"},
               "what is compared; `model`: what the model itself predicts");
-            f("times", times, "how t is drawn");
         }
     };
-    Simple(const Config& config, const dtk::View& view) : times_(config.times.make(view)) {
-        if (config.target != "model") target_ = dtk::predicts(config.target);
+    Simple(const Config& config, const dtk::View& view) {
+        if (config.target != "model") target_ = dtk::prediction_type(config.target);
         view.process().accept(target_.value_or(view.model().predicts()));
     }
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process& process, const dtk::Batch& batch,
+    dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
-        const auto [t, weight] = times_->draw(batch, process, random.stream("t"));
-        const auto time = t.to(batch.x.device(), /*non_blocking=*/true);
-        const auto xt = process.noised(batch.x, time, random.stream("noise"));
-        const auto prediction = predict(xt.x, time, {.label = batch.label});
-        const auto kind = target_.value_or(prediction.kind);
-        const auto error = process.convert(prediction, kind, xt.x, time) - process.target(kind, batch.x, xt, time);
-        return {error.square().flatten(1).mean(1) * weight.to(batch.x.options(), true), time};
+        const auto& process = denoise.process();
+        const auto xt = process.noised(batch.x, t, random.stream("noise"));
+        const auto prediction = denoise(xt.x, t);
+        const auto type = target_.value_or(prediction.type);
+        const auto error = process.convert(prediction, type, xt.x, t) - process.target(type, batch.x, xt, t);
+        return {{{.value = error.square().flatten(1).mean(1), .error_of = type}}};
     }
 
-    std::shared_ptr<dtk::Times> times_;
-    std::optional<dtk::Predicts> target_;
+    std::optional<dtk::PredictionType> target_;
 };
 }  // namespace
 

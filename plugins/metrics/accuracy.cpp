@@ -20,7 +20,7 @@ struct Accuracy final : dtk::Metric {
     Accuracy(const Config& config, const dtk::View& view) : c(config) {
         if (view.dataset().classes() == 0)
             throw dtk::Error("accuracy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::Predicts::label)
+        if (view.model().predicts() != dtk::PredictionType::label)
             throw dtk::Error("accuracy measures a classifier", "use model `classifier`, or another metric");
     }
 
@@ -36,8 +36,8 @@ struct Accuracy final : dtk::Metric {
             const auto batch =
                 input.data.test_examples(at::arange(first, std::min(n, first + examples_at_once), at::kLong));
             const auto x = batch.x.to(input.device);
-            const auto answer = input.predict(x, at::zeros({x.size(0)}, x.options().dtype(at::kDouble)), {}).value;
-            right += (answer.cpu().argmax(1) == batch.label).sum().item<std::int64_t>();
+            const auto answer = input.denoise(x, 0, {}).value;
+            right += (answer.cpu().argmax(1) == batch.condition.label).sum().item<std::int64_t>();
             input.progress(first + x.size(0), n);
         }
         const double share = static_cast<double>(right) / static_cast<double>(n);

@@ -65,11 +65,11 @@ struct BitsPerDim final : dtk::Metric {
             const auto rows = std::min(c.batch, n - first);
             const auto batch = input.data.test_examples(at::arange(first, first + rows, at::kLong));
             const auto x0 = batch.x.to(input.device);
-            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(input.device) : batch.label};
+            const auto denoise = input.denoise.with(batch.condition.to(input.device));
             const auto term = [&](const Tensor& t_of_rows, const std::string& stream) {
-                const auto t = t_of_rows.to(input.device);
+                const auto t = dtk::Time(t_of_rows);
                 const auto xt = input.process.noised(x0, t, random.stream(stream).from(first)).x;
-                const auto value = input.process.bound_term(x0, xt, t, t - 1, input.predict(xt, t, context), c.variance)
+                const auto value = input.process.bound_term(x0, xt, t, t.minus(1), denoise(xt, t), c.variance)
                                        .to(at::kCPU, at::kDouble);
                 input.progress(done += rows, n * evaluations);
                 return value;

@@ -63,22 +63,21 @@ struct Bound final : dtk::Metric {
             if (const auto there = input.data.test_size(); there > 0) index = index.remainder(there);
             auto batch = input.data.test_examples(index);
             batch.x = batch.x.to(input.device);
-            if (batch.label.defined()) batch.label = batch.label.to(input.device);
+            batch.condition = batch.condition.to(input.device);
             return batch;
         };
         Estimate prior, denoising, reconstruction, first, second, excess;
         const auto term = [&](std::int64_t step, std::int64_t turn) {
             const auto batch = test(turn);
-            const auto t = at::full({n}, step, batch.x.options().dtype(at::kDouble));
+            const dtk::Time t(static_cast<double>(step)), s(static_cast<double>(step - 1));
             const auto xt = process.noised(batch.x, t, random.step(turn)).x;
-            const auto prediction = input.predict(xt, t, {.label = batch.label});
+            const auto prediction = input.denoise(xt, t, batch.condition);
             first.add(batch.x);
             second.add(batch.x.square());
             input.progress(turn + 1, turns);
-            const auto value = process.bound_term(batch.x, xt, t, t - 1, prediction, c.variance);
+            const auto value = process.bound_term(batch.x, xt, t, s, prediction, c.variance);
             if (c.best && turn < T)
-                excess.add(value -
-                           process.bound_term(batch.x, xt, t, t - 1, best_step(input, xt, t, step), c.variance));
+                excess.add(value - process.bound_term(batch.x, xt, t, s, best_step(input, xt, step), c.variance));
             return value;
         };
         for (std::int64_t step = 1; step < T; ++step) denoising.add(term(step, step));
@@ -118,17 +117,18 @@ struct Bound final : dtk::Metric {
 
  private:
     /// What the best step t → t − 1 with independent elements predicts.
-    static dtk::Prediction best_step(const dtk::EvaluationInput& input, const Tensor& xt, const Tensor& t,
-                                     std::int64_t step) {
+    static dtk::Prediction best_step(const dtk::EvaluationInput& input, const Tensor& xt, std::int64_t step) {
         const auto& levels = input.process.levels();
         const auto& density = dtk::known_density(input.data, "`best`");
         const auto x = xt.flatten(1).to(at::kDouble);
-        const auto alpha = at::full_like(t, levels.alpha(step)), sigma = at::full_like(t, levels.sigma(step));
+        const auto level = levels.at(static_cast<double>(step));
+        const auto alpha = at::full({x.size(0)}, level.alpha, x.options()),
+                   sigma = at::full({x.size(0)}, level.sigma, x.options());
         const double c0 = levels.posterior_mean_x0(step, step - 1);
         const auto variance =
             levels.posterior_variance(step, step - 1) + c0 * c0 * density.posterior_variance(x, alpha, sigma);
         const auto as_x = [&](const Tensor& value) { return value.to(xt.scalar_type()).view_as(xt); };
-        return {dtk::Predicts::x0, as_x(density.posterior_mean(x, alpha, sigma)), as_x(variance)};
+        return {dtk::PredictionType::x0, as_x(density.posterior_mean(x, alpha, sigma)), as_x(variance)};
     }
 
     /// L_null in bits per element; none for numbers that come in levels, whose bins a density does not see.

@@ -46,17 +46,16 @@ struct EpsError final : dtk::Metric {
             const auto last = std::min(first + c.batch, n);
             const auto batch = input.data.test_examples(at::arange(first, last, at::kLong));
             const auto x0 = batch.x.to(input.device);
-            const auto t = times.slice(0, first, last).to(input.device);
+            const auto t = dtk::Time(times.slice(0, first, last));
             const auto xt = process.noised(x0, t, random.stream("noise").from(first));
-            const dtk::Context context{.label = batch.label.defined() ? batch.label.to(input.device) : batch.label};
+            const auto denoise = input.denoise.with(batch.condition.to(input.device));
             const auto flat = [](const Tensor& x) { return x.flatten(1).to(at::kCPU, at::kDouble); };
-            const auto eps = flat(process.convert(input.predict(xt.x, t, context), dtk::Predicts::eps, xt.x, t));
+            const auto eps = flat(denoise.eps(xt.x, t));
             auto right = flat(xt.noise);
             if (density) {
-                const auto x = xt.x.flatten(1).to(at::kDouble), alpha = process.alpha(t, x),
-                           sigma = process.sigma(t, x);
-                const auto best =
-                    flat((x - alpha * density->posterior_mean(x, alpha.flatten(), sigma.flatten())) / sigma);
+                const auto x = xt.x.flatten(1).to(at::kDouble);
+                const auto alpha = process.alpha(t), sigma = process.sigma(t);
+                const auto best = flat((x - alpha * density->posterior_mean(x, alpha.rows(x), sigma.rows(x))) / sigma);
                 floors.push_back((best - right).square().mean(1));
                 right = best;
             }

@@ -28,7 +28,7 @@ double distance(const Tensor& x, const Tensor& y) {
 
 struct Frechet final : dtk::Metric {
     struct Config {
-        std::string features = "pixels";
+        dtk::Reference features{"pixels"};
         std::int64_t repeats = 8;
         void fields(dtk::Fields& f) {
             f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");

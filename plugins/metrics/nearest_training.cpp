@@ -21,7 +21,7 @@ double middle(const Tensor& x) { return x.median().item<double>(); }
 
 struct NearestTraining final : dtk::Metric {
     struct Config {
-        std::string features = "pixels";
+        dtk::Reference features{"pixels"};
         std::int64_t most = 1000, repeats = 200;
         void fields(dtk::Fields& f) {
             f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");

@@ -25,7 +25,7 @@ double accuracy(const Tensor& x, const Tensor& y) {
 
 struct OneNn final : dtk::Metric {
     struct Config {
-        std::string features = "pixels";
+        dtk::Reference features{"pixels"};
         std::int64_t repeats = 8, most = 5000;
         void fields(dtk::Fields& f) {
             f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");

@@ -36,7 +36,7 @@ struct Covers {
 
 struct PrecisionRecall final : dtk::Metric {
     struct Config {
-        std::string features = "pixels";
+        dtk::Reference features{"pixels"};
         std::int64_t k = 3, repeats = 8, most = 5000;
         void fields(dtk::Fields& f) {
             f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");

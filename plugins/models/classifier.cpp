@@ -31,9 +31,9 @@ struct Network final : dtk::Classifier {
         }
     };
 
-    Network(const Config& c, const dtk::View& view) : shape_(view.dataset().shape()) {
-        const auto& data = view.dataset();
-        if (data.classes() < 2)
+    Network(const Config& c, const dtk::View& view) : shape_(view.space().shape) {
+        const auto classes = view.space().classes;
+        if (classes < 2)
             throw dtk::Error("a classifier needs data with two classes or more",
                              "use other data, or give the data their labels");
         const auto init = view.random("init");
@@ -56,13 +56,13 @@ struct Network final : dtk::Classifier {
                 layers_.push_back(child<dtk::Linear>(fmt::format("layer{}", i), init, in, out));
             }
         }
-        out_ = child<dtk::Linear>("out", init, in, data.classes());
+        out_ = child<dtk::Linear>("out", init, in, classes);
     }
 
     std::vector<std::int64_t> shape() const override { return shape_; }
 
-    Tensor features(const Tensor& x, const Tensor& t) override {
-        const auto shift = time_ ? (*time_in_)((*time_)(t)) : Tensor();
+    Tensor features(const Tensor& x, const dtk::Time& t) override {
+        const auto shift = time_ ? (*time_in_)((*time_)(t.on(x))) : Tensor();
         auto h = image() ? dtk::to_image_layout(x.to(at::kFloat)) : x.flatten(1).to(at::kFloat);
         for (std::size_t i = 0; i < layers_.size(); ++i) {
             h = (*layers_[i])(h);
@@ -77,7 +77,7 @@ struct Network final : dtk::Classifier {
         return image() ? h.mean({2, 3}) : h;
     }
 
-    dtk::Prediction forward(const Tensor& x, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& ) override {
         return {predicts(), (*out_)(features(x, t)).to(x.scalar_type()), {}};
     }
 

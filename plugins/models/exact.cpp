@@ -24,13 +24,13 @@ struct Exact final : dtk::Model {
         std::string prediction = "x0";
         std::int64_t limit = 0;
         void fields(dtk::Fields& f) {
-            f("prediction", prediction, {"x0", "eps", "v"}, "what it answers");
+            f("prediction", prediction, {"x0", "eps", "v", "velocity", "edm"}, "what it answers");
             f("limit", limit, dtk::at_least(0),
               "know this many training examples and no density; 0: the density, or all");
         }
     };
     Exact(const Config& config, const dtk::View& view)
-        : predicts_(dtk::predicts(config.prediction)),
+        : predicts_(dtk::prediction_type(config.prediction)),
           data_(view.dataset()),
           bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())),
           rotations_(dynamic_cast<const dtk::RotationProcess*>(&view.process())) {
@@ -39,7 +39,7 @@ struct Exact final : dtk::Model {
             if (!rotation_density_ || config.limit > 0)
                 throw dtk::Error("of rotations, exact knows the score of their density alone",
                                  "use data such as rotation_mixture, without `limit`");
-            if (predicts_ != dtk::Predicts::eps)
+            if (predicts_ != dtk::PredictionType::eps)
                 throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
             return;
         }
@@ -58,11 +58,11 @@ struct Exact final : dtk::Model {
         norms_ = &constant("norms", at::empty({0}));
     }
 
-    dtk::Predicts predicts() const override { return predicts_; }
+    dtk::PredictionType predicts() const override { return predicts_; }
 
-    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
         if (rotations_) {
-            const auto sigma = rotations_->sigma(t);
+            const auto sigma = rotations_->sigma(t).rows(xt);
             const auto score = rotation_density_->score(xt.reshape({-1, 3, 3}), sigma);
             return {predicts_, dtk::hat(-sigma.unsqueeze(1) * score).to(xt.scalar_type()).view_as(xt), {}};
         }
@@ -74,7 +74,7 @@ struct Exact final : dtk::Model {
         const auto noisy =
             density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
         const auto x0 = at::where(clean, x / alpha.masked_fill(silent, 1), noisy);
-        return {predicts_, answer(x, x0, alpha, sigma, s).to(xt.scalar_type()).view_as(xt), {}};
+        return {predicts_, answer(x, x0, alpha, sigma, s, t).to(xt.scalar_type()).view_as(xt), {}};
     }
 
  private:
@@ -82,16 +82,22 @@ struct Exact final : dtk::Model {
     struct Observed {
         Tensor x, alpha, sigma;
     };
-    Observed observed(const Tensor& xt, const Tensor& t) const {
-        if (gaussian_) return {xt, gaussian_->alpha(t, xt), gaussian_->sigma(t, xt)};
+    Observed observed(const Tensor& xt, const dtk::Time& t) const {
+        if (gaussian_) {
+            const auto column = [&](const dtk::Coefficient& c) { return c.rows(xt).to(xt.scalar_type()).unsqueeze(1); };
+            return {xt, column(gaussian_->alpha(t)), column(gaussian_->sigma(t))};
+        }
         const auto one = at::ones({xt.size(0), 1}, xt.options());
         return {bits_->evidence(xt, t) + 0.5, one, one};
     }
 
-    Tensor answer(const Tensor& x, const Tensor& x0, const Tensor& alpha, const Tensor& sigma, const Tensor& s) const {
-        if (predicts_ == dtk::Predicts::x0) return x0;
+    Tensor answer(const Tensor& x, const Tensor& x0, const Tensor& alpha, const Tensor& sigma, const Tensor& s,
+                  const dtk::Time& t) const {
+        if (predicts_ == dtk::PredictionType::x0) return x0;
+        if (predicts_ == dtk::PredictionType::velocity || predicts_ == dtk::PredictionType::edm)
+            return gaussian_->convert({dtk::PredictionType::x0, x0, {}}, predicts_, x, t);
         const auto eps = (x - alpha * x0) / s;
-        return predicts_ == dtk::Predicts::eps ? eps : alpha * eps - sigma * x0;
+        return predicts_ == dtk::PredictionType::eps ? eps : alpha * eps - sigma * x0;
     }
 
     /// Σ_i w_i x_i, block by block with a running maximum. With m the mean of the data and up to what all i share,
@@ -135,7 +141,7 @@ struct Exact final : dtk::Model {
         *examples_ = x.to(device);
     }
 
-    dtk::Predicts predicts_;
+    dtk::PredictionType predicts_;
     const dtk::Dataset& data_;
     const dtk::BernoulliProcess* bits_;
     const dtk::RotationProcess* rotations_;

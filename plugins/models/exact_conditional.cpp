@@ -24,12 +24,12 @@ struct ExactConditional final : dtk::Model {
         value_ = &constant("value", seen_.value.flatten());
     }
 
-    dtk::Predicts predicts() const override { return dtk::Predicts::x0; }
+    dtk::PredictionType predicts() const override { return dtk::PredictionType::x0; }
 
-    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
         const auto x = xt.flatten(1).to(at::kDouble);
-        const auto left = seen_.posterior->posterior_mean(x.index_select(1, *left_), process_.alpha(t, x).flatten(),
-                                                          process_.sigma(t, x).flatten());
+        const auto left = seen_.posterior->posterior_mean(x.index_select(1, *left_), process_.alpha(t).rows(x),
+                                                          process_.sigma(t).rows(x));
         const auto x0 = value_->to(at::kDouble).expand_as(x).index_copy(1, *left_, left);
         return {predicts(), x0.to(xt.scalar_type()).view_as(xt), {}};
     }

@@ -18,24 +18,23 @@ struct Mlp final : dtk::Model {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
             f("depth", depth, dtk::at_least(1), "hidden layers");
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
-            f("prediction", prediction, {"eps", "x0", "v", "logits"},
+            f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm", "logits"},
               "what the network answers; logits: of bits, the log-odds of x_0");
             f("conditional", conditional, "is the network told the class?");
         }
     };
-    Mlp(const Config& config, const dtk::View& view) : predicts_(dtk::predicts(config.prediction)) {
-        const auto& data = view.dataset();
+    Mlp(const Config& config, const dtk::View& view) : predicts_(dtk::prediction_type(config.prediction)) {
+        const auto space = view.space();
         const auto init = view.random("init");
-        std::int64_t d = 1;
-        for (const auto size : data.shape()) d *= size;
+        const auto d = space.elements();
         std::int64_t features = d + config.time_features;
 
         time_ = child(
             "time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
         if (config.conditional) {
-            if (data.classes() == 0)
+            if (space.classes == 0)
                 throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
-            label_ = child<dtk::Embedding>("label", init, data.classes(), config.width);
+            label_ = child<dtk::Embedding>("label", init, space.classes, config.width, 1.0, view.drops_conditions());
             features += config.width;
         }
         for (std::int64_t i = 0; i < config.depth; ++i)
@@ -44,18 +43,20 @@ struct Mlp final : dtk::Model {
         out_ = child<dtk::Linear>("out", init, config.width, d, dtk::Start::zeros);
     }
 
-    dtk::Predicts predicts() const override { return predicts_; }
+    dtk::PredictionType predicts() const override { return predicts_; }
 
-    dtk::Prediction forward(const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) override {
-        std::vector<at::Tensor> input{x.flatten(1).to(at::kFloat), (*time_)(t)};
-        if (label_) input.push_back((*label_)(context.label));
+    bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+
+    dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
+        std::vector<at::Tensor> input{x.flatten(1).to(at::kFloat), (*time_)(t.on(x))};
+        if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
         return {predicts_, (*out_)(h).to(x.scalar_type()).view_as(x), {}};
     }
 
  private:
-    dtk::Predicts predicts_;
+    dtk::PredictionType predicts_;
     std::shared_ptr<dtk::SinusoidalEmbedding> time_;
     std::shared_ptr<dtk::Embedding> label_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;

@@ -85,7 +85,7 @@ struct MultiscaleConv final : dtk::Model {
     using Config = ::Config;
     MultiscaleConv(const Config& config, const dtk::View& view)
         : c(config), process_(dtk::gaussian(view.process(), "multiscale_conv")) {
-        const auto shape = view.dataset().shape();
+        const auto shape = view.space().shape;
         check_fields(shape);
         const auto init = view.random("init");
         channels_ = shape[0];
@@ -107,9 +107,9 @@ struct MultiscaleConv final : dtk::Model {
         out_ = child<Conv2d>("out", init, width, 2 * channels_ * c.basis, 1, 1, dtk::Start::zeros);
     }
 
-    dtk::Predicts predicts() const override { return dtk::Predicts::mean; }
+    dtk::PredictionType predicts() const override { return dtk::PredictionType::mean; }
 
-    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
         const auto x = dtk::to_image_layout(xt.to(at::kFloat));
         const auto B = x.size(0), H = x.size(2), W = x.size(3);
         auto h = x;
@@ -122,7 +122,7 @@ struct MultiscaleConv final : dtk::Model {
         for (const auto& layer : pixel_) h = leaky((*layer)(h));
 
         const auto T = static_cast<double>(process_.steps());
-        const auto g = dtk::bumps(t.to(at::kFloat) * (2 / std::max(T - 1, 1.0)) - 1, c.basis);
+        const auto g = dtk::bumps(t.on(x).to(at::kFloat) * (2 / std::max(T - 1, 1.0)) - 1, c.basis);
         const auto y = (*out_)(h).to(at::kFloat).contiguous().view({B, 2 * channels_, c.basis, H * W});
         const auto f = (y * g.view({B, 1, c.basis, 1})).sum(2).view({B, 2, channels_, H, W});
         return dtk::relative_step(process_, xt, t, f.select(1, 0), f.select(1, 1) / std::sqrt(T));

@@ -28,46 +28,44 @@ struct PerStepMlp final : dtk::Model {
             f("residual", residual, "of the mean: start from the forward kernel turned around");
         }
     };
-    PerStepMlp(const Config& config, const dtk::View& view) : predicts_(dtk::predicts(config.prediction)) {
+    PerStepMlp(const Config& config, const dtk::View& view) : predicts_(dtk::prediction_type(config.prediction)) {
         const auto init = view.random("init");
         const auto T = view.process().steps();
-        std::int64_t d = 1;
-        for (const auto size : view.dataset().shape()) d *= size;
+        const auto d = view.space().elements();
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
         out_ = child<dtk::StepLinear>("out", init, T, config.width, d);
         if (config.residual) {
-            if (predicts_ != dtk::Predicts::mean)
+            if (predicts_ != dtk::PredictionType::mean)
                 throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
             rate_ = dtk::bernoulli(view.process(), "`residual`").rate();
-            std::vector<double> beta;
-            for (std::int64_t t = 0; t < T; ++t) beta.push_back(view.process().levels().added_variance(t, t - 1));
-            beta_ = &constant("beta", at::tensor(beta, at::kDouble));
+            process_ = &view.process();
         }
     }
 
-    dtk::Predicts predicts() const override { return predicts_; }
+    dtk::PredictionType predicts() const override { return predicts_; }
 
-    dtk::Prediction forward(const Tensor& x, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& ) override {
         auto h = x.flatten(1).to(at::kFloat);
         for (const auto& layer : hidden_) h = (*layer)(h).sigmoid();
-        auto value = (*out_)(h, t);
-        if (beta_) {
-            const auto beta = beta_->index_select(0, t.to(at::kLong)).unsqueeze(1);
+        auto value = (*out_)(h, t.on(x));
+        if (process_) {
+            const auto& levels = process_->levels();
+            const auto beta = t.map([&](double t) { return levels.added_variance(t, t - 1); }).beside(x.flatten(1));
             value = value + at::logit((1 - beta) * x.flatten(1) + beta * rate_).to(at::kFloat);
         }
-        if (predicts_ == dtk::Predicts::mean) value = least + (1 - 2 * least) * value.sigmoid();
+        if (predicts_ == dtk::PredictionType::mean) value = least + (1 - 2 * least) * value.sigmoid();
         return {predicts_, value.to(x.scalar_type()).view_as(x), {}};
     }
 
  private:
     static constexpr double least = 1e-7;  // a probability of 0 has an infinite bound and no gradient
 
-    dtk::Predicts predicts_;
+    dtk::PredictionType predicts_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;
     std::shared_ptr<dtk::StepLinear> out_;
-    Tensor* beta_ = nullptr;
+    const dtk::Process* process_ = nullptr;  ///< for `residual`
     double rate_ = 0;
 };
 }  // namespace

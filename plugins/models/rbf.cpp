@@ -26,20 +26,19 @@ struct Rbf final : dtk::Model {
     };
     Rbf(const Config& config, const dtk::View& view) : process_(dtk::gaussian(view.process(), "rbf")) {
         const auto init = view.random("init");
-        std::int64_t d = 1;
-        for (const auto size : view.dataset().shape()) d *= size;
+        const auto d = view.space().elements();
         centre_ = &parameter("centre", init.stream("centre").normal({config.units, d}, at::kFloat));
         log_width_ = &parameter("log_width", at::full({config.units}, std::log(config.width)));
         out_ = child<dtk::StepLinear>("out", init, view.process().steps(), config.units, 2 * d, dtk::Start::zeros);
     }
 
-    dtk::Predicts predicts() const override { return dtk::Predicts::mean; }
+    dtk::PredictionType predicts() const override { return dtk::PredictionType::mean; }
 
-    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context&) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
         const auto x = xt.flatten(1).to(at::kFloat);
         const auto distance2 = (x.unsqueeze(1) - *centre_).square().sum(2);
         const auto phi = (-0.5 * distance2 * (-2 * *log_width_).exp()).softmax(1);
-        const auto f = (*out_)(phi, t).view({x.size(0), 2, -1});
+        const auto f = (*out_)(phi, t.on(x)).view({x.size(0), 2, -1});
         return dtk::relative_step(process_, xt, t, f.select(1, 0).view_as(xt), f.select(1, 1).view_as(xt));
     }
 

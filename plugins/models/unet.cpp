@@ -40,7 +40,7 @@ struct Config {
         f("heads", heads, dtk::at_least(1), "heads of an attention");
         f("groups", groups, dtk::at_least(1), "groups of channels that are normalised together");
         f("dropout", dropout, dtk::up_from(0, 1), "share of zeroed activations in residual blocks");
-        f("prediction", prediction, {"eps", "x0", "v"}, "what the network answers");
+        f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm"}, "what the network answers");
         f("conditional", conditional, "is the network told the class?");
         f("self_condition", self_condition, "is it shown its earlier estimate of x_0 (Chen et al. 2022)?");
     }
@@ -101,19 +101,19 @@ struct SelfAttention final : dtk::Module {
 
 struct UNet final : dtk::Model {
     using Config = ::Config;
-    UNet(const Config& config, const dtk::View& view) : c(config), predicts_(dtk::predicts(config.prediction)) {
-        const auto& data = view.dataset();
-        const auto sizes = level_sizes(data.shape());
-        check_fields(sizes, data.classes());
+    UNet(const Config& config, const dtk::View& view) : c(config), predicts_(dtk::prediction_type(config.prediction)) {
+        const auto space = view.space();
+        const auto sizes = level_sizes(space.shape);
+        check_fields(sizes, space.classes);
         const auto init = view.random("init");
-        const auto base = c.channels, image = data.shape()[0];
+        const auto base = c.channels, image = space.shape[0];
         embedding_ = 4 * base;
 
         positions_ = child(
             "positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
-        if (c.conditional) label_ = child<dtk::Embedding>("label", init, data.classes(), embedding_);
+        if (c.conditional) label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, view.drops_conditions());
         in_ = child<Conv2d>("in", init, c.self_condition ? 2 * image : image, base, 3);
 
         std::vector<std::int64_t> kept{base};
@@ -148,15 +148,17 @@ struct UNet final : dtk::Model {
         out_ = child<Conv2d>("out", init, width, image, 3, 1, Start::zeros);
     }
 
-    dtk::Predicts predicts() const override { return predicts_; }
+    dtk::PredictionType predicts() const override { return predicts_; }
     bool self_conditions() const override { return c.self_condition; }
 
-    dtk::Prediction forward(const Tensor& xt, const Tensor& t, const dtk::Context& context) override {
-        const Shown shown{at::silu(embed(t, context)), context.random};
+    bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
+        const Shown shown{at::silu(embed(xt, t, condition)), condition.random};
         auto x = xt.to(at::kFloat);
         if (c.self_condition)
             x = at::cat(
-                {x, context.self_condition.defined() ? context.self_condition.to(at::kFloat) : at::zeros_like(x)}, 1);
+                {x, condition.self_condition.defined() ? condition.self_condition.to(at::kFloat) : at::zeros_like(x)}, 1);
 
         std::vector<Tensor> kept{dtk::to_image_layout((*in_)(x))};
         for (const auto& part : down_)
@@ -198,9 +200,9 @@ struct UNet final : dtk::Model {
         return part;
     }
 
-    Tensor embed(const Tensor& t, const dtk::Context& context) const {
-        const auto embedded = (*time2_)(at::silu((*time1_)((*positions_)(t))));
-        return label_ ? embedded + (*label_)(context.label) : embedded;
+    Tensor embed(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) const {
+        const auto embedded = (*time2_)(at::silu((*time1_)((*positions_)(t.on(x)))));
+        return label_ ? embedded + (*label_)(condition) : embedded;
     }
 
     /// Height and width at each level.
@@ -251,7 +253,7 @@ struct UNet final : dtk::Model {
     }
 
     Config c;
-    dtk::Predicts predicts_;
+    dtk::PredictionType predicts_;
     std::int64_t embedding_;
     std::shared_ptr<dtk::SinusoidalEmbedding> positions_;
     std::shared_ptr<Linear> time1_, time2_;

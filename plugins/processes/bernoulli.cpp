@@ -21,7 +21,9 @@
 namespace {
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::Coefficient;
+using dtk::PredictionType;
+using dtk::Time;
 
 /// The probabilities of 1 and of 0, float64. Neither is computed from the other, so that a small one keeps its digits.
 struct Bit {
@@ -78,80 +80,79 @@ struct Bernoulli final : dtk::BernoulliProcess {
         if (!((first == 0) | (first == 1)).all().item<bool>())
             throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers",
                              "use data such as heartbeat, or the process `gaussian`");
-        const auto table = [&](auto value) {  // entry t + 1 is time t; entry 0 is before the first step
-            std::vector<double> column;
-            for (std::int64_t t = -1; t < T; ++t) column.push_back(value(t));
-            return at::tensor(column, at::kDouble);
-        };
-        kept_ = &constant("kept", table([&](auto t) { return levels_.alpha_bar(t); }));
-        anew_ = &constant("anew", table([&](auto t) { return levels_.sigma2(t); }));
-        beta_ = &constant("beta", table([&](auto t) { return t < 0 ? 0 : levels_.added_variance(t, t - 1); }));
     }
 
     std::int64_t steps() const override { return levels_.steps(); }
     const dtk::NoiseLevels& levels() const override { return levels_; }
     double rate() const override { return rate_; }
 
-    Tensor evidence(const Tensor& xt, const Tensor& t) const override {
+    Tensor evidence(const Tensor& xt, const Time& t) const override {
         const auto x = xt.to(at::kDouble);
         const auto one = marginal(at::ones_like(x), t), zero = marginal(at::zeros_like(x), t);
         return at::where(x > 0.5, one.one.log() - zero.one.log(), one.zero.log() - zero.zero.log())
             .to(xt.scalar_type());
     }
 
-    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
+    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random,
+                 double) const override {
         return (random.uniform(sizes, options) < rate_).to(options.dtype());
     }
 
-    dtk::Noised noised(const Tensor& x0, const Tensor& t, const dtk::Random& random) const override {
-        const auto u = random.uniform(x0.sizes(), x0.options());
-        return {(u < marginal(x0, t).one).to(x0.scalar_type()), u};
+    /// u ~ U[0, 1): x_t is 1 where u < P(x_t = 1).
+    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
+        return random.uniform(sizes, options);
     }
 
-    Tensor target(Predicts kind, const Tensor& x0, const dtk::Noised& xt, const Tensor& t) const override {
-        if (kind == Predicts::x0) return x0;
-        if (kind == Predicts::mean) return posterior(xt.x, t, t - 1).mixed(certain(x0)).one.to(x0.scalar_type());
-        if (kind == Predicts::logits)
+    Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
+        return (noise < marginal(x0, t).one).to(x0.scalar_type());
+    }
+
+    Tensor target(PredictionType type, const Tensor& x0, const dtk::NoisySample& xt, const Time& t) const override {
+        if (type == PredictionType::x0) return x0;
+        if (type == PredictionType::mean)
+            return posterior(xt.x, t, t.minus(1)).mixed(certain(x0)).one.to(x0.scalar_type());
+        if (type == PredictionType::logits)
             throw dtk::Error("the log-odds of a bit that is known are infinite, so there is no distance to them",
                              "use loss `elbo`, or target = \"x0\"");
-        throw no_meaning(kind);
+        throw no_meaning(type);
     }
 
-    Tensor convert(const dtk::Prediction& prediction, Predicts to, const Tensor& xt, const Tensor& t) const override {
-        if (prediction.kind == to) return prediction.value;
+    Tensor convert(const dtk::Prediction& prediction, PredictionType to, const Tensor& xt,
+                   const Time& t) const override {
+        if (prediction.type == to) return prediction.value;
         accept(to);
         const auto x0 = clean(prediction, xt, t);
-        const auto value = to == Predicts::x0       ? x0.one
-                           : to == Predicts::logits ? x0.one.log() - x0.zero.log()
-                                                    : posterior(xt, t, t - 1).mixed(x0).one;
+        const auto value = to == PredictionType::x0       ? x0.one
+                           : to == PredictionType::logits ? x0.one.log() - x0.zero.log()
+                                                          : posterior(xt, t, t.minus(1)).mixed(x0).one;
         return value.to(xt.scalar_type());
     }
 
     /// A sample is made of bits, so that x_0 is drawn as the others are.
-    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
+    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
                         const std::string&, const dtk::Random& random) const override {
         // Near the data a bit changes with a probability below the steps of a float32 number.
         const auto u = random.uniform(xt.sizes(), xt.options().dtype(at::kDouble));
         return (u < model_step(xt, prediction, t, s).one).to(xt.scalar_type());
     }
 
-    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s,
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Time& t, const Time& s,
                       const dtk::Prediction& prediction, const std::string&) const override {
         // Before the first step q(x_s | x_t, x_0) is x_0 itself, and KL is −log p(x_0 | x_t).
         return kl(posterior(xt, t, s).mixed(certain(x0)), model_step(xt, prediction, t, s)).to(x0.scalar_type());
     }
 
     Tensor prior_term(const Tensor& x0) const override {
-        const auto last = at::full({x0.size(0)}, steps() - 1, x0.options().dtype(at::kDouble));
-        const auto q = marginal(x0, last);
+        const auto q = marginal(x0, static_cast<double>(steps() - 1));
         return kl(q, {at::full_like(q.one, rate_), at::full_like(q.one, 1 - rate_)}).to(x0.scalar_type());
     }
 
     /// The variance of a bit follows from its mean: there is one choice.
     std::vector<std::string> variances() const override { return {"small"}; }
 
-    void accept(Predicts kind) const override {
-        if (kind != Predicts::x0 && kind != Predicts::logits && kind != Predicts::mean) throw no_meaning(kind);
+    void accept(PredictionType type) const override {
+        if (type != PredictionType::x0 && type != PredictionType::logits && type != PredictionType::mean)
+            throw no_meaning(type);
     }
 
  private:
@@ -161,21 +162,21 @@ struct Bernoulli final : dtk::BernoulliProcess {
     }
 
     /// x where it is kept, which happens with probability `kept`, and a draw from the prior otherwise.
-    Bit renewed(const Tensor& x, const Tensor& kept, const Tensor& anew) const {
+    Bit renewed(const Tensor& x, const Coefficient& kept, const Coefficient& anew) const {
         const auto bits = x.to(at::kDouble);
         return {kept * bits + anew * rate_, kept * (1 - bits) + anew * (1 - rate_)};
     }
 
     /// q(x_t | x_0)
-    Bit marginal(const Tensor& x0, const Tensor& t) const { return renewed(x0, at(*kept_, t, x0), at(*anew_, t, x0)); }
+    Bit marginal(const Tensor& x0, const Time& t) const { return renewed(x0, kept(t), anew(t)); }
 
-    Posterior posterior(const Tensor& xt, const Tensor& t, const Tensor& s) const {
-        const auto kept_s = at(*kept_, s, xt), anew_s = at(*anew_, s, xt);
-        const auto kept = at(*kept_, t, xt) / kept_s;  // between s and t
-        const auto anew = at::where(like(xt, s == t - 1), at(*beta_, t, xt), at(*anew_, t, xt) - kept * anew_s);
+    Posterior posterior(const Tensor& xt, const Time& t, const Time& s) const {
         const auto x = xt.to(at::kDouble);
-        const auto drawn = anew * (x * rate_ + (1 - x) * (1 - rate_));
-        const auto from_one = kept * x + drawn, from_zero = kept * (1 - x) + drawn;  // q(x_t | x_s)
+        const auto kept_s = kept(s).beside(x), anew_s = anew(s).beside(x);
+        const auto kept_between = (kept(t) / kept(s)).beside(x);
+        const auto anew_between = t.map(s, [&](double t, double s) { return levels_.added_variance(t, s); }).beside(x);
+        const auto drawn = anew_between * (x * rate_ + (1 - x) * (1 - rate_));
+        const auto from_one = kept_between * x + drawn, from_zero = kept_between * (1 - x) + drawn;  // q(x_t | x_s)
         const auto given = [&](double x0) {
             const auto one = from_one * (kept_s * x0 + anew_s * rate_),
                        zero = from_zero * (kept_s * (1 - x0) + anew_s * (1 - rate_));
@@ -185,46 +186,47 @@ struct Bernoulli final : dtk::BernoulliProcess {
     }
 
     /// P(x_0 | x_t) as the prediction has it.
-    Bit clean(const dtk::Prediction& prediction, const Tensor& xt, const Tensor& t) const {
-        accept(prediction.kind);
+    Bit clean(const dtk::Prediction& prediction, const Tensor& xt, const Time& t) const {
+        accept(prediction.type);
         const auto value = prediction.value.to(at::kDouble);
-        if (prediction.kind == Predicts::logits) return {value.sigmoid(), (-value).sigmoid()};
-        if (prediction.kind == Predicts::x0) return certain(value.clamp(0, 1));
+        if (prediction.type == PredictionType::logits) return {value.sigmoid(), (-value).sigmoid()};
+        if (prediction.type == PredictionType::x0) return certain(value.clamp(0, 1));
         // A mean of x_{t−1} that no x_0 explains is taken as the nearest that one does.
-        const auto [of_zero, of_one] = posterior(xt, t, t - 1);
+        const auto [of_zero, of_one] = posterior(xt, t, t.minus(1));
         return certain(((value - of_zero.one) / (of_one.one - of_zero.one)).clamp(0, 1));
     }
 
     /// p(x_s | x_t)
-    Bit model_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s) const {
+    Bit model_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s) const {
         auto step = posterior(xt, t, s).mixed(clean(prediction, xt, t));
-        if (prediction.kind == Predicts::mean) step = where(like(xt, s == t - 1), certain(prediction.value), step);
+        const auto x = xt.to(at::kDouble);
+        const auto mask = [&](bool (*holds)(double t, double s)) {
+            return t.map(s, [&](double t, double s) { return holds(t, s) ? 1.0 : 0.0; }).beside(x) > 0;
+        };
+        if (prediction.type == PredictionType::mean)
+            step = where(mask([](double t, double s) { return s == t - 1; }), certain(prediction.value), step);
         // Bits drawn from the prior see the same chain in both directions.
-        if (reversed_) step = where(like(xt, s < 0), marginal(xt, t), step);
+        if (reversed_) step = where(mask([](double, double s) { return s < 0; }), marginal(xt, t), step);
         return step;
     }
 
-    /// [B] → [B, 1, …], ready to stand beside x
-    static Tensor like(const Tensor& x, const Tensor& rows) {
-        std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
-        sizes[0] = -1;
-        return rows.view(sizes);
+    /// ᾱ_t and 1 − ᾱ_t
+    Coefficient kept(const Time& t) const {
+        return t.map([&](double t) { return levels_.alpha_bar(t); });
+    }
+    Coefficient anew(const Time& t) const {
+        return t.map([&](double t) { return levels_.sigma2(t); });
     }
 
-    static Tensor at(const Tensor& table, const Tensor& t, const Tensor& x) {
-        return like(x, table.index_select(0, t.to(at::kLong) + 1));
-    }
-
-    static dtk::Error no_meaning(Predicts kind) {
+    static dtk::Error no_meaning(PredictionType type) {
         return dtk::Error(
-            fmt::format("a process of bits has no meaning for a prediction of kind {}", dtk::name_of(kind)),
+            fmt::format("a process of bits has no meaning for a prediction of kind {}", dtk::name_of(type)),
             "use x0, logits or mean");
     }
 
     dtk::NoiseLevels levels_;
     double rate_;
     bool reversed_;
-    Tensor *kept_, *anew_, *beta_;
 };
 }  // namespace
 

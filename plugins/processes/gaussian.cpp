@@ -17,7 +17,9 @@
 namespace {
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::Coefficient;
+using dtk::PredictionType;
+using dtk::Time;
 
 /// Σ over all but the first dimension → [B]
 Tensor row_sum(const Tensor& x) { return x.flatten(1).sum(1); }
@@ -27,18 +29,24 @@ struct Gaussian final : dtk::GaussianProcess {
         std::int64_t steps = 1000;
         dtk::Choice<dtk::Schedule> schedule;
         std::string decoder = "auto";
+        double data_sd = 0;
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("schedule", schedule, "how noisy each step is");
             f("decoder", decoder, {"auto", "gaussian", "discretised", "reversed"},
               "p(x_0 | x_1): a density, the probability of x_0's bin, or the forward kernel turned around, q(x_1 | "
               "x_0) p(x_0)/p(x_1) with the prior p, as in 2015; auto: of its bin where the data come in levels");
+            f("data_sd", data_sd, dtk::at_least(0),
+              "standard deviation of the data's elements, for prediction = \"edm\"; 0: measured on 4096 examples");
         }
     };
     Gaussian(const Config& config, const dtk::View& view)
-        : steps_(config.steps), reversed_(config.decoder == "reversed") {
+        : steps_(config.steps),
+          reversed_(config.decoder == "reversed"),
+          data_sd_(config.data_sd),
+          data_(view.dataset()) {
         if (config.decoder == "auto" || config.decoder == "discretised")
-            read_levels(view.dataset(), config.decoder == "discretised");
+            read_levels(view.space(), config.decoder == "discretised");
         const auto schedule = config.schedule.make(view);
         learned_ = std::dynamic_pointer_cast<dtk::LearnedSchedule>(schedule);
         if (learned_) {
@@ -46,209 +54,374 @@ struct Gaussian final : dtk::GaussianProcess {
             return;
         }
         levels_ = schedule->levels(steps_);
-        const auto table = [&](auto value) {  // entry t + 1 is time t; entry 0 is before the first step
-            std::vector<double> column;
-            for (std::int64_t t = -1; t < steps_; ++t) column.push_back(value(t));
-            return at::tensor(column, at::kDouble);
-        };
-        alpha_ = &constant("alpha", table([&](auto t) { return levels_.alpha(t); }));
-        sigma2_ = &constant("sigma2", table([&](auto t) { return levels_.sigma2(t); }));
-        beta_ = &constant("beta", table([&](auto t) { return t < 0 ? 0 : levels_.added_variance(t, t - 1); }));
-        const double last = levels_.alpha_bar(steps_ - 1) + levels_.sigma2(steps_ - 1);
-        prior_sd_ = std::abs(last - 1) < 1e-6 ? 1 : levels_.sigma(steps_ - 1);
+        if (levels_.steps() != steps_)
+            throw dtk::Error("the schedule answers " + std::to_string(levels_.steps()) + " noise levels for " +
+                                 std::to_string(steps_) + " steps",
+                             "levels(steps) must return as many as there are steps");
     }
 
     std::int64_t steps() const override { return steps_; }
+    bool whole_steps() const override { return learned_ != nullptr; }
     const dtk::NoiseLevels& levels() const override {
         if (learned_) levels_ = learned_->levels(steps_);
         return levels_;
     }
 
-    Tensor alpha(const Tensor& t, const Tensor& x) const override { return like(x, at(tables().alpha, t)); }
-    Tensor sigma(const Tensor& t, const Tensor& x) const override { return like(x, at(tables().sigma2, t).sqrt()); }
-
-    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
-        return random.normal(sizes, options) * prior_sd_;
+    Coefficient alpha(const Time& t) const override {
+        if (learned_) return sqrt(exp(tables().log_alpha_bar(t)));
+        return t.map([&](double t) { return levels_.alpha(t); });
+    }
+    Coefficient sigma(const Time& t) const override { return sqrt(sigma2(t)); }
+    double data_sd() const override {
+        if (data_sd_ == 0) data_sd_ = measured_sd();
+        return data_sd_;
     }
 
-    dtk::Noised noised(const Tensor& x0, const Tensor& t, const dtk::Random& random) const override {
-        const auto eps = random.normal(x0.sizes(), x0.options());
-        return {alpha(t, x0) * x0 + sigma(t, x0) * eps, eps};
+    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random,
+                 double t) const override {
+        return random.normal(sizes, options) * prior_sd(t);
     }
 
-    dtk::Normal reverse(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
+    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
+        return random.normal(sizes, options);
+    }
+
+    Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
+        return alpha(t) * x0 + sigma(t) * noise;
+    }
+
+    dtk::Normal forward(const Tensor& xs, const Time& s, const Time& t) const override {
+        return {alpha(t) / alpha(s) * xs, added(t, s).beside(xs)};
+    }
+
+    dtk::Normal reverse(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
                         const std::string& variance) const override {
         const auto step = this->step(t, s);
-        const auto x0 = convert(prediction, Predicts::x0, xt, t);
-        const auto mean = like(xt, step.mean_x0) * x0 + like(xt, step.mean_xt) * xt;
-        const auto last = like(xt, s) < 0;
-        if (!reversed_)
-            return {mean,
-                    at::where(last, at::zeros({}, xt.options()), model_variance(step, prediction, t, variance, xt))};
-        return {at::where(last, like(xt, step.turned_mean) * xt, mean),
-                at::where(last, like(xt, step.turned_variance), model_variance(step, prediction, t, variance, xt))};
+        const auto x0 = convert(prediction, PredictionType::x0, xt, t);
+        auto mean = step.mean_x0 * x0 + step.mean_xt * xt;
+        auto spread = model_variance(step, prediction, t, variance, xt);
+        if (s.all(before_data)) return {mean, spread};
+        const auto last = is_last(s);
+        if (!reversed_) return {mean, spread * where(last, 0, 1)};
+        return {where(last, 0, 1) * mean + where(last, step.turned_mean, 0) * xt,
+                spread * where(last, 0, 1) + where(last, step.turned_variance, 0)};
     }
 
-    Tensor target(Predicts kind, const Tensor& x0, const dtk::Noised& xt, const Tensor& t) const override {
-        switch (kind) {
-            case Predicts::eps:
+    Tensor target(PredictionType type, const Tensor& x0, const dtk::NoisySample& xt, const Time& t) const override {
+        switch (type) {
+            case PredictionType::eps:
                 return xt.noise;
-            case Predicts::x0:
+            case PredictionType::x0:
                 return x0;
-            case Predicts::v:
-                return alpha(t, x0) * xt.noise - sigma(t, x0) * x0;
-            case Predicts::score:
-                return -xt.noise / sigma(t, x0);
-            case Predicts::mean:
-                return convert({Predicts::x0, x0, {}}, Predicts::mean, xt.x, t);
+            case PredictionType::v:
+                return alpha(t) * xt.noise - sigma(t) * x0;
+            case PredictionType::score:
+                return -xt.noise / sigma(t);
+            case PredictionType::velocity: {
+                const auto [alpha_rate, sigma_rate] = rates(t);
+                return alpha_rate * x0 + sigma_rate * xt.noise;
+            }
+            case PredictionType::mean:
+            case PredictionType::edm:
+                return convert({PredictionType::x0, x0, {}}, type, xt.x, t);
             default:
-                throw no_meaning(kind);
+                throw no_meaning(type);
         }
     }
 
-    Tensor convert(const dtk::Prediction& prediction, Predicts to, const Tensor& xt, const Tensor& t) const override {
-        const auto& value = prediction.value;
-        if (prediction.kind == to) return value;
-        if (prediction.kind == Predicts::mean || to == Predicts::mean) {
-            const auto step = this->step(t, t - 1);
-            const auto of_x0 = like(xt, step.mean_x0), of_xt = like(xt, step.mean_xt);
-            if (to == Predicts::mean) return of_x0 * convert(prediction, Predicts::x0, xt, t) + of_xt * xt;
-            return convert({Predicts::x0, (value - of_xt * xt) / of_x0, {}}, to, xt, t);
+    Tensor convert(const dtk::Prediction& prediction, PredictionType to, const Tensor& xt,
+                   const Time& t) const override {
+        if (prediction.type == to) return prediction.value;
+        switch (to) {
+            case PredictionType::x0:
+                return x0_of(prediction, xt, t);
+            case PredictionType::eps:
+                return eps_of(prediction, xt, t);
+            case PredictionType::v:
+                return alpha(t) * eps_of(prediction, xt, t) - sigma(t) * x0_of(prediction, xt, t);
+            case PredictionType::score:
+                return -eps_of(prediction, xt, t) / sigma(t);
+            case PredictionType::velocity: {
+                const auto [alpha_rate, sigma_rate] = rates(t);
+                return alpha_rate * x0_of(prediction, xt, t) + sigma_rate * eps_of(prediction, xt, t);
+            }
+            case PredictionType::edm: {
+                const auto [skip, out] = preconditioning(t);
+                return (x0_of(prediction, xt, t) - skip * xt) / out;
+            }
+            case PredictionType::mean: {
+                const auto step = this->step(t, t.minus(1));
+                return step.mean_x0 * x0_of(prediction, xt, t) + step.mean_xt * xt;
+            }
+            default:
+                throw no_meaning(to);
         }
-        if (prediction.kind == Predicts::score || to == Predicts::score) {
-            const auto s = sigma(t, xt);
-            if (to == Predicts::score) return -convert(prediction, Predicts::eps, xt, t) / s;
-            return convert({Predicts::eps, -s * value, {}}, to, xt, t);
-        }
-        const auto a = alpha(t, xt), s = sigma(t, xt);
-        if (to == Predicts::v) {
-            const auto x0 = convert(prediction, Predicts::x0, xt, t), eps = convert(prediction, Predicts::eps, xt, t);
-            return a * eps - s * x0;
-        }
-        if (prediction.kind == Predicts::eps && to == Predicts::x0) return (xt - s * value) / a;
-        if (prediction.kind == Predicts::x0 && to == Predicts::eps) return (xt - a * value) / s;
-        if (prediction.kind == Predicts::v && to == Predicts::x0) return (a * xt - s * value) / (a * a + s * s);
-        if (prediction.kind == Predicts::v && to == Predicts::eps) return (s * xt + a * value) / (a * a + s * s);
-        throw no_meaning(prediction.kind == Predicts::eps || prediction.kind == Predicts::x0 ||
-                                 prediction.kind == Predicts::v
-                             ? to
-                             : prediction.kind);
     }
 
-    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
+    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
                         const std::string& variance, const dtk::Random& random) const override {
         const auto step = reverse(xt, prediction, t, s, variance);
+        if (!reversed_ && s.all(at_data)) return step.mean;
         return step.mean + step.variance.sqrt() * random.normal(xt.sizes(), xt.options());
     }
 
-    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Tensor& t, const Tensor& s,
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Time& t, const Time& s,
                       const dtk::Prediction& prediction, const std::string& variance) const override {
         const auto step = this->step(t, s);
         const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
-        const auto estimate = convert(prediction, Predicts::x0, xt, t);
+        const auto estimate = convert(prediction, PredictionType::x0, xt, t);
         const auto error2 = (x0 - estimate).square();
+        const bool some_last = !s.all(before_data), all_last = s.all(at_data);
+        const auto last = is_last(s);
         // No branch may divide by zero where the other one is taken: the gradient would be 0·∞.
-        const auto unless_last = [&](const Tensor& value) { return at::where(s >= 0, value, at::ones_like(value)); };
+        const auto unless_last = [&](const Coefficient& value) { return where(last, 1, value); };
         const auto kept = unless_last(step.posterior);
         const auto decoded = [&](const Tensor& sigma2) {
-            return reversed_ ? density(x0, like(xt, step.turned_mean) * xt, like(xt, step.turned_variance))
+            return reversed_ ? density(x0, step.turned_mean * xt, step.turned_variance.beside(xt))
                              : decoder(x0, estimate, sigma2);
         };
         if (prediction.variance) {  // a variance for every element
             const auto sigma2 = model_variance(step, prediction, t, variance, xt).expand_as(x0);
-            const auto posterior = like(xt, kept);
+            const auto posterior = kept.beside(xt);
             const auto kl =
-                (sigma2 / posterior).log() + (posterior + like(xt, step.mean_x0).square() * error2) / sigma2 - 1;
-            return row_sum(at::where(like(xt, s) >= 0, 0.5 * kl, decoded(sigma2)));
+                0.5 * ((sigma2 / posterior).log() + (posterior + square(step.mean_x0) * error2) / sigma2 - 1);
+            if (!some_last) return row_sum(kl);
+            if (all_last) return row_sum(decoded(sigma2));
+            return row_sum(at::where(last.beside(xt) > 0, decoded(sigma2), kl));
         }
-        const auto e2 = row_sum(error2).to(at::kDouble), sigma2 = unless_last(fixed_variance(step, variance));
-        const auto ratio = kept / sigma2;
-        const auto kl = d * (ratio - 1 - ratio.log()) + step.mean_x0.square() * e2 / sigma2;
+        const auto e2 = row_sum(error2).to(at::kDouble);
+        const auto sigma2 = unless_last(fixed_variance(step, variance)), ratio = kept / sigma2;
+        const auto kl = [&] { return 0.5 * (e2 * (square(step.mean_x0) / sigma2) + d * (ratio - 1 - log(ratio))); };
         // The decoder has the variance of Ho et al.'s code, β̃ of the step before. A density needs e2 alone.
-        const auto last = levels_of_data_ == 0 && !reversed_
-                              ? 0.5 * (d * (2 * std::numbers::pi * step.decoder).log() + e2 / step.decoder)
-                              : row_sum(decoded(like(x0.to(at::kDouble), step.decoder)));
-        return at::where(s >= 0, 0.5 * kl, last).to(x0.scalar_type());
+        const auto reconstruction = [&] {
+            return levels_of_data_ == 0 && !reversed_
+                       ? 0.5 * (e2 / step.decoder + d * log(2 * std::numbers::pi * step.decoder))
+                       : row_sum(decoded(step.decoder.beside(x0.to(at::kDouble))));
+        };
+        if (!some_last) return kl().to(x0.scalar_type());
+        if (all_last) return reconstruction().to(x0.scalar_type());
+        return at::where(last.rows(x0) > 0, reconstruction(), kl()).to(x0.scalar_type());
     }
 
     Tensor prior_term(const Tensor& x0) const override {
-        const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0)), p2 = prior_sd_ * prior_sd_;
-        const auto now = tables();
-        const auto a2 = now.alpha[steps_].square() / p2, s2 = now.sigma2[steps_] / p2;
-        return (0.5 * (a2 * row_sum(x0.square()).to(at::kDouble) + d * (s2 - 1 - s2.log()))).to(x0.scalar_type());
+        const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
+        const double T = static_cast<double>(steps_ - 1), p2 = std::pow(prior_sd(T), 2);
+        const auto a2 = square(alpha(T)) / p2, s2 = sigma2(T) / p2;
+        return (0.5 * (row_sum(x0.square()).to(at::kDouble) * a2 + d * (s2 - 1 - log(s2)))).to(x0.scalar_type());
     }
 
     std::vector<std::string> variances() const override { return {"small", "large"}; }
 
-    void accept(Predicts kind) const override {
-        if (kind == Predicts::eps || kind == Predicts::score) {
-            if (levels().alpha_bar(steps_ - 1) == 0)
-                throw dtk::Error(
-                    "a network that predicts " + std::string(dtk::name_of(kind)) +
-                        " says nothing at ᾱ_T = 0, and this schedule ends there",
-                    "use prediction = \"v\" or \"x0\", or a schedule that keeps some signal at the last step");
-        } else if (kind != Predicts::x0 && kind != Predicts::v && kind != Predicts::mean) {
-            throw no_meaning(kind);
+    void accept(PredictionType type) const override {
+        const auto& levels = this->levels();
+        const auto last = levels.at(levels.last());
+        switch (type) {
+            case PredictionType::eps:
+            case PredictionType::score:
+            case PredictionType::edm:
+                if (last.alpha == 0)
+                    throw dtk::Error(
+                        "a network that predicts " + std::string(dtk::name_of(type)) +
+                            " says nothing where α = 0, and this schedule ends there",
+                        "use prediction = \"v\", \"velocity\" or \"x0\", or a schedule that keeps some signal at the "
+                        "last step");
+                return;
+            case PredictionType::velocity:
+                if (learned_)
+                    throw dtk::Error("a learned schedule is known at its steps alone, and a velocity is dx/du",
+                                     "use prediction = \"v\", or another schedule");
+                return;
+            case PredictionType::x0:
+            case PredictionType::v:
+            case PredictionType::mean:
+                return;
+            default:
+                throw no_meaning(type);
         }
     }
 
  private:
-    /// α, σ² and β of every time, [T + 1] float64; entry t + 1 is time t, entry 0 is before the first step.
-    struct Tables {
-        Tensor alpha, sigma2, beta;
-    };
-    Tables tables() const {
-        if (!learned_) return {*alpha_, *sigma2_, *beta_};
-        const auto beta = at::constant_pad_nd(learned_->betas(steps_), {1, 0});
-        const auto log_alpha_bar = (-beta).log1p().cumsum(0);
-        return {(0.5 * log_alpha_bar).exp(), -log_alpha_bar.expm1(), beta};
+    static bool before_data(double s) { return s >= 0; }
+    static bool at_data(double s) { return s < 0; }
+    static Coefficient is_last(const Time& s) {
+        return s.map([](double s) { return s < 0 ? 1.0 : 0.0; });
     }
 
-    /// What a step t → s needs, [B] float64 each.
-    struct Step {
-        Tensor posterior, added, mean_x0, mean_xt, decoder, turned_mean, turned_variance;
-        Step(const Tables& tables, const Tensor& t, const Tensor& s, std::int64_t steps, double prior2) {
-            const auto alpha_t = at(tables.alpha, t), alpha_s = at(tables.alpha, s);
-            const auto sigma2_t = at(tables.sigma2, t), sigma2_s = at(tables.sigma2, s);
-            const auto ratio = alpha_t / alpha_s;
-            added = at::where(s == t - 1, at(tables.beta, t), sigma2_t - ratio.square() * sigma2_s);
-            posterior = added * sigma2_s / sigma2_t;
-            mean_x0 = alpha_s * added / sigma2_t;
-            mean_xt = ratio * sigma2_s / sigma2_t;
-            const auto next = (t + 1).clamp_max(static_cast<double>(steps - 1));
-            decoder = at(tables.beta, next) *
-                      at::where(next > t, sigma2_t / at(tables.sigma2, next), at::ones_like(sigma2_t));
-            const auto both = alpha_t.square() * prior2 + sigma2_t;
-            turned_mean = alpha_t * prior2 / both;
-            turned_variance = prior2 * sigma2_t / both;
+    /// Of a learned schedule as it is now, [T + 1] float64 where its tensors are, differentiable; entry t + 1 is time
+    /// t.
+    struct Tables {
+        Tensor log, beta;
+        static Coefficient pick(const Tensor& table, const Time& t) {
+            if (t.uniform()) return Coefficient::of_rows(table.slice(0, whole(t.value()) + 1, whole(t.value()) + 2));
+            return Coefficient::of_rows(
+                table.index_select(0, t.rows(0).to(at::kLong).to(table.device(), /*non_blocking=*/true) + 1));
         }
+        Coefficient log_alpha_bar(const Time& t) const { return pick(log, t); }
     };
-    Step step(const Tensor& t, const Tensor& s) const { return {tables(), t, s, steps_, prior_sd_ * prior_sd_}; }
+    static std::int64_t whole(double t) { return static_cast<std::int64_t>(t); }
+    Tables tables() const {
+        const auto beta = at::constant_pad_nd(learned_->betas(steps_), {1, 0});
+        return {(-beta).log1p().cumsum(0), beta};
+    }
 
-    Tensor fixed_variance(const Step& step, const std::string& variance) const {
+    Coefficient sigma2(const Time& t) const {
+        if (!learned_) return t.map([&](double t) { return levels_.sigma2(t); });
+        return Coefficient::apply(
+            tables().log_alpha_bar(t), [](double x) { return -std::expm1(x); },
+            [](const Tensor& x) { return -x.expm1(); });
+    }
+
+    /// The variance that is added between s and t.
+    Coefficient added(const Time& t, const Time& s) const {
+        if (!learned_) return t.map(s, [&](double t, double s) { return levels_.added_variance(t, s); });
+        const auto now = tables();
+        const auto ratio = exp(now.log_alpha_bar(t) - now.log_alpha_bar(s));
+        const auto is_next = t.map(s, [](double t, double s) { return s == t - 1 ? 1.0 : 0.0; });
+        return where(is_next, Tables::pick(now.beta, t), sigma2(t) - ratio * sigma2(s));
+    }
+
+    /// What a step t → s needs.
+    struct Step {
+        Coefficient posterior = 0, added = 0, mean_x0 = 0, mean_xt = 0, decoder = 0, turned_mean = 0,
+                    turned_variance = 0;
+    };
+    Step step(const Time& t, const Time& s) const {
+        Step step;
+        const auto alpha_t = alpha(t), alpha_s = alpha(s), sigma2_t = sigma2(t), sigma2_s = sigma2(s);
+        step.added = added(t, s);
+        step.posterior = step.added * sigma2_s / sigma2_t;
+        step.mean_x0 = alpha_s * step.added / sigma2_t;
+        step.mean_xt = alpha_t / alpha_s * sigma2_s / sigma2_t;
+        // β̃ of the step after t: the variance of the last step in the code of Ho et al. 2020.
+        const double last = static_cast<double>(steps_ - 1);
+        const auto next = t.uniform() ? Time(std::min(t.value() + 1, last)) : Time((t.rows(0) + 1).clamp_max(last));
+        const auto ended = t.map([&](double t) { return t + 1 > last ? 1.0 : 0.0; });
+        step.decoder = added(next, next.minus(1)) * where(ended, 1, sigma2_t / sigma2(next));
+        if (reversed_) {
+            const double prior2 = std::pow(prior_sd(last), 2);
+            const auto both = square(alpha_t) * prior2 + sigma2_t;
+            step.turned_mean = alpha_t * prior2 / both;
+            step.turned_variance = prior2 * sigma2_t / both;
+        }
+        return step;
+    }
+
+    struct Rates {
+        Coefficient alpha, sigma;
+    };
+    Rates rates(const Time& t) const {
+        if (learned_)
+            throw dtk::Error("a learned schedule is known at its steps alone, and a velocity is dx/du",
+                             "use another schedule, or a sampler and a prediction without velocity");
+        return {t.map([&](double t) { return levels_.rates(t).alpha; }),
+                t.map([&](double t) { return levels_.rates(t).sigma; })};
+    }
+
+    /// x̂_0 = skip·x_t + out·F (Karras et al. 2022, table 1, for x_t/α at σ/α).
+    struct Preconditioning {
+        Coefficient skip, out;
+    };
+    Preconditioning preconditioning(const Time& t) const {
+        const double sd2 = std::pow(data_sd(), 2);
+        const auto a = alpha(t), s2 = sigma2(t) / square(a);
+        return {sd2 / (s2 + sd2) / a, sqrt(s2 * sd2 / (s2 + sd2))};
+    }
+
+    Tensor x0_of(const dtk::Prediction& prediction, const Tensor& xt, const Time& t) const {
+        const auto& value = prediction.value;
+        switch (prediction.type) {
+            case PredictionType::x0:
+                return value;
+            case PredictionType::eps:
+                return (xt - sigma(t) * value) / alpha(t);
+            case PredictionType::score:
+                return (xt + sigma2(t) * value) / alpha(t);
+            case PredictionType::v: {
+                const auto a = alpha(t), s = sigma(t), all = square(a) + square(s);
+                return (a / all) * xt - (s / all) * value;
+            }
+            case PredictionType::velocity: {
+                const auto a = alpha(t), s = sigma(t);
+                const auto [a_rate, s_rate] = rates(t);
+                const auto det = a_rate * s - a * s_rate;
+                return (s / det) * value - (s_rate / det) * xt;
+            }
+            case PredictionType::edm: {
+                const auto [skip, out] = preconditioning(t);
+                return skip * xt + out * value;
+            }
+            case PredictionType::mean: {
+                const auto step = this->step(t, t.minus(1));
+                return (value - step.mean_xt * xt) / step.mean_x0;
+            }
+            default:
+                throw no_meaning(prediction.type);
+        }
+    }
+
+    Tensor eps_of(const dtk::Prediction& prediction, const Tensor& xt, const Time& t) const {
+        const auto& value = prediction.value;
+        switch (prediction.type) {
+            case PredictionType::eps:
+                return value;
+            case PredictionType::score:
+                return -sigma(t) * value;
+            case PredictionType::v: {
+                const auto a = alpha(t), s = sigma(t), all = square(a) + square(s);
+                return (s / all) * xt + (a / all) * value;
+            }
+            case PredictionType::velocity: {
+                const auto a = alpha(t), s = sigma(t);
+                const auto [a_rate, s_rate] = rates(t);
+                const auto det = a_rate * s - a * s_rate;
+                return (a_rate / det) * xt - (a / det) * value;
+            }
+            default:
+                return (xt - alpha(t) * x0_of(prediction, xt, t)) / sigma(t);
+        }
+    }
+
+    /// Of x_t as sampling starts from it: the whole variance where the schedule preserves it, else the noise alone.
+    double prior_sd(double t) const {
+        const auto& levels = this->levels();
+        return levels.is_variance_preserving() ? 1 : levels.sigma(t);
+    }
+
+    double measured_sd() const {
+        const auto n = data_.size() > 0 ? std::min<std::int64_t>(data_.size(), 4096) : 4096;
+        return data_.examples(at::arange(n, at::kLong)).x.to(at::kDouble).std().item<double>();
+    }
+
+    Coefficient fixed_variance(const Step& step, const std::string& variance) const {
         if (variance == "small") return step.posterior;
         if (variance == "large") return step.added;
         throw dtk::Error("a Gaussian process has no reverse variance `" + variance + "`", "use \"small\" or \"large\"");
     }
 
     /// Of the step, shaped to stand beside x; before the first step there is none.
-    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Tensor& t,
+    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Time& t,
                           const std::string& variance, const Tensor& x) const {
-        if (!prediction.variance) return like(x, fixed_variance(step, variance));
+        if (!prediction.variance) return fixed_variance(step, variance).beside(x);
         // log Σ = f·log β + (1 − f)·log β̃ with the f of the one step that the prediction is of
-        const auto log = [](const Tensor& v) { return v.clamp_min(1e-300).log(); };
-        const auto of_one = this->step(t, t - 1);
-        const auto stretch =
-            (log(step.added) - log(step.posterior)) / (log(of_one.added) - log(of_one.posterior)).clamp_min(1e-12);
-        return (prediction.variance->log() * like(x, stretch) +
-                like(x, log(step.posterior) - stretch * log(of_one.posterior)))
+        const auto safe_log = [](const Coefficient& v) {
+            return Coefficient::apply(
+                v, [](double x) { return std::log(std::max(x, 1e-300)); },
+                [](const Tensor& x) { return x.clamp_min(1e-300).log(); });
+        };
+        const auto of_one = this->step(t, t.minus(1));
+        const auto room = Coefficient::apply(
+            safe_log(of_one.added) - safe_log(of_one.posterior), [](double x) { return std::max(x, 1e-12); },
+            [](const Tensor& x) { return x.clamp_min(1e-12); });
+        const auto stretch = (safe_log(step.added) - safe_log(step.posterior)) / room;
+        return (prediction.variance->log() * stretch.beside(x) +
+                (safe_log(step.posterior) - stretch * safe_log(of_one.posterior)).beside(x))
             .exp();
     }
 
-    void read_levels(const dtk::Dataset& data, bool needed) {
-        if (data.levels() > 1 && data.range()) {
-            levels_of_data_ = data.levels();
-            range_ = *data.range();
+    void read_levels(const dtk::Space& space, bool needed) {
+        if (space.levels > 1 && space.range) {
+            levels_of_data_ = space.levels;
+            range_ = *space.range;
         } else if (needed) {
             throw dtk::Error("decoder = \"discretised\" needs data that come in levels, such as 8-bit images",
                              "leave it \"auto\"");
@@ -277,27 +450,18 @@ struct Gaussian final : dtk::GaussianProcess {
         return 0.5 * ((2 * std::numbers::pi * variance).log() + (x - mean).square() / variance);
     }
 
-    static Tensor at(const Tensor& table, const Tensor& t) { return table.index_select(0, t.to(at::kLong) + 1); }
-
-    /// [B] float64 → [B, 1, …], ready to multiply x
-    static Tensor like(const Tensor& x, const Tensor& coefficient) {
-        std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
-        sizes[0] = -1;
-        return coefficient.to(x.scalar_type()).view(sizes);
-    }
-
-    static dtk::Error no_meaning(Predicts kind) {
+    static dtk::Error no_meaning(PredictionType type) {
         return dtk::Error(
-            "a Gaussian process has no meaning for a prediction of kind " + std::string(dtk::name_of(kind)),
-            "use eps, x0, v or score");
+            "a Gaussian process has no meaning for a prediction of kind " + std::string(dtk::name_of(type)),
+            "use eps, x0, v, score, velocity, edm or mean");
     }
 
     std::int64_t steps_;
     bool reversed_;
     std::shared_ptr<dtk::LearnedSchedule> learned_;  ///< null where the schedule is fixed
     mutable dtk::NoiseLevels levels_;
-    Tensor *alpha_ = nullptr, *sigma2_ = nullptr, *beta_ = nullptr;  ///< of a fixed schedule
-    double prior_sd_ = 1;
+    mutable double data_sd_;  ///< 0 until it is measured
+    const dtk::Dataset& data_;
     int levels_of_data_ = 0;  ///< 0: the data are real numbers
     std::pair<double, double> range_;
 };

@@ -21,7 +21,8 @@
 namespace {
 
 using at::Tensor;
-using dtk::Predicts;
+using dtk::PredictionType;
+using dtk::Time;
 
 // The law is uniform to the last digit long before, and σ² stays finite at an SNR of 0.
 constexpr double endless = 20;
@@ -42,7 +43,6 @@ struct So3 final : dtk::RotationProcess {
         for (std::int64_t t = 0; t < config.steps; ++t) sigma.push_back(std::min(levels_.sigma(t), endless));
         const auto of_steps = at::tensor(sigma, at::kDouble);
         cumulative_ = &constant("cumulative", dtk::igso3_cumulative(of_steps));
-        sigma_ = &constant("sigma", at::cat({at::zeros({1}, at::kDouble), of_steps}));  // entry t + 1 is time t
         divergence_ = dtk::igso3_divergence(of_steps.slice(0, config.steps - 1)).item<double>();
         if (divergence_ > 1)
             throw dtk::Error(fmt::format("after the last step, σ = {:.4g} rad, rotations are far from the uniform ones "
@@ -53,43 +53,50 @@ struct So3 final : dtk::RotationProcess {
 
     std::int64_t steps() const override { return levels_.steps(); }
     const dtk::NoiseLevels& levels() const override { return levels_; }
-    Tensor sigma(const Tensor& t) const override { return sigma_->index_select(0, t.to(at::kLong) + 1); }
+    dtk::Coefficient sigma(const Time& t) const override {
+        return t.map([&](double t) { return std::min(levels_.sigma(t), endless); });
+    }
 
-    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
+    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random,
+                 double) const override {
         return dtk::uniform_rotations(random, sizes, options.device()).to(options.dtype());
     }
 
-    dtk::Noised noised(const Tensor& x0, const Tensor& t, const dtk::Random& random) const override {
-        const auto cumulative = cumulative_->index_select(0, t.to(at::kLong));
-        const auto each = x0.numel() / (9 * std::max<std::int64_t>(x0.size(0), 1));
-        const auto v = dtk::igso3_draw(random, each, sigma(t), cumulative).view(tangents(x0));
-        return {x0.to(at::kDouble).matmul(dtk::rotation(v)).to(x0.scalar_type()), dtk::hat(v).to(x0.scalar_type())};
+    /// A unit axis and a share of all angles for each rotation, [B, rotations, 4] float64.
+    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
+        std::int64_t each = 1;
+        for (const auto size : sizes.slice(1)) each *= size;
+        return dtk::igso3_variate(random, sizes[0], each / 9, options);
     }
 
-    Tensor target(Predicts kind, const Tensor& x0, const dtk::Noised& xt, const Tensor& t) const override {
+    Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
+        return x0.to(at::kDouble).matmul(dtk::rotation(vector(noise, x0, t))).to(x0.scalar_type());
+    }
+
+    Tensor target(PredictionType kind, const Tensor& x0, const dtk::NoisySample& xt, const Time& t) const override {
         accept(kind);
-        if (kind == Predicts::x0) return x0;
-        return written(kind, pull(dtk::vee(xt.noise.to(at::kDouble)), t), t).to(x0.scalar_type());
+        if (kind == PredictionType::x0) return x0;
+        return written(kind, pull(vector(xt.noise, x0, t), t), t).to(x0.scalar_type());
     }
 
-    Tensor convert(const dtk::Prediction& prediction, Predicts to, const Tensor& xt, const Tensor& t) const override {
-        accept(prediction.kind);
+    Tensor convert(const dtk::Prediction& prediction, PredictionType to, const Tensor& xt,
+                   const Time& t) const override {
+        accept(prediction.type);
         accept(to);
-        if (to != Predicts::x0) return written(to, score(prediction, xt, t), t).to(xt.scalar_type());
-        if (prediction.kind == Predicts::x0) return prediction.value;
+        if (to != PredictionType::x0) return written(to, score(prediction, xt, t), t).to(xt.scalar_type());
+        if (prediction.type == PredictionType::x0) return prediction.value;
         throw dtk::Error(
             "a score of rotations does not say what x_0 is: many laws of x_0 have the same one",
             "let the network predict x0, or do without what asks for x0 (clip, self_condition, target = \"x0\")");
     }
 
-    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Tensor& t, const Tensor& s,
+    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
                         const std::string& variance, const dtk::Random& random) const override {
-        const auto sigma2_t = sigma(t).square(), sigma2_s = sigma(s).square(), added = sigma2_t - sigma2_s;
-        const auto kept = variance == "small" ? added * sigma2_s / sigma2_t : added.masked_fill(s < 0, 0);
+        const auto sigma2_t = square(sigma(t)), sigma2_s = square(sigma(s)), added = sigma2_t - sigma2_s;
+        const auto last = s.map([](double s) { return s < 0 ? 1.0 : 0.0; });
+        const auto kept = variance == "small" ? added * sigma2_s / sigma2_t : where(last, 0, added);
         const auto z = random.normal(tangents(xt), xt.options().dtype(at::kDouble));
-        const auto moved =
-            xt.to(at::kDouble)
-                .matmul(dtk::rotation(like(z, added) * score(prediction, xt, t) + like(z, kept.sqrt()) * z));
+        const auto moved = xt.to(at::kDouble).matmul(dtk::rotation(added * score(prediction, xt, t) + sqrt(kept) * z));
         // Newton's step towards the nearest rotation, so that rounding does not add up.
         return (1.5 * moved - 0.5 * moved.matmul(moved.transpose(-1, -2)).matmul(moved)).to(xt.scalar_type());
     }
@@ -107,18 +114,20 @@ struct So3 final : dtk::RotationProcess {
 
     std::vector<std::string> variances() const override { return {"small", "large"}; }
 
-    void accept(Predicts kind) const override {
-        if (kind != Predicts::eps && kind != Predicts::score && kind != Predicts::x0)
+    void accept(PredictionType kind) const override {
+        if (kind != PredictionType::eps && kind != PredictionType::score && kind != PredictionType::x0)
             throw dtk::Error(
                 fmt::format("a process of rotations has no meaning for a prediction of kind {}", dtk::name_of(kind)),
                 "use eps, score or x0");
     }
 
  private:
+    /// α has no meaning for rotations: σ/α is the angle.
     static dtk::NoiseLevels in_radians(const dtk::NoiseLevels& levels) {
-        std::vector<double> log_snr;
-        for (std::int64_t t = 0; t < levels.steps(); ++t) log_snr.push_back(levels.log_snr(t));
-        return dtk::NoiseLevels::from_log_snr(log_snr, std::vector<double>(log_snr.size(), 0));
+        std::vector<dtk::NoiseLevel> table;
+        for (double t = 0; t < static_cast<double>(levels.steps()); ++t)
+            table.push_back(dtk::noise_level(1, std::min(levels.ratio(t), 1e150)));
+        return dtk::NoiseLevels::from_table(table);
     }
 
     static void check_rotations(const dtk::Dataset& data) {
@@ -140,29 +149,28 @@ struct So3 final : dtk::RotationProcess {
         return x.sizes().slice(0, x.sizes().size() - 1).vec();
     }
 
-    /// [B] → [B, 1, …], ready to multiply x
-    static Tensor like(const Tensor& x, const Tensor& rows) {
-        std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
-        sizes[0] = -1;
-        return rows.view(sizes);
+    /// The rotation vectors that the variates are at that time, [B, ..., 3]
+    Tensor vector(const Tensor& noise, const Tensor& x, const Time& t) const {
+        const auto cumulative = cumulative_->index_select(0, t.on(x).to(at::kLong));
+        return dtk::igso3_vector(noise, sigma(t).rows(noise), cumulative).view(tangents(x));
     }
 
     /// ∇ log q(R_t | R_0) for R_t = R_0 Exp(v). [B, ..., 3]
-    Tensor pull(const Tensor& v, const Tensor& t) const {
+    Tensor pull(const Tensor& v, const Time& t) const {
         const auto angle = v.norm(2, -1, true);
-        return v * dtk::igso3_slope(angle, like(v, sigma(t)));
+        return v * dtk::igso3_slope(angle, sigma(t).beside(v));
     }
 
-    Tensor score(const dtk::Prediction& prediction, const Tensor& xt, const Tensor& t) const {
+    Tensor score(const dtk::Prediction& prediction, const Tensor& xt, const Time& t) const {
         const auto value = prediction.value.to(at::kDouble);
-        if (prediction.kind == Predicts::x0)
+        if (prediction.type == PredictionType::x0)
             return pull(dtk::rotation_vector(orthonormal(value).transpose(-1, -2).matmul(xt.to(at::kDouble))), t);
         const auto tangent = dtk::vee(value);
-        return prediction.kind == Predicts::eps ? -tangent / like(tangent, sigma(t)) : tangent;
+        return prediction.type == PredictionType::eps ? -tangent / sigma(t) : tangent;
     }
 
-    Tensor written(Predicts kind, const Tensor& score, const Tensor& t) const {
-        return dtk::hat(kind == Predicts::eps ? -like(score, sigma(t)) * score : score);
+    Tensor written(PredictionType kind, const Tensor& score, const Time& t) const {
+        return dtk::hat(kind == PredictionType::eps ? -sigma(t) * score : score);
     }
 
     static Tensor orthonormal(const Tensor& m) {
@@ -174,7 +182,7 @@ struct So3 final : dtk::RotationProcess {
     }
 
     dtk::NoiseLevels levels_;
-    Tensor *sigma_, *cumulative_;
+    Tensor* cumulative_;
     double divergence_;
 };
 }  // namespace

@@ -19,7 +19,7 @@ namespace {
 
 using at::Tensor;
 
-struct Clamp final : dtk::Sampler {
+struct Clamp final : dtk::GaussianSampler {
     struct Config : dtk::Sampler::Config {
         bool noised = false;
         std::string variance = "small";
@@ -30,8 +30,7 @@ struct Clamp final : dtk::Sampler {
         }
     } c;
     Clamp(const Config& config, const dtk::View& view)
-        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
-        dtk::gaussian(view.process(), "clamp");
+        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
         view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
             throw dtk::Error(
@@ -39,23 +38,22 @@ struct Clamp final : dtk::Sampler {
                 "use sampler multiply, or sd = 0");
     }
 
-    Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
-                  const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
+    Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
+                  const dtk::StepCallback& done) const override {
         const auto known = seen_.known.to(x.device(), /*non_blocking=*/true) > 0;
         const auto y = seen_.value.to(x.options(), /*non_blocking=*/true).expand_as(x);
-        const auto clamped = [&](const Tensor& x, const Tensor& t, std::int64_t step) {
-            return at::where(known, c.noised ? process.noised(y, t, random.stream("known").step(step)).x : y, x);
+        const auto clamped = [&](const Tensor& x, double t, std::int64_t step) {
+            const auto draw = random.stream("known").step(step);
+            return at::where(known, c.noised ? denoise.process().noised(y, t, draw).x : y, x);
         };
-        x = clamped(x, dtk::rows_at(times.front(), x), 0);
-        for (std::size_t i = 0; i < times.size(); ++i) {
-            const auto t = dtk::rows_at(times[i], x);
-            const auto s = dtk::rows_at(i + 1 < times.size() ? times[i + 1] : -1, x);
-            x = process.reverse_step(x, predict(x, t, context), t, s, c.variance, random.step(i));
-            x = clamped(x, s, i + 1);
-            if (watch) watch(i + 1, x);
+        x = clamped(x, times.front(), 0);
+        for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
+            x = clamped(denoise.reverse_step(x, t, s, c.variance, random.step(i)), s, i + 1);
+            done(i + 1, x);
         }
         return x;
     }
+    bool draws_reverse_steps() const override { return true; }
 
  private:
     const dtk::Observation& seen_;

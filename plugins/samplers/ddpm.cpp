@@ -16,17 +16,15 @@ struct Ddpm final : dtk::Sampler {
         view.process().accept_variance(c.variance);
     }
 
-    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times,
-                      at::Tensor x, const dtk::Context& context, const dtk::Random& random,
-                      const dtk::Watch& watch) const override {
-        for (std::size_t i = 0; i < times.size(); ++i) {
-            const auto t = dtk::rows_at(times[i], x);
-            const auto s = dtk::rows_at(i + 1 < times.size() ? times[i + 1] : -1, x);
-            x = process.reverse_step(x, predict(x, t, context), t, s, c.variance, random.step(i));
-            if (watch) watch(i + 1, x);
+    at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
+                      const dtk::Random& random, const dtk::StepCallback& done) const override {
+        for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
+            x = denoise.reverse_step(x, t, s, c.variance, random.step(i));
+            done(i + 1, x);
         }
         return x;
     }
+    bool draws_reverse_steps() const override { return true; }
 };
 }  // namespace
 

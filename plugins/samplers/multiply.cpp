@@ -12,13 +12,12 @@
 
 #include <dtk/dataset.hpp>
 #include <dtk/sampler.hpp>
-#include <dtk/schedule.hpp>
 
 namespace {
 
 using at::Tensor;
 
-struct Multiply final : dtk::Sampler {
+struct Multiply final : dtk::GaussianSampler {
     struct Config : dtk::Sampler::Config {
         std::string power = "constant", form = "product", variance = "small";
         void fields(dtk::Fields& f) {
@@ -29,21 +28,18 @@ struct Multiply final : dtk::Sampler {
         }
     } c;
     Multiply(const Config& config, const dtk::View& view)
-        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
-        dtk::gaussian(view.process(), "multiply");
+        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
         view.process().accept_variance(c.variance);
         if (c.form == "shift" && seen_.sd == 0)
             throw dtk::Error("where y is exact, log r has no slope to shift the mean by",
                              "use form = \"product\", or data with `sd` above 0");
     }
 
-    Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
-                  const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
-        const auto& gaussian = dtk::gaussian(process, "multiply");
-        const auto& levels = process.levels();
+    Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
+                  const dtk::StepCallback& done) const override {
         const auto known = seen_.known.to(x.options(), /*non_blocking=*/true),
                    y = seen_.value.to(x.options(), /*non_blocking=*/true);
-        const auto T = static_cast<double>(process.steps());
+        const auto T = static_cast<double>(denoise.process().steps());
         const auto weight = [&](double t) { return c.power == "linear" ? (T - 1 - t) / T : 1.0; };  // t is 0-based
         const auto gain = [&](const Tensor& variance, double t) {
             const double w = weight(t);
@@ -51,26 +47,26 @@ struct Multiply final : dtk::Sampler {
             return seen_.sd == 0 ? known : known * (w * variance / (w * variance + seen_.sd * seen_.sd));
         };
 
-        // x is a draw of N(0, v), which is made one of N(0, v) r(x).
-        const double v = levels.alpha_bar(levels.steps() - 1) + levels.sigma2(levels.steps() - 1);
-        const auto g = gain(at::full({}, v, x.options()), times.front());
+        // x is a draw of the prior N(0, v), which is made one of N(0, v) r(x).
+        const auto& noise = denoise.noise();
+        const double first = times.front(), v = noise.is_variance_preserving() ? 1 : noise.sigma2(first);
+        const auto g = gain(at::full({}, v, x.options()), first);
         x = g * y + (1 - g).sqrt() * x;
-        for (std::size_t i = 0; i < times.size(); ++i) {
-            const double earlier = i + 1 < times.size() ? times[i + 1] : -1;
-            const auto t = dtk::rows_at(times[i], x), s = dtk::rows_at(earlier, x);
-            auto [mean, variance] = gaussian.reverse(x, predict(x, t, context), t, s, c.variance);
+        for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
+            auto [mean, variance] = denoise.reverse(x, t, s, c.variance);
             if (c.form == "shift") {
-                mean = mean + known * variance * (weight(earlier) / (seen_.sd * seen_.sd)) * (y - mean);
+                mean = mean + known * variance * (weight(s) / (seen_.sd * seen_.sd)) * (y - mean);
             } else {
-                const auto g = gain(variance, earlier);
+                const auto g = gain(variance, s);
                 mean = mean + g * (y - mean);
                 variance = variance * (1 - g);
             }
             x = mean + variance.sqrt() * random.step(i).normal(x.sizes(), x.options());
-            if (watch) watch(i + 1, x);
+            done(i + 1, x);
         }
         return x;
     }
+    bool draws_reverse_steps() const override { return true; }
 
  private:
     const dtk::Observation& seen_;

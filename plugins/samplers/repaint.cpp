@@ -9,19 +9,17 @@
 // repeats need more steps. Of two unit Gaussians with correlation 0.8, one known to be 1.2, ten repeats make the other
 // N(0.92, 0.33) in 250 steps and N(0.92, 0.36) in 1000, a hundred N(0.96, 0.25) and N(0.96, 0.32), where N(0.96, 0.36)
 // is right.
-#include <cmath>
 
 #include <fmt/format.h>
 
 #include <dtk/dataset.hpp>
 #include <dtk/sampler.hpp>
-#include <dtk/schedule.hpp>
 
 namespace {
 
 using at::Tensor;
 
-struct Repaint final : dtk::Sampler {
+struct Repaint final : dtk::GaussianSampler {
     struct Config : dtk::Sampler::Config {
         std::int64_t repeats = 10;
         bool repeat_last = false;
@@ -35,8 +33,7 @@ struct Repaint final : dtk::Sampler {
         }
     } c;
     Repaint(const Config& config, const dtk::View& view)
-        : Sampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "repaint")) {
-        dtk::gaussian(view.process(), "repaint");
+        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "repaint")) {
         view.process().accept_variance(c.variance);
         if (seen_.sd > 0)
             throw dtk::Error(
@@ -44,34 +41,29 @@ struct Repaint final : dtk::Sampler {
                 "use sampler multiply, or sd = 0");
     }
 
-    Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>& times, Tensor x,
-                  const dtk::Context& context, const dtk::Random& random, const dtk::Watch& watch) const override {
-        const auto& levels = process.levels();
+    Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
+                  const dtk::StepCallback& done) const override {
+        const auto& process = denoise.gaussian();
         const auto known = seen_.known.to(x.device(), /*non_blocking=*/true) > 0;
         const auto y = seen_.value.to(x.options(), /*non_blocking=*/true).expand_as(x);
-        const auto painted = [&](const Tensor& x, const Tensor& t, const dtk::Random& random) {
+        const auto painted = [&](const Tensor& x, double t, const dtk::Random& random) {
             return at::where(known, process.noised(y, t, random.stream("known")).x, x);
         };
-        x = painted(x, dtk::rows_at(times.front(), x), random);
-        for (std::size_t i = 0; i < times.size(); ++i) {
-            const bool last = i + 1 == times.size();
-            const auto from = static_cast<std::int64_t>(times[i]),
-                       to = last ? -1 : static_cast<std::int64_t>(times[i + 1]);
-            const auto t = dtk::rows_at(times[i], x), s = dtk::rows_at(last ? -1 : times[i + 1], x);
+        x = painted(x, times.front(), random);
+        for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
             const auto repeats = last && !c.repeat_last ? 1 : c.repeats;
             for (std::int64_t u = 1; u <= repeats; ++u) {
                 const auto draw = u == 1 ? random : random.stream(fmt::format("repeat {}", u));
-                x = process.reverse_step(x, predict(x, t, context), t, s, c.variance, draw.step(i));
-                x = painted(x, s, draw.step(i + 1));
+                x = painted(denoise.reverse_step(x, t, s, c.variance, draw.step(i)), s, draw.step(i + 1));
                 if (u == repeats) continue;
-                const auto added = std::sqrt(levels.added_variance(from, to));
-                x = levels.alpha(from) / levels.alpha(to) * x +
-                    added * draw.stream("back").step(i).normal(x.sizes(), x.options());
+                const auto [mean, variance] = process.forward(x, s, t);
+                x = mean + variance.sqrt() * draw.stream("back").step(i).normal(x.sizes(), x.options());
             }
-            if (watch) watch(i + 1, x);
+            done(i + 1, x);
         }
         return x;
     }
+    bool draws_reverse_steps() const override { return true; }
 
  private:
     const dtk::Observation& seen_;

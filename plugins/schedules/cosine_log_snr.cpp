@@ -20,9 +20,9 @@ struct CosineLogSnr final : dtk::ContinuousSchedule {
             throw dtk::Error("`log_snr_min` must be smaller than `log_snr_max`", "swap them");
     }
 
-    double log_snr(double u) const override {
+    dtk::NoiseLevel level(double u) const override {
         const double a = std::atan(std::exp(-c.log_snr_max / 2)), b = std::atan(std::exp(-c.log_snr_min / 2));
-        return -2 * std::log(std::tan(a + u * (b - a))) + c.shift;
+        return dtk::variance_preserving(-2 * std::log(std::tan(a + u * (b - a))) + c.shift);
     }
 };
 }  // namespace

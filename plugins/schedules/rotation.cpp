@@ -21,8 +21,7 @@ struct Rotation final : dtk::ContinuousSchedule {
         if (!(c.sigma_min < c.sigma_max)) throw dtk::Error("`sigma_min` must be smaller than `sigma_max`", "swap them");
     }
 
-    double log_snr(double u) const override { return -2 * std::log(sigma(u)); }
-    double log_alpha(double) const override { return 0; }
+    dtk::NoiseLevel level(double u) const override { return dtk::noise_level(1, sigma(u)); }
 
  private:
     double sigma(double u) const {

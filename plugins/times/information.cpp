@@ -27,20 +27,20 @@ struct Information final : dtk::Times {
         std::partial_sum(probability_.begin(), probability_.end(), upto_.begin());
     }
 
-    dtk::DrawnTimes draw(const dtk::Batch& batch, const dtk::Process&, const dtk::Random& random) const override {
+    dtk::SampledTimes draw(const dtk::Batch& batch, const dtk::Process&, const dtk::Random& random) const override {
         const auto rows = batch.x.size(0), n = batch.of > 0 ? batch.of : rows;
         const auto k = random.stream("turn").from(0).integers(n, {1}).item<std::int64_t>();
         const auto r = random.uniform({rows}, at::kDouble);
-        dtk::DrawnTimes drawn{at::empty({rows}, at::kDouble), at::empty({rows}, at::kDouble)};
+        const auto times = at::empty({rows}, at::kDouble), weight = at::empty({rows}, at::kDouble);
         for (std::int64_t i = 0; i < rows; ++i) {
             const auto part = static_cast<double>((batch.first + i + k) % n) + r.const_data_ptr<double>()[i];
             const auto above =
                 std::upper_bound(upto_.begin(), upto_.end() - 1, part / static_cast<double>(n) * upto_.back());
             const auto t = static_cast<std::size_t>(above - upto_.begin());
-            drawn.t.mutable_data_ptr<double>()[i] = static_cast<double>(t);
-            drawn.weight.mutable_data_ptr<double>()[i] = 1 / (static_cast<double>(upto_.size()) * probability_[t]);
+            times.mutable_data_ptr<double>()[i] = static_cast<double>(t);
+            weight.mutable_data_ptr<double>()[i] = 1 / (static_cast<double>(upto_.size()) * probability_[t]);
         }
-        return drawn;
+        return {dtk::Time(times), dtk::Coefficient::of_rows(weight)};
     }
 
  private:

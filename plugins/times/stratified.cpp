@@ -5,15 +5,15 @@
 
 namespace {
 struct Stratified final : dtk::Times {
-    dtk::DrawnTimes draw(const dtk::Batch& batch, const dtk::Process& process,
-                         const dtk::Random& random) const override {
+    dtk::SampledTimes draw(const dtk::Batch& batch, const dtk::Process& process,
+                           const dtk::Random& random) const override {
         const auto rows = batch.x.size(0), n = batch.of > 0 ? batch.of : rows;
         const auto k = random.stream("turn").from(0).integers(n, {1});
         const auto part = (at::arange(batch.first, batch.first + rows, at::kLong) + k).remainder(n);
         const auto r = random.uniform({rows}, at::kDouble);
         const auto T = static_cast<double>(process.steps());
         const auto t = ((part + r) * (T / static_cast<double>(n))).floor().clamp_max(T - 1);
-        return {t, at::ones_like(t)};
+        return {dtk::Time(t), 1};
     }
 };
 }  // namespace

@@ -3,10 +3,10 @@
 
 namespace {
 struct Uniform final : dtk::Times {
-    dtk::DrawnTimes draw(const dtk::Batch& batch, const dtk::Process& process,
-                         const dtk::Random& random) const override {
+    dtk::SampledTimes draw(const dtk::Batch& batch, const dtk::Process& process,
+                           const dtk::Random& random) const override {
         const auto t = random.integers(process.steps(), {batch.x.size(0)}).to(at::kDouble);
-        return {t, at::ones_like(t)};
+        return {dtk::Time(t), 1};
     }
 };
 }  // namespace

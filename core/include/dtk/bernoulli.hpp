@@ -10,7 +10,7 @@ class DTK_API BernoulliProcess : public Process {
     ~BernoulliProcess() override;
     virtual double rate() const = 0;  ///< π, how often a bit of the prior is 1
     /// log q(x_t | x_0 = 1) − log q(x_t | x_0 = 0), what each bit says of its own x_0. t: [B] → as xt
-    virtual Tensor evidence(const Tensor& xt, const Tensor& t) const = 0;
+    virtual Tensor evidence(const Tensor& xt, const Time& t) const = 0;
 };
 
 /// The process as one of bits. Errors: Error that says that `who` needs one.

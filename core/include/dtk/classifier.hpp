@@ -11,11 +11,11 @@ namespace dtk {
 class DTK_API Classifier : public Model {
  public:
     ~Classifier() override;
-    Predicts predicts() const final { return Predicts::label; }
+    PredictionType predicts() const final { return PredictionType::label; }
     /// Of the examples that it was made for.
     virtual std::vector<std::int64_t> shape() const = 0;
-    /// What the log-odds are a linear map of. x: [B, ...], t: [B] → [B, features] float32
-    virtual Tensor features(const Tensor& x, const Tensor& t) = 0;
+    /// What the log-odds are a linear map of. x: [B, ...] → [B, features] float32
+    virtual Tensor features(const Tensor& x, const Time& t) = 0;
 };
 
 }  // namespace dtk

@@ -1,4 +1,5 @@
 #pragma once
+// Examples by number, and what is exactly known of their law.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -7,17 +8,18 @@
 #include <vector>
 
 #include <dtk/plugin.hpp>
+#include <dtk/prediction.hpp>
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 2
+#define DTK_Dataset_VERSION 3
 
 namespace dtk {
 
 /// Examples and what they are conditioned on.
 struct Batch {
     Tensor x = {};           ///< [B, ...] float32
-    Tensor label = {};       ///< [B] int64, or undefined
+    Condition condition = {};  ///< what is known of them: a class, a text
     std::int64_t first = 0;  ///< these are rows first … first+B−1 …
     std::int64_t of = 0;     ///< … of a batch of that many; 0: they are all of it
 };

@@ -40,9 +40,9 @@ DTK_API Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::in
 /// Examples as vectors: as they are, or as a classifier that dtk has trained sees them.
 class DTK_API Features {
  public:
-    /// of: "pixels", or the name of an earlier stage or the folder of a run whose model is a classifier. Errors: Error
-    /// where there is none, or it was made for other data; it names `who` asks.
-    Features(const std::string& of, const View& view, const char* who);
+    /// of: an earlier stage or a run whose model is a classifier; empty, or named "pixels": the examples themselves.
+    /// Errors: Error where it is no classifier, or was made for other data; it names `who` asks.
+    Features(const Reference& of, const View& view, const char* who);
     /// x: [n, ...] → [n, d] float64 on the CPU; the classifier works on `device`.
     Tensor operator()(const Tensor& x, at::Device device) const;
     /// What they are, in a few words.

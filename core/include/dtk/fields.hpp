@@ -58,6 +58,21 @@ class Choice : public AnyChoice {
     std::shared_ptr<Interface> make(const View& view) const { return std::static_pointer_cast<Interface>(built(view)); }
 };
 
+/// A network that an earlier stage of the file or another run has trained, named by the stage's name or the run's
+/// folder: found and hashed with what is made with it, read, frozen and brought to the run's device when its owner
+/// asks.
+class Reference {
+ public:
+    Reference() = default;
+    explicit Reference(std::string name) : name_(std::move(name)) {}
+    const std::string& name() const { return name_; }
+    explicit operator bool() const { return !name_.empty(); }
+
+ private:
+    std::string name_;
+    friend class Fields;
+};
+
 /// What a plugin's fields are shown to. A plugin declares each field once, by name, with its range and a line of
 /// documentation; the member's initial value is the default. Reading a file, checking it, `plugins describe`, the
 /// resolved experiment and the generated reference are different visitors over that one declaration.
@@ -75,6 +90,8 @@ class DTK_API Fields {
     virtual void operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<std::string>& value, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) = 0;
+    /// Ask `view.trained(value)` for what it names.
+    void operator()(const char* key, Reference& value, const char* doc) { reference(key, value.name_, doc); }
     template <class Interface>
     void operator()(const char* key, Choice<Interface>& value, const char* doc) {
         plugin(key, Interface::kind, value, doc);
@@ -82,6 +99,7 @@ class DTK_API Fields {
 
  protected:
     virtual void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) = 0;
+    virtual void reference(const char* key, std::string& name, const char* doc) = 0;
 };
 
 }  // namespace dtk

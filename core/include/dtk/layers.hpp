@@ -6,6 +6,7 @@
 #include <string>
 
 #include <dtk/module.hpp>
+#include <dtk/prediction.hpp>
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
@@ -69,15 +70,19 @@ class DTK_API GroupNorm : public Module {
     bool silu_;
 };
 
-/// A vector for each of `count` classes, N(0, sd²) at the start: [B] int64 → [B, out]
+/// A vector for each of `count` classes and, with `null`, one for rows that are not told theirs; N(0, sd²) at the start.
+/// condition.label: [B] int64 → [B, out]
 class DTK_API Embedding : public Module {
  public:
-    Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd = 1);
-    /// Errors: Error where there are no labels.
-    Tensor operator()(const Tensor& label) const;
+    Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd = 1, bool null = false);
+    /// Errors: Error where there are no labels, or rows that are not told theirs and no vector for them.
+    Tensor operator()(const Condition& condition) const;
+    bool knows_null() const { return null_; }
 
  private:
     Tensor* weight_;
+    std::int64_t count_;
+    bool null_;
 };
 
 /// [sin(c·t·ω_i), cos(c·t·ω_i)], ω_i = 10000^(−i/(n−1)), i = 0 … n−1, n = features/2: t [B] → [B, features] float32.

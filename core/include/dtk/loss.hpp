@@ -1,24 +1,33 @@
 #pragma once
+// What is minimised: losses.
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <dtk/dataset.hpp>
+#include <dtk/denoiser.hpp>
 #include <dtk/module.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
-#include <dtk/times.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Loss_VERSION 1
+#define DTK_Loss_VERSION 2
 
 namespace dtk {
 
-/// A loss per example; the core averages, so that loss by noise level, accumulation and data parallelism come for free.
+/// One number per example that is minimised over some of the trained tensors.
+struct Objective {
+    Tensor value;             ///< [B], differentiable; the trainer averages it
+    std::string trains = "";  ///< path of the tensors it trains, "model.generator"; empty: all of them
+    /// The type of prediction whose squared error it is: the trainer multiplies it by λ(t) of [weighting]. Unset: it is
+    /// complete as it is.
+    std::optional<PredictionType> error_of = {};
+};
+
+/// Per example; the core averages, so that loss by noise level, accumulation and many processes come for free.
 struct LossValues {
-    Tensor value;  ///< [B], differentiable
-    Tensor t;      ///< [B] the times they were drawn at
-    /// Further values per example that are logged, not minimised.
+    std::vector<Objective> objectives;
+    /// Further values per example [B] that are logged, not minimised.
     std::vector<std::pair<std::string, Tensor>> parts = {};
 };
 
@@ -26,9 +35,12 @@ class DTK_API Loss : public Module {
  public:
     static constexpr const char* kind = "loss";
     ~Loss() override;
-    /// batch.x: [B, ...] → values. All that is drawn comes from `random`, whose row i belongs to example i.
-    virtual LossValues operator()(const Predict& predict, const Process& process, const Batch& batch,
+    /// batch.x: [B, ...] and the times that were drawn for it. All else that is drawn comes from `random`, whose row i
+    /// belongs to example i. `denoise` is told the batch's condition.
+    virtual LossValues operator()(const Denoiser& denoise, const Batch& batch, const Time& t,
                                   const Random& random) const = 0;
+    /// Does it stand for one drawn time each? Where not (`elbo` over every step), the importance weight is 1.
+    virtual bool draws_times() const { return true; }
 };
 
 }  // namespace dtk

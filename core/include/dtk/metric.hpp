@@ -7,11 +7,12 @@
 
 #include <dtk/better.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/denoiser.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Metric_VERSION 4
+#define DTK_Metric_VERSION 5
 
 namespace dtk {
 
@@ -20,7 +21,7 @@ struct EvaluationInput {
     Tensor samples;  ///< [n, ...] on the CPU; undefined where none were drawn
     const Dataset& data;
     const Process& process;
-    Predict predict;               ///< the network as it is sampled with
+    Denoiser denoise;              ///< the network as it is sampled with; every call begins a trajectory of its own
     at::Device device = at::kCPU;  ///< where the network wants its input
     Tensor start = {};             ///< x_T that each sample came from, as `samples`
     /// To be told how far long work has come.

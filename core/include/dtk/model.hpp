@@ -1,24 +1,26 @@
 #pragma once
+// Given x_t, t and a condition, what is predicted? Networks.
 #include <dtk/module.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Model_VERSION 1
+#define DTK_Model_VERSION 2
 
 namespace dtk {
 
-/// Given x_t, t and a context, what is predicted? Initial values come from `view.random("init")`, dropout from
-/// `context.random`, so that a seed means something.
+/// Initial values come from `view.random("init")`, dropout from `condition.random`, so that a seed means something.
 class DTK_API Model : public Module {
  public:
     static constexpr const char* kind = "model";
     ~Model() override;
-    virtual Predicts predicts() const = 0;
-    /// x: [B, ...] float, t: [B] real in 0 … T−1 → the prediction, shaped as x.
-    virtual Prediction forward(const Tensor& x, const Tensor& t, const Context& context) = 0;
-    /// Does it want context.self_condition? The runtime then feeds its own earlier x̂_0 back (Chen et al. 2022).
+    virtual PredictionType predicts() const = 0;
+    /// x: [B, ...] float, t: one time or one for each row → the prediction, shaped as x.
+    virtual Prediction forward(const Tensor& x, const Time& t, const Condition& condition) = 0;
+    /// Does it want condition.self_condition? The runtime then feeds its own earlier x̂_0 back (Chen et al. 2022).
     virtual bool self_conditions() const { return false; }
+    /// Was it built to be asked without its condition, too?
+    virtual bool knows_null_condition() const { return false; }
 };
 
 }  // namespace dtk

@@ -35,6 +35,8 @@ class DTK_API Module {
     std::vector<Tensor> parameters() const;
     /// Moves every tensor to the device.
     void to(at::Device device);
+    /// No tensor is trained any more; children follow.
+    void freeze();
     /// Training or not; children follow. Dropout is the only thing that asks.
     void train(bool on);
     bool training() const { return training_; }

@@ -29,6 +29,10 @@ DTK_API Tensor igso3_slope(const Tensor& angle, const Tensor& sigma);
 DTK_API Tensor igso3_cumulative(const Tensor& sigma);
 /// The angle that a share u of all draws stays below. u: [n, m], sigma: [n], cumulative: that of sigma → [n, m]
 DTK_API Tensor igso3_quantile(const Tensor& u, const Tensor& sigma, const Tensor& cumulative);
+/// What a draw is made from, whatever its σ: a unit axis and a share u of all angles. → [n, m, 4] float64
+DTK_API Tensor igso3_variate(const Random& random, std::int64_t n, std::int64_t m, const at::TensorOptions& options);
+/// The rotation vectors that those are with that σ. [n, m, 4] → [n, m, 3]
+DTK_API Tensor igso3_vector(const Tensor& variate, const Tensor& sigma, const Tensor& cumulative);
 /// Rotation vectors of draws, m of them with each σ. → [n, m, 3]
 DTK_API Tensor igso3_draw(const Random& random, std::int64_t m, const Tensor& sigma, const Tensor& cumulative);
 /// KL(IGSO(3) ‖ uniform) in nats. [n] → [n]
@@ -46,8 +50,7 @@ class DTK_API RotationDensity : public Density {
 class DTK_API RotationProcess : public Process {
  public:
     ~RotationProcess() override;
-    /// σ at times t: [B] → [B]
-    virtual Tensor sigma(const Tensor& t) const = 0;
+    virtual Coefficient sigma(const Time& t) const = 0;
 };
 
 }  // namespace dtk

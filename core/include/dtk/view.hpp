@@ -1,23 +1,44 @@
 #pragma once
+// What a plugin's constructor may look at.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <dtk/fields.hpp>
 #include <dtk/prediction.hpp>
 #include <dtk/random.hpp>
 
 namespace dtk {
 
 class Dataset;
+class Denoiser;
 class Model;
 class Process;
 
-/// A network that an earlier stage or another run trained, ready to be asked.
-struct Artefact {
+/// What the chain lives in: that of the data set, or of the latents of a codec.
+struct Space {
+    std::vector<std::int64_t> shape;                      ///< of one example: {2} or {channels, height, width}
+    std::optional<std::pair<double, double>> range = {};  ///< least and greatest value, where there are such
+    int levels = 0;                                       ///< 256 for 8-bit values spread evenly over range
+    std::int64_t classes = 0;                             ///< labels are 0 … classes−1; 0: no labels
+    std::int64_t elements() const {
+        std::int64_t n = 1;
+        for (const auto size : shape) n *= size;
+        return n;
+    }
+};
+
+/// A network that an earlier stage or another run trained: frozen, with its average of the parameters, ready to be
+/// asked.
+struct TrainedNetwork {
     std::shared_ptr<Model> model;
-    std::shared_ptr<Process> process;
-    std::string sha256;  ///< of the checkpoint it was read from
+    std::shared_ptr<Process> process;  ///< that it was trained under
+    std::string sha256;                ///< of the checkpoint it was read from; empty while a file is only checked
+    /// The network under its own process.
+    DTK_API Denoiser denoiser() const;
 };
 
 /// What a plugin's constructor may look at: what is already built (dataset, then process, then model), nothing to
@@ -27,13 +48,16 @@ class DTK_API View {
     virtual ~View();
     /// Errors: Error where it is not built yet, which is a fault of the plugin that asks.
     virtual const Dataset& dataset() const = 0;
+    /// What models, processes and samplers ask in place of the data set.
+    virtual Space space() const = 0;
+    /// Does training drop conditions ([train] drop_condition), so that the network learns to be asked without them?
+    virtual bool drops_conditions() const { return false; }
     virtual const Process& process() const = 0;
     virtual const Model& model() const = 0;
     /// The random numbers of the experiment's seed under that name.
     virtual Random random(std::string_view stream) const = 0;
-    /// The network of an earlier stage of this file (by its name) or of a run (by its folder), with its average of the
-    /// parameters, frozen. Errors: Error where there is none.
-    virtual Artefact artefact(const std::string& stage_or_run) const = 0;
+    /// Errors: Error where there is none of that name.
+    virtual TrainedNetwork trained(const Reference& reference) const = 0;
     /// False while a file is only checked: then nothing has been trained and artefacts of stages do not exist.
     virtual bool running() const = 0;
 };

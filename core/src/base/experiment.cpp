@@ -25,6 +25,8 @@ void TrainSettings::fields(Fields& f) {
     f("decay", decay, {"none", "cosine"}, "how the learning rate falls to 0 at the last step");
     f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");
     f("ema", ema, up_from(0, 1), "decay of the average of the parameters; 0: none is kept");
+    f("drop_condition", drop_condition, up_from(0, 1),
+      "share of the examples whose class or text is left out, so that classifier-free guidance can be used");
     f("precision", precision, {"float32", "bf16"}, "of the network's products; parameters and sums stay float32");
     f("log_every", log_every, at_least(1), "steps between two lines of metrics");
     f("checkpoint_every", checkpoint_every, at_least(0), "steps between two checkpoints; 0: only at the end");
@@ -50,8 +52,11 @@ void SampleSettings::fields(Fields& f) {
 namespace {
 
 const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage", "ablation"};
-const std::vector<std::string> stage_keys{"dataset", "process", "model", "loss",
-                                          "sampler", "metric",  "train", "sample"};
+std::vector<std::string> keys_of_stages() {
+    std::vector<std::string> keys{"train", "sample"};
+    for (const auto& part : stage_parts) keys.emplace_back(part.kind);
+    return keys;
+}
 
 struct ExperimentSettings {
     std::string name, device = "cpu";
@@ -101,53 +106,65 @@ void check_train(const TrainSettings& train, Reading& reading) {
                              "make `warmup` smaller than `steps`");
 }
 
-void read_metrics(StageSpec& stage) {
+/// The list [[kind]], or one [kind].
+std::vector<PluginSpec> read_list(StageSpec& stage, const char* kind) {
     auto& reading = *stage.reading;
-    const auto* node = reading.find("metric");
-    if (!node) return;
+    std::vector<PluginSpec> list;
+    const auto* node = reading.find(kind);
+    if (!node) return list;
     toml::array resolved;
     const auto read = [&](const toml::node& one) {
-        if (auto spec = read_plugin(reading, "metric", &one, place_of(one.source()), /*labelled=*/true)) {
+        if (auto spec = read_plugin(reading, kind, &one, place_of(one.source()), /*labelled=*/true)) {
             const auto same = [&](const PluginSpec& other) { return other.label == spec.label; };
-            if (std::any_of(stage.metrics.begin(), stage.metrics.end(), same))
+            if (std::any_of(list.begin(), list.end(), same) && std::string_view(kind) == "metric")
                 reading.mistakes.add(spec.place, fmt::format("two metrics are called `{}`", spec.label),
                                      fmt::format("give one a name of its own: name = \"{} of …\"", spec.label));
             resolved.push_back(spec.resolved);
-            stage.metrics.push_back(std::move(spec));
+            list.push_back(std::move(spec));
         }
     };
     if (const auto* array = node->as_array())
         for (const auto& one : *array) read(one);
     else
         read(*node);
-    if (!resolved.empty()) stage.resolved.insert_or_assign("metric", std::move(resolved));
+    if (!resolved.empty()) stage.resolved.insert_or_assign(kind, std::move(resolved));
+    return list;
+}
+
+std::vector<PluginSpec> read_part(StageSpec& stage, const StagePart& part) {
+    auto& reading = *stage.reading;
+    if (part.list) return read_list(stage, part.kind);
+    const auto* node = reading.find(part.kind);
+    if (!node && part.required) {
+        reading.mistakes.add(place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", part.kind),
+                             fmt::format("add a table [{}] with use = one of {}", part.kind,
+                                         listed(reading.registry.names(part.kind), "or")));
+        return {};
+    }
+    const bool wanted = part.when == StagePart::When::always ||
+                        (part.when == StagePart::When::training && stage.train) ||
+                        (part.when == StagePart::When::sampling && stage.sample);
+    if (!node && !wanted) return {};
+    auto spec = read_plugin(reading, part.kind, node, reading.place(part.kind));
+    if (!spec) return {};
+    stage.resolved.insert_or_assign(part.kind, spec.resolved);
+    std::vector<PluginSpec> one;
+    one.push_back(std::move(spec));
+    return one;
 }
 
 void read_stage(StageSpec& stage) {
     auto& reading = *stage.reading;
-    const auto part = [&](const char* kind) {
-        const auto* node = reading.find(kind);
-        auto spec = read_plugin(reading, kind, node, reading.place(kind));
-        if (spec) stage.resolved.insert_or_assign(kind, spec.resolved);
-        return spec;
-    };
-    const auto required = [&](const char* kind) {
-        if (reading.find(kind)) return part(kind);
-        reading.mistakes.add(
-            place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", kind),
-            fmt::format("add a table [{}] with use = one of {}", kind, listed(reading.registry.names(kind), "or")));
-        return PluginSpec{};
-    };
     stage.train = read_settings<TrainSettings>(reading, "train", stage.resolved);
     stage.sample = read_settings<SampleSettings>(reading, "sample", stage.resolved);
     if (stage.train) check_train(*stage.train, reading);
-    stage.dataset = required("dataset");
-    stage.process = part("process");
-    stage.model = required("model");
-    if (stage.train || reading.find("loss")) stage.loss = part("loss");
-    stage.trained_with = reading.chosen;
-    if (stage.sample || reading.find("sampler")) stage.sampler = part("sampler");
-    read_metrics(stage);
+    for (const auto& part : stage_parts) {
+        if (std::string_view(part.kind) == "sampler") {
+            stage.trained_with = reading.chosen;
+            stage.training_references = reading.references;
+        }
+        stage.parts[part.kind] = read_part(stage, part);
+    }
     if (!stage.train && !stage.sample && !reading.find("train") && !reading.find("sample") && !reading.find("metric"))
         reading.mistakes.add(place_of(reading.scopes.front()->source()),
                              "there is nothing to do: no [train], no [sample], no [[metric]]",
@@ -157,7 +174,7 @@ void read_stage(StageSpec& stage) {
 /// Tables and keys that no stage and no plugin asked for.
 void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage,
                    const Registry& registry, Mistakes& mistakes) {
-    auto known = stage_keys;
+    auto known = keys_of_stages();
     const auto kinds = registry.kinds();
     known.insert(known.end(), kinds.begin(), kinds.end());
     if (is_stage)
@@ -234,6 +251,18 @@ std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& 
 }
 
 }  // namespace
+
+const std::vector<PluginSpec>& StageSpec::list(const std::string& kind) const {
+    static const std::vector<PluginSpec> none;
+    const auto found = parts.find(kind);
+    return found == parts.end() ? none : found->second;
+}
+
+const PluginSpec& StageSpec::part(const std::string& kind) const {
+    static const PluginSpec none;
+    const auto& all = list(kind);
+    return all.empty() ? none : all.front();
+}
 
 Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,
                            Mistakes& mistakes) {

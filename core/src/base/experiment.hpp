@@ -13,7 +13,7 @@ struct TrainSettings {
     double lr = 1e-3, weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
     std::int64_t warmup = 0;
     std::string decay = "none", precision = "float32";
-    double clip = 1, ema = 0.999;
+    double clip = 1, ema = 0.999, drop_condition = 0;
     std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0;
     void fields(Fields& f);
 };
@@ -27,16 +27,40 @@ struct SampleSettings {
     void fields(Fields& f);
 };
 
+/// A part of a stage. All that is done with parts (reading, building, moving, saving, hashing, showing) goes by this
+/// table, in its order.
+struct StagePart {
+    enum class When { always, training, sampling };
+    const char* kind;
+    When when = When::always;  ///< with what the kind's default stands in where the file names none
+    bool required = false;     ///< must the file name one?
+    bool list = false;         ///< [[kind]], any number
+};
+inline constexpr StagePart stage_parts[] = {
+    {.kind = "dataset", .required = true},
+    {.kind = "process"},
+    {.kind = "model", .required = true},
+    {.kind = "loss", .when = StagePart::When::training},
+    {.kind = "times", .when = StagePart::When::training},
+    {.kind = "weighting", .when = StagePart::When::training},
+    {.kind = "sampler", .when = StagePart::When::sampling},
+    {.kind = "guidance", .when = StagePart::When::sampling, .list = true},
+    {.kind = "metric", .list = true},
+};
+
 /// One stage of an experiment: what it is made of, read and checked but not built.
 struct StageSpec {
     std::string name;
-    PluginSpec dataset, process, model, loss, sampler;
-    std::vector<PluginSpec> metrics;
+    std::map<std::string, std::vector<PluginSpec>> parts;  ///< by kind; those of a mistaken table are left out
     std::optional<TrainSettings> train;
     std::optional<SampleSettings> sample;
     std::unique_ptr<Reading> reading;
-    std::set<const PluginFile*> trained_with;  ///< the plugins that fields of dataset, process, model and loss name
+    std::set<const PluginFile*> trained_with;   ///< the plugins that fields of the parts before the sampler name
+    std::set<std::string> training_references;  ///< the trained networks that those parts and their fields name
     toml::table resolved;
+    /// The part of that kind; an empty one where there is none.
+    DTK_API const PluginSpec& part(const std::string& kind) const;
+    DTK_API const std::vector<PluginSpec>& list(const std::string& kind) const;
 };
 
 /// An experiment file.

@@ -292,6 +292,11 @@ void Reader::operator()(const char* key, std::vector<Row>& value, Range range, c
     resolved_.insert_or_assign(key, std::move(array));
 }
 
+void Reader::reference(const char* key, std::string& name, const char* doc) {
+    (*this)(key, name, doc);
+    if (!name.empty() && name != "pixels") reading_.references.insert(name);
+}
+
 void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
     const auto* found = node(key);
     auto place = table_ ? place_of(table_->source()) : reading_.place(kind);

@@ -17,6 +17,7 @@ struct DTK_API Reading {
         scopes;                             ///< where a table named like a kind is looked for: the stage, then the file
     std::set<const toml::node*> used = {};  ///< the tables somebody read
     std::set<const PluginFile*> chosen = {};  ///< the plugins that fields of other plugins name
+    std::set<std::string> references = {};    ///< the trained networks that fields name
 
     /// The table, text or array of that name in the nearest scope, marked as used; null where there is none.
     const toml::node* find(std::string_view name);
@@ -67,6 +68,7 @@ class DTK_API Reader : public Fields {
 
  protected:
     void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) override;
+    void reference(const char* key, std::string& name, const char* doc) override;
 
  private:
     const toml::node* node(const char* key);

@@ -41,11 +41,11 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
         {"step", std::to_string(checkpoint.step)},
         {"experiment", checkpoint.experiment},
         {"prediction", std::string(name_of(stage.model().predicts()))},
-        {"time", fmt::format("whole numbers 0 … {}, 0 least noisy", stage.process().steps() - 1)},
-        {"shape", fmt::format("{}", fmt::join(stage.dataset().shape(), " "))},
+        {"time", fmt::format("real numbers 0 … {}, 0 least noisy", stage.process().steps() - 1)},
+        {"shape", fmt::format("{}", fmt::join(stage.space().shape, " "))},
         {"build", std::string(torch_build_text())},
     };
-    if (const auto range = stage.dataset().range())
+    if (const auto range = stage.space().range)
         file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
     save_safetensors(path, file);
 }

@@ -83,7 +83,7 @@ fs::path folder_of_artefact(const fs::path& folder, const std::string& name) {
 }
 
 /// A trained network by the folder of the run or stage that made it.
-Artefact load_artefact(const fs::path& folder) {
+TrainedNetwork load_artefact(const fs::path& folder) {
     std::string notes;
     const auto path = newest_checkpoint(folder / "checkpoints", notes);
     if (!path)
@@ -105,15 +105,15 @@ Artefact load_artefact(const fs::path& folder) {
             fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
     restore(*stage, checkpoint, true, path->string());
     stage->train(false);
-    for (auto& named : stage->named_tensors()) named.tensor->set_requires_grad(false);
-    return {stage->model_ptr(), stage->process_ptr(), sha256_of_file(*path)};
+    for (const auto& [kind, module] : stage->modules()) module->freeze();
+    return {stage->part<Model>(), stage->part<Process>(), sha256_of_file(*path)};
 }
 
 std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded);
 
 /// The network that an experiment would train, as it is before; it may itself stand on others of those that were named.
-Artefact untrained_artefact(const fs::path& file, const std::map<std::string, fs::path>& named) {
-    static auto& known = *new std::map<fs::path, Artefact>;
+TrainedNetwork untrained_artefact(const fs::path& file, const std::map<std::string, fs::path>& named) {
+    static auto& known = *new std::map<fs::path, TrainedNetwork>;
     if (const auto found = known.find(file); found != known.end()) return found->second;
     auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
     Overrides overrides;
@@ -125,16 +125,16 @@ Artefact untrained_artefact(const fs::path& file, const std::map<std::string, fs
     if (!loaded.mistakes.empty())
         throw Mistaken(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
     const auto& stage = *stages.at(loaded.experiment.stages.back().name);
-    return known[file] = {stage.model_ptr(), stage.process_ptr(), {}};
+    return known[file] = {stage.part<Model>(), stage.part<Process>(), {}};
 }
 
 /// Every stage, built as far as it can be.
 std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded) {
     std::map<std::string, std::shared_ptr<Stage>> earlier;
     for (auto& spec : loaded.experiment.stages) {
-        const auto artefacts = [&](const std::string& name) -> Artefact {
+        const auto artefacts = [&](const std::string& name) -> TrainedNetwork {
             if (const auto found = earlier.find(name); found != earlier.end())
-                return {found->second->model_ptr(), found->second->process_ptr(), {}};
+                return {found->second->part<Model>(), found->second->part<Process>(), {}};
             const auto given = loaded.experiment.artefacts.find(name);
             const auto path = given != loaded.experiment.artefacts.end() ? given->second : fs::path(name);
             if (fs::is_directory(path)) return load_artefact(path);
@@ -155,8 +155,8 @@ std::string summary(const Stage& stage) {
     std::int64_t parameters = 0;
     for (const auto& p : stage.model().parameters()) parameters += p.numel();
     return fmt::format("data `{}` of shape {}, process `{}` of {} steps, model `{}` ({} parameters, predicts {})",
-                       spec.dataset.name, shape_text(stage), spec.process.name, stage.process().steps(),
-                       spec.model.name, parameters, name_of(stage.model().predicts()));
+                       spec.part("dataset").name, shape_text(stage), spec.part("process").name, stage.process().steps(),
+                       spec.part("model").name, parameters, name_of(stage.model().predicts()));
 }
 
 /// One stage while it runs: where it writes, what it has measured.
@@ -203,7 +203,8 @@ class StageRun {
         std::int64_t parameters = 0;
         for (const auto& p : stage_.model().parameters()) parameters += p.numel();
         result["parameters"] = parameters;
-        if (!stage_.metrics().empty()) timed("measure", [&] { result["metrics"] = measure(samples, start, result); });
+        if (!stage_.list<Metric>().empty())
+            timed("measure", [&] { result["metrics"] = measure(samples, start, result); });
         return result;
     }
 
@@ -247,19 +248,20 @@ class StageRun {
     json measure(const Tensor& samples, const Tensor& start, const json& result) const {
         json all = json::array();
         const auto& settings = stage_.spec().sample;
-        Asking asking;
-        if (!settings || settings->clip) asking.clip = stage_.dataset().range();
-        EvaluationInput input{samples, stage_.dataset(), stage_.process(), stage_.predict(asking), device_, start};
+        DenoiserOptions asked;
+        if (!settings || settings->clip) asked.clip = stage_.space().range;
+        EvaluationInput input{samples, stage_.dataset(), stage_.process(), stage_.denoiser(asked), device_, start};
+        const auto metrics = stage_.list<Metric>();
         say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
-        for (std::size_t i = 0; i < stage_.metrics().size(); ++i) {
-            const auto& spec = stage_.spec().metrics[i];
+        for (std::size_t i = 0; i < metrics.size(); ++i) {
+            const auto& spec = stage_.spec().list("metric")[i];
             std::optional<Progress> progress;
             input.progress = [&](std::int64_t done, std::int64_t of) {
                 if (!progress) progress.emplace(spec.label, of, Progress::Settings{.mode = progress_, .start = done});
                 progress->at(done);
             };
             // By the plugin and not by its own name: the same metric asks the same way under any.
-            const auto m = stage_.metrics()[i]->evaluate(input, stage_.random("metric").stream(spec.name));
+            const auto m = metrics[i]->evaluate(input, stage_.random("metric").stream(spec.name));
             if (progress) progress->finish();
             print_result(spec.label, m);
             all.push_back(record_of(spec, m));
@@ -336,7 +338,7 @@ class StageRun {
     void picture_at(std::int64_t step) {
         auto settings = stage_.spec().sample.value_or(SampleSettings{});
         settings.n = std::min<std::int64_t>(settings.n, stage_.dataset().shape().size() == 3 ? 64 : 5000);
-        if (stage_.sampler())
+        if (stage_.part<Sampler>())
             picture(fmt::format("samples-{:08}", step),
                     draw_samples(stage_, settings, device_, Progress::Mode::none).samples);
     }
@@ -438,8 +440,10 @@ class TorchEngine final : public Engine {
         read(loaded, file, overrides);
         std::string data;
         if (!loaded.experiment.stages.empty())
-            for (const auto& [name, stage] : check_stages(loaded))
-                if (stage->has_dataset()) data += stage->dataset().fingerprint();
+            for (const auto& [name, stage] : check_stages(loaded)) {
+                if (stage->part<Dataset>()) data += stage->dataset().fingerprint();
+                for (const auto& [reference, network] : stage->trained_networks()) data += network.sha256;
+            }
         mistakes = loaded.mistakes;
         return data;
     }
@@ -470,7 +474,8 @@ class TorchEngine final : public Engine {
             read(loaded, stage_file, overrides);
             if (!loaded.mistakes.empty()) return report(loaded.mistakes);
             auto& spec = loaded.experiment.stages.front();
-            if (!spec.sample || !spec.sampler) throw Mistaken("the run has no [sample]", "say how many: --n 64");
+            if (!spec.sample || !spec.part("sampler"))
+                throw Mistaken("the run has no [sample]", "say how many: --n 64");
             const auto artefacts = [&](const std::string& name) {
                 const auto given = loaded.experiment.artefacts.find(name);
                 return load_artefact(

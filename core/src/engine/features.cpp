@@ -55,10 +55,11 @@ Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n,
     return floor_of(all);
 }
 
-Features::Features(const std::string& of, const View& view, const char* who) {
-    if (of == text_) return;
-    const auto artefact = view.artefact(of);
-    classifier_ = std::dynamic_pointer_cast<Classifier>(artefact.model);
+Features::Features(const Reference& reference, const View& view, const char* who) {
+    const auto& of = reference.name();
+    if (!reference || of == text_) return;
+    const auto network = view.trained(reference);
+    classifier_ = std::dynamic_pointer_cast<Classifier>(network.model);
     if (!classifier_)
         throw Error(fmt::format("{} looks through a classifier, and `{}` is another model", who, of),
                     "train model `classifier` with loss `cross_entropy`, or say features = \"pixels\"");
@@ -68,7 +69,7 @@ Features::Features(const std::string& of, const View& view, const char* who) {
                     "train a classifier with these data");
     classifier_->train(false);
     text_ = "features of `" + of + "`";
-    card_ = artefact.sha256.empty() ? of : artefact.sha256;
+    card_ = network.sha256.empty() ? of : network.sha256;
 }
 
 Tensor Features::operator()(const Tensor& x, at::Device device) const {
@@ -78,8 +79,7 @@ Tensor Features::operator()(const Tensor& x, at::Device device) const {
     std::vector<Tensor> all;
     for (std::int64_t first = 0; first < x.size(0); first += examples_at_once) {
         const auto part = x.slice(0, first, first + examples_at_once).to(device);
-        all.push_back(classifier_->features(part, at::zeros({part.size(0)}, part.options().dtype(at::kDouble)))
-                          .to(at::kCPU, at::kDouble));
+        all.push_back(classifier_->features(part, 0).to(at::kCPU, at::kDouble));
     }
     return at::cat(all);
 }

@@ -61,14 +61,20 @@ GroupNorm::GroupNorm(const Random&, std::int64_t channels, std::int64_t groups, 
 
 Tensor GroupNorm::operator()(const Tensor& x) const { return group_norm(x, *weight_, *bias_, groups_, silu_); }
 
-Embedding::Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd)
-    : weight_(&parameter("weight", random.stream("weight").normal({count, out}, at::kFloat).mul_(sd))) {}
+Embedding::Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd, bool null)
+    : weight_(&parameter("weight", random.stream("weight").normal({count + null, out}, at::kFloat).mul_(sd))),
+      count_(count),
+      null_(null) {}
 
-Tensor Embedding::operator()(const Tensor& label) const {
-    if (!label.defined())
+Tensor Embedding::operator()(const Condition& condition) const {
+    if (!condition.label.defined())
         throw Error("a network conditioned on classes was given no labels",
                     "give it labels, or train it with `conditional = false`");
-    return at::embedding(*weight_, label);
+    if (!condition.given.defined()) return at::embedding(*weight_, condition.label);
+    if (!null_)
+        throw Error("the network was never asked without its class in training, and now it is",
+                    "train it with drop_condition in [train], such as 0.1");
+    return at::embedding(*weight_, condition.label.masked_fill(condition.given.logical_not(), count_));
 }
 
 SinusoidalEmbedding::SinusoidalEmbedding(std::int64_t features, double c) {
@@ -92,7 +98,7 @@ Tensor SinusoidalEmbedding::operator()(const Tensor& t) const {
 
 Tensor Dropout::operator()(const Tensor& x, const Random* random) const {
     if (p_ == 0 || !training()) return x;
-    if (!random) throw Error("dropout in training needs the step's random numbers (context.random)");
+    if (!random) throw Error("dropout in training needs the step's random numbers (condition.random)");
     const auto kept = random->stream("dropout").stream(site_).uniform(x.sizes(), x.options().dtype(at::kFloat)) >= p_;
     return x * kept * (1 / (1 - p_));
 }

@@ -200,11 +200,20 @@ Tensor igso3_quantile(const Tensor& u, const Tensor& sigma, const Tensor& cumula
     return angle;
 }
 
+Tensor igso3_variate(const Random& random, std::int64_t n, std::int64_t m, const at::TensorOptions& options) {
+    const auto wide = options.dtype(at::kDouble);
+    const auto share = random.stream("angle").uniform({n, m}, wide),
+               axis = random.stream("axis").normal({n, m, 3}, wide);
+    return at::cat({axis / axis.norm(2, -1, true), share.unsqueeze(2)}, 2);
+}
+
+Tensor igso3_vector(const Tensor& variate, const Tensor& sigma, const Tensor& cumulative) {
+    const auto angle = igso3_quantile(variate.select(2, 3), sigma, cumulative);
+    return variate.slice(2, 0, 3) * angle.unsqueeze(2);
+}
+
 Tensor igso3_draw(const Random& random, std::int64_t m, const Tensor& sigma, const Tensor& cumulative) {
-    const auto n = sigma.size(0);
-    const auto angle = igso3_quantile(random.stream("angle").uniform({n, m}, sigma.options()), sigma, cumulative);
-    const auto axis = random.stream("axis").normal({n, m, 3}, sigma.options());
-    return axis * (angle.unsqueeze(2) / axis.norm(2, -1, true));
+    return igso3_vector(igso3_variate(random, sigma.size(0), m, sigma.options()), sigma, cumulative);
 }
 
 Tensor igso3_divergence(const Tensor& sigma) {

@@ -44,8 +44,8 @@ void use_plugins(const StageSpec& stage, std::map<std::string, const PluginFile*
     const auto add = [&](const PluginSpec& spec) {
         if (spec) used.emplace(spec.kind + " " + spec.name, spec.file);
     };
-    for (const auto* spec : {&stage.dataset, &stage.process, &stage.model, &stage.loss, &stage.sampler}) add(*spec);
-    for (const auto& metric : stage.metrics) add(metric);
+    for (const auto& part : stage_parts)
+        for (const auto& spec : stage.list(part.kind)) add(spec);
     for (const auto* nested : stage.reading->chosen) used.emplace(nested->kind + " " + nested->name, nested);
 }
 }  // namespace

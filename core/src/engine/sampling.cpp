@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/chart.hpp"
 #include "base/picture.hpp"
@@ -22,46 +23,55 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
                    Progress::Mode progress_mode) {
     at::NoGradGuard no_grad;
     const auto& process = stage.process();
-    const auto& sampler = *stage.sampler();
-    const auto times = sampler.times(process);
-    const auto portion = std::min(settings.batch, settings.n);
-    const auto portions = (settings.n + portion - 1) / portion;
+    const auto sampler = stage.part<Sampler>();
+    const auto space = stage.space();
+    const auto times = sampler->times(process);
+    const auto steps = static_cast<std::int64_t>(times.size());
+    const auto chunk = std::min(settings.batch, settings.n), chunks = (settings.n + chunk - 1) / chunk;
     const auto options = at::TensorOptions(device).dtype(settings.precision == "float64" ? at::kDouble : at::kFloat);
-    auto sizes = stage.dataset().shape();
-    sizes.insert(sizes.begin(), portion);
+    auto sizes = space.shape;
+    sizes.insert(sizes.begin(), chunk);
 
     Tensor classes;
     if (!settings.labels.empty())
         classes = at::tensor(settings.labels, at::kLong);
-    else if (stage.dataset().classes() > 0)
-        classes = at::arange(stage.dataset().classes(), at::kLong);
+    else if (space.classes > 0)
+        classes = at::arange(space.classes, at::kLong);
+    DenoiserOptions asked{.bf16 = settings.precision == "bf16", .rows = settings.network_batch, .guided = true};
+    if (settings.clip) asked.clip = space.range;
+    const auto denoise = stage.denoiser(asked);
+    const bool remembers = stage.model().self_conditions();
 
-    const auto asked = stage.rows_asked();
-    Progress progress("sample", portions * static_cast<std::int64_t>(times.size()), progress_mode);
+    const auto rows_before = stage.rows_asked();
+    Progress progress("sample", chunks * steps, progress_mode);
     std::vector<Tensor> all;
-    for (std::int64_t i = 0; i < portions; ++i) {
-        const auto random = stage.random("sample").from(i * portion);
-        Asking asking{.bf16 = settings.precision == "bf16", .rows = settings.network_batch};
-        if (settings.clip) asking.clip = stage.dataset().range();
-        Context context;
-        if (classes.defined())  // as many of each class
-            context.label =
-                classes
-                    .index_select(0, at::arange(i * portion, (i + 1) * portion, at::kLong).remainder(classes.numel()))
-                    .to(device, /*non_blocking=*/true);
-        const auto watch = [&](std::int64_t step, const Tensor&) {
-            progress.at(i * static_cast<std::int64_t>(times.size()) + step);
+    for (std::int64_t i = 0; i < chunks; ++i) {
+        const auto random = stage.random("sample").from(i * chunk);
+        Condition condition;
+        if (classes.defined()) {  // as many of each class
+            const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());
+            condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
+        }
+        auto trajectory = denoise.with(std::move(condition));
+        if (remembers) trajectory = trajectory.begin();
+        const auto done = [&](std::int64_t step, const Tensor&) {
+            trajectory.advance();
+            progress.at(i * steps + step);
         };
-        const auto x = settings.start == "quantiles" ? normal_quantiles(i * portion, portion, settings.n, options)
-                                                     : process.prior(sizes, options, random.stream("prior"));
-        const auto samples =
-            sampler.sample(stage.predict(asking), process, times, x, context, random.stream("steps"), watch);
+        const auto x = settings.start == "quantiles"
+                           ? normal_quantiles(i * chunk, chunk, settings.n, options)
+                           : process.prior(sizes, options, random.stream("prior"), times.front());
+        const auto samples = sampler->sample(trajectory, times, x, random.stream("steps"), done);
+        if (samples.sizes() != x.sizes())
+            throw PluginError(fmt::format("sampler `{}` answers samples of shape {} for x_T of shape {}",
+                                          stage.spec().part("sampler").name, fmt::join(samples.sizes(), "×"),
+                                          fmt::join(x.sizes(), "×")));
         all.push_back(at::stack({samples, x}).cpu());  // one wait for both
     }
     progress.finish();
     const auto drawn = at::cat(all, 1).slice(1, 0, settings.n);
     return {drawn[0], drawn[1],
-            static_cast<double>(stage.rows_asked() - asked) / static_cast<double>(portions * portion)};
+            static_cast<double>(stage.rows_asked() - rows_before) / static_cast<double>(chunks * chunk)};
 }
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {

@@ -12,8 +12,10 @@
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/optimizer.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
+#include <dtk/times.hpp>
 
 #include "base/registry.hpp"
 
@@ -31,6 +33,8 @@ Times::~Times() = default;
 Density::~Density() = default;
 Dataset::~Dataset() = default;
 Metric::~Metric() = default;
+Optimizer::~Optimizer() = default;
+Average::~Average() = default;
 View::~View() = default;
 
 std::optional<bool> MetricResult::passes() const {
@@ -60,17 +64,28 @@ void Process::accept_variance(const std::string& variance) const {
                     fmt::format("it has {}", fmt::join(offered, ", ")));
 }
 
+Denoiser TrainedNetwork::denoiser() const {
+    return {process, [model = model](const Tensor& x, const Time& t, const Condition& condition) {
+                return model->forward(x, t, condition);
+            }};
+}
+
+NoisySample Process::noised(const Tensor& x0, const Time& t, const Random& random) const {
+    const auto variate = noise(x0.sizes(), x0.options(), random);
+    return {mix(x0, variate, t), variate};
+}
+
 namespace {
 constexpr std::array<std::string_view, 10> prediction_names{"eps",      "x0",  "v",      "score",  "mean",
                                                             "velocity", "edm", "logits", "frames", "label"};
 }  // namespace
 
-std::string_view name_of(Predicts kind) { return prediction_names[static_cast<std::size_t>(kind)]; }
+std::string_view name_of(PredictionType kind) { return prediction_names[static_cast<std::size_t>(kind)]; }
 
-Predicts predicts(std::string_view name) {
+PredictionType prediction_type(std::string_view name) {
     for (std::size_t i = 0; i < prediction_names.size(); ++i)
-        if (prediction_names[i] == name) return static_cast<Predicts>(i);
-    throw Error(fmt::format("there is no kind of prediction called `{}`", name));
+        if (prediction_names[i] == name) return static_cast<PredictionType>(i);
+    throw Error(fmt::format("there is no type of prediction called `{}`", name));
 }
 
 std::vector<Module::Named> Module::named_tensors() const {
@@ -96,6 +111,14 @@ void Module::to(at::Device device) {
         moved.set_requires_grad(named.trained && moved.is_floating_point());
         *named.tensor = std::move(moved);
     }
+}
+
+void Module::freeze() {
+    for (auto& slot : slots_) {
+        slot.trained = false;
+        slot.tensor->set_requires_grad(false);
+    }
+    for (auto& [name, part] : children_) part->freeze();
 }
 
 void Module::train(bool on) {
@@ -150,27 +173,61 @@ void Sampler::Config::fields(Fields& f) {
 }
 
 Sampler::Sampler(const Config& config, const View& view) : steps_(config.steps), grid_(config.grid.make(view)) {
-    const auto most = view.process().steps();
-    if (steps_ > most)
-        throw Error(fmt::format("`steps` = {} is more than the {} steps of the process", steps_, most),
-                    "lower the sampler's `steps` or raise the process's");
     times(view.process());
 }
 
 Sampler::~Sampler() = default;
 
-std::vector<double> Sampler::times(const Process& process) const {
-    return grid_->times(process.levels(), steps_ == 0 ? process.steps() : steps_);
+GaussianSampler::GaussianSampler(const Config& config, const View& view) : Sampler(config, view) {
+    gaussian(view.process(), "this sampler");
 }
 
-Tensor rows_at(double t, const Tensor& x) { return at::full({x.size(0)}, t, x.options().dtype(at::kDouble)); }
+GaussianSampler::~GaussianSampler() = default;
 
-Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const Tensor& t, const Tensor& mean,
+std::vector<double> Sampler::times(const Process& process) const {
+    const auto& levels = process.levels();
+    const auto n = steps_ == 0 ? process.steps() : steps_;
+    if (process.whole_steps() && n > process.steps())
+        throw Error(fmt::format("`steps` = {} is more than the {} steps of the process", n, process.steps()),
+                    "lower the sampler's `steps` or raise the process's");
+    const auto times = grid_->times(levels, n);
+    if (static_cast<std::int64_t>(times.size()) != n)
+        throw Error(fmt::format("the grid answers {} times where {} steps were asked for", times.size(), n),
+                    "a grid must answer exactly as many times as there are steps");
+    for (std::size_t i = 0; i < times.size(); ++i) {
+        const double t = times[i];
+        if (!(t > -1 && t <= levels.last()))
+            throw Error(fmt::format("the grid's time {} of {} is {}, outside −1 < t ≤ {}", i + 1, n, t, levels.last()),
+                        "use another grid, or other fields of this one");
+        if (i > 0 && !(t < times[i - 1]))
+            throw Error(fmt::format("the grid's times do not fall: {} comes after {}", t, times[i - 1]),
+                        "use fewer steps, or another grid");
+        if (process.whole_steps() && std::floor(t) != t)
+            throw Error(
+                fmt::format("the grid's time {} of {} is {}, and the process knows only whole steps", i + 1, n, t),
+                "use a grid of whole steps, such as trailing, or a process in continuous time");
+    }
+    return times;
+}
+
+void ignore_step(std::int64_t, const Tensor&) {}
+
+std::vector<Step> steps_along(const std::vector<double>& times) {
+    std::vector<Step> steps;
+    const auto n = static_cast<std::int64_t>(times.size());
+    for (std::int64_t i = 0; i < n; ++i) {
+        const bool last = i + 1 == n;
+        steps.push_back(
+            {i, times[static_cast<std::size_t>(i)], last ? -1 : times[static_cast<std::size_t>(i) + 1], last});
+    }
+    return steps;
+}
+
+Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const Time& t, const Tensor& mean,
                          const Tensor& logit) {
-    const auto wide = xt.to(at::kDouble);  // β is a small difference
-    const auto kept = (process.alpha(t, wide) / process.alpha(t - 1, wide)).square(), beta = 1 - kept;
-    const auto of_x = [&](const Tensor& coefficient) { return coefficient.to(xt.scalar_type()); };
-    return {Predicts::mean, of_x(kept.sqrt()) * xt + of_x(beta.sqrt()) * mean, of_x(beta.logit()).add(logit).sigmoid()};
+    const auto kept = square(process.alpha(t) / process.alpha(t.minus(1))), beta = 1.0 - kept;
+    const auto log_odds = log(beta) - log(kept);
+    return {PredictionType::mean, sqrt(kept) * xt + sqrt(beta) * mean, (logit + log_odds).sigmoid()};
 }
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {

@@ -1,100 +1,175 @@
+// Building a stage's parts, and the chain of functions around its network.
 #include "engine/stage.hpp"
 
 #include <ATen/autocast_mode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace dtk {
 
-template <class Part>
-std::shared_ptr<Part> Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
-    if (!plugin) return nullptr;
+void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
     try {
-        return std::static_pointer_cast<Part>(plugin.make(*spec_.reading, *this));
+        parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
     } catch (const Error& error) {
         // What is wrong with the part it asked for has been said.
         if (!asked_in_vain_ || mistakes.empty()) mistakes.add_plugin(plugin.place, error);
         asked_in_vain_ = false;
-        return nullptr;
     }
 }
 
-Stage::Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool running, Mistakes& mistakes)
-    : spec_(spec), seed_(seed), artefacts_(std::move(artefacts)), running_(running) {
-    dataset_ = build<Dataset>(spec.dataset, mistakes);
-    process_ = build<Process>(spec.process, mistakes);
-    if (dataset_ && process_) model_ = build<Model>(spec.model, mistakes);
-    if (process_) sampler_ = build<Sampler>(spec.sampler, mistakes);
-    if (model_) {
-        try {
-            if (model_->predicts() != Predicts::label)
-                process_->accept(model_->predicts());
-            else if (spec.sample)
-                mistakes.add(spec.model.place,
-                             fmt::format("`{}` is a classifier, which samples cannot be drawn from", spec.model.name),
-                             "remove [sample]");
-            loss_ = build<Loss>(spec.loss, mistakes);
-        } catch (const Error& error) {
-            mistakes.add_plugin(spec.model.place, error);
+Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes)
+    : spec_(spec), seed_(seed), find_trained_(std::move(trained)), running_(running) {
+    for (const auto& part : stage_parts)
+        for (const auto& plugin : spec.list(part.kind)) {
+            const std::string_view kind = part.kind;
+            const bool has_data = this->part<Dataset>() != nullptr, has_process = this->part<Process>() != nullptr;
+            if (kind != "dataset" && !has_data) continue;
+            if (kind != "dataset" && kind != "process" && kind != "metric" && !has_process) continue;
+            if (part.when == StagePart::When::training && !this->part<Model>()) continue;
+            build(plugin, mistakes);
+            if (kind == "model") check_model(mistakes);
         }
-        if (spec.train && model_->parameters().empty())
-            mistakes.add(spec.reading->place("train"),
-                         fmt::format("model `{}` has no parameters to train", spec.model.name),
-                         "remove [train], or use a model that learns");
-        if (!spec.reading->find("train") && !model_->parameters().empty())
-            mistakes.add(spec.model.place,
-                         fmt::format("model `{}` has parameters, and there is no [train]", spec.model.name),
-                         "add [train] with steps, or use a model without parameters");
+    check_sampling(mistakes);
+}
+
+void Stage::check_model(Mistakes& mistakes) const {
+    const auto model = part<Model>();
+    if (!model) return;
+    const auto& plugin = spec_.part("model");
+    try {
+        if (model->predicts() != PredictionType::label)
+            process().accept(model->predicts());
+        else if (spec_.sample)
+            mistakes.add(plugin.place,
+                         fmt::format("`{}` is a classifier, which samples cannot be drawn from", plugin.name),
+                         "remove [sample]");
+    } catch (const Error& error) {
+        mistakes.add_plugin(plugin.place, error);
     }
-    if (dataset_)
-        for (const auto& metric : spec.metrics)
-            if (auto made = build<Metric>(metric, mistakes)) {
-                if (made->needs_samples() && !spec.reading->find("sample"))
-                    mistakes.add(metric.place,
-                                 fmt::format("`{}` measures samples, and there is no [sample]", metric.name),
-                                 "add [sample] with n");
-                metrics_.push_back(std::move(made));
-            }
-    if (dataset_ && spec.sample && spec.sample->start == "quantiles" &&
-        dataset_->shape() != std::vector<std::int64_t>{1})
-        mistakes.add(spec.reading->place("sample"), "start = \"quantiles\" is for data of one number",
+    if (spec_.train && model->parameters().empty())
+        mistakes.add(spec_.reading->place("train"), fmt::format("model `{}` has no parameters to train", plugin.name),
+                     "remove [train], or use a model that learns");
+    if (!spec_.reading->find("train") && !model->parameters().empty())
+        mistakes.add(plugin.place, fmt::format("model `{}` has parameters, and there is no [train]", plugin.name),
+                     "add [train] with steps, or use a model without parameters");
+    std::vector<std::string> names;
+    for (const auto& named : model->named_tensors()) names.push_back(named.name);
+    std::sort(names.begin(), names.end());
+    if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+        mistakes.add(plugin.place, fmt::format("model `{}` has two tensors called `{}`", plugin.name, *twice),
+                     "give each parameter, buffer and child a name of its own");
+}
+
+void Stage::check_sampling(Mistakes& mistakes) const {
+    const auto data = part<Dataset>();
+    const auto metrics = list<Metric>();
+    if (metrics.size() == spec_.list("metric").size())
+        for (std::size_t i = 0; i < metrics.size(); ++i)
+            if (metrics[i]->needs_samples() && !spec_.reading->find("sample"))
+                mistakes.add(
+                    spec_.list("metric")[i].place,
+                    fmt::format("`{}` measures samples, and there is no [sample]", spec_.list("metric")[i].name),
+                    "add [sample] with n");
+    if (!data) return;
+    const auto sampler = part<Sampler>();
+    const auto model = part<Model>();
+    const auto guidances = list<Guidance>();
+    if (guidances.size() == spec_.list("guidance").size())
+        for (std::size_t i = 0; i < guidances.size(); ++i) {
+            const auto& plugin = spec_.list("guidance")[i];
+            if (guidances[i]->moves_steps() && sampler && !sampler->draws_reverse_steps())
+                mistakes.add(plugin.place,
+                             fmt::format("guidance `{}` moves the mean of reverse steps, and sampler `{}` draws none",
+                                         plugin.name, spec_.part("sampler").name),
+                             "use a sampler of reverse steps, such as ddpm, or guidance of the score");
+            if (guidances[i]->needs_null_condition() && model && !model->knows_null_condition())
+                mistakes.add(
+                    plugin.place,
+                    fmt::format("guidance `{}` asks the network without its condition, and model `{}` was never "
+                                "trained so",
+                                plugin.name, spec_.part("model").name),
+                    "set conditional = true in [model] and drop_condition in [train], such as 0.1");
+        }
+    const auto space = this->space();
+    if (spec_.sample && spec_.sample->start == "quantiles" && space.shape != std::vector<std::int64_t>{1})
+        mistakes.add(spec_.reading->place("sample"), "start = \"quantiles\" is for data of one number",
                      "leave it \"random\"");
-    if (dataset_ && spec.sample)
-        for (const auto label : spec.sample->labels)
-            if (label >= dataset_->classes())
-                mistakes.add(spec.reading->place("sample"),
-                             fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec.dataset.name,
-                                         dataset_->classes() == 0
-                                             ? "have no classes"
-                                             : fmt::format("have classes 0 … {}", dataset_->classes() - 1)));
-    if (dataset_ && spec.train && dataset_->size() > 0 && spec.train->batch > dataset_->size())
+    if (spec_.sample)
+        for (const auto label : spec_.sample->labels)
+            if (label >= space.classes)
+                mistakes.add(
+                    spec_.reading->place("sample"),
+                    fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec_.part("dataset").name,
+                                space.classes == 0 ? "have no classes"
+                                                   : fmt::format("have classes 0 … {}", space.classes - 1)));
+    if (spec_.train && data->size() > 0 && spec_.train->batch > data->size())
         mistakes.add(
-            spec.reading->place("train"),
-            fmt::format("a batch of {} is more than the {} examples there are", spec.train->batch, dataset_->size()),
+            spec_.reading->place("train"),
+            fmt::format("a batch of {} is more than the {} examples there are", spec_.train->batch, data->size()),
             "make `batch` smaller");
+}
+
+Space Stage::space() const {
+    const auto& data = dataset();
+    return {data.shape(), data.range(), data.levels(), data.classes()};
+}
+
+Random Stage::random(std::string_view stream) const {
+    const auto seed = static_cast<std::uint64_t>(seed_);
+    const bool own = !spec_.name.empty() && (stream == "init" || stream == "train");
+    return own ? Random(seed, spec_.name).stream(stream) : Random(seed, stream);
+}
+
+std::uint64_t Stage::data_seed() const {
+    const auto seed = static_cast<std::uint64_t>(seed_);
+    if (spec_.name.empty()) return seed;
+    const auto own = Random(seed, spec_.name).stream("order").integers(std::int64_t{1} << 62, {1});
+    return static_cast<std::uint64_t>(own.item<std::int64_t>());
+}
+
+namespace {
+template <class Part>
+std::shared_ptr<Module> module_of(const Stage& stage) {
+    return stage.part<Part>();
+}
+constexpr std::pair<const char*, std::shared_ptr<Module> (*)(const Stage&)> owners[] = {
+    {"model", &module_of<Model>},
+    {"process", &module_of<Process>},
+    {"loss", &module_of<Loss>},
+    {"times", &module_of<Times>}};
+}  // namespace
+
+std::vector<std::pair<const char*, std::shared_ptr<Module>>> Stage::modules() const {
+    std::vector<std::pair<const char*, std::shared_ptr<Module>>> all;
+    for (const auto& [kind, of] : owners)
+        if (auto module = of(*this)) all.emplace_back(kind, std::move(module));
+    return all;
 }
 
 std::vector<Module::Named> Stage::named_tensors() const {
     std::vector<Module::Named> all;
-    const auto add = [&](const char* part, const Module* module) {
-        if (!module) return;
+    for (const auto& [kind, module] : modules())
         for (auto& named : module->named_tensors())
-            all.push_back({fmt::format("{}.{}", part, named.name), named.tensor, named.trained, named.saved});
-    };
-    add("model", model_.get());
-    add("process", process_.get());
-    add("loss", loss_.get());
+            all.push_back({fmt::format("{}.{}", kind, named.name), named.tensor, named.trained, named.saved});
     return all;
 }
 
+TrainedNetwork Stage::trained(const Reference& reference) const {
+    auto found = trained_.find(reference.name());
+    if (found == trained_.end()) found = trained_.emplace(reference.name(), find_trained_(reference.name())).first;
+    return found->second;
+}
+
 void Stage::to(at::Device device) {
-    for (Module* part :
-         {static_cast<Module*>(model_.get()), static_cast<Module*>(process_.get()), static_cast<Module*>(loss_.get())})
-        if (part) part->to(device);
+    for (const auto& [kind, module] : modules()) module->to(device);
+    for (const auto& [name, network] : trained_) {
+        network.model->to(device);
+        network.process->to(device);
+    }
 }
 
 void Stage::train(bool on) {
-    model_->train(on);
-    if (loss_) loss_->train(on);
+    for (const auto& [kind, module] : modules()) module->train(on);
 }
 
 namespace {
@@ -116,36 +191,23 @@ class Autocast {
     bool before_;
 };
 
-/// Rows first … first + rows − 1, after the last row that row again.
-Tensor portion(const Tensor& all, std::int64_t first, std::int64_t rows) {
-    if (!all.defined()) return all;
-    const auto there = all.slice(0, first, first + rows);
-    const auto lacking = rows - there.size(0);
-    if (lacking == 0) return there;
-    auto sizes = all.sizes().vec();
-    sizes[0] = lacking;
-    return at::cat({there, all.slice(0, -1).expand(sizes)});
-}
+using Ask = Denoiser::Ask;
 
-Predict in_bf16(Predict ask) {
-    return [ask = std::move(ask)](const Tensor& x, const Tensor& t, const Context& context) {
+Ask in_bf16(Ask ask) {
+    return [ask = std::move(ask)](const Tensor& x, const Time& t, const Condition& condition) {
         const Autocast autocast(x.device().type());
-        auto prediction = ask(x, t, context);
+        auto prediction = ask(x, t, condition);
         prediction.value = prediction.value.to(x.scalar_type());
         return prediction;
     };
 }
 
-Predict in_portions(Predict ask, std::int64_t rows) {
-    return [ask = std::move(ask), rows](const Tensor& x, const Tensor& t, const Context& context) {
+Ask in_chunks(Ask ask, std::int64_t rows) {
+    return [ask = std::move(ask), rows](const Tensor& x, const Time& t, const Condition& condition) {
         std::vector<Tensor> values, variances;
         Prediction prediction;
         for (std::int64_t first = 0; first < x.size(0); first += rows) {
-            auto part = context;
-            for (auto* tensor : {&part.label, &part.mask, &part.self_condition, &part.tokens})
-                *tensor = portion(*tensor, first, rows);
-            for (auto& [name, tensor] : part.extra) tensor = portion(tensor, first, rows);
-            prediction = ask(portion(x, first, rows), portion(t, first, rows), part);
+            prediction = ask(rows_padded(x, first, rows), t.chunk(first, rows), condition.chunk(first, rows));
             values.push_back(prediction.value);
             if (prediction.variance) variances.push_back(prediction.variance->expand_as(prediction.value));
         }
@@ -155,55 +217,70 @@ Predict in_portions(Predict ask, std::int64_t rows) {
     };
 }
 
-/// Chen, Zhang & Hinton, "Analog Bits", 2022: in training every second example is shown its own first estimate, in
-/// sampling every step is shown the one before.
-Predict self_conditioned(Predict ask, const Random* random, std::shared_ptr<Process> process) {
-    const auto estimate = std::make_shared<Tensor>();
-    return [ask = std::move(ask), estimate, random, process = std::move(process)](const Tensor& x, const Tensor& t,
-                                                                                  Context context) {
-        if (random) {
-            context.self_condition = at::zeros_like(x);
-            const auto first = [&] {
-                at::NoGradGuard no_grad;
-                return process->convert(ask(x, t, context), Predicts::x0, x, t);
-            }();
-            auto shown = random->stream("self-condition").uniform({x.size(0)}, x.options()) < 0.5;
-            while (shown.dim() < x.dim()) shown = shown.unsqueeze(-1);
-            context.self_condition = at::where(shown, first, at::zeros_like(x));
-            return ask(x, t, context);
-        }
-        context.self_condition = estimate->defined() && estimate->sizes() == x.sizes() ? *estimate : at::zeros_like(x);
-        auto prediction = ask(x, t, context);
-        *estimate = process->convert(prediction, Predicts::x0, x, t).detach();
-        return prediction;
+/// Chen, Zhang & Hinton, "Analog Bits", 2022: in training every second example is shown its own first estimate.
+Ask self_conditioned(Ask ask, const Random& random, std::shared_ptr<Process> process) {
+    return [ask = std::move(ask), &random, process = std::move(process)](const Tensor& x, const Time& t,
+                                                                         Condition condition) {
+        condition.self_condition = at::zeros_like(x);
+        const auto first = [&] {
+            at::NoGradGuard no_grad;
+            return process->convert(ask(x, t, condition), PredictionType::x0, x, t);
+        }();
+        auto shown = random.stream("self-condition").uniform({x.size(0)}, x.options()) < 0.5;
+        while (shown.dim() < x.dim()) shown = shown.unsqueeze(-1);
+        condition.self_condition = at::where(shown, first, at::zeros_like(x));
+        return ask(x, t, condition);
     };
 }
 
-Predict clipped(Predict ask, std::shared_ptr<Process> process, std::pair<double, double> range) {
-    return [ask = std::move(ask), process = std::move(process), range](const Tensor& x, const Tensor& t,
-                                                                       const Context& context) {
-        const auto prediction = ask(x, t, context);
-        return Prediction{Predicts::x0,
-                          process->convert(prediction, Predicts::x0, x, t).clamp(range.first, range.second),
-                          prediction.variance};
+/// The input c_in·x_t/α of Karras et al. 2022, table 1.
+Ask scaled_for_edm(Ask ask, std::shared_ptr<Process> process) {
+    return [ask = std::move(ask), process = std::move(process)](const Tensor& x, const Time& t,
+                                                                const Condition& condition) {
+        const auto& gaussian = dtk::gaussian(*process, "prediction = \"edm\"");
+        const double sd = gaussian.data_sd();
+        const auto scale = 1.0 / sqrt(square(gaussian.sigma(t)) + square(gaussian.alpha(t)) * (sd * sd));
+        return ask(scale * x, t, condition);
     };
 }
 }  // namespace
 
-Predict Stage::predict(const Asking& asking) const {
-    Predict ask = [model = model_, random = asking.random](const Tensor& x, const Tensor& t, Context context) {
-        context.random = random;
-        return model->forward(x, t, context);
+Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) const {
+    const auto model = part<Model>();
+    const auto process = part<Process>();
+    const auto& plugin = spec_.part("model").name;
+    Ask ask = [=, random = options.random](const Tensor& x, const Time& t, Condition told) {
+        told.random = random;
+        if (model->self_conditions() && !told.self_condition.defined()) told.self_condition = at::zeros_like(x);
+        auto prediction = model->forward(x, t, told);
+        if (prediction.type != model->predicts())
+            throw PluginError(fmt::format("model `{}` says that it predicts {} and answers {}", plugin,
+                                          name_of(model->predicts()), name_of(prediction.type)));
+        if (prediction.type != PredictionType::label && prediction.value.sizes() != x.sizes())
+            throw PluginError(fmt::format("model `{}` answers a tensor of shape {} for x of shape {}", plugin,
+                                          fmt::join(prediction.value.sizes(), "×"), fmt::join(x.sizes(), "×")),
+                              "its answer must be shaped as x");
+        return prediction;
     };
-    if (asking.bf16) ask = in_bf16(std::move(ask));
-    if (asking.rows > 0) ask = in_portions(std::move(ask), asking.rows);
-    ask = [ask = std::move(ask), rows = rows_asked_](const Tensor& x, const Tensor& t, const Context& context) {
+    if (model->predicts() == PredictionType::edm) ask = scaled_for_edm(std::move(ask), process);
+    if (options.bf16) ask = in_bf16(std::move(ask));
+    if (options.rows > 0) ask = in_chunks(std::move(ask), options.rows);
+    if (model->self_conditions() && options.random) ask = self_conditioned(std::move(ask), *options.random, process);
+    // Padding is not asked for.
+    Ask counted = [ask = std::move(ask), rows = rows_asked_](const Tensor& x, const Time& t, const Condition& told) {
         *rows += x.size(0);
-        return ask(x, t, context);
+        return ask(x, t, told);
     };
-    if (model_->self_conditions()) ask = self_conditioned(std::move(ask), asking.random, process_);
-    if (asking.clip && model_->predicts() != Predicts::label) ask = clipped(std::move(ask), process_, *asking.clip);
-    return ask;
+    Denoiser denoise(process, std::move(counted), std::move(condition));
+    if (options.guided)
+        for (const auto& guidance : list<Guidance>()) denoise = guidance->around(std::move(denoise));
+    if (!options.clip || model->predicts() == PredictionType::label) return denoise;
+    const auto [least, most] = *options.clip;
+    return denoise.replaced([=](const Tensor& x, const Time& t, const Condition& told) {
+        const auto prediction = denoise(x, t, told);
+        const auto x0 = process->convert(prediction, PredictionType::x0, x, t);
+        return Prediction{PredictionType::x0, x0.clamp(least, most), prediction.variance};
+    });
 }
 
 }  // namespace dtk

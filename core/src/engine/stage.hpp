@@ -1,84 +1,108 @@
 #pragma once
+// The objects of one stage, built from what its file says, and what its plugins may see of one another.
 #include <functional>
 #include <map>
 #include <memory>
 
 #include <dtk/dataset.hpp>
+#include <dtk/denoiser.hpp>
+#include <dtk/guidance.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
 #include <dtk/process.hpp>
 #include <dtk/sampler.hpp>
+#include <dtk/times.hpp>
 #include <dtk/view.hpp>
+#include <dtk/weighting.hpp>
 
 #include "base/experiment.hpp"
 
 namespace dtk {
 
 /// How a network is asked.
-struct Asking {
+struct DenoiserOptions {
     const Random* random = nullptr;                      ///< for dropout; null outside training
     bool bf16 = false;                                   ///< matrix products and convolutions in bfloat16
     std::int64_t rows = 0;                               ///< asked for so many rows at a time, padded; 0: all at once
+    bool guided = false;                                 ///< with [[guidance]] around it
     std::optional<std::pair<double, double>> clip = {};  ///< x̂_0 is kept between these
 };
 
-/// The objects of one stage, built from what its file says, and the view its plugins have of one another.
 class DTK_API Stage : public View {
  public:
-    using Artefacts = std::function<Artefact(const std::string&)>;
-    /// Builds dataset, process, model, loss, sampler and metrics in that order. What does not fit goes into `mistakes`;
-    /// parts that need a part that failed are then left out.
-    Stage(StageSpec& spec, std::int64_t seed, Artefacts artefacts, bool running, Mistakes& mistakes);
+    using Trained = std::function<TrainedNetwork(const std::string&)>;
+    /// Builds the parts in the order of `stage_parts`. What does not fit goes into `mistakes`; parts that need a part
+    /// that failed are then left out.
+    Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes);
 
-    const Dataset& dataset() const override { return given(dataset_, "data set"); }
-    const Process& process() const override { return given(process_, "process"); }
-    const Model& model() const override { return given(model_, "model"); }
-    Random random(std::string_view stream) const override { return Random(static_cast<std::uint64_t>(seed_), stream); }
-    Artefact artefact(const std::string& stage_or_run) const override { return artefacts_(stage_or_run); }
+    const Dataset& dataset() const override { return given<Dataset>("data set"); }
+    Space space() const override;
+    bool drops_conditions() const override { return spec_.train && spec_.train->drop_condition > 0; }
+    const Process& process() const override { return given<Process>("process"); }
+    const Model& model() const override { return given<Model>("model"); }
+    /// Of the experiment's seed. In a file of several stages the initial values and all of training are a stage's own;
+    /// data, sampling and metrics are shared.
+    Random random(std::string_view stream) const override;
+    TrainedNetwork trained(const Reference& reference) const override;
     bool running() const override { return running_; }
 
-    /// For how many rows the network has been asked so far.
-    std::int64_t rows_asked() const { return *rows_asked_; }
-    bool has_dataset() const { return dataset_ != nullptr; }
+    /// The trained networks that its plugins asked for, by the name in the file.
+    const std::map<std::string, TrainedNetwork>& trained_networks() const { return trained_; }
     const StageSpec& spec() const { return spec_; }
     std::int64_t seed() const { return seed_; }
-    const std::shared_ptr<Model>& model_ptr() const { return model_; }
-    const std::shared_ptr<Process>& process_ptr() const { return process_; }
-    const Loss* loss() const { return loss_.get(); }
-    const Sampler* sampler() const { return sampler_.get(); }
-    const std::vector<std::shared_ptr<Metric>>& metrics() const { return metrics_; }
+    /// What orders the training data.
+    std::uint64_t data_seed() const;
+    /// For how many rows the network has been asked so far, padding left out.
+    std::int64_t rows_asked() const { return *rows_asked_; }
 
-    /// Every tensor a plugin of this stage owns, under the name of its part: "model.…", "process.…", "loss.…".
+    /// The part of that kind, null where there is none.
+    template <class Part>
+    std::shared_ptr<Part> part() const {
+        const auto found = parts_.find(Part::kind);
+        return found == parts_.end() || found->second.empty() ? nullptr
+                                                              : std::static_pointer_cast<Part>(found->second.front());
+    }
+    template <class Part>
+    std::vector<std::shared_ptr<Part>> list() const {
+        std::vector<std::shared_ptr<Part>> all;
+        if (const auto found = parts_.find(Part::kind); found != parts_.end())
+            for (const auto& one : found->second) all.push_back(std::static_pointer_cast<Part>(one));
+        return all;
+    }
+
+    /// The parts that may own tensors, with their kinds.
+    std::vector<std::pair<const char*, std::shared_ptr<Module>>> modules() const;
+    /// Every tensor a plugin of this stage owns, under the kind of its part: "model.…", "process.…", "loss.…".
     std::vector<Module::Named> named_tensors() const;
     void to(at::Device device);
     void train(bool on);
-    /// The model as losses and samplers see it: in portions, its products in bfloat16, its own earlier estimate fed
-    /// back where it wants it, x̂_0 clipped, in that order. The random numbers must outlive the answer.
-    Predict predict(const Asking& asking) const;
+
+    /// The model as losses and samplers see it. From the inside out: the network, its products in bfloat16, chunks of
+    /// rows, in training self-conditioning, guidance in the order of the file, x̂_0 clipped. What sampling feeds back
+    /// belongs to a trajectory (Denoiser::begin). The random numbers must outlive the answer.
+    Denoiser denoiser(const DenoiserOptions& options, Condition condition = {}) const;
 
  private:
     template <class Part>
-    const Part& given(const std::shared_ptr<Part>& part, const char* what) const {
+    const Part& given(const char* what) const {
+        const auto part = this->part<Part>();
         asked_in_vain_ = !part;
         if (!part) throw Error(std::string("it asks for the ") + what + " before that is built");
         return *part;
     }
-    template <class Part>
-    std::shared_ptr<Part> build(const PluginSpec& plugin, Mistakes& mistakes);
+    void build(const PluginSpec& plugin, Mistakes& mistakes);
+    void check_model(Mistakes& mistakes) const;
+    void check_sampling(Mistakes& mistakes) const;
 
     StageSpec& spec_;
     std::int64_t seed_;
-    Artefacts artefacts_;
+    Trained find_trained_;
+    mutable std::map<std::string, TrainedNetwork> trained_;  ///< those that were asked for, by the name in the file
     bool running_;
     mutable bool asked_in_vain_ = false;  ///< a plugin asked for a part that could not be built
     std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);
-    std::shared_ptr<Dataset> dataset_;
-    std::shared_ptr<Process> process_;
-    std::shared_ptr<Model> model_;
-    std::shared_ptr<Loss> loss_;
-    std::shared_ptr<Sampler> sampler_;
-    std::vector<std::shared_ptr<Metric>> metrics_;
+    std::map<std::string, std::vector<std::shared_ptr<void>>> parts_;
 };
 
 }  // namespace dtk

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/engine.hpp"
 #include "engine/prefetch.hpp"
@@ -103,14 +104,20 @@ struct Sums {
         parts.clear();
         steps = 0;
     }
-    void add(const LossValues& values, double share, std::int64_t process_steps) {
-        const auto value = values.value.detach().to(at::kDouble);
-        loss += value.sum() * share;
-        const auto bin = (values.t * (static_cast<double>(noise_bins) / static_cast<double>(process_steps)))
-                             .to(at::kLong)
-                             .clamp(0, noise_bins - 1);
-        bin_loss.index_add_(0, bin, value);
-        bin_count.index_add_(0, bin, at::ones_like(value));
+    /// `error`: what the loss answered, before weighting; `value`: what is minimised. Both [B].
+    void add(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values, double share,
+             std::int64_t process_steps) {
+        loss += value.detach().to(at::kDouble).sum() * share;
+        const auto bin =
+            t.map([&](double t) {
+                 return std::clamp(std::floor((t + 1e-9) * noise_bins / static_cast<double>(process_steps)), 0.0,
+                                   static_cast<double>(noise_bins - 1));
+             })
+                .rows(error)
+                .to(at::kLong);
+        const auto plain = error.detach().to(at::kDouble);
+        bin_loss.index_add_(0, bin, plain);
+        bin_count.index_add_(0, bin, at::ones_like(plain));
         for (const auto& [name, part] : values.parts) {
             auto same = std::find_if(parts.begin(), parts.end(), [&](const auto& p) { return p.first == name; });
             if (same == parts.end()) same = parts.insert(parts.end(), {name, at::zeros_like(loss)});
@@ -118,6 +125,35 @@ struct Sums {
         }
     }
 };
+
+/// The values that are minimised: times λ(t), and the weight that makes up for how t was drawn.
+Tensor weigh(const Stage& stage, const Objective& objective, const SampledTimes& drawn) {
+    auto value = objective.value;
+    if (objective.error_of) {
+        const auto weighting = stage.part<Weighting>();
+        const auto& levels = stage.process().levels();
+        const auto type = name_of(*objective.error_of);
+        const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
+        const double data_sd = gaussian && type == "edm" ? gaussian->data_sd() : 1;
+        const auto weight = drawn.t.map([&](double t) {
+            return weighting->weight(levels.at(t), gaussian ? error_per_x0(levels, t, type, data_sd) : 1);
+        });
+        value = weight * value;
+    }
+    return drawn.weight.uniform() ? value : drawn.weight * value;
+}
+
+/// Gradients for the tensors that the objective trains.
+void backward(const Stage& stage, const Objective& objective, const Tensor& sum) {
+    if (objective.trains.empty()) return sum.backward();
+    std::vector<Tensor> trained;
+    for (const auto& named : stage.named_tensors())
+        if (named.trained && named.name.starts_with(objective.trains + ".")) trained.push_back(*named.tensor);
+    if (trained.empty())
+        throw PluginError(fmt::format("loss `{}` trains `{}`, and there is no trained tensor of that path",
+                                      stage.spec().part("loss").name, objective.trains));
+    sum.backward({}, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList(trained));
+}
 
 }  // namespace
 
@@ -144,14 +180,14 @@ double learning_rate(const TrainSettings& settings, std::int64_t step) {
     return settings.lr * warm * 0.5 * (1 + std::cos(std::numbers::pi * along));
 }
 
-Tensor example_numbers(const Dataset& data, std::int64_t seed, std::int64_t step, std::int64_t batch) {
+Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch) {
     const auto n = data.size();
     if (n == 0) return at::arange(step * batch, (step + 1) * batch, at::kLong);
     auto numbers = at::empty({batch}, at::kLong);
     auto* number = numbers.mutable_data_ptr<std::int64_t>();
     for (std::int64_t i = 0; i < batch; ++i) {
         const auto seen = step * batch + i;
-        number[i] = permuted(seen % n, n, static_cast<std::uint64_t>(seed), seen / n);
+        number[i] = permuted(seen % n, n, seed, seen / n);
     }
     return numbers;
 }
@@ -223,7 +259,7 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
         [&, numbers = Tensor()](std::int64_t number) mutable {
             const auto part = number % parts;
             if (part == 0 || !numbers.defined())
-                numbers = example_numbers(stage.dataset(), stage.seed(), number / parts, settings.batch);
+                numbers = example_numbers(stage.dataset(), stage.data_seed(), number / parts, settings.batch);
             auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
             batch.first = part * rows, batch.of = settings.batch;
             if (device.is_cuda()) batch.x = batch.x.pin_memory();
@@ -237,14 +273,30 @@ void train(Stage& stage, const std::string& experiment, const Checkpoint* from, 
         for (std::int64_t part = 0; part < parts; ++part) {
             auto batch = batches.next();
             batch.x = batch.x.to(device, /*non_blocking=*/true);
-            if (batch.label.defined()) batch.label = batch.label.to(device, true);
+            batch.condition = batch.condition.to(device);
             const auto draws = random.from(part * rows);
-            const auto values = (*stage.loss())(stage.predict({.random = &draws, .bf16 = settings.precision == "bf16"}),
-                                                stage.process(), batch, draws);
-            const auto loss = values.value.sum() * share;
-            loss.backward();
-            finite = finite.logical_and(loss.detach().isfinite());
-            sums.add(values, share, process_steps);
+            if (settings.drop_condition > 0)
+                batch.condition.given =
+                    draws.stream("drop").uniform({rows}, at::TensorOptions(device)) >= settings.drop_condition;
+            const auto loss = stage.part<Loss>();
+            auto drawn = stage.part<Times>()->draw(batch, stage.process(), draws.stream("t"));
+            if (!loss->draws_times()) drawn.weight = 1;
+            const auto denoise =
+                stage.denoiser({.random = &draws, .bf16 = settings.precision == "bf16"}, batch.condition);
+            const auto values = (*loss)(denoise, batch, drawn.t, draws);
+            for (std::size_t i = 0; i < values.objectives.size(); ++i) {
+                const auto& objective = values.objectives[i];
+                if (objective.value.dim() != 1 || objective.value.size(0) != rows)
+                    throw PluginError(
+                        fmt::format("loss `{}` answers a tensor of shape [{}] for {} examples",
+                                    stage.spec().part("loss").name, fmt::join(objective.value.sizes(), ", "), rows),
+                        "a loss answers one number for each example, shape [B]");
+                const auto weighted = weigh(stage, objective, drawn);
+                const auto sum = weighted.sum() * share;
+                backward(stage, objective, sum);
+                finite = finite.logical_and(sum.detach().isfinite());
+                if (i == 0) sums.add(objective.value, weighted, drawn.t, values, share, process_steps);
+            }
         }
         {
             at::NoGradGuard no_grad;

@@ -30,7 +30,7 @@ DTK_API void train(Stage& stage, const std::string& experiment, const Checkpoint
 double learning_rate(const TrainSettings& settings, std::int64_t step);
 
 /// The numbers of the training examples at a step: all of them once before any comes again.
-Tensor example_numbers(const Dataset& data, std::int64_t seed, std::int64_t step, std::int64_t batch);
+Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch);
 
 /// Puts the averages in the place of the tensors for as long as it lives.
 class WithAverages {

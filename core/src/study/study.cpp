@@ -178,24 +178,17 @@ std::string hash_of_files(std::vector<fs::path> files) {
     return sha256(all);
 }
 
-constexpr const char* sampling_tables[] = {"sampler", "sample", "metric"};
-
-/// Every text in a table but the names of plugins.
-void collect_texts(const toml::node& node, std::set<std::string>& found) {
-    if (const auto* text = node.as_string()) found.insert(text->get());
-    if (const auto* array = node.as_array())
-        for (const auto& one : *array) collect_texts(one, found);
-    if (const auto* table = node.as_table())
-        for (auto&& [key, value] : *table)
-            if (key.str() != "use") collect_texts(value, found);
+/// Does the part have no say in training?
+bool of_sampling(const StagePart& part) {
+    return part.when == StagePart::When::sampling || std::string_view(part.kind) == "metric";
 }
 
-/// What the fields of an experiment's plugins say: among it the names of the networks it stands on.
-std::set<std::string> texts_of_plugins(const toml::table& experiment) {
-    std::set<std::string> found;
-    for (auto&& [key, node] : experiment)
-        if ((node.is_table() || node.is_array()) && key.str() != "plugins") collect_texts(node, found);
-    return found;
+/// The tables of a stage that have no say in training.
+std::vector<std::string> sampling_tables() {
+    std::vector<std::string> tables{"sample"};
+    for (const auto& part : stage_parts)
+        if (of_sampling(part)) tables.emplace_back(part.kind);
+    return tables;
 }
 
 /// Adds what experiments need done, each task where it is not there yet.
@@ -209,7 +202,7 @@ class Planner {
         const auto whole = toml::parse(experiment.resolved());
         first_[experiment.name] = add({.what = Task::What::both,
                                        .text = toml_text(whole),
-                                       .stands_on = named_in(whole, experiment, 0, data),
+                                       .stands_on = named_in(stage.reading->references, experiment, 0, data),
                                        .first = experiment.name},
                                       data, files_of(stage));
     }
@@ -220,12 +213,12 @@ class Planner {
         const auto number = experiment.stages.size() - 1;
         const auto& stage = experiment.stages[number];
         const auto whole = toml::parse(experiment.resolved(stage));
-        auto stands_on = named_in(whole, experiment, number, data);
-        if (!stage.train || (!stage.sample && stage.metrics.empty()))
+        auto stands_on = named_in(stage.reading->references, experiment, number, data);
+        if (!stage.train || (!stage.sample && stage.list("metric").empty()))
             return add({.what = Task::What::both, .text = toml_text(whole), .stands_on = std::move(stands_on)}, data,
                        files_of(stage));
         std::vector<std::string> set;
-        for (const auto* name : sampling_tables)
+        for (const auto& name : sampling_tables())
             if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
         auto needs = add_training(experiment, number, data);
         return add({.what = Task::What::measure,
@@ -240,35 +233,34 @@ class Planner {
     std::string add_training(const Experiment& experiment, std::size_t number, const std::string& data) {
         const auto& stage = experiment.stages[number];
         auto training = toml::parse(experiment.resolved(stage));
-        for (const auto* name : sampling_tables) training.erase(name);
+        for (const auto& name : sampling_tables()) training.erase(name);
         auto files = files_of_dtk();
-        for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss})
-            if (*plugin) files.push_back(plugin->file->file);
+        for (const auto& part : stage_parts)
+            if (!of_sampling(part))
+                for (const auto& plugin : stage.list(part.kind)) files.push_back(plugin.file->file);
         for (const auto* file : stage.trained_with) files.push_back(file->file);
         return add({.what = Task::What::train,
                     .text = toml_text(training),
-                    .stands_on = named_in(training, experiment, number, data)},
+                    .stands_on = named_in(stage.training_references, experiment, number, data)},
                    data, std::move(files));
     }
 
     /// The networks that a stage's fields name: of its experiment's earlier stages, and of `first`.
-    std::map<std::string, std::string> named_in(const toml::table& stage, const Experiment& experiment,
+    std::map<std::string, std::string> named_in(const std::set<std::string>& references, const Experiment& experiment,
                                                 std::size_t number, const std::string& data) {
         std::map<std::string, std::string> named;
-        const auto texts = texts_of_plugins(stage);
         for (std::size_t i = 0; i < number; ++i)
-            if (const auto& earlier = experiment.stages[i]; earlier.train && texts.contains(earlier.name))
+            if (const auto& earlier = experiment.stages[i]; earlier.train && references.contains(earlier.name))
                 named[earlier.name] = add_training(experiment, i, data);
         for (const auto& [name, id] : first_)
-            if (texts.contains(name)) named.emplace(name, id);
+            if (references.contains(name)) named.emplace(name, id);
         return named;
     }
 
     static std::vector<fs::path> files_of(const StageSpec& stage) {
         auto files = files_of_dtk();
-        for (const auto* plugin : {&stage.dataset, &stage.process, &stage.model, &stage.loss, &stage.sampler})
-            if (*plugin) files.push_back(plugin->file->file);
-        for (const auto& metric : stage.metrics) files.push_back(metric.file->file);
+        for (const auto& part : stage_parts)
+            for (const auto& plugin : stage.list(part.kind)) files.push_back(plugin.file->file);
         for (const auto* file : stage.reading->chosen) files.push_back(file->file);
         return files;
     }
@@ -416,7 +408,7 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
                 break;
             }
             study.name = experiment.name;
-            for (const auto& metric : experiment.stages.back().metrics)
+            for (const auto& metric : experiment.stages.back().list("metric"))
                 if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end())
                     study.metrics.push_back(metric.name);
             study.cells.push_back({arm, seed, planner.add_cell(experiment, data)});

@@ -20,7 +20,7 @@ struct Careless final : dtk::Loss {
                                const dtk::Random&) const override {
         const auto& x = batch.x;
         const auto t = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
-        const auto error = (predict(x, t, {.label = batch.label}).value - x).square().flatten(1).mean(1);
+        const auto error = (predict(x, t, {.label = batch.condition.label}).value - x).square().flatten(1).mean(1);
         return {wronged(error), t};
     }
 

@@ -10,15 +10,15 @@ struct Counting final : dtk::Model {
         : nothing_(parameter("nothing", at::zeros({}))),
           rows_(buffer("rows", at::zeros({}))),
           shown_(buffer("shown", at::zeros({}))) {}
-    dtk::Predicts predicts() const override { return dtk::Predicts::x0; }
+    dtk::PredictionType predicts() const override { return dtk::PredictionType::x0; }
     bool self_conditions() const override { return true; }
 
-    dtk::Prediction forward(const at::Tensor& x, const at::Tensor&, const dtk::Context& context) override {
+    dtk::Prediction forward(const at::Tensor& x, const at::Tensor&, const dtk::Condition& context) override {
         if (training() && at::GradMode::is_enabled()) {
             rows_.add_(x.size(0));
             shown_.add_((context.self_condition != 0).flatten(1).any(1).sum());
         }
-        return {dtk::Predicts::x0, context.self_condition + 1 + 0 * nothing_, {}};
+        return {dtk::PredictionType::x0, context.self_condition + 1 + 0 * nothing_, {}};
     }
 
     at::Tensor &nothing_, &rows_, &shown_;

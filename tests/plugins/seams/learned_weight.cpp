@@ -14,7 +14,7 @@ struct LearnedWeight final : dtk::Loss {
                                const dtk::Random& random) const override {
         const auto t = times_->draw(batch, process, random.stream("t")).t;
         const auto xt = process.noised(batch.x, t, random.stream("noise"));
-        const auto prediction = predict(xt.x, t, {.label = batch.label});
+        const auto prediction = predict(xt.x, t, {.label = batch.condition.label});
         const auto error =
             (prediction.value - process.target(prediction.kind, batch.x, xt, t)).square().flatten(1).mean(1);
         return {(-log_variance_).exp() * error + log_variance_, t, {{"error", error}}};

@@ -23,9 +23,9 @@ struct Student final : dtk::Model {
         if (teacher_.process->steps() != view.process().steps())
             throw dtk::Error("the teacher was trained on another process");
     }
-    dtk::Predicts predicts() const override { return teacher_.model->predicts(); }
+    dtk::PredictionType predicts() const override { return teacher_.model->predicts(); }
 
-    dtk::Prediction forward(const at::Tensor& x, const at::Tensor& t, const dtk::Context& context) override {
+    dtk::Prediction forward(const at::Tensor& x, const at::Tensor& t, const dtk::Condition& context) override {
         auto prediction = [&] {
             at::NoGradGuard no_grad;
             return teacher_.model->forward(x, t, context);
@@ -34,7 +34,7 @@ struct Student final : dtk::Model {
         return prediction;
     }
 
-    dtk::Artefact teacher_;
+    dtk::TrainedNetwork teacher_;
     std::shared_ptr<dtk::Linear> own_;
 };
 }  // namespace

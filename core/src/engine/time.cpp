@@ -1,0 +1,114 @@
+// Times of a batch and the coefficients that follow from them.
+#include <dtk/time.hpp>
+
+#include <dtk/error.hpp>
+
+namespace dtk {
+
+Coefficient Coefficient::of_rows(Tensor rows) {
+    Coefficient c(0);
+    c.rows_ = std::move(rows);
+    return c;
+}
+
+double Coefficient::value() const {
+    if (!uniform()) throw Error("a coefficient that differs from row to row was asked for one value");
+    return value_;
+}
+
+Tensor Coefficient::tensor_like(const Coefficient& other) const {
+    if (!uniform()) return other.uniform() ? rows_ : rows_.to(other.rows_.device(), /*non_blocking=*/true);
+    return at::full({}, value_, other.rows_.options());
+}
+
+Tensor Coefficient::rows(const Tensor& x) const {
+    if (uniform()) return at::full({x.size(0)}, value_, x.options().dtype(at::kDouble));
+    return rows_.to(x.device(), /*non_blocking=*/true);
+}
+
+Tensor Coefficient::beside(const Tensor& x) const {
+    if (uniform()) return at::full({}, value_, x.options());
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
+    sizes[0] = -1;
+    return rows_.to(x.options(), /*non_blocking=*/true).view(sizes);
+}
+
+Coefficient operator+(const Coefficient& a, const Coefficient& b) {
+    return Coefficient::apply(
+        a, b, [](double x, double y) { return x + y; }, [](const Tensor& x, const Tensor& y) { return x + y; });
+}
+Coefficient operator-(const Coefficient& a, const Coefficient& b) {
+    return Coefficient::apply(
+        a, b, [](double x, double y) { return x - y; }, [](const Tensor& x, const Tensor& y) { return x - y; });
+}
+Coefficient operator*(const Coefficient& a, const Coefficient& b) {
+    return Coefficient::apply(
+        a, b, [](double x, double y) { return x * y; }, [](const Tensor& x, const Tensor& y) { return x * y; });
+}
+Coefficient operator/(const Coefficient& a, const Coefficient& b) {
+    return Coefficient::apply(
+        a, b, [](double x, double y) { return x / y; }, [](const Tensor& x, const Tensor& y) { return x / y; });
+}
+Coefficient operator-(const Coefficient& a) {
+    return Coefficient::apply(
+        a, [](double x) { return -x; }, [](const Tensor& x) { return -x; });
+}
+Coefficient sqrt(const Coefficient& a) {
+    return Coefficient::apply(
+        a, [](double x) { return std::sqrt(x); }, [](const Tensor& x) { return x.sqrt(); });
+}
+Coefficient square(const Coefficient& a) { return a * a; }
+Coefficient log(const Coefficient& a) {
+    return Coefficient::apply(
+        a, [](double x) { return std::log(x); }, [](const Tensor& x) { return x.log(); });
+}
+Coefficient exp(const Coefficient& a) {
+    return Coefficient::apply(
+        a, [](double x) { return std::exp(x); }, [](const Tensor& x) { return x.exp(); });
+}
+
+Coefficient where(const Coefficient& mask, const Coefficient& a, const Coefficient& b) {
+    if (mask.uniform()) return mask.value_ > 0 ? a : b;
+    if (a.uniform() && b.uniform() && a.value_ == b.value_) return a;
+    const auto& other = a.uniform() ? (b.uniform() ? mask : b) : a;
+    const auto chosen = mask.rows_.to(other.rows_.device(), /*non_blocking=*/true) > 0;
+    return Coefficient::of_rows(at::where(chosen, a.tensor_like(other), b.tensor_like(other)));
+}
+
+Tensor operator*(const Coefficient& a, const Tensor& x) { return a.uniform() ? x * a.value() : a.beside(x) * x; }
+Tensor operator*(const Tensor& x, const Coefficient& a) { return a * x; }
+Tensor operator/(const Tensor& x, const Coefficient& a) {
+    return at::div(x, a.uniform() ? at::scalar_tensor(a.value(), x.options().device(at::kCPU)) : a.beside(x));
+}
+Tensor operator+(const Tensor& x, const Coefficient& a) {
+    return a.uniform() ? at::add(x, a.value()) : at::add(x, a.beside(x));
+}
+
+Time::Time(const Tensor& rows) : rows_(rows.to(at::TensorOptions(at::kCPU).dtype(at::kDouble)).contiguous()) {}
+
+double Time::value() const {
+    if (!uniform()) throw Error("times that differ from row to row were asked for one value");
+    return value_;
+}
+
+Tensor Time::rows(std::int64_t batch) const { return uniform() ? at::full({batch}, value_, at::kDouble) : rows_; }
+
+Tensor Time::on(const Tensor& x) const {
+    if (uniform()) return at::full({x.size(0)}, value_, x.options().dtype(at::kDouble));
+    return rows_.to(x.device(), /*non_blocking=*/true);
+}
+
+Time Time::chunk(std::int64_t first, std::int64_t n) const {
+    if (uniform()) return *this;
+    const auto last = rows_.numel() - 1;
+    return Time(rows_.index_select(0, at::arange(first, first + n, at::kLong).clamp_max(last)));
+}
+
+Time Time::cat(const Time& a, std::int64_t n, const Time& b, std::int64_t m) {
+    if (a.uniform() && b.uniform() && a.value_ == b.value_) return a;
+    return Time(at::cat({a.rows(n), b.rows(m)}));
+}
+
+Time Time::minus(double step) const { return uniform() ? Time(value_ - step) : Time(rows_ - step); }
+
+}  // namespace dtk

@@ -1,0 +1,39 @@
+// log SNR(u) = log SNR(u) of another schedule + shift, α² + σ² as it was. 2·log(64/side) keeps the noise of images of
+// that side at what 64×64 ones have after averaging.
+// Hoogeboom, Heek & Salimans, "simple diffusion", 2023, section 2.1.
+#include <cmath>
+
+#include <dtk/schedule.hpp>
+#include <dtk/view.hpp>
+
+namespace {
+struct Shifted final : dtk::Schedule {
+    struct Config {
+        dtk::Choice<dtk::Schedule> of{"cosine_log_snr"};
+        double shift = 0;
+        void fields(dtk::Fields& f) {
+            f("of", of, "the schedule that is shifted");
+            f("shift", shift, dtk::in(-40, 40), "added to its log-SNR; less than 0: more noise");
+        }
+    } c;
+    Shifted(const Config& config, const dtk::View& view) : c(config), of_(config.of.make(view)) {}
+
+    dtk::NoiseLevels levels(std::int64_t steps) const override {
+        const auto levels = of_->levels(steps);
+        const auto shifted = [levels, shift = c.shift](double t) {
+            const auto [alpha, sigma, log_snr] = levels.at(t);
+            if (alpha == 0) return dtk::NoiseLevel{alpha, sigma, log_snr};
+            const auto unit = dtk::variance_preserving(log_snr + shift);
+            const double size = levels.is_variance_preserving() ? 1 : alpha / unit.alpha;
+            return dtk::NoiseLevel{unit.alpha * size, unit.sigma * size, log_snr + shift};
+        };
+        const auto T = static_cast<double>(steps);
+        return dtk::NoiseLevels::from_function(steps, [=](double u) { return shifted(u * T - 1); });
+    }
+
+ private:
+    std::shared_ptr<dtk::Schedule> of_;
+};
+}  // namespace
+
+DTK_PLUGIN(Schedule, shifted, Shifted, "another schedule with its log-SNR moved (Hoogeboom et al. 2023)")
