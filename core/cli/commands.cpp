@@ -11,6 +11,7 @@
 #include <boost/dll/shared_library.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/blame.hpp"
 #include "base/build.hpp"
 #include "base/declaration.hpp"
 #include "base/files.hpp"
@@ -228,6 +229,7 @@ int report(const fs::path& folder) {
     if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
     for (const auto& path : record.value("plugin_path", std::vector<std::string>()))
         overrides.plugin_path.emplace_back(path);
+    overrides.record = fs::canonical(folder);
     Mistakes mistakes;
     const auto study =
         read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
@@ -289,6 +291,8 @@ int plugins_describe(const PluginsRequest& request) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
             throw PluginError(probe.problem, probe.help);
+        const Blame blame(fmt::format("{} plugin `{}`", plugin.kind, plugin.name), "while it is described",
+                          plugin.file);
         const auto& descriptor = all.load(plugin);
         const auto fields = declared_fields(descriptor);
         if (request.json) {
