@@ -475,6 +475,30 @@ TEST_CASE("IDX files that are damaged behind a sound header are refused when the
     CHECK(says(opening(), images.string() + " is cut short"));
 }
 
+TEST_CASE("an IDX header whose sizes have no product, or that is far smaller than its file, is damage") {
+    const SmallSet files;
+    const auto images = files.folder / "t10k-images-idx3-ubyte";
+    // 2³¹·2³¹·4 is 0 and 2³²−1 squared times 2³¹ is small, counted in 64 bits.
+    for (const auto& sizes : {Bytes{0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 4},
+                              Bytes{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0},
+                              Bytes{0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0}}) {
+        Bytes bytes{0, 0, 8, 3};
+        bytes.insert(bytes.end(), sizes.begin(), sizes.end());
+        bytes.resize(40);
+        write(images, bytes);
+        const auto complaint = files.complaint();
+        CHECK(says(complaint, images.string() + " says that its dimensions are"));
+        CHECK(says(complaint, "damaged"));
+    }
+    // A thousand times the bytes that the header has room for are not unpacked to be counted.
+    auto bomb = idx({2, 2, 2}, Bytes(1 << 20));
+    fs::remove(images);
+    write_gzip(files.folder / "t10k-images-idx3-ubyte.gz", bomb);
+    CHECK(says(files.complaint(), "holds more than the 25 bytes expected"));
+    write(images, bomb);
+    CHECK(says(files.complaint(), "holds more than the 25 bytes expected"));
+}
+
 TEST_CASE("an IDX set without its folder or the name of its files says so") {
     const SmallSet files;
     CHECK(says(complaint_of([] { dataset("idx", "folder = \"/nowhere/at/all\""); }),

@@ -3,6 +3,7 @@
 
 #include <jpeglib.h>
 #include <png.h>
+#include <zlib.h>
 
 #include <cmath>
 #include <fstream>
@@ -464,6 +465,32 @@ TEST_CASE("a broken image among good ones is named, and so are all of them") {
     for (const char* name : {"bad.png has 4", "bad0.png is neither", "bad3.png is neither"})
         CHECK(says(complaint, name));
     CHECK(says(complaint, "and 3 more | "));
+}
+
+TEST_CASE("a PNG whose damage libpng only warns of is damaged, unless it is in what is not followed") {
+    const auto chunk = [](const std::string& kind, const std::string& data, bool sound) {
+        const auto number = [](std::uint32_t n) {
+            return std::string{static_cast<char>(n >> 24), static_cast<char>(n >> 16), static_cast<char>(n >> 8),
+                               static_cast<char>(n)};
+        };
+        const auto body = kind + data;
+        const auto crc = crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+        return number(static_cast<std::uint32_t>(data.size())) + body +
+               number(static_cast<std::uint32_t>(sound ? crc : ~crc));
+    };
+    const auto opened = [](const std::string& extra) {
+        const Images images;
+        for (const auto* name : {"a.png", "b.png"}) write_png(images / name, noise({1, 4, 4}, 1));
+        auto bytes = read(images / "a.png");
+        write(images / "a.png", bytes.insert(8 + 25, extra));  // between IHDR and the rest
+        return images.complaint();
+    };
+    const std::string key("\0\7", 2);
+    CHECK(opened(chunk("tRNS", key, true)).empty());
+    CHECK(says(opened(chunk("tRNS", key, false)), "a.png is damaged"));
+    CHECK(says(opened(chunk("tRNS", key + key, true)), "a.png is damaged"));
+    CHECK(says(opened(chunk("tRNS", "", true)), "a.png is damaged"));
+    for (const auto* kind : {"tIME", "gAMA", "iCCP", "prVt"}) CHECK(opened(chunk(kind, "odd", false)).empty());
 }
 
 TEST_CASE("an image that claims to be enormous is refused before memory is asked for") {

@@ -11,6 +11,7 @@
 #include <boost/dll/shared_library.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/blame.hpp"
 #include "base/build.hpp"
 #include "base/declaration.hpp"
 #include "base/files.hpp"
@@ -160,6 +161,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     if (request.overrides.seed)
         throw Error("a study has its seeds in its file",
                     "write `seeds` in [ablation], or --set ablation.seeds=[1,2,3]");
+    const auto part = part_of(options.part);
     const auto hardware = hardware_for(request);
     const auto threads = hardware.threads;
     const auto jobs = options.jobs > 0 ? options.jobs : hardware.jobs;
@@ -171,27 +173,37 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
         fmt::print("{}", plan_text(study, folder, jobs, options.accept_rebuilt));
         return done;
     }
-    fs::create_directories(folder);
-    write_atomically(folder / "study.toml", study.text);
-    json record{
-        {"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
-    if (request.overrides.device) record["device"] = *request.overrides.device;
-    for (const auto& path : request.overrides.plugin_path) record["plugin_path"].push_back(fs::absolute(path).string());
-    record["accept_rebuilt"] = options.accept_rebuilt;
-    keep_cells(study, record);
-    write_atomically(folder / "study.json", record.dump(2) + "\n");
-    fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
-               study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
     try {
-        run_study(study, {folder, jobs, part_of(options.part), hardware.gpus, options.accept_rebuilt, request.progress,
+        fs::create_directories(folder);
+        write_atomically(folder / "study.toml", study.text);
+        json record{
+            {"file", study.file.string()}, {"set", request.overrides.set}, {"threads", threads}, {"device", nullptr}};
+        if (request.overrides.device) record["device"] = *request.overrides.device;
+        for (const auto& path : request.overrides.plugin_path)
+            record["plugin_path"].push_back(fs::absolute(path).string());
+        record["accept_rebuilt"] = options.accept_rebuilt;
+        keep_cells(study, record);
+        write_atomically(folder / "study.json", record.dump(2) + "\n");
+        fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
+                   study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
+        std::signal(SIGINT, on_signal);
+        std::signal(SIGTERM, on_signal);
+        run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress,
                           [] { return signals_seen.load() > 0; }});
+        return conclude(study, folder, options.accept_rebuilt);
     } catch (const Interrupted& error) {
         fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
         return interrupted;
+    } catch (const Mistaken&) {
+        throw;
+    } catch (const PluginError&) {
+        throw;
+    } catch (const Error& error) {
+        // Once it has begun, what goes wrong, such as a full disk, is nobody's mistake.
+        fmt::print(stderr, "error: {}\n", error.what());
+        if (!error.help().empty()) fmt::print(stderr, "  = help: {}\n", error.help());
+        return failed;
     }
-    return conclude(study, folder, options.accept_rebuilt);
 }
 
 }  // namespace
@@ -228,6 +240,7 @@ int report(const fs::path& folder) {
     if (record["device"].is_string()) overrides.device = record["device"].get<std::string>();
     for (const auto& path : record.value("plugin_path", std::vector<std::string>()))
         overrides.plugin_path.emplace_back(path);
+    overrides.record = fs::canonical(folder);
     Mistakes mistakes;
     const auto study =
         read(record["file"].get<std::string>(), overrides, record["threads"].get<std::int64_t>(), mistakes);
@@ -289,6 +302,8 @@ int plugins_describe(const PluginsRequest& request) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
             throw PluginError(probe.problem, probe.help);
+        const Blame blame(fmt::format("{} plugin `{}`", plugin.kind, plugin.name), "while it is described",
+                          plugin.file);
         const auto& descriptor = all.load(plugin);
         const auto fields = declared_fields(descriptor);
         if (request.json) {

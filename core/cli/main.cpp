@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/build.hpp"
+#include "base/trust.hpp"
 #include "base/words.hpp"
 #include "cli/commands.hpp"
 #include "cli/runs.hpp"
@@ -38,6 +39,15 @@ void add_overrides(CLI::App* command, dtk::Overrides& overrides) {
 
 void add_plugin_path(CLI::App* command, std::vector<std::filesystem::path>& folders) {
     command->add_option("--plugin-path", folders, "look for plugins here first")
+        ->type_name("DIR")
+        ->allow_extra_args(false);
+    command
+        ->add_option_function<std::vector<std::string>>(
+            "--trust",
+            [](const auto& trusted) {
+                for (const auto& one : trusted) dtk::trust(one);
+            },
+            "plugins of this folder may be loaded though a run's own files name it, or others can write there")
         ->type_name("DIR")
         ->allow_extra_args(false);
 }

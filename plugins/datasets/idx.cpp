@@ -41,11 +41,12 @@ class IdxFile {
         std::uint64_t values = 1;
         for (std::size_t i = 0; i < dimensions; ++i) {
             shape_.push_back(big_endian(seen.head, 4 + 4 * i));
-            values *= static_cast<std::uint64_t>(shape_.back());
-            if (values == 0 || values > most_bytes)
+            const auto size = static_cast<std::uint64_t>(shape_.back());
+            if (size == 0 || size > most_bytes / values)
                 throw dtk::Error(
                     fmt::format("{} says that its dimensions are {}", path_.string(), fmt::join(shape_, " × ")),
                     "the file is damaged: fetch it again");
+            values *= size;
         }
         bytes_ = 4 + 4 * dimensions + values;
         if (seen.size != bytes_) read();
@@ -55,9 +56,10 @@ class IdxFile {
     const std::vector<std::int64_t>& shape() const { return shape_; }
     std::int64_t count() const { return shape_.front(); }
 
-    /// Its values. → uint8 of shape()
+    /// Its values. No more is read than the header says and one byte, which shows that there is more. → uint8 of
+    /// shape()
     Tensor read() const {
-        auto bytes = std::make_shared<std::vector<unsigned char>>(dtk::read_maybe_gzip(path_, most_bytes));
+        auto bytes = std::make_shared<std::vector<unsigned char>>(dtk::read_maybe_gzip(path_, bytes_ + 1));
         if (bytes->size() != bytes_)
             throw dtk::Error(fmt::format("{} holds {} bytes, but {} values need {}", path_.string(), bytes->size(),
                                          fmt::join(shape_, " × "), bytes_),

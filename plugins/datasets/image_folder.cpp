@@ -37,6 +37,7 @@ namespace fs = std::filesystem;
 using at::Tensor;
 
 constexpr std::int64_t most_pixels = 100'000'000;   // of one image; who claims more is damaged, or means harm
+constexpr int most_scans = 100;                     // of a progressive JPEG
 constexpr std::int64_t quick_pixels = 100'000'000;  // of all images: about a second's decoding
 
 /// What libpng or libjpeg complained of, and where it goes on: their calls that report an error must not return.
@@ -118,8 +119,7 @@ class PngFile final : public ImageFile {
  private:
     struct Library {
         explicit Library(Fault& fault)
-            : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &fault, on_error,
-                                         [](png_structp, png_const_charp) {})) {
+            : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &fault, on_error, on_warning)) {
             info = png ? png_create_info_struct(png) : nullptr;
             if (!info) throw std::bad_alloc();
         }
@@ -130,6 +130,13 @@ class PngFile final : public ImageFile {
             fault.cut_short = std::strcmp(message, "Read Error") == 0;
             std::snprintf(fault.message, sizeof fault.message, "%s", message);
             std::longjmp(fault.back, 1);
+        }
+        /// libpng only warns of most damage and makes up what is missing. Of what is not followed, which is all chunks
+        /// that begin with a small letter but the one about what is transparent, it may say what it likes.
+        static void on_warning(png_structp png, png_const_charp message) {
+            const std::string_view text(message);
+            const bool is_of_chunk = text.size() > 4 && text[4] == ':';
+            if (!is_of_chunk || text[0] < 'a' || text[0] > 'z' || text.starts_with("tRNS")) on_error(png, message);
         }
         png_structp png;
         png_infop info;
@@ -143,6 +150,7 @@ class JpegFile final : public ImageFile {
         auto& jpeg = library_.jpeg;
         guarded([&] {
             jpeg_create_decompress(&jpeg);
+            jpeg.progress = &library_.progress;
             jpeg_stdio_src(&jpeg, file_.get());
             jpeg_read_header(&jpeg, TRUE);
         });
@@ -177,6 +185,7 @@ class JpegFile final : public ImageFile {
             errors.error_exit = on_error;
             errors.emit_message = on_message;
             jpeg.client_data = &fault;
+            progress.progress_monitor = on_scan;
         }
         ~Library() { jpeg_destroy_decompress(&jpeg); }
         Library(const Library&) = delete;
@@ -193,7 +202,15 @@ class JpegFile final : public ImageFile {
             if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR)
                 on_error(jpeg);
         }
+        /// A few bytes are a scan over all pixels: thousands of them would take hours, and no encoder makes so many.
+        static void on_scan(j_common_ptr jpeg) {
+            if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= most_scans) return;
+            auto& fault = *static_cast<Fault*>(jpeg->client_data);
+            std::snprintf(fault.message, sizeof fault.message, "it has more than %d scans", most_scans);
+            std::longjmp(fault.back, 1);
+        }
         jpeg_decompress_struct jpeg{};
+        jpeg_progress_mgr progress{};
         jpeg_error_mgr errors{};
     };
     Library library_;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/files.hpp"
+#include "base/trust.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -204,11 +205,27 @@ std::int64_t drawn_seed() {
     return static_cast<std::int64_t>(device() & 0x7fffffffu);
 }
 
+/// Whoever sent the run in `record` would send plugins with it: those need a word from the user.
+void refuse_unasked(const fs::path& folder, bool relative, const std::optional<fs::path>& record, Place place,
+                    Mistakes& mistakes) {
+    if (record && needs_word(folder, relative, *record))
+        mistakes.add(std::move(place),
+                     fmt::format("plugins from {} would be loaded because a file of the run or study in {} says so",
+                                 folder.string(), record->string()),
+                     fmt::format("a plugin can do all that you can: if you know whose they are, add --trust '{}'",
+                                 folder.string()));
+}
+
 /// The folders that the command line and `[plugins] path` add, absolute.
-std::vector<fs::path> added_folders(const toml::table& root, const fs::path& folder,
-                                    const std::vector<fs::path>& plugin_path, Mistakes& mistakes) {
+std::vector<fs::path> added_folders(const toml::table& root, const fs::path& file, const Overrides& overrides,
+                                    Mistakes& mistakes) {
+    const auto folder = file.parent_path();
+    const auto record = overrides.record ? overrides.record : record_around(file);
     std::vector<fs::path> folders;
-    for (const auto& path : plugin_path) folders.push_back(fs::absolute(path).lexically_normal());
+    for (const auto& path : overrides.plugin_path) {
+        folders.push_back(fs::absolute(path).lexically_normal());
+        if (overrides.record) refuse_unasked(folders.back(), path.is_relative(), record, {file.string()}, mistakes);
+    }
     const auto* node = root.get("plugins");
     if (!node) return folders;
     const auto* table = node->as_table();
@@ -224,6 +241,8 @@ std::vector<fs::path> added_folders(const toml::table& root, const fs::path& fol
     reader.finish();
     for (const fs::path path : settings.path) {
         folders.push_back((path.is_absolute() ? path : folder / path).lexically_normal());
+        const auto place = place_of(table->get("path")->source());
+        refuse_unasked(folders.back(), path.is_relative(), record, place, mistakes);
         if (!fs::is_directory(folders.back()))
             mistakes.add(place_of(table->get("path")->source()),
                          fmt::format("there is no folder {}", folders.back().string()));
@@ -276,7 +295,8 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     const auto& root = *experiment.root;
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
-    experiment.plugin_path = added_folders(root, folder, overrides.plugin_path, mistakes);
+    experiment.plugin_path = added_folders(root, experiment.file, overrides, mistakes);
+    if (!mistakes.empty()) return experiment;
     experiment.artefacts = named_artefacts(overrides.artefacts, mistakes);
     registry = std::make_unique<Registry>(plugin_folders(experiment.plugin_path));
 

@@ -90,6 +90,8 @@ struct Overrides {
     std::vector<std::filesystem::path> plugin_path;
     std::vector<std::string> artefacts;  ///< NAME=PATH: the folder of a run; while a file is only checked also the
                                          ///< experiment that will train it
+    /// The folder of the run or study whose record said all this, not the user.
+    std::optional<std::filesystem::path> record = {};
 };
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.

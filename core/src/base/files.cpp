@@ -12,9 +12,12 @@
 #include <cerrno>
 #include <csignal>
 #include <dtk/error.hpp>
-#include <memory>
+#include <random>
 #include <system_error>
 #include <utility>
+
+#include "base/lease.hpp"
+#include "base/owner.hpp"
 
 namespace dtk {
 namespace fs = std::filesystem;
@@ -110,35 +113,12 @@ int sync(int descriptor) {
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
-fs::path temporary_beside(const fs::path& path) {
-    static std::atomic<unsigned> count{0};
-    return folder_of(path) / fmt::format("{}{}-{}{}", temporary_prefix, ::getpid(), ++count, temporary_suffix);
-}
-
 // The rename itself is only safe from a power cut once the folder is written. Some file systems cannot sync a folder;
 // there it is as safe as they make it.
 void sync_folder(const fs::path& path) {
     const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder >= 0 && sync(folder) == EIO) fail("write", path, EIO);
 }
-
-struct Digest {
-    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
-
-    Digest() { check(context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr)); }
-    void add(const void* data, std::size_t bytes) { check(EVP_DigestUpdate(context.get(), data, bytes)); }
-    std::string hex() {
-        std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-        unsigned size = 0;
-        check(EVP_DigestFinal_ex(context.get(), digest.data(), &size));
-        std::string text;
-        for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(text), "{:02x}", digest[i]);
-        return text;
-    }
-    static void check(bool done) {
-        if (!done) throw Error("SHA-256 failed in OpenSSL", "check the installation of libcrypto");
-    }
-};
 
 template <class Take>
 void read_in_pieces(const fs::path& path, Take take) {
@@ -184,12 +164,46 @@ void write_atomically(const fs::path& path, std::string_view bytes) {
     write_atomically(path, [bytes](OutputFile& file) { file.write(bytes); });
 }
 
+fs::path temporary_beside(const fs::path& path) {
+    static std::atomic<unsigned> count{0};
+    // Where the kernel does not tell processes apart, chance does.
+    static const auto chance = std::random_device()();
+    return folder_of(path) /
+           fmt::format("{}{:08x}.{}-{}{}", temporary_prefix, chance, ++count, Owner::self().word(), temporary_suffix);
+}
+
+bool is_temporary(const fs::path& path) {
+    const auto name = path.filename().string();
+    return name.starts_with(temporary_prefix) && name.ends_with(temporary_suffix);
+}
+
 void remove_temporaries(const fs::path& folder) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-        const auto name = entry.path().filename().string();
-        if (name.starts_with(temporary_prefix) && name.ends_with(temporary_suffix)) fs::remove(entry.path(), ignored);
+        if (!is_temporary(entry.path())) continue;
+        const auto filename = entry.path().filename().string();
+        std::string_view name = filename;
+        name.remove_prefix(temporary_prefix.size());
+        name.remove_suffix(temporary_suffix.size());
+        const auto owner = Owner::of(name.substr(std::min(name.find('-') + 1, name.size())));
+        if ((owner && owner->gone()) || seconds_since_written(entry.path()) > 10 * lease_seconds())
+            fs::remove(entry.path(), ignored);
     }
+}
+
+double seconds_since_written(const fs::path& file) {
+    struct ::stat of_file, now;
+    if (::stat(file.c_str(), &of_file) != 0) return 0;
+    // The clock of the file system need not be this host's: a file made now shows it.
+    const auto probe = temporary_beside(file);
+    const int made = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (made < 0) return 0;
+    const bool known = ::fstat(made, &now) == 0;
+    ::close(made);
+    ::unlink(probe.c_str());
+    if (!known) return 0;
+    return static_cast<double>(now.st_mtim.tv_sec - of_file.st_mtim.tv_sec) +
+           1e-9 * static_cast<double>(now.st_mtim.tv_nsec - of_file.st_mtim.tv_nsec);
 }
 
 void append_line(const fs::path& path, std::string_view line) {
@@ -249,15 +263,39 @@ std::string read_file(const fs::path& path, std::uint64_t at_most) {
     return text;
 }
 
+namespace {
+EVP_MD_CTX* digest(void* context) { return static_cast<EVP_MD_CTX*>(context); }
+void check_digest(bool done) {
+    if (!done) throw Error("SHA-256 failed in OpenSSL", "check the installation of libcrypto");
+}
+}  // namespace
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+    check_digest(context_ && EVP_DigestInit_ex(digest(context_), EVP_sha256(), nullptr));
+}
+
+Sha256::~Sha256() { EVP_MD_CTX_free(digest(context_)); }
+
+void Sha256::add(const void* data, std::size_t bytes) { check_digest(EVP_DigestUpdate(digest(context_), data, bytes)); }
+
+std::string Sha256::hex() {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
+    unsigned size = 0;
+    check_digest(EVP_DigestFinal_ex(digest(context_), bytes.data(), &size));
+    std::string text;
+    for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(text), "{:02x}", bytes[i]);
+    return text;
+}
+
 std::string sha256(std::string_view bytes) {
-    Digest digest;
-    digest.add(bytes.data(), bytes.size());
+    Sha256 digest;
+    digest.add(bytes);
     return digest.hex();
 }
 
 std::string sha256_of_file(const fs::path& path) {
-    Digest digest;
-    read_in_pieces(path, [&](std::string_view piece) { digest.add(piece.data(), piece.size()); });
+    Sha256 digest;
+    read_in_pieces(path, [&](std::string_view piece) { digest.add(piece); });
     return digest.hex();
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/blame.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -59,6 +60,7 @@ Place Reading::place(std::string_view name) const {
 std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const {
     const auto* table = node ? node->as_table() : nullptr;
     Reader reader(reading, table, kind, name);
+    const Blame blame(fmt::format("{} plugin `{}`", kind, name), "while it is built", file->file);
     try {
         return descriptor->create(reader, view);
     } catch (const PlacedError&) {
@@ -116,6 +118,7 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
             throw PluginError(probe.problem, probe.help);
         spec.file = &file;
         spec.name = file.name;
+        const Blame blame(fmt::format("{} plugin `{}`", kind, file.name), "while it is loaded", file.file);
         spec.descriptor = &reading.registry.load(file);
     } catch (const Error& error) {
         reading.mistakes.add_plugin(place, error);
@@ -123,7 +126,21 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
     }
     const auto before = reading.mistakes.count();
     Reader reader(reading, table, kind, spec.name);
-    spec.descriptor->describe(reader);
+    const auto whose = fmt::format("{} plugin `{}`", kind, spec.name);
+    try {
+        const Blame blame(whose, "while it is described", spec.file->file);
+        spec.descriptor->describe(reader);
+    } catch (const PlacedError&) {
+        throw;
+    } catch (const std::exception& error) {
+        reading.mistakes.add_plugin(
+            place, PluginError(fmt::format("{} throws while it is described: {}", whose, first_part(error.what())),
+                               fmt::format("the fault is in {}", spec.file->file.string())));
+    } catch (...) {
+        reading.mistakes.add_plugin(
+            place, PluginError(fmt::format("{} throws something that is no exception while it is described", whose),
+                               fmt::format("the fault is in {}", spec.file->file.string())));
+    }
     reader.finish(labelled ? std::set<std::string>{"use", "name"} : std::set<std::string>{"use"});
     spec.label = spec.name;
     if (const auto* own = labelled && table ? table->get("name") : nullptr) {

@@ -11,16 +11,19 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include <fmt/format.h>
-#include <boost/dll/library_info.hpp>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/blame.hpp"
 #include "base/build.hpp"
+#include "base/elf.hpp"
+#include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
+#include "base/trust.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -91,18 +94,33 @@ bool same_build(const PluginFile& plugin) {
         fmt::format("build it again with this dtk's compiler and LibTorch; it is {}", plugin.file.string()));
 }
 
-fs::path cache_file() {
-    const char* base = std::getenv("XDG_CACHE_HOME");
+/// $variable/…, or in the home folder; as the XDG Base Directory Specification has it, a relative path does not count.
+fs::path user_folder(const char* variable, const char* in_home) {
+    const char* base = std::getenv(variable);
     const char* home = std::getenv("HOME");
-    if (base && *base) return fs::path(base) / "dtk" / "plugins.json";
-    if (home && *home) return fs::path(home) / ".cache" / "dtk" / "plugins.json";
+    if (base && fs::path(base).is_absolute()) return fs::path(base) / "dtk";
+    if (home && fs::path(home).is_absolute()) return fs::path(home) / in_home / "dtk";
     return {};
 }
 
+fs::path cache_file() {
+    const auto folder = user_folder("XDG_CACHE_HOME", ".cache");
+    return folder.empty() ? folder : folder / "plugins.json";
+}
+
+/// A summary, or a problem with its cure.
+bool is_answer(const json& one) {
+    return one.is_object() && (one.contains("summary") || one.contains("problem")) &&
+           std::ranges::all_of(one, [](const json& text) { return text.is_string(); });
+}
+
+/// What was learnt of plugins that worked. Whatever else stands there, or anything but a file, is as good as nothing.
 json read_cache() {
-    std::ifstream in(cache_file());
-    auto cache = json::parse(in, nullptr, false);
-    return cache.is_object() ? cache : json::object();
+    auto cache = read_json(cache_file());
+    if (!cache.is_object()) return json::object();
+    for (auto one = cache.begin(); one != cache.end();)
+        one = is_answer(*one) && one->contains("summary") ? std::next(one) : cache.erase(one);
+    return cache;
 }
 
 void write_cache(const json& cache) {
@@ -123,6 +141,7 @@ json thrown(const PluginFile& plugin, std::string_view what) {
 
 /// In the child: load each plugin and say what it says, a line each; the line before a crash is missing.
 [[noreturn]] void probe_in_child(const Registry& registry, const std::vector<const PluginFile*>& plugins, int out) {
+    forget_blame();
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, 0), ::dup2(null, 1), ::dup2(null, 2);
     for (const auto* plugin : plugins) {
@@ -175,7 +194,14 @@ std::vector<json> probe_in_child(const Registry& registry, const std::vector<con
 
     std::vector<json> answers;
     for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
-        answers.push_back(json::parse(text.substr(begin, end - begin)));
+        answers.push_back(json::parse(text.substr(begin, end - begin), nullptr, false));
+    // A plugin can write there, too.
+    for (std::size_t i = 0; i < answers.size(); ++i)
+        if (!is_answer(answers[i])) {
+            answers.resize(i);
+            break;
+        }
+    if (answers.size() > plugins.size()) answers.resize(plugins.size());
     if (answers.size() < plugins.size()) {
         const auto how = late ? fmt::format("does not finish loading in {} seconds", probe_seconds)
                          : WIFSIGNALED(status)
@@ -189,6 +215,37 @@ std::vector<json> probe_in_child(const Registry& registry, const std::vector<con
     return answers;
 }
 
+/// Folders that stand beside the program.
+const std::vector<fs::path>& own_folders() {
+    static const fs::path program = boost::dll::program_location().parent_path().string();
+    static const std::vector<fs::path> folders{(program / "../lib/dtk/plugins").lexically_normal(),
+                                               program / "plugins"};
+    return folders;
+}
+
+/// Who can write beside the program can write the program, too; and what the user has said is enough.
+bool is_beyond_doubt(const fs::path& folder) {
+    return std::ranges::find(own_folders(), folder) != own_folders().end() || is_trusted(folder);
+}
+
+void refuse_foreign(const fs::path& folder) {
+    if (is_beyond_doubt(folder)) return;
+    if (const auto why = writable_by_others(folder); !why.empty())
+        throw PluginError(fmt::format("plugins in {} are not loaded: {}", folder.string(), why),
+                          fmt::format("chmod go-w '{0}', or copy them to a folder of your own, or add --trust '{0}'",
+                                      folder.string()));
+}
+
+/// Why a file in a search folder, or the folder that a link leads to, is not the user's; empty where it is.
+std::string foreign(const fs::path& folder, const fs::path& file) {
+    if (is_beyond_doubt(folder)) return {};
+    std::error_code error;
+    const auto real = fs::canonical(file, error);
+    for (const auto& path : {real, real.parent_path()})
+        if (const auto why = writable_by_others(path); !why.empty()) return fmt::format("{}: {}", path.string(), why);
+    return {};
+}
+
 }  // namespace
 
 PluginError::~PluginError() = default;
@@ -200,6 +257,7 @@ Registry::Registry(std::vector<fs::path> folders) : folders_(std::move(folders))
 }
 
 void Registry::read_folder(const fs::path& folder) {
+    refuse_foreign(folder);
     std::error_code error;
     std::vector<fs::path> files;
     for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
@@ -210,26 +268,19 @@ void Registry::read_folder(const fs::path& folder) {
     std::sort(files.begin(), files.end());
     for (const auto& file : files) try {
             read_file(folder, file);
-        } catch (const std::exception&) {
-            skipped_.push_back({file, "is not a shared library"});
+        } catch (const Error& unusable) {
+            const std::string reason = unusable.what();
+            skipped_.push_back(
+                {file, reason.starts_with(file.string() + " ") ? reason.substr(file.string().size() + 1) : reason});
         }
 }
 
 void Registry::read_file(const fs::path& folder, const fs::path& file) {
-    std::error_code error;
-    const auto size = fs::file_size(file, error);
-    if (error) return skipped_.push_back({file, "cannot be read: " + error.message()});
-    char magic[4] = {};
-    std::ifstream(file, std::ios::binary).read(magic, 4);
-    if (size < 64 || std::string_view(magic, 4) !=
-                         "\x7f"
-                         "ELF")
-        return skipped_.push_back({file, "is not a shared library"});
-
-    boost::dll::library_info info(file);
-    const auto symbols = info.symbols(section.data());
+    if (const auto why = foreign(folder, file); !why.empty())
+        return skipped_.push_back({file, "is not loaded: " + why});
+    const auto [sections, symbols] = exported_symbols(file, section);
     if (symbols.empty()) {
-        for (const auto& other : info.sections())
+        for (const auto& other : sections)
             if (other.size() > 3 && other.starts_with("dtk") && std::isdigit(static_cast<unsigned char>(other[3])))
                 return skipped_.push_back(
                     {file, fmt::format("speaks plugin interface {}, this dtk speaks {}", other, section)});
@@ -355,21 +406,20 @@ std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const
 
 std::vector<fs::path> plugin_folders(const std::vector<fs::path>& first) {
     auto folders = first;
-    const auto add_all = [&](std::string_view list) {
-        while (!list.empty()) {
-            const auto end = std::min(list.find(':'), list.size());
-            if (end > 0) folders.emplace_back(list.substr(0, end));
-            list.remove_prefix(std::min(end + 1, list.size()));
-        }
-    };
-    if (const char* path = std::getenv("DTK_PLUGIN_PATH")) add_all(path);
-    if (const char* data = std::getenv("XDG_DATA_HOME"); data && *data)
-        folders.push_back(fs::path(data) / "dtk" / "plugins");
-    else if (const char* home = std::getenv("HOME"))
-        folders.push_back(fs::path(home) / ".local/share/dtk/plugins");
-    const fs::path program = boost::dll::program_location().parent_path().string();
-    folders.push_back((program / "../lib/dtk/plugins").lexically_normal());
-    folders.push_back(program / "plugins");
+    const char* path = std::getenv("DTK_PLUGIN_PATH");
+    for (std::string_view list = path ? path : ""; !list.empty();) {
+        const auto end = std::min(list.find(':'), list.size());
+        const fs::path folder(list.substr(0, end));
+        if (!folder.empty() && folder.is_relative())
+            throw Mistaken(fmt::format("DTK_PLUGIN_PATH names `{}`, which is another folder wherever dtk is started",
+                                       folder.string()),
+                           "write whole paths there, or give the folder with --plugin-path");
+        if (!folder.empty()) folders.push_back(folder);
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+    if (const auto data = user_folder("XDG_DATA_HOME", ".local/share"); !data.empty())
+        folders.push_back(data / "plugins");
+    folders.insert(folders.end(), own_folders().begin(), own_folders().end());
     return folders;
 }
 

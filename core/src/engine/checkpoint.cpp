@@ -8,6 +8,9 @@
 
 #include "base/build.hpp"
 #include "base/engine.hpp"
+#include "base/files.hpp"
+#include "base/tensor_file.hpp"
+#include "base/toml.hpp"
 #include "base/words.hpp"
 #include "engine/safetensors.hpp"
 
@@ -16,7 +19,7 @@ namespace dtk {
 namespace fs = std::filesystem;
 
 namespace {
-constexpr std::string_view format = "dtk checkpoint 1";
+constexpr std::string_view format = "dtk checkpoint 2";
 
 void put(std::map<std::string, Tensor>& all, const std::string& prefix, const std::map<std::string, Tensor>& some) {
     for (const auto& [name, tensor] : some) all.emplace(prefix + name, tensor);
@@ -27,6 +30,58 @@ std::map<std::string, Tensor> taken(const Safetensors& file, const std::string& 
     for (const auto& [name, tensor] : file.tensors)
         if (name.starts_with(prefix)) some.emplace(name.substr(prefix.size()), tensor);
     return some;
+}
+/// The experiment as a table; empty where it cannot be read.
+toml::table experiment_in(const std::string& text) {
+    try {
+        return toml::parse(text);
+    } catch (const toml::parse_error&) {
+        return {};
+    }
+}
+
+/// The step that a checkpoint says, which must be one of its experiment's.
+std::int64_t step_in(const std::string& text, const std::string& experiment, const fs::path& path) {
+    std::int64_t step = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
+    const auto steps = experiment_in(experiment)["train"]["steps"].value_or(std::int64_t{-1});
+    if (error != std::errc() || end != text.data() + text.size() || step < 0 || step > steps)
+        throw Mistaken(fmt::format("{} is damaged: it is said to be of step {}, and its experiment has {} steps",
+                                   path.string(), quoted_name(text), steps),
+                       "fetch it again, or go on from an earlier checkpoint");
+    return step;
+}
+
+/// In what a checkpoint's experiment cannot be that of the run it lies in; empty where it can. How long and how fast is
+/// trained, and what is done with the network afterwards, may have changed meanwhile.
+std::string foreign_part(const std::string& checkpoint, const toml::table& run) {
+    const auto own = experiment_in(checkpoint);
+    for (const char* part : {"seed", "dataset", "process", "model", "loss"}) {
+        const auto *here = run.get(part), *there = own.get(part);
+        if (!here != !there || (here && toml_value(*here) != toml_value(*there))) return part;
+    }
+    return {};
+}
+
+/// What the header of each file says its step is, highest first; those that say none last.
+std::vector<fs::path> by_step(const fs::path& folder) {
+    std::vector<std::pair<std::int64_t, fs::path>> files;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        if (entry.path().extension() != ".safetensors") continue;
+        std::int64_t step = -1;
+        try {
+            const auto& text = read_safetensors_header(entry.path()).metadata["step"];
+            std::from_chars(text.data(), text.data() + text.size(), step);
+        } catch (const Error&) {
+            step = -1;  // said when it is read as a whole
+        }
+        files.emplace_back(step, entry.path());
+    }
+    std::sort(files.rbegin(), files.rend());
+    std::vector<fs::path> paths;
+    for (auto& [step, path] : files) paths.push_back(std::move(path));
+    return paths;
 }
 }  // namespace
 
@@ -47,6 +102,7 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
     };
     if (const auto range = stage.space().range)
         file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
+    file.metadata["checksum"] = checksum_of(file);
     save_safetensors(path, file);
 }
 
@@ -55,11 +111,12 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     if (file.metadata["format"] != format)
         throw Mistaken(fmt::format("{} is not a checkpoint of dtk's", path.string()),
                        "a checkpoint is made by `dtk run`");
+    if (file.metadata["checksum"] != checksum_of(file))
+        throw Mistaken(fmt::format("{} is damaged: it does not hold what was saved", path.string()),
+                       "fetch it again, or go on from an earlier checkpoint");
     Checkpoint checkpoint;
-    const auto& step = file.metadata["step"];
-    if (std::from_chars(step.data(), step.data() + step.size(), checkpoint.step).ec != std::errc())
-        throw Mistaken(fmt::format("{} does not say which step it is of", path.string()));
     checkpoint.experiment = file.metadata["experiment"];
+    checkpoint.step = step_in(file.metadata["step"], checkpoint.experiment, path);
     checkpoint.averages = taken(file, "average.");
     checkpoint.mean = taken(file, "adam.mean.");
     checkpoint.square = taken(file, "adam.square.");
@@ -115,14 +172,14 @@ fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes) {
-    std::vector<fs::path> files;
+    const auto stage = folder / ".." / "stage.toml";
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder, error))
-        if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
-    std::sort(files.rbegin(), files.rend());
-    for (const auto& file : files) try {
-            read_safetensors_header(file);
-            return file;
+    const auto run = fs::exists(stage, error) ? experiment_in(read_file(stage)) : toml::table();
+    for (const auto& file : by_step(folder)) try {
+            const auto checkpoint = load_checkpoint(file);
+            const auto foreign = run.empty() ? std::string() : foreign_part(checkpoint.experiment, run);
+            if (foreign.empty()) return file;
+            notes += fmt::format("passed over {}: it is of another run, its `{}` differs\n", file.string(), foreign);
         } catch (const Error& damaged) {
             notes += fmt::format("passed over {}: {}\n", file.string(), damaged.what());
         }

@@ -13,6 +13,7 @@
 
 #include <dtk/schedule.hpp>
 
+#include "base/blame.hpp"
 #include "base/chart.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
@@ -75,8 +76,8 @@ fs::path folder_of_artefact(const fs::path& folder, const std::string& name) {
     for (const auto& run : {here, (here / "..").lexically_normal()}) {
         if (fs::exists(run / name / "stage.toml")) return run / name;
         if (!fs::exists(run / "run.json")) continue;
-        const auto record = json::parse(read_file(run / "run.json"), nullptr, false);
-        if (record.is_object() && record.contains("artefacts") && record["artefacts"].contains(name))
+        const auto record = read_record_file(run / "run.json");
+        if (record.contains("artefacts") && record["artefacts"].contains(name))
             return record["artefacts"][name].get<std::string>();
     }
     return name;
@@ -360,7 +361,7 @@ class StageRun {
                    .log_y = true,
                    .series = {{.name = "train"}}};
         for (const auto& line : read_json_lines(folder_ / "metrics.jsonl")) {
-            if (!line.contains("train/loss") || !line["train/loss"].is_number()) continue;
+            if (!line.contains("train/loss") || !line["train/loss"].is_number() || !line.contains("step")) continue;
             loss.series[0].x.push_back(line["step"]);
             loss.series[0].y.push_back(line["train/loss"]);
         }
@@ -425,13 +426,15 @@ int guarded(Work work, const std::function<void(const std::string& status, const
 class TorchEngine final : public Engine {
  public:
     int check(const fs::path& file, const Overrides& overrides) override {
-        return guarded([&] {
-            Loaded loaded;
-            read(loaded, file, overrides);
-            if (!loaded.experiment.stages.empty()) check_stages(loaded);
-            if (!loaded.mistakes.empty()) return report(loaded.mistakes);
-            say(fmt::format("{} is in order", file.string()));
-            return static_cast<int>(done);
+        return with_blame([&] {
+            return guarded([&] {
+                Loaded loaded;
+                read(loaded, file, overrides);
+                if (!loaded.experiment.stages.empty()) check_stages(loaded);
+                if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+                say(fmt::format("{} is in order", file.string()));
+                return static_cast<int>(done);
+            });
         });
     }
 
@@ -522,7 +525,7 @@ class TorchEngine final : public Engine {
             const auto name = root["name"].value_or(request.file.stem().string());
             resumed = *request.resume == "latest" ? latest_run(name) : fs::path(*request.resume);
             folder = RunFolder::existing(*resumed);
-            const auto record = json::parse(read_file(*resumed / "run.json"), nullptr, false);
+            const auto record = read_record_file(*resumed / "run.json");
             if (!overrides.seed && !root.contains("seed") && record.contains("seed"))
                 overrides.seed = record["seed"].get<std::int64_t>();
         }

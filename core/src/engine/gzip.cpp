@@ -88,7 +88,7 @@ std::uint64_t size_in_trailer(const InputFile& file, const fs::path& path) {
 
 [[noreturn]] void too_long(const fs::path& path, std::uint64_t at_most) {
     throw Error(fmt::format("{} holds more than the {} bytes expected", path.string(), at_most),
-                "is it the right file?");
+                "is it the right file, or has something been appended to it?");
 }
 
 }  // namespace

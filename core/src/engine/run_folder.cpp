@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <ctime>
 #include <fstream>
 #include <map>
@@ -15,6 +16,7 @@
 #include "base/build.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 
 namespace dtk {
 
@@ -48,17 +50,43 @@ void use_plugins(const StageSpec& stage, std::map<std::string, const PluginFile*
         for (const auto& spec : stage.list(part.kind)) add(spec);
     for (const auto* nested : stage.reading->chosen) used.emplace(nested->kind + " " + nested->name, nested);
 }
+
+constexpr const char* lease_name = "run.lease";
+
+/// A folder may be begun in where nothing stands that a run would lose: what was written before its run.json was does
+/// not count.
+void refuse_full(const fs::path& folder) {
+    std::error_code error;
+    if (!fs::is_directory(folder, error))
+        throw Mistaken(fmt::format("{} is no folder", folder.string()), "give another --out");
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        const auto name = entry.path().filename().string();
+        if (name == lease_name || name == "experiment.toml" || name == "resolved.toml" || is_temporary(entry.path()))
+            continue;
+        throw Mistaken(fmt::format("{} is there already and is not empty", folder.string()),
+                       "a run never overwrites: give another --out, or go on in it with --resume");
+    }
+    if (error) throw Mistaken(fmt::format("{} cannot be read: {}", folder.string(), error.message()));
+}
 }  // namespace
+
+RunFolder RunFolder::taken(const fs::path& path) {
+    const auto file = path / lease_name;
+    if (auto lease = Lease::take(file)) return RunFolder(path, std::move(*lease));
+    throw Mistaken(fmt::format("{} is at work in {}", Lease::holder(file), path.string()),
+                   fmt::format("wait for it; what has died without a word is taken over after {} seconds",
+                               std::lround(lease_seconds())));
+}
 
 RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs::path>& out) {
     std::error_code error;
     if (out) {
-        if (fs::exists(*out) && !fs::is_empty(*out, error))
-            throw Mistaken(fmt::format("{} is there already and is not empty", out->string()),
-                           "a run never overwrites: give another --out, or go on in it with --resume");
         fs::create_directories(*out, error);
         if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", out->string(), error.message()));
-        return RunFolder(fs::absolute(*out));
+        refuse_full(*out);
+        auto folder = taken(fs::canonical(*out));
+        refuse_full(*out);  // somebody may have been faster, and be done
+        return folder;
     }
     const auto parent = fs::absolute("runs") / experiment.name;
     fs::create_directories(parent, error);
@@ -72,19 +100,32 @@ RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs:
             if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", path.string(), error.message()));
             continue;
         }
-        const auto link = parent / "latest";
-        fs::remove(link, error);
-        fs::create_directory_symlink(path.filename(), link, error);
-        return RunFolder(path);
+        auto folder = taken(path);
+        folder.under_runs_ = true;
+        return folder;
     }
 }
 
+void RunFolder::make_latest() const {
+    std::error_code ignored;
+    const auto link = path_.parent_path() / "latest", fresh = temporary_beside(link);
+    fs::create_directory_symlink(path_.filename(), fresh, ignored);
+    fs::rename(fresh, link, ignored);
+}
+
 RunFolder RunFolder::existing(const fs::path& path) {
-    if (!fs::exists(path / "run.json"))
-        throw Mistaken(fmt::format("{} is not the folder of a run", path.string()), "a run's folder holds run.json");
-    RunFolder folder(fs::canonical(path));
-    folder.record_ = json::parse(read_file(path / "run.json"), nullptr, false);
-    if (!folder.record_.is_object()) throw Mistaken(fmt::format("{} is damaged", (path / "run.json").string()));
+    std::error_code error;
+    if (!fs::exists(path / "run.json", error))
+        throw Mistaken(
+            fs::exists(path / "experiment.toml", error)
+                ? fmt::format("the run in {} ended before it had begun: there is nothing to go on with", path.string())
+                : fmt::format("{} is not the folder of a run", path.string()),
+            fs::exists(path / "experiment.toml", error) ? fmt::format("begin it there with --out {}", path.string())
+                                                        : "a run's folder holds run.json");
+    read_record_file(path / "run.json");
+    auto folder = taken(fs::canonical(path));
+    folder.record_ = read_record_file(folder.path_ / "run.json");  // as the one who had it until now left it
+    folder.was_completed_ = folder.record_.value("status", "") == "completed";
     return folder;
 }
 
@@ -125,7 +166,7 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
                    {"name", experiment.name},
                    {"start_time", utc_now()},
                    {"cwd", fs::current_path().string()}};
-    record_["status"] = "running";
+    if (!was_completed_) record_["status"] = "running";
     record_["pid"] = ::getpid();
     record_["seed"] = experiment.seed;
     record_["config_hash"] = sha256(resolved);
@@ -138,7 +179,8 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     for (const auto& [name, path] : experiment.artefacts) record_["artefacts"][name] = path.string();
     write_atomically(path_ / "experiment.toml", experiment.text);
     write_atomically(path_ / "resolved.toml", resolved);
-    write();
+    if (!was_completed_) write();
+    if (under_runs_) make_latest();
 }
 
 void RunFolder::reads(const std::string& stage, const std::string& fingerprint) {
@@ -152,6 +194,7 @@ void RunFolder::took(const json& seconds) {
 }
 
 void RunFolder::finish(const std::string& status, const json& result, const std::string& error) {
+    if (was_completed_ && status != "completed") return;
     record_["status"] = status;
     record_["stop_time"] = utc_now();
     if (!result.is_null()) record_["result"] = result;

@@ -1,6 +1,7 @@
 #include "engine/safetensors.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -106,6 +107,29 @@ void save_safetensors(const fs::path& path, const Safetensors& content) {
             file.write(plain.const_data_ptr(), plain.nbytes());
         }
     });
+}
+
+std::string checksum_of(const Safetensors& content) {
+    Sha256 digest;
+    // Each part after its length, so that no two contents read alike.
+    const auto add = [&](std::string_view part) {
+        const std::uint64_t length = part.size();
+        digest.add(&length, sizeof length);
+        digest.add(part);
+    };
+    for (const auto& [key, value] : content.metadata) {
+        if (key == "checksum") continue;
+        add(key);
+        add(value);
+    }
+    for (const auto& [name, tensor] : content.tensors) {
+        const auto plain = tensor.detach().cpu().contiguous().resolve_neg();
+        add(name);
+        add(named_types.at(layout_rank(plain.scalar_type())).name);
+        add(fmt::format("{}", fmt::join(plain.sizes(), " ")));
+        add({static_cast<const char*>(plain.const_data_ptr()), plain.nbytes()});
+    }
+    return digest.hex();
 }
 
 SafetensorsHeader read_safetensors_header(const fs::path& path) {

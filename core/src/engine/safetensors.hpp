@@ -37,6 +37,10 @@ DTK_API void save_safetensors(const std::filesystem::path& path, const Safetenso
 /// Throws Error naming the file, the tensor and the reason. A header is at most 16 MB, 100 000 tensors, rank 8.
 DTK_API SafetensorsHeader read_safetensors_header(const std::filesystem::path& path);
 
+/// A digest of everything in it: names, dtypes, shapes and values of the tensors, and the metadata without the key
+/// `checksum`, where it is kept. 64 hexadecimal digits.
+DTK_API std::string checksum_of(const Safetensors& content);
+
 /// Reads everything, to the CPU. Nothing is allocated for data before the whole header has been checked.
 DTK_API Safetensors load_safetensors(const std::filesystem::path& path);
 

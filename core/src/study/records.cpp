@@ -1,8 +1,5 @@
 #include "study/records.hpp"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -19,9 +16,9 @@
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/lease.hpp"
 #include "base/toml.hpp"
 #include "base/words.hpp"
-#include "study/lease.hpp"
 #include "study/study.hpp"
 
 namespace dtk {
@@ -59,12 +56,6 @@ std::string modified(const fs::path& file) {
     if (error) return {};
     return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
                        fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::file_clock::to_sys(time))));
-}
-
-double seconds_since_touched(const fs::path& file) {
-    std::error_code error;
-    const auto time = fs::last_write_time(file, error);
-    return error ? INFINITY : std::chrono::duration<double>(fs::file_time_type::clock::now() - time).count();
 }
 
 void add_measured(const json& list, const std::string& stage, std::vector<Measured>& all) {
@@ -113,14 +104,6 @@ std::optional<std::int64_t> last_step(const fs::path& folder) {
     return std::nullopt;
 }
 
-bool lives_here(const json& record) {
-    const auto host = record.contains("host") ? text_of(record["host"], "name") : std::string();
-    char name[256] = {};
-    ::gethostname(name, sizeof name - 1);
-    const auto pid = whole_of(record, "pid");
-    return host != name || !pid || ::kill(static_cast<pid_t>(*pid), 0) == 0 || errno == EPERM;
-}
-
 void read_run(Record& r) {
     r.what = Record::What::run;
     r.content = read_json(r.folder / "run.json");
@@ -135,7 +118,8 @@ void read_run(Record& r) {
     r.problem = r.problem.substr(0, r.problem.find('\n'));
     r.seed = whole_of(r.content, "seed");
     if (r.content.contains("result")) r.measured = measured_in(r.content["result"]);
-    if (r.status == "running" && !lives_here(r.content)) r.status = "killed", r.problem = "its process is gone";
+    if (r.status == "running" && !Lease::held(r.folder / "run.lease"))
+        r.status = "killed", r.problem = "its process is gone";
     std::int64_t step = 0, steps = 0;
     try {
         const auto root = toml::parse_file((r.folder / "resolved.toml").string());
@@ -177,8 +161,8 @@ bool finished(const fs::path& folder) {
            text_of(read_json(folder / "run.json"), "status") == "completed";
 }
 
-/// A lease that somebody has touched of late.
-bool held(fs::path folder) { return seconds_since_touched(folder += ".lease") < lease_seconds(); }
+/// Is somebody at work on it?
+bool held(fs::path folder) { return Lease::held(folder += ".lease"); }
 
 CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuilt) {
     const auto task = text_of(cell, "task"), needs = text_of(cell, "needs");
@@ -266,7 +250,8 @@ std::size_t Record::count(const std::string& cell_status) const {
 }
 
 Record read_record(const fs::path& folder) {
-    Record r{.folder = folder};
+    Record r;
+    r.folder = folder;
     const auto plain = folder.has_filename() ? folder : folder.parent_path();
     r.name = plain.parent_path().filename().string();
     if (r.name.empty()) r.name = plain.filename().string();

@@ -233,7 +233,7 @@ std::string provenance_html(const Drawn& drawn) {
                           "several builds of it.",
                       .head = {"plugin", "file"}};
     for (const auto& [name, hashes] : plugins)
-        table.rows.push_back({{escaped(name), fmt::format("<code>{}</code>", fmt::join(hashes, " "))}, "words"});
+        table.rows.push_back({{escaped(name), fmt::format("<code>{}</code>", escaped(fmt::format("{}", fmt::join(hashes, " "))))}, "words"});
     const auto list = [](const std::set<std::string>& items) {
         std::string text;
         for (const auto& item : items) text += fmt::format("<li>{}</li>", escaped(item));

@@ -20,7 +20,7 @@
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
-#include "study/lease.hpp"
+#include "base/lease.hpp"
 #include "study/memory.hpp"
 #include "study/study.hpp"
 
@@ -224,6 +224,7 @@ class Runner {
 
     /// Takes, and so removes, what dead owners of finished work left.
     void sweep() const {
+        for (const auto& folder : {request_.folder, request_.folder / "tasks"}) remove_temporaries(folder);
         for (const auto& task : study_.tasks) {
             const auto lease = folder_of(task, request_.folder, false).string() + ".lease";
             if (fs::exists(lease) && result_of(study_, task, request_.folder)) Lease::take(lease);

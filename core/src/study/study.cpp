@@ -297,7 +297,10 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
                          "`first` names experiment files, seen from the study's own folder");
             continue;
         }
-        Overrides laid{.device = overrides.device, .plugin_path = overrides.plugin_path, .artefacts = artefacts};
+        Overrides laid;
+        laid.device = overrides.device;
+        laid.plugin_path = overrides.plugin_path;
+        laid.artefacts = artefacts;
         const auto root = read_toml(file, {}, mistakes);
         if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
         if (!root.contains("seed")) laid.seed = 0;
