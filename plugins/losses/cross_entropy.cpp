@@ -30,7 +30,8 @@ struct CrossEntropy final : dtk::Loss {
         const auto log_p = denoise(x, t, {}).value.to(at::kFloat).log_softmax(1);
         const auto& label = batch.condition.label;
         const auto right = log_p.argmax(1) == label;
-        return {{{.value = -log_p.gather(1, label.unsqueeze(1)).squeeze(1)}}, {{"accuracy", right.to(x.scalar_type())}}};
+        return {{{.value = -log_p.gather(1, label.unsqueeze(1)).squeeze(1)}},
+                {{"accuracy", right.to(x.scalar_type())}}};
     }
 };
 }  // namespace

@@ -35,7 +35,8 @@ struct Elbo final : dtk::Loss {
         if (c.every_step) {
             reconstruction = term_at(0, random.stream("noise 0"));
             for (std::int64_t step = 1; step < T; ++step)
-                denoising = denoising + term_at(static_cast<double>(step), random.stream(fmt::format("noise {}", step)));
+                denoising =
+                    denoising + term_at(static_cast<double>(step), random.stream(fmt::format("noise {}", step)));
         } else {
             const auto term = term_at(t, random.stream("noise")) * static_cast<double>(T);
             const auto first = t.on(batch.x) == 0;

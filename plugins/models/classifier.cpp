@@ -77,7 +77,7 @@ struct Network final : dtk::Classifier {
         return image() ? h.mean({2, 3}) : h;
     }
 
-    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition&) override {
         return {predicts(), (*out_)(features(x, t)).to(x.scalar_type()), {}};
     }
 

@@ -60,7 +60,7 @@ struct Exact final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return predicts_; }
 
-    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition&) override {
         if (rotations_) {
             const auto sigma = rotations_->sigma(t).rows(xt);
             const auto score = rotation_density_->score(xt.reshape({-1, 3, 3}), sigma);

@@ -26,7 +26,7 @@ struct ExactConditional final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return dtk::PredictionType::x0; }
 
-    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition&) override {
         const auto x = xt.flatten(1).to(at::kDouble);
         const auto left = seen_.posterior->posterior_mean(x.index_select(1, *left_), process_.alpha(t).rows(x),
                                                           process_.sigma(t).rows(x));

@@ -109,7 +109,7 @@ struct MultiscaleConv final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return dtk::PredictionType::mean; }
 
-    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition&) override {
         const auto x = dtk::to_image_layout(xt.to(at::kFloat));
         const auto B = x.size(0), H = x.size(2), W = x.size(3);
         auto h = x;

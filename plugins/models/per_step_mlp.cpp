@@ -46,7 +46,7 @@ struct PerStepMlp final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return predicts_; }
 
-    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition&) override {
         auto h = x.flatten(1).to(at::kFloat);
         for (const auto& layer : hidden_) h = (*layer)(h).sigmoid();
         auto value = (*out_)(h, t.on(x));

@@ -34,7 +34,7 @@ struct Rbf final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return dtk::PredictionType::mean; }
 
-    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& ) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition&) override {
         const auto x = xt.flatten(1).to(at::kFloat);
         const auto distance2 = (x.unsqueeze(1) - *centre_).square().sum(2);
         const auto phi = (-0.5 * distance2 * (-2 * *log_width_).exp()).softmax(1);

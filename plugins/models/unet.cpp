@@ -113,7 +113,8 @@ struct UNet final : dtk::Model {
             "positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
-        if (c.conditional) label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, view.drops_conditions());
+        if (c.conditional)
+            label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, view.drops_conditions());
         in_ = child<Conv2d>("in", init, c.self_condition ? 2 * image : image, base, 3);
 
         std::vector<std::int64_t> kept{base};
@@ -158,7 +159,8 @@ struct UNet final : dtk::Model {
         auto x = xt.to(at::kFloat);
         if (c.self_condition)
             x = at::cat(
-                {x, condition.self_condition.defined() ? condition.self_condition.to(at::kFloat) : at::zeros_like(x)}, 1);
+                {x, condition.self_condition.defined() ? condition.self_condition.to(at::kFloat) : at::zeros_like(x)},
+                1);
 
         std::vector<Tensor> kept{dtk::to_image_layout((*in_)(x))};
         for (const auto& part : down_)

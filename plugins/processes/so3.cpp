@@ -101,7 +101,7 @@ struct So3 final : dtk::RotationProcess {
         return (1.5 * moved - 0.5 * moved.matmul(moved.transpose(-1, -2)).matmul(moved)).to(xt.scalar_type());
     }
 
-    Tensor bound_term(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const dtk::Prediction&,
+    Tensor bound_term(const Tensor&, const Tensor&, const Time&, const Time&, const dtk::Prediction&,
                       const std::string&) const override {
         throw dtk::Error(
             "the bound of a diffusion of rotations has no closed form: q(x_s | x_t, x_0) is a product of two IGSO(3)",

@@ -16,21 +16,17 @@ void TrainSettings::fields(Fields& f) {
     f("steps", steps, at_least(1), "optimiser steps");
     f("batch", batch, at_least(1), "examples in a step, over all accumulated parts");
     f("accumulate", accumulate, at_least(1), "parts a batch is computed in, to save memory; divides batch");
-    f("optimizer", optimizer, {"adamw", "adam"}, "AdamW decouples the weight decay");
-    f("lr", lr, above(0), "learning rate");
-    f("weight_decay", weight_decay, at_least(0), "per step, times the learning rate");
-    f("beta1", beta1, up_from(0, 1), "decay of the mean gradient");
-    f("beta2", beta2, up_from(0, 1), "decay of the mean squared gradient");
-    f("eps", eps, above(0), "keeps the division finite");
+    f("lr", lr, above(0), "learning rate; [rate] says how it changes");
     f("warmup", warmup, at_least(0), "steps over which the learning rate rises from 0");
-    f("decay", decay, {"none", "cosine"}, "how the learning rate falls to 0 at the last step");
     f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");
-    f("ema", ema, up_from(0, 1), "decay of the average of the parameters; 0: none is kept");
     f("drop_condition", drop_condition, up_from(0, 1),
       "share of the examples whose class or text is left out, so that classifier-free guidance can be used");
     f("precision", precision, {"float32", "bf16"}, "of the network's products; parameters and sums stay float32");
     f("log_every", log_every, at_least(1), "steps between two lines of metrics");
     f("checkpoint_every", checkpoint_every, at_least(0), "steps between two checkpoints; 0: only at the end");
+    f("checkpoint_minutes", checkpoint_minutes, at_least(0), "minutes between two checkpoints by the clock; 0: none");
+    f("keep", keep, at_least(1), "the newest checkpoints that are kept");
+    f("keep_every", keep_every, at_least(0), "checkpoints of every so many steps are kept too; 0: none");
     f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
 }
 
@@ -46,8 +42,9 @@ void SampleSettings::fields(Fields& f) {
       "x_T: drawn, or of data of one number the middles of n equal shares of N(0, 1), so that nothing is left to "
       "chance");
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
+    f("average", average,
+      "the average of the parameters to sample with, by its name; empty: the first there is, none: the parameters");
     f("labels", labels, at_least(0), "classes to draw, in turn, where the data have classes; empty: all of them");
-    f("ema", ema, "sample with the average of the parameters, where one was kept");
 }
 
 namespace {
@@ -75,6 +72,17 @@ struct PluginSettings {
     void fields(Fields& f) { f("path", path, "folders of plugins, looked in before the usual ones"); }
 };
 
+/// Where fields of tables went that earlier versions had.
+const std::map<std::string, std::string> moved_fields{
+    {"optimizer", "[optimizer] use"},
+    {"weight_decay", "[optimizer] weight_decay"},
+    {"beta1", "[optimizer] beta1"},
+    {"beta2", "[optimizer] beta2"},
+    {"eps", "[optimizer] eps"},
+    {"decay", "[rate] use, such as \"cosine\""},
+    {"ema", "[[average]] use = \"ema\", or `average` in [sample]"},
+};
+
 template <class Settings>
 std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved) {
     const auto* node = reading.find(name);
@@ -88,7 +96,15 @@ std::optional<Settings> read_settings(Reading& reading, const char* name, toml::
     Settings settings;
     Reader reader(reading, table, fmt::format("[{}]", name));
     settings.fields(reader);
-    reader.finish();
+    std::set<std::string> moved;
+    for (auto&& [key, value] : *table)
+        if (const auto to = moved_fields.find(std::string(key.str())); to != moved_fields.end()) {
+            moved.insert(to->first);
+            reading.mistakes.add(place_of(key.source()),
+                                 fmt::format("[{}] has no field `{}` any more", name, key.str()),
+                                 fmt::format("say it in {}", to->second));
+        }
+    reader.finish(moved);
     if (reading.mistakes.count() > before) return std::nullopt;
     resolved.insert_or_assign(name, reader.resolved());
     return settings;
@@ -108,17 +124,18 @@ void check_train(const TrainSettings& train, Reading& reading) {
 }
 
 /// The list [[kind]], or one [kind].
-std::vector<PluginSpec> read_list(StageSpec& stage, const char* kind) {
+std::vector<PluginSpec> read_list(StageSpec& stage, const StagePart& part) {
     auto& reading = *stage.reading;
+    const auto* kind = part.kind;
     std::vector<PluginSpec> list;
     const auto* node = reading.find(kind);
     if (!node) return list;
     toml::array resolved;
     const auto read = [&](const toml::node& one) {
-        if (auto spec = read_plugin(reading, kind, &one, place_of(one.source()), /*labelled=*/true)) {
+        if (auto spec = read_plugin(reading, kind, &one, place_of(one.source()), part.labelled)) {
             const auto same = [&](const PluginSpec& other) { return other.label == spec.label; };
-            if (std::any_of(list.begin(), list.end(), same) && std::string_view(kind) == "metric")
-                reading.mistakes.add(spec.place, fmt::format("two metrics are called `{}`", spec.label),
+            if (part.labelled && std::any_of(list.begin(), list.end(), same))
+                reading.mistakes.add(spec.place, fmt::format("two of [[{}]] are called `{}`", kind, spec.label),
                                      fmt::format("give one a name of its own: name = \"{} of …\"", spec.label));
             resolved.push_back(spec.resolved);
             list.push_back(std::move(spec));
@@ -134,8 +151,8 @@ std::vector<PluginSpec> read_list(StageSpec& stage, const char* kind) {
 
 std::vector<PluginSpec> read_part(StageSpec& stage, const StagePart& part) {
     auto& reading = *stage.reading;
-    if (part.list) return read_list(stage, part.kind);
     const auto* node = reading.find(part.kind);
+    if (part.list && (node || part.when != StagePart::When::training)) return read_list(stage, part);
     if (!node && part.required) {
         reading.mistakes.add(place_of(reading.scopes.front()->source()), fmt::format("there is no [{}]", part.kind),
                              fmt::format("add a table [{}] with use = one of {}", part.kind,
@@ -148,7 +165,10 @@ std::vector<PluginSpec> read_part(StageSpec& stage, const StagePart& part) {
     if (!node && !wanted) return {};
     auto spec = read_plugin(reading, part.kind, node, reading.place(part.kind));
     if (!spec) return {};
-    stage.resolved.insert_or_assign(part.kind, spec.resolved);
+    if (part.list)
+        stage.resolved.insert_or_assign(part.kind, toml::array{spec.resolved});
+    else
+        stage.resolved.insert_or_assign(part.kind, spec.resolved);
     std::vector<PluginSpec> one;
     one.push_back(std::move(spec));
     return one;

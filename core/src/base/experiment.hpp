@@ -9,19 +9,20 @@ namespace dtk {
 /// `[train]`: how a model is fitted.
 struct TrainSettings {
     std::int64_t steps = 1000, batch = 128, accumulate = 1;
-    std::string optimizer = "adamw";
-    double lr = 1e-3, weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+    double lr = 1e-3;
     std::int64_t warmup = 0;
-    std::string decay = "none", precision = "float32";
-    double clip = 1, ema = 0.999, drop_condition = 0;
-    std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0;
+    std::string precision = "float32";
+    double clip = 1, drop_condition = 0;
+    std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0, keep = 2, keep_every = 0;
+    double checkpoint_minutes = 10;
     void fields(Fields& f);
 };
 
 /// `[sample]`: how many samples are drawn after training, and in what portions.
 struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0;
-    bool ema = true, clip = true;
+    bool clip = true;
+    std::string average;
     std::vector<std::int64_t> labels;
     std::string precision = "float32", start = "random";
     void fields(Fields& f);
@@ -35,6 +36,7 @@ struct StagePart {
     When when = When::always;  ///< with what the kind's default stands in where the file names none
     bool required = false;     ///< must the file name one?
     bool list = false;         ///< [[kind]], any number
+    bool labelled = false;     ///< each of a list has a name of its own
 };
 inline constexpr StagePart stage_parts[] = {
     {.kind = "dataset", .required = true},
@@ -43,9 +45,12 @@ inline constexpr StagePart stage_parts[] = {
     {.kind = "loss", .when = StagePart::When::training},
     {.kind = "times", .when = StagePart::When::training},
     {.kind = "weighting", .when = StagePart::When::training},
+    {.kind = "optimizer", .when = StagePart::When::training},
+    {.kind = "rate", .when = StagePart::When::training},
+    {.kind = "average", .when = StagePart::When::training, .list = true, .labelled = true},
     {.kind = "sampler", .when = StagePart::When::sampling},
     {.kind = "guidance", .when = StagePart::When::sampling, .list = true},
-    {.kind = "metric", .list = true},
+    {.kind = "metric", .list = true, .labelled = true},
 };
 
 /// One stage of an experiment: what it is made of, read and checked but not built.

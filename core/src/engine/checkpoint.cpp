@@ -19,7 +19,7 @@ namespace dtk {
 namespace fs = std::filesystem;
 
 namespace {
-constexpr std::string_view format = "dtk checkpoint 2";
+constexpr std::string_view format = "dtk checkpoint 3";
 
 void put(std::map<std::string, Tensor>& all, const std::string& prefix, const std::map<std::string, Tensor>& some) {
     for (const auto& [name, tensor] : some) all.emplace(prefix + name, tensor);
@@ -88,9 +88,10 @@ std::vector<fs::path> by_step(const fs::path& folder) {
 void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const Stage& stage) {
     Safetensors file;
     put(file.tensors, "", checkpoint.tensors);
-    put(file.tensors, "average.", checkpoint.averages);
-    put(file.tensors, "adam.mean.", checkpoint.mean);
-    put(file.tensors, "adam.square.", checkpoint.square);
+    for (const auto& [name, average] : checkpoint.averages) put(file.tensors, "average." + name + "/", average);
+    put(file.tensors, "optimizer.", checkpoint.optimizer);
+    put(file.tensors, "sums.", checkpoint.sums);
+    put(file.tensors, "pending.", checkpoint.pending);
     file.metadata = {
         {"format", std::string(format)},
         {"step", std::to_string(checkpoint.step)},
@@ -117,10 +118,14 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     Checkpoint checkpoint;
     checkpoint.experiment = file.metadata["experiment"];
     checkpoint.step = step_in(file.metadata["step"], checkpoint.experiment, path);
-    checkpoint.averages = taken(file, "average.");
-    checkpoint.mean = taken(file, "adam.mean.");
-    checkpoint.square = taken(file, "adam.square.");
-    for (const auto* part : {"model.", "process.", "loss."})
+    for (const auto& [name, tensor] : taken(file, "average.")) {
+        const auto slash = name.find('/');
+        if (slash != name.npos) checkpoint.averages[name.substr(0, slash)].emplace(name.substr(slash + 1), tensor);
+    }
+    checkpoint.optimizer = taken(file, "optimizer.");
+    checkpoint.sums = taken(file, "sums.");
+    checkpoint.pending = taken(file, "pending.");
+    for (const auto* part : {"model.", "process.", "loss.", "times."})
         for (const auto& [name, tensor] : taken(file, part)) checkpoint.tensors.emplace(part + name, tensor);
     return checkpoint;
 } catch (const Mistaken&) {
@@ -129,7 +134,20 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     throw Mistaken(error.what(), error.help());
 }
 
-void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const std::string& from) {
+const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name) {
+    if (checkpoint.averages.empty() || name == "none") return nullptr;
+    auto wanted = name;
+    const auto& laws = stage.spec().list("average");
+    if (wanted.empty()) wanted = laws.empty() ? checkpoint.averages.begin()->first : laws.front().label;
+    const auto found = checkpoint.averages.find(wanted);
+    if (found != checkpoint.averages.end()) return &found->second;
+    std::vector<std::string> names{"none"};
+    for (const auto& [one, tensors] : checkpoint.averages) names.push_back(one);
+    throw Mistaken(fmt::format("the checkpoint holds no average `{}`", wanted),
+                   fmt::format("`average` in [sample] is one of {}", fmt::join(names, ", ")));
+}
+
+void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from) {
     at::NoGradGuard no_grad;
     std::vector<std::string> missing, known;
     for (auto& named : stage.named_tensors()) {
@@ -140,9 +158,8 @@ void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const st
             missing.push_back(named.name);
             continue;
         }
-        if (averages)
-            if (const auto average = checkpoint.averages.find(named.name); average != checkpoint.averages.end())
-                found = average;
+        if (average)
+            if (const auto smooth = average->find(named.name); smooth != average->end()) found = smooth;
         if (found->second.sizes() != named.tensor->sizes())
             throw Mistaken(
                 fmt::format("`{}` in {} is {}, and this experiment's is {}", named.name, from,
@@ -169,6 +186,22 @@ void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const st
 
 fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
     return folder / fmt::format("{:08}.safetensors", step);
+}
+
+void prune_checkpoints(const fs::path& folder, std::int64_t keep, std::int64_t every) {
+    std::vector<std::int64_t> steps;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        const auto name = entry.path().stem().string();
+        std::int64_t step = -1;
+        const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
+        if (error == std::errc() && end == name.data() + name.size() && entry.path() == checkpoint_path(folder, step))
+            steps.push_back(step);
+    }
+    std::sort(steps.rbegin(), steps.rend());
+    for (std::size_t i = static_cast<std::size_t>(keep); i < steps.size(); ++i) {
+        std::error_code error;  // one that cannot be removed does no harm
+        if (every == 0 || steps[i] % every != 0) fs::remove(checkpoint_path(folder, steps[i]), error);
+    }
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes) {

@@ -1,22 +1,27 @@
 #pragma once
+// What training has made, as a file.
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 
+#include <dtk/optimizer.hpp>
+
 #include "engine/stage.hpp"
 
 namespace dtk {
 
-/// What training has made, at one step: the tensors of every plugin, their average, the optimiser's moments.
+/// What training has made, at one step: the tensors of every plugin, their averages, the state of all that has some.
 /// A file of it says everything that is needed to use it again: the experiment as resolved, the step, what the network
 /// saw.
 struct Checkpoint {
     std::int64_t step = 0;
-    std::string experiment;                      ///< the stage as an experiment file of its own
-    std::map<std::string, Tensor> tensors;       ///< "model.…", "process.…", "loss.…"
-    std::map<std::string, Tensor> averages;      ///< the same names; empty where no average is kept
-    std::map<std::string, Tensor> mean, square;  ///< Adam's moments
+    std::string experiment;                        ///< the stage as an experiment file of its own
+    NamedTensors tensors;                          ///< "model.…", "process.…", "loss.…", "times.…"
+    std::map<std::string, NamedTensors> averages;  ///< by the average's name, of the trained tensors
+    NamedTensors optimizer;                        ///< Optimizer::state
+    NamedTensors sums;                             ///< of the metrics since their last line
+    NamedTensors pending;                          ///< errors that the time sampler has not been told of
 };
 
 DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Stage& stage);
@@ -25,14 +30,21 @@ DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint
 /// experiment is not the one that was saved), or says a step that its own experiment does not have.
 DTK_API Checkpoint load_checkpoint(const std::filesystem::path& path);
 
-/// Puts the tensors (their averages, if asked for and there) into the stage's plugins. Errors: Mistaken naming what is
+/// Which of a checkpoint's averages is meant in [sample]: that of that name; the first for an empty one; none for
+/// "none". → null where it is the parameters themselves. Errors: Mistaken where there is none of that name.
+DTK_API const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name);
+
+/// Puts the tensors, those that `average` holds from there, into the stage's plugins. Errors: Mistaken naming what is
 /// missing, left over or of another shape.
-DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, bool averages, const std::string& from);
+DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from);
 
 /// Of the checkpoints in a folder, whatever their files are called, the one with the highest step inside that reads
 /// without fault and belongs to the run: seed, data, process, model and loss are those of stage.toml beside the folder.
 /// What was passed over, and why, is said in `notes`.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes);
+
+/// Removes all but the newest `keep` of the files that checkpoint_path names, and those of every so many steps.
+void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep, std::int64_t every);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step);
 

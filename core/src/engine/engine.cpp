@@ -104,10 +104,11 @@ TrainedNetwork load_artefact(const fs::path& folder) {
     if (!stage || !mistakes.empty())
         throw Mistaken(
             fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
-    restore(*stage, checkpoint, true, path->string());
+    restore(*stage, checkpoint, average_of(*stage, checkpoint, ""), path->string());
     stage->train(false);
     for (const auto& [kind, module] : stage->modules()) module->freeze();
-    return {stage->part<Model>(), stage->part<Process>(), sha256_of_file(*path)};
+    const auto& kept = *stage.release();  // its plugins may look at one another for as long as the network is asked
+    return {kept.part<Model>(), kept.part<Process>(), sha256_of_file(*path)};
 }
 
 std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded);
@@ -214,28 +215,40 @@ class StageRun {
         const auto checkpoints = folder_ / "checkpoints";
         fs::create_directories(checkpoints);
         remove_temporaries(checkpoints);
-        std::optional<Checkpoint> from;
+        Trainer trainer(stage_, device_);
+        const auto steps = stage_.spec().train->steps;
         if (resume) {
             std::string notes;
             if (const auto path = newest_checkpoint(checkpoints, notes)) {
-                from = load_checkpoint(*path);
-                restore(stage_, *from, false, path->string());
-                stage_.to(device_);
+                const auto from = load_checkpoint(*path);
+                restore(stage_, from, nullptr, path->string());
+                trainer.restore(from);
             }
             if (!notes.empty()) Progress::note(notes);
-            Progress::note(
-                fmt::format("going on after step {} of {}", from ? from->step : 0, stage_.spec().train->steps));
+            Progress::note(fmt::format("going on after step {} of {}", trainer.step(), steps));
         }
-        const auto steps = stage_.spec().train->steps;
-        if (!from || from->step < steps) {
-            train(stage_, text_, from ? &*from : nullptr, device_, progress_,
-                  {.metrics = [&](auto step, const auto& values, const auto& by_noise) { log(step, values, by_noise); },
-                   .save = [&](const auto& checkpoint) { save(checkpoint); },
-                   .sample = [&](auto step) { picture_at(step); },
-                   .stop = [] { return signals_seen.load() > 0; }});
+        if (trainer.step() < steps) {
+            trainer.run(
+                text_, progress_,
+                {.metrics = [&](auto step, const auto& values, const auto& by_noise) { log(step, values, by_noise); },
+                 .save = [&](const auto& checkpoint) { save(checkpoint); },
+                 .sample = [&](auto step) { picture_at(step); },
+                 .stop = [] { return signals_seen.load() > 0; }});
             curves();
         }
-        if (!stage_.spec().sample || stage_.spec().sample->ema) use_averages();
+        use_average(trainer);
+    }
+
+    /// What is sampled and measured: the average that [sample] names.
+    void use_average(Trainer& trainer) {
+        at::NoGradGuard no_grad;
+        const auto& sample = stage_.spec().sample;
+        const Checkpoint held{.averages = trainer.averages().state()};
+        const auto* average = average_of(stage_, held, sample ? sample->average : "");
+        if (!average) return;
+        for (auto& named : stage_.named_tensors())
+            if (const auto found = average->find(named.name); found != average->end())
+                named.tensor->copy_(found->second);
     }
 
     template <class Work>
@@ -299,11 +312,17 @@ class StageRun {
 
     /// Under what conditions the number was found: numbers with different cards do not compare.
     json card_of(const PluginSpec& spec, const MetricResult& m) const {
-        const auto& [train, settings] = std::tie(stage_.spec().train, stage_.spec().sample);
+        const auto& settings = stage_.spec().sample;
+        const auto& averages = stage_.spec().list("average");
+        const auto average = settings && !settings->average.empty() ? settings->average
+                             : averages.empty()                     ? std::string("none")
+                                                                    : averages.front().label;
+        std::string guidance;
+        for (const auto& one : stage_.spec().list("guidance")) guidance += toml_value(one.resolved);
         json card{{"n", m.n},
-                  {"ema", train && train->ema > 0 && (!settings || settings->ema)},
-                  {"clip", (!settings || settings->clip) && stage_.dataset().range().has_value()},
-                  {"guidance", nullptr}};
+                  {"average", average},
+                  {"clip", (!settings || settings->clip) && stage_.space().range.has_value()},
+                  {"guidance", guidance}};
         if (!m.split.empty()) card["split"] = m.split;
         if (!m.features.empty()) card["features"] = m.features;
         if (const auto data = stage_.dataset().fingerprint(); !data.empty()) card["data"] = data;
@@ -315,15 +334,8 @@ class StageRun {
     void save(const Checkpoint& checkpoint) {
         const auto path = checkpoint_path(folder_ / "checkpoints", checkpoint.step);
         save_checkpoint(path, checkpoint, stage_);
-        curves();
-    }
-
-    void use_averages() {
-        std::string notes;
-        if (const auto path = newest_checkpoint(folder_ / "checkpoints", notes)) {
-            restore(stage_, load_checkpoint(*path), true, path->string());
-            stage_.to(device_);
-        }
+        const auto& settings = *stage_.spec().train;
+        prune_checkpoints(folder_ / "checkpoints", settings.keep, settings.keep_every);
     }
 
     void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
@@ -493,7 +505,8 @@ class TorchEngine final : public Engine {
                 if (!path)
                     throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()),
                                    "let the run save one first");
-                restore(stage, load_checkpoint(*path), spec.sample->ema, path->string());
+                const auto checkpoint = load_checkpoint(*path);
+                restore(stage, checkpoint, average_of(stage, checkpoint, spec.sample->average), path->string());
             }
             const auto out = request.out.value_or(request.run / "sampled" / time_stamp());
             if (fs::exists(out) && !fs::is_empty(out))

@@ -1,46 +1,67 @@
 #pragma once
+// Training: batches, times, objectives, optimiser and averages, put together.
 #include <functional>
+#include <memory>
+
+#include <dtk/optimizer.hpp>
+#include <dtk/rate.hpp>
 
 #include "base/progress.hpp"
+#include "engine/averages.hpp"
 #include "engine/checkpoint.hpp"
+#include "engine/training_sums.hpp"
 
 namespace dtk {
 
 /// What the trainer tells while it runs.
 struct TrainingLog {
-    /// One line of metrics: named numbers, and the mean loss in each tenth of the times, from the least noisy; NaN
+    /// One line of metrics: named numbers, and the mean error in each tenth of the times, from the least noisy; NaN
     /// where none was drawn.
     std::function<void(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
                        const std::vector<double>& by_noise)>
         metrics;
     std::function<void(const Checkpoint& checkpoint)> save;
-    /// A picture of samples is due; the averages, if any, stand in the plugins.
+    /// A picture of samples is due; the first average, if any, stands in the plugins.
     std::function<void(std::int64_t step)> sample;
     /// Has somebody asked to stop?
     std::function<bool()> stop;
 };
 
 /// Fits the stage's trained tensors. A number is read back from the device once per logging interval, no more.
-/// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
-/// Interrupted after a checkpoint when asked to stop.
-DTK_API void train(Stage& stage, const std::string& experiment, const Checkpoint* from, at::Device device,
-                   Progress::Mode progress, const TrainingLog& log);
+class DTK_API Trainer {
+ public:
+    Trainer(Stage& stage, at::Device device);
+    /// Goes on from there. Errors: Mistaken naming what the checkpoint lacks.
+    void restore(const Checkpoint& checkpoint);
+    /// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
+    /// Interrupted after a checkpoint when asked to stop.
+    void run(const std::string& experiment, Progress::Mode progress, const TrainingLog& log);
+    std::int64_t step() const { return step_; }
+    Averages& averages() { return averages_; }
 
-/// The learning rate at step `step` (from 0).
-double learning_rate(const TrainSettings& settings, std::int64_t step);
+ private:
+    Checkpoint snapshot(const std::string& experiment) const;
+    double rate(std::int64_t step) const;
+    void one_step(class BatchQueue& batches);
+    /// Gradients of one part of a batch → is everything finite? A scalar bool on the device.
+    Tensor part_of_step(Batch batch, const Random& random);
+    void update(const Tensor& finite);
+    void tell_times();
+    void refuse_bad(std::int64_t bad) const;
+
+    Stage& stage_;
+    const TrainSettings& settings_;
+    at::Device device_;
+    Parameters parameters_;
+    std::shared_ptr<Optimizer> optimizer_;
+    Averages averages_;
+    TrainingSums sums_;
+    std::int64_t step_ = 0;
+    std::vector<Time> pending_times_;     ///< that the time sampler has not been told of
+    std::vector<Tensor> pending_errors_;  ///< their plain errors, on the device
+};
 
 /// The numbers of the training examples at a step: all of them once before any comes again.
 Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch);
-
-/// Puts the averages in the place of the tensors for as long as it lives.
-class WithAverages {
- public:
-    WithAverages(const std::vector<Tensor>& tensors, const std::vector<Tensor>& averages);
-    ~WithAverages();
-
- private:
-    void swap();
-    std::vector<Tensor> tensors_, averages_;
-};
 
 }  // namespace dtk

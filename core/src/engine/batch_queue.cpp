@@ -1,0 +1,54 @@
+// The training examples in their order.
+#include "engine/batch_queue.hpp"
+
+#include "engine/trainer.hpp"
+
+namespace dtk {
+
+Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch) {
+    const auto n = data.size();
+    if (n == 0) return at::arange(step * batch, (step + 1) * batch, at::kLong);
+    auto numbers = at::empty({batch}, at::kLong);
+    auto* number = numbers.mutable_data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < batch; ++i) {
+        const auto seen = step * batch + i;
+        number[i] = permuted(seen % n, n, seed, seen / n);
+    }
+    return numbers;
+}
+
+namespace {
+std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device) {
+    const auto& settings = *stage.spec().train;
+    const auto parts = settings.accumulate, rows = settings.batch / parts;
+    return [&stage, &settings, parts, rows, device, numbers = Tensor()](std::int64_t number) mutable {
+        const auto part = number % parts;
+        if (part == 0 || !numbers.defined())
+            numbers = example_numbers(stage.dataset(), stage.data_seed(), number / parts, settings.batch);
+        auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
+        if (!batch.x.defined() || batch.x.size(0) != rows)
+            throw PluginError("data set `" + stage.spec().part("dataset").name + "` answers " +
+                                  std::to_string(batch.x.defined() ? batch.x.size(0) : 0) + " examples where " +
+                                  std::to_string(rows) + " were asked for",
+                              "examples(index) must answer one row for each number");
+        batch.first = part * rows;
+        batch.of = settings.batch;
+        if (device.is_cuda()) batch.x = batch.x.pin_memory();
+        return batch;
+    };
+}
+}  // namespace
+
+BatchQueue::BatchQueue(const Stage& stage, at::Device device, std::int64_t first)
+    : device_(device),
+      prefetch_(maker(stage, device), first * stage.spec().train->accumulate,
+                stage.spec().train->steps * stage.spec().train->accumulate) {}
+
+Batch BatchQueue::next() {
+    auto batch = prefetch_.next();
+    batch.x = batch.x.to(device_, /*non_blocking=*/true);
+    batch.condition = batch.condition.to(device_);
+    return batch;
+}
+
+}  // namespace dtk

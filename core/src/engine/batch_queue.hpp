@@ -1,0 +1,20 @@
+#pragma once
+// The training examples in their order, made ahead of need.
+#include "engine/prefetch.hpp"
+#include "engine/stage.hpp"
+
+namespace dtk {
+
+/// Parts of batches, `accumulate` to a step, from step `first` on.
+class BatchQueue {
+ public:
+    BatchQueue(const Stage& stage, at::Device device, std::int64_t first);
+    /// The next part, on the device.
+    Batch next();
+
+ private:
+    at::Device device_;
+    Prefetch prefetch_;
+};
+
+}  // namespace dtk

@@ -1,0 +1,28 @@
+// share(k) = shares[i] from step at[i] on, 1 before the first.
+#include <dtk/rate.hpp>
+
+namespace {
+struct Piecewise final : dtk::Rate {
+    struct Config {
+        std::vector<std::int64_t> at;
+        std::vector<double> shares;
+        void fields(dtk::Fields& f) {
+            f("at", at, dtk::at_least(0), "steps at which it changes, rising");
+            f("shares", shares, dtk::at_least(0), "of the learning rate from each of them on");
+        }
+    } c;
+    explicit Piecewise(const Config& config) : c(config) {
+        if (c.at.size() != c.shares.size())
+            throw dtk::Error("`at` and `shares` are lists of different lengths", "name one share for each step");
+        for (std::size_t i = 1; i < c.at.size(); ++i)
+            if (c.at[i] <= c.at[i - 1]) throw dtk::Error("the steps in `at` do not rise", "sort them");
+    }
+    double share(std::int64_t step, std::int64_t) const override {
+        double now = 1;
+        for (std::size_t i = 0; i < c.at.size() && c.at[i] <= step; ++i) now = c.shares[i];
+        return now;
+    }
+};
+}  // namespace
+
+DTK_PLUGIN(Rate, piecewise, Piecewise, "changes at the steps that are listed")
