@@ -99,7 +99,7 @@ class Trial {
                                        .save = [](auto&&...) {},
                                        .sample = [](auto&&...) {},
                                        .stop = [] { return false; }};
-            dtk::train(*built, text(), nullptr, where, dtk::Progress::Mode::none, log);
+            dtk::Trainer(*built, where).run(text(), dtk::Progress::Mode::none, log);
         }
         for (const auto& named : built->named_tensors())
             result.tensors.emplace(named.name, named.tensor->detach().cpu());
@@ -145,7 +145,8 @@ std::unique_ptr<Trial> fitting(const std::string& model) {
     std::vector<std::string> datasets{
         pictures(), "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
     for (const auto& name : plugins.names("dataset")) datasets.push_back(fmt::format("{{use = \"{}\"}}", name));
-    const std::string train_some = "train = {steps = 4, batch = 8, eps = 1e-3}\n", sample_some = "sample = {n = 32}\n";
+    const std::string train_some = "train = {steps = 4, batch = 8}\noptimizer = {use = \"adamw\", eps = 1e-3}\n",
+                      sample_some = "sample = {n = 32}\n";
     for (const auto& [train, sample] : {std::pair(train_some, sample_some), {"", sample_some}, {train_some, ""}})
         for (const auto& data : datasets)
             for (const auto& process : plugins.names("process"))
@@ -247,7 +248,8 @@ device = "cuda"
 dataset = {use = "gaussian_mixture"}
 process = {steps = 100}
 model = {use = "mlp", width = 32, depth = 2}
-train = {steps = 40, batch = 32, eps = 1e-3, log_every = 10, checkpoint_every = 20}
+train = {steps = 40, batch = 32, log_every = 10, checkpoint_every = 20}
+optimizer = {use = "adamw", eps = 1e-3}
 sampler = {use = "ddim", steps = 10}
 sample = {n = 200}
 )";

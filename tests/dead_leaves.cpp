@@ -83,8 +83,10 @@ dtk::MetricResult fitted(const std::shared_ptr<dtk::Dataset>& data, const std::s
     view.data = data;
     const auto metric = make<dtk::Metric>("gaussian_fit", fields, view);
     CHECK_FALSE(metric->needs_samples());
-    static const auto chain = make<dtk::Process>("gaussian", "decoder = \"gaussian\"");
-    return metric->evaluate({.samples = {}, .data = *data, .process = *chain, .predict = {}}, dtk::Random(1, "metric"));
+    view.chain = make<dtk::Process>("gaussian", "decoder = \"gaussian\"", view);
+    return metric->evaluate(
+        {.samples = {}, .data = *data, .process = *view.chain, .denoise = support::nobody(view.chain)},
+        dtk::Random(1, "metric"));
 }
 
 }  // namespace
@@ -233,7 +235,7 @@ TEST_CASE("the network of 2015 starts as the forward process turned around") {
         for (const std::int64_t t : {0, 1, 20, 49}) {
             const auto p = view.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
             const double beta = l.added_variance(t, t - 1);
-            CHECK(p.kind == dtk::PredictionType::mean);
+            CHECK(p.type == dtk::PredictionType::mean);
             CHECK(distance(p.value, std::sqrt(1 - beta) * x) < 1e-6);
             CHECK(distance(p.variance.value() / beta, at::ones_like(x)) < 1e-6);
         }
@@ -320,9 +322,9 @@ TEST_CASE("with its dense part a gradient of the bound reaches every parameter o
     const auto view = snow(41, "dense = 8");
     disturb(*view.network);
     const auto batch = view.data->examples(at::arange(16));
-    (*make<dtk::Loss>("elbo", "times = \"stratified\"", view))(support::denoiser(view), *view.chain, batch,
-                                                               dtk::Random(1, "loss"))
-        .value.mean()
+    support::loss_of(*make<dtk::Loss>("elbo", "", view), support::denoiser(view), batch, dtk::Random(1, "loss"),
+                     "stratified")
+        .mean()
         .backward();
     for (const auto& named : view.network->named_tensors()) {
         INFO(named.name);

@@ -135,11 +135,12 @@ TEST_CASE("the error of the predicted noise is known for networks that are known
     const auto asked = [&](const std::function<Tensor(const Tensor& eps, const Tensor& t)>& spoilt,
                            const support::View& of) {
         auto shown = outcome(of, {}, {});
-        shown.predict = [&, ask = shown.predict](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
-            auto prediction = ask(x, t, context);
-            prediction.value = spoilt(prediction.value, t);
+        const auto ask = shown.denoise;
+        shown.denoise = ask.replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+            auto prediction = ask(x, t, condition);
+            prediction.value = spoilt(prediction.value, t.on(x));
             return prediction;
-        };
+        });
         return make<dtk::Metric>("eps_error", "", of)->evaluate(shown, stream);
     };
     const auto shifted = asked([](const Tensor& eps, const Tensor&) { return eps + 0.2; }, view);

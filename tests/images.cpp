@@ -59,13 +59,13 @@ struct View : support::View {
         data = std::move(of);
         chain = make<dtk::Process>("gaussian", "steps = 100", *this);
     }
-    dtk::TrainedNetwork artefact(const std::string&) const override { return {network, chain, "hash"}; }
+    dtk::TrainedNetwork trained(const dtk::Reference&) const override { return {network, chain, "hash"}; }
 };
 
 dtk::MetricResult measured(const std::string& name, const View& view, const Tensor& samples,
                            const std::string& fields = {}) {
     return make<dtk::Metric>(name, fields, view)
-        ->evaluate({samples, *view.data, view.process(), {}}, dtk::Random(1, "metric"));
+        ->evaluate({samples, *view.data, view.process(), support::denoiser(view)}, dtk::Random(1, "metric"));
 }
 
 double part(const dtk::MetricResult& m, const std::string& name) {
@@ -266,27 +266,31 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
     const auto odds =
         at::tensor({0.0, 0.0, 1.0, 3.0, -200.0, 200.0, 5.0, 4.0, 0.5, -0.5, 300.0, -300.0}, at::kDouble).view({6, 2});
     Tensor shown, at_time;
-    const dtk::Predict answer = [&](const Tensor& x, const Tensor& t, const dtk::Condition&) {
-        shown = x, at_time = t;
+    const dtk::Denoiser answer(view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+        shown = x;
+        at_time = t.on(x);
         return dtk::Prediction{dtk::PredictionType::label, odds, {}};
-    };
+    });
+    const auto drawn = at::arange(6, at::kDouble) * 13;
     const auto expected = at::tensor({std::log(2.0), std::log1p(std::exp(-2.0)), 400.0, std::log1p(std::exp(1.0)),
                                       std::log1p(std::exp(-1.0)), 600.0},
                                      at::kDouble);
     const dtk::Random random(4, "loss");
-    const auto plain = (*make<dtk::Loss>("cross_entropy", "", view))(answer, view.process(), batch, random);
-    CHECK(support::distance(plain.value, expected) < 1e-5);
+    const auto loss = make<dtk::Loss>("cross_entropy", "", view);
+    CHECK_FALSE(loss->draws_times());
+    const auto plain = (*loss)(answer, batch, drawn, random);
+    CHECK(support::distance(plain.objectives.front().value, expected) < 1e-5);
     CHECK(at::equal(shown, batch.x));
-    CHECK(at::equal(plain.t, at::zeros({6}, at::kDouble)));
+    CHECK(at::equal(at_time, at::zeros({6}, at::kDouble)));
     CHECK(plain.parts.front().first == "accuracy");
     CHECK(at::equal(plain.parts.front().second.to(at::kLong), at::tensor({1, 1, 0, 0, 1, 0}, at::kLong)));
 
-    const auto noisy =
-        (*make<dtk::Loss>("cross_entropy", "noised = true", view))(answer, view.process(), batch, random);
-    CHECK(support::distance(noisy.value, expected) < 1e-5);
-    CHECK(at::equal(at_time, noisy.t));
-    CHECK(noisy.t.max().item<double>() > 0);
-    CHECK(at::equal(shown, view.process().noised(batch.x, noisy.t, random.stream("noise")).x));
+    const auto of_noisy = make<dtk::Loss>("cross_entropy", "noised = true", view);
+    CHECK(of_noisy->draws_times());
+    const auto noisy = (*of_noisy)(answer, batch, drawn, random);
+    CHECK(support::distance(noisy.objectives.front().value, expected) < 1e-5);
+    CHECK(at::equal(at_time, drawn));
+    CHECK(at::equal(shown, view.process().noised(batch.x, drawn, random.stream("noise")).x));
 }
 
 TEST_CASE("a classifier is told the time only where it is timed") {

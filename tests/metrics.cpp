@@ -24,14 +24,19 @@ std::shared_ptr<dtk::Metric> metric(const std::string& name, const DatasetPointe
 }
 
 /// A process for metrics that do not ask it anything.
-const dtk::Process& chain() {
-    static const auto process = support::make<dtk::Process>("gaussian", "decoder = \"gaussian\"");
-    return *process;
+const std::shared_ptr<dtk::Process>& chain() {
+    static const auto process = [] {
+        support::View view;
+        view.data = support::make<dtk::Dataset>("moons", "", view);
+        static const auto kept = view.data;
+        return support::make<dtk::Process>("gaussian", "decoder = \"gaussian\"", view);
+    }();
+    return process;
 }
 
 dtk::MetricResult measured(const std::string& name, const Tensor& samples, const DatasetPointer& data,
                            const std::string& fields = {}) {
-    return metric(name, data, fields)->evaluate({samples, *data, chain(), {}}, dtk::Random(1, "metric"));
+    return metric(name, data, fields)->evaluate({samples, *data, *chain(), support::nobody(chain())}, dtk::Random(1, "metric"));
 }
 
 /// Examples that no metric compares with: those of training.

@@ -64,24 +64,24 @@ const nlohmann::json& rows() { return reference()["inpaint"]["gaussian_2d"]; }
 const Law posterior{rho * seen_at, 1 - rho* rho};
 
 /// The exact denoiser of the pair as one product, x̂_0 = α Σ (α² Σ + σ² I)⁻¹ x_t: faster than `exact`, for many samples.
-dtk::Predict linear_denoiser(const support::View& view) {
-    return [&](const Tensor& x, const Tensor& t, const dtk::Condition&) {
-        const auto step = static_cast<std::int64_t>(t[0].item<double>());
-        const double alpha = view.chain->levels().alpha(step), sigma2 = view.chain->levels().sigma2(step);
-        const auto covariance = at::tensor({1.0, rho, rho, 1.0}, at::kDouble).view({2, 2});
-        const auto gain =
-            alpha * covariance.matmul(at::linalg_inv(alpha * alpha * covariance + sigma2 * at::eye(2, at::kDouble)));
-        return dtk::Prediction{dtk::PredictionType::x0, x.matmul(gain.to(x.scalar_type())), {}};
-    };
+dtk::Denoiser linear_denoiser(const support::View& view) {
+    return {view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                const double step = t.value();
+                const double alpha = view.chain->levels().alpha(step), sigma2 = view.chain->levels().sigma2(step);
+                const auto covariance = at::tensor({1.0, rho, rho, 1.0}, at::kDouble).view({2, 2});
+                const auto gain =
+                    alpha *
+                    covariance.matmul(at::linalg_inv(alpha * alpha * covariance + sigma2 * at::eye(2, at::kDouble)));
+                return dtk::Prediction{dtk::PredictionType::x0, x.matmul(gain.to(x.scalar_type())), {}};
+            }};
 }
 
 /// The last element's law, from n samples.
-Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int64_t n, const dtk::Predict& predict) {
+Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int64_t n, const dtk::Denoiser& denoise) {
     at::NoGradGuard no_grad;
     const auto x = stream.stream("prior").normal({n, view.data->shape()[0]}, at::kFloat);
-    const auto y = sampler.sample(predict, sampler.times(*view.chain), x, {}, stream.stream("steps"))
-                       .select(1, -1)
-                       .to(at::kDouble);
+    const auto y =
+        sampler.sample(denoise, sampler.times(*view.chain), x, stream.stream("steps")).select(1, -1).to(at::kDouble);
     return {y.mean().item<double>(), y.var().item<double>()};
 }
 
@@ -94,11 +94,11 @@ Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std:
     const auto draws = stream.stream("steps");
     const auto times = sampler.times(*view.chain);
     std::vector<Tensor> states;
-    const dtk::Predict predict = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
+    const dtk::Denoiser denoise(view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
         states.push_back(x);
-        return view.network->forward(x, t, context);
-    };
-    const auto end = sampler.sample(predict, times, x, {}, draws);
+        return view.network->forward(x, t, condition);
+    });
+    const auto end = sampler.sample(denoise, times, x, draws);
     states.push_back(end);
     states.front() =
         at::cat({states.front().slice(1, 0, -1), x.slice(1, -1)}, 1);  // what is done to x_T belongs to the first step
@@ -458,8 +458,9 @@ TEST_CASE("the metric tells samples of the posterior from others, and lists what
     const auto view = support::exact("observed", seen, "");
     const auto metric = make<dtk::Metric>("posterior", "", view);
     const auto measured = [&](const Tensor& x1, double x0 = 0) {
-        return metric->evaluate({at::stack({at::full_like(x1, x0), x1}, 1), *view.data, *view.chain, {}},
-                                dtk::Random(1, "metric"));
+        return metric->evaluate(
+            {at::stack({at::full_like(x1, x0), x1}, 1), *view.data, *view.chain, support::denoiser(view)},
+            dtk::Random(1, "metric"));
     };
     const auto& expected = reference()["inpaint"]["gmm2d_conditional_x1_given_x0"]["0.0"];
     // Samples from the published weights, means and variances.
@@ -498,7 +499,8 @@ TEST_CASE("true samples miss the metric about once in a thousand times") {
     constexpr int times = 500;
     for (int i = 0; i < times; ++i) {
         const auto x = 2.0 / 3 + std::sqrt(1.0 / 3) * stream.step(i).normal({2000, 1}, at::kDouble);
-        const auto m = metric->evaluate({x, *view.data, *view.chain, {}}, dtk::Random(1, "metric"));
+        const auto m =
+            metric->evaluate({x, *view.data, *view.chain, support::denoiser(view)}, dtk::Random(1, "metric"));
         missed += !m.passes().value();
         sum += (m.value - m.expected.value()) / m.expected_sd;
     }

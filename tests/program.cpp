@@ -531,8 +531,7 @@ TEST_CASE("a run that is killed at any moment goes on to the same bits") { check
 
 TEST_CASE("runs that are killed twenty times go on to the same bits", "[slow]") {
     check_kills(10, 2, long_experiment());
-    check_kills(4, 5,
-                changed(long_experiment(), "batch = 32", "batch = 32\naccumulate = 2\nema = 0.9\nsample_every = 50"));
+    check_kills(4, 5, changed(long_experiment(), "batch = 32", "batch = 32\naccumulate = 2\nsample_every = 50"));
 }
 
 TEST_CASE("a checkpoint that the disk has no room for stops the run, and the last good one is gone on from") {

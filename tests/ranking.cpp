@@ -45,10 +45,10 @@ std::vector<double> outcome_of(const std::string& text) {
     REQUIRE(mistakes.empty());
     stage.train(false);
     const auto drawn = dtk::draw_samples(stage, *spec.sample, at::kCPU, dtk::Progress::Mode::none);
-    const dtk::EvaluationInput outcome{drawn.samples,     stage.dataset(), stage.process(),
-                                       stage.predict({}), at::kCPU,        drawn.start};
+    const dtk::EvaluationInput outcome{drawn.samples,      stage.dataset(), stage.process(),
+                                       stage.denoiser({}), at::kCPU,        drawn.start};
     std::vector<double> values;
-    for (const auto& metric : stage.metrics())
+    for (const auto& metric : stage.list<dtk::Metric>())
         values.push_back(metric->evaluate(outcome, stage.random("metric")).value);
     return values;
 }

@@ -95,7 +95,8 @@ use = "counting"
 [train]
 steps = 50
 batch = 64
-ema = 0
+[[average]]
+use = "none"
 [sample]
 n = 24
 batch = 8

@@ -41,8 +41,8 @@ struct View : dtk::View {
     const dtk::Process& process() const override { return chain ? *chain : throw dtk::Error("no process"); }
     const dtk::Model& model() const override { return network ? *network : throw dtk::Error("no model"); }
     dtk::Random random(std::string_view stream) const override { return {seed, stream}; }
-    dtk::TrainedNetwork artefact(const std::string& name) const override {
-        throw dtk::Error("no artefact `" + name + "`");
+    dtk::TrainedNetwork trained(const dtk::Reference& reference) const override {
+        throw dtk::Error("no trained network `" + reference.name() + "`");
     }
     bool running() const override { return true; }
 };
@@ -81,6 +81,13 @@ inline View exact(const std::string& dataset, const std::string& data_fields, co
 inline dtk::Denoiser denoiser(const View& view) {
     return {view.chain, [model = view.network](const at::Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
                 return model->forward(x, t, told);
+            }};
+}
+
+/// What stands in for a network that nobody is to ask.
+inline dtk::Denoiser nobody(std::shared_ptr<const dtk::Process> process) {
+    return {std::move(process), [](const at::Tensor&, const dtk::Time&, const dtk::Condition&) -> dtk::Prediction {
+                throw dtk::Error("a network was asked that is not there");
             }};
 }
 

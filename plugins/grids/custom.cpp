@@ -16,6 +16,7 @@ struct Custom final : dtk::Grid {
     explicit Custom(const Config& config) : c(config) {}
 
     std::vector<double> times(const dtk::NoiseLevels& levels, std::int64_t n) const override {
+        if (c.at.empty()) throw dtk::Error("`at` is not set", "list the times, as many as there are `steps`");
         if (static_cast<std::int64_t>(c.at.size()) != n)
             throw dtk::Error("`at` lists " + std::to_string(c.at.size()) + " times, and the sampler has " +
                                  std::to_string(n) + " steps",

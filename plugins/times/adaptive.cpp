@@ -4,6 +4,7 @@
 // Data Augmentation", 2023, section 4.1.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <dtk/times.hpp>
 #include <dtk/view.hpp>
@@ -51,7 +52,7 @@ struct Adaptive final : dtk::Times {
     bool observes() const override { return true; }
     void observe(const dtk::Time& t, const Tensor& error) override {
         const auto rows = t.rows(error.size(0));
-        const auto mean = mean_->cpu().clone(), seen = seen_->cpu().clone();
+        const auto [mean, seen] = on_host();
         for (std::int64_t i = 0; i < rows.size(0); ++i) {
             const double one = error.const_data_ptr<double>()[i];
             const double u = (rows.const_data_ptr<double>()[i] + (whole_ ? 0.5 : 1)) / steps_;
@@ -63,21 +64,34 @@ struct Adaptive final : dtk::Times {
             n = n * c.decay + 1;
             m += (one * one - m) / n;
         }
-        mean_->copy_(mean);
-        seen_->copy_(seen);
+        mean_->copy_(mean, /*non_blocking=*/true);
+        seen_->copy_(seen, /*non_blocking=*/true);
+        version_ = seen_->_version();
     }
 
  private:
+    /// Read from the device again only after somebody else, a checkpoint, has changed them.
+    std::pair<Tensor, Tensor> on_host() const {
+        if (!host_.first.defined() || version_ != seen_->_version()) {
+            host_ = {mean_->cpu().clone(), seen_->cpu().clone()};
+            version_ = seen_->_version();
+        }
+        return host_;
+    }
+
     Tensor probabilities() const {
         const auto even = at::full({c.bins}, 1.0 / static_cast<double>(c.bins), at::kDouble);
-        const auto root = mean_->cpu().sqrt();
-        if ((seen_->cpu() == 0).any().item<bool>() || !(root.sum().item<double>() > 0)) return even;
+        const auto [mean, seen] = on_host();
+        const auto root = mean.sqrt();
+        if ((seen == 0).any().item<bool>() || !(root.sum().item<double>() > 0)) return even;
         return (1 - c.uniform) * root / root.sum() + c.uniform * even;
     }
 
     bool whole_;
     double steps_;
     Tensor *mean_, *seen_;
+    mutable std::pair<Tensor, Tensor> host_;
+    mutable std::int64_t version_ = -1;
 };
 }  // namespace
 

@@ -4,7 +4,7 @@
 // share of 0.001. The history is saved with a checkpoint.
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <utility>
 
 #include <dtk/times.hpp>
 #include <dtk/view.hpp>
@@ -38,7 +38,7 @@ struct SecondMoment final : dtk::Times {
     bool observes() const override { return true; }
     void observe(const dtk::Time& t, const Tensor& error) override {
         const auto rows = t.rows(error.size(0));
-        const auto errors = errors_->cpu().clone(), count = count_->cpu().clone();
+        const auto [errors, count] = on_host();
         auto* value = errors.mutable_data_ptr<double>();
         auto* seen = count.mutable_data_ptr<std::int64_t>();
         for (std::int64_t i = 0; i < rows.size(0); ++i) {
@@ -47,23 +47,35 @@ struct SecondMoment final : dtk::Times {
             if (step < 0 || step >= steps_ || !std::isfinite(one)) continue;
             value[step * c.history + seen[step]++ % c.history] = one;
         }
-        errors_->copy_(errors);
-        count_->copy_(count);
+        errors_->copy_(errors, /*non_blocking=*/true);
+        count_->copy_(count, /*non_blocking=*/true);
+        version_ = count_->_version();
     }
 
  private:
     Tensor probabilities() const {
         const auto even = at::full({steps_}, 1.0 / static_cast<double>(steps_), at::kDouble);
-        const auto count = count_->cpu();
+        const auto [errors, count] = on_host();
         if ((count < c.history).any().item<bool>()) return even;
-        const auto root = errors_->cpu().square().mean(1).sqrt();
+        const auto root = errors.square().mean(1).sqrt();
         const auto sum = root.sum();
         if (!(sum.item<double>() > 0)) return even;
         return (1 - c.uniform) * root / sum + c.uniform * even;
     }
 
+    /// Read from the device again only after somebody else, a checkpoint, has changed them.
+    std::pair<Tensor, Tensor> on_host() const {
+        if (!host_.first.defined() || version_ != count_->_version()) {
+            host_ = {errors_->cpu().clone(), count_->cpu().clone()};
+            version_ = count_->_version();
+        }
+        return host_;
+    }
+
     std::int64_t steps_;
     Tensor *errors_, *count_;
+    mutable std::pair<Tensor, Tensor> host_;
+    mutable std::int64_t version_ = -1;
 };
 }  // namespace
 
