@@ -61,7 +61,8 @@ TEST_CASE("a wrong type is named with its place") {
 TEST_CASE("whatever one value is replaced by, what is left has the right types or the file is named") {
     const Folder folder;
     const json odd[] = {nullptr, true, -1, 0.5, "text", json::array(), json::object(), json::array({3}), UINT64_MAX};
-    for (const auto& [pointer, ignored] : run.flatten().items())
+    const auto places = run.flatten();
+    for (const auto& [pointer, ignored] : places.items())
         for (const auto& value : odd) {
             auto content = run;
             content[json::json_pointer(pointer)] = value;

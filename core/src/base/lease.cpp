@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -15,6 +14,7 @@
 #include <mutex>
 #include <random>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -161,7 +161,9 @@ struct KeptLease::Keeper {
         const auto pause = std::chrono::duration<double>(lease_seconds() / 12);
         while (!ended.wait_for(lock, pause, [this] { return done; })) {
             if (lease.touch()) continue;
-            fmt::print(stderr, "error: this process was stopped for so long that another one has taken its run over\n");
+            constexpr std::string_view last =
+                "error: this process was stopped for so long that another one has taken its run over\n";
+            if (::write(STDERR_FILENO, last.data(), last.size()) < 0) errno = 0;  // nobody listens
             std::_Exit(1);
         }
     }

@@ -13,14 +13,14 @@ using json = nlohmann::json;
 namespace {
 
 /// By the names of files. A type is a word, a list with the type of each element, or a table with those of its fields;
-/// under "*" stands that of all others. A word with `?` allows null as well, "result" stands for what result.json
-/// holds.
+/// under "*" stands that of all others. A word with `?` allows null as well, one with `!` must be there. A "value" is a
+/// number that may be infinite, "result" what result.json holds.
 const json& types() {
     static const auto all = json::parse(R"({
         "result.json": {
-            "metrics": [{"metric": "text!", "plugin": "text", "value": "value", "better": "text", "unit": "text",
-                         "note": "text", "passes": "truth", "standard_error": "value", "expected": "value",
-                         "expected_sd": "value", "parts": {"*": "value"}, "card": {}}],
+            "metrics": [{"metric": "text!", "plugin": "text", "value": "value?", "better": "text", "unit": "text",
+                         "note": "text", "passes": "truth", "standard_error": "value?", "expected": "value?",
+                         "expected_sd": "value?", "parts": {"*": "value?"}, "card": {}}],
             "samples": "whole", "parameters": "whole", "network_evaluations": "number", "seconds": {"*": "number"}},
         "run.json": {
             "schema": "whole", "id": "text", "name": "text", "start_time": "text", "stop_time": "text", "cwd": "text",

@@ -143,6 +143,14 @@ class Worker {
     std::uint64_t most_ = 0;
 };
 
+/// Where studies of this user on this host say which GPUs they use.
+fs::path lease_of_gpu(const std::string& gpu) {
+    const char* folder = std::getenv("XDG_RUNTIME_DIR");
+    std::string name = fmt::format("dtk-{}-gpu-{}.lease", ::geteuid(), gpu);
+    std::replace(name.begin(), name.end(), '/', '_');
+    return (folder && *folder ? fs::path(folder) : fs::temp_directory_path()) / name;
+}
+
 constexpr std::uint64_t first_guess = 1 << 30;  // of what a task holds in memory, while none has ended
 
 class Runner {
@@ -193,6 +201,7 @@ class Runner {
             const double now = monotonic_seconds();
             if (now - touched > lease_seconds() / 12) {
                 for (auto& worker : workers_) worker.keep();
+                for (const auto& [gpu, lease] : gpus_) lease.touch();
                 touched = now;
             }
             if (!stopping && (now - looked > 1 || changed_)) {
@@ -256,15 +265,23 @@ class Runner {
         }
     }
 
-    /// The GPU with the fewest at work.
-    std::string free_gpu() const {
+    /// The GPU with the fewest at work, of those that no other study of this user on this host has; empty where the
+    /// study uses none, nothing where others have all of them.
+    std::optional<std::string> free_gpu() {
+        if (request_.gpus.empty()) return std::string();
         const auto at_work = [&](const std::string& gpu) {
             return std::count_if(workers_.begin(), workers_.end(),
                                  [&](const Worker& worker) { return worker.gpu == gpu; });
         };
-        const auto least = std::min_element(request_.gpus.begin(), request_.gpus.end(),
-                                            [&](const auto& a, const auto& b) { return at_work(a) < at_work(b); });
-        return least == request_.gpus.end() ? std::string() : *least;
+        std::erase_if(gpus_, [&](const auto& held) { return at_work(held.first) == 0; });
+        auto order = request_.gpus;
+        std::stable_sort(order.begin(), order.end(),
+                         [&](const auto& a, const auto& b) { return at_work(a) < at_work(b); });
+        for (const auto& gpu : order) {
+            if (gpus_.contains(gpu)) return gpu;
+            if (auto lease = Lease::take(lease_of_gpu(gpu))) return gpus_.emplace(gpu, std::move(*lease)).first->first;
+        }
+        return std::nullopt;
     }
 
     bool memory_holds_one_more() const {
@@ -284,6 +301,8 @@ class Runner {
             ++done_;
             return true;
         }
+        const auto gpu = free_gpu();
+        if (!gpu) return false;
         const auto file = folder.string() + ".toml";
         write_atomically(file, task.text);
         std::vector<std::string> command{program_};
@@ -304,7 +323,7 @@ class Runner {
                 {"--artefact",
                  name + "=" + folder_of(study_.task(id), request_.folder, request_.accept_rebuilt).string()});
         command.insert(command.end(), {"--progress", "none"});
-        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), free_gpu());
+        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), *gpu);
         return true;
     }
 
@@ -328,6 +347,7 @@ class Runner {
     std::string program_;
     std::vector<const Task*> waiting_;
     std::vector<Worker> workers_;
+    std::map<std::string, Lease> gpus_;  ///< those that workers use, held against other studies
     std::set<std::string> failed_;
     std::size_t done_ = 0;
     std::uint64_t most_held_ = 0;  ///< by a task that has ended
