@@ -41,8 +41,8 @@ struct View : dtk::View {
     const dtk::Process& process() const override { return chain ? *chain : throw dtk::Error("no process"); }
     const dtk::Model& model() const override { return network ? *network : throw dtk::Error("no model"); }
     dtk::Random random(std::string_view stream) const override { return {seed, stream}; }
-    dtk::TrainedNetwork artefact(const std::string& name) const override {
-        throw dtk::Error("no artefact `" + name + "`");
+    dtk::TrainedNetwork trained(const dtk::Reference& reference) const override {
+        throw dtk::Error("no trained network `" + reference.name() + "`");
     }
     bool running() const override { return true; }
 };
