@@ -1,15 +1,17 @@
 // The variational bound and the simple loss with the exact denoiser, where every expectation is known. Expectations
 // over x_0 and ε are Gaussian quadrature, so what is compared is the toolkit's arithmetic and not luck.
 #include <cmath>
+#include <functional>
+#include <map>
 #include <numbers>
 
 #include <dtk/schedule.hpp>
+#include <dtk/weighting.hpp>
 
 #include "catch.hpp"
 #include "support.hpp"
 
 using at::Tensor;
-using support::ask;
 using support::distance;
 using support::make;
 
@@ -166,11 +168,14 @@ TEST_CASE("the parts of the bound that are logged add up to it exactly") {
     const auto data = view.data->examples(at::arange(500));
     for (const char* fields : {"", "variance = \"large\"", "every_step = true"}) {
         const auto loss = make<dtk::Loss>("elbo", fields, view);
-        const auto values = (*loss)(support::denoiser(view), *view.chain, data, stream);
+        const auto values = (*loss)(support::denoiser(view), data,
+                                    make<dtk::Times>("uniform")->draw(data, *view.chain, stream).t, stream);
         REQUIRE(values.parts.size() == 3);
-        auto sum = at::zeros_like(values.value);
+        REQUIRE(values.objectives.size() == 1);
+        const auto& value = values.objectives.front().value;
+        auto sum = at::zeros_like(value);
         for (const auto& [name, part] : values.parts) sum = sum + part;
-        CHECK(at::equal(sum, values.value));
+        CHECK(at::equal(sum, value));
     }
 }
 
@@ -178,22 +183,24 @@ TEST_CASE("the bound over every step is the sum of the terms of what the model w
     const auto view = chain("preset = \"gmm2d\"", "linear", 60);
     const auto data = batch(view, 50);
     for (const char* variance : {"small", "large"}) {
-        std::vector<std::pair<Tensor, Tensor>> asked;
-        const dtk::Predict watched = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
-            asked.emplace_back(x, t);
-            return view.network->forward(x, t, context);
-        };
+        std::vector<std::pair<Tensor, dtk::Time>> asked;
+        const auto watched =
+            support::denoiser(view).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+                asked.emplace_back(x, t);
+                return view.network->forward(x, t, condition);
+            });
         const auto loss = make<dtk::Loss>("elbo", fmt::format("every_step = true\nvariance = \"{}\"", variance), view);
-        const auto values = (*loss)(watched, *view.chain, data, stream);
+        CHECK_FALSE(loss->draws_times());
+        const auto value = (*loss)(watched, data, 0, stream).objectives.front().value;
         CHECK(asked.size() == 60);
         auto sum = view.chain->prior_term(data.x);
         double times = 0;
         for (const auto& [x, t] : asked) {
-            sum = sum + view.chain->bound_term(data.x, x, t, t - 1, view.network->forward(x, t, {}), variance);
-            times += t[0].item<double>();
+            sum = sum + view.chain->bound_term(data.x, x, t, t.minus(1), view.network->forward(x, t, {}), variance);
+            times += t.value();
         }
         CHECK(times == 60 * 59 / 2);
-        CHECK(distance(values.value, sum) < 1e-11);
+        CHECK(distance(value, sum) < 1e-11);
     }
 }
 
@@ -202,8 +209,9 @@ TEST_CASE("the bound with drawn times is unbiased") {
     const auto view = chain("preset = \"gmm1d\"", "cosine", 50);
     const auto data = batch(view, 200000);
     for (const auto& times : support::registry().names("times")) {
-        const auto loss = make<dtk::Loss>("elbo", fmt::format("variance = \"large\"\ntimes = \"{}\"", times), view);
-        const auto [value, se] = mean_and_error((*loss)(support::denoiser(view), *view.chain, data, stream).value);
+        const auto loss = make<dtk::Loss>("elbo", "variance = \"large\"", view);
+        const auto [value, se] =
+            mean_and_error(support::loss_of(*loss, support::denoiser(view), data, stream, times, view));
         const double exact = all["gmm1d"]["entropy_nats"].get<double>() +
                              all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
         INFO(times << ": " << value << " ± " << se << ", exact " << exact);
@@ -216,11 +224,12 @@ TEST_CASE(
     const auto view = chain("preset = \"gmm1d\"", "linear", 1000);
     const auto data = batch(view, 100000);
     const auto error_with = [&](const std::string& times) {
-        const auto loss = make<dtk::Loss>("elbo", fmt::format("times = \"{}\"", times), view);
-        return mean_and_error((*loss)(support::denoiser(view), *view.chain, data, stream).value).second;
+        const auto loss = make<dtk::Loss>("elbo", "", view);
+        return mean_and_error(support::loss_of(*loss, support::denoiser(view), data, stream, times, view)).second;
     };
     CHECK(error_with("information") < 0.4 * error_with("uniform"));
-    const auto [t, weight] = make<dtk::Times>("information", "", view)->draw(data, *view.chain, stream);
+    const auto drawn = make<dtk::Times>("information", "", view)->draw(data, *view.chain, stream);
+    const auto t = drawn.t.rows(data.x.size(0)), weight = drawn.weight.rows(data.x);
     CHECK(weight.mean().item<double>() == Approx(1).epsilon(2e-3));
     CHECK(weight.max().item<double>() <= 10);
     const auto counts = at::bincount(t.to(at::kLong), {}, 1000).to(at::kDouble);
@@ -271,8 +280,9 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
     // that x_0 adds: ½ log(σ²_t/σ²_s), in each dimension. They telescope.
     for (const char* schedule : {"linear", "cosine", "quadratic"}) {
         INFO(schedule);
-        const auto process =
-            make<dtk::Process>("gaussian", fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
+        const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"",
+                                         fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
+        const auto& process = view.chain;
         const auto& gaussian = dtk::gaussian(*process, "the test");
         const auto& l = process->levels();
         double sum = 0, worst = 0, turned = 0;
@@ -280,9 +290,9 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
             // x_0 given x_t is N(α x_t, σ²): two nodes each
             const auto time = at::full({4}, static_cast<double>(t), at::kDouble);
             const auto xt = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1);
-            const auto mean_x0 = gaussian.alpha(time, xt) * xt;
+            const auto mean_x0 = gaussian.alpha(time) * xt;
             const auto x0 =
-                mean_x0 + gaussian.sigma(time, xt) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
+                mean_x0 + gaussian.sigma(time) * at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
             const dtk::Prediction prediction{dtk::PredictionType::x0, mean_x0, {}};
             const double term = process->bound_term(x0, xt, time, time - 1, prediction, "large").mean().item<double>();
             worst = std::max(worst, std::abs(term - 0.5 * std::log(l.sigma2(t) / l.sigma2(t - 1))));
@@ -306,10 +316,9 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
             const auto examples = batch(view, 200000);
             const auto d = static_cast<double>(examples.x.size(1));
             for (const char* target : {"eps", "x0", "v"}) {
-                const auto loss =
-                    make<dtk::Loss>("simple", fmt::format("target = \"{}\"\ntimes = \"stratified\"", target), view);
-                const auto [value, se] =
-                    mean_and_error((*loss)(support::denoiser(view), *view.chain, examples, stream).value);
+                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view);
+                const auto [value, se] = mean_and_error(
+                    support::loss_of(*loss, support::denoiser(view), examples, stream, "stratified", view));
                 const double floor =
                     mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"]
                         .get<double>() /
@@ -322,9 +331,9 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
 
 TEST_CASE("the simple loss of the exact denoiser of the swiss roll is its known floor") {
     const auto view = support::exact("swiss_roll", "", "schedule = \"linear\"");
-    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"\ntimes = \"stratified\"", view);
+    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", view);
     const auto [value, se] =
-        mean_and_error((*loss)(support::denoiser(view), *view.chain, batch(view, 4000), stream).value);
+        mean_and_error(support::loss_of(*loss, support::denoiser(view), batch(view, 4000), stream, "stratified", view));
     INFO(value << " ± " << se);
     CHECK(std::abs(2 * value - 0.473) < 8 * se + 0.001);
 }
@@ -332,17 +341,23 @@ TEST_CASE("the simple loss of the exact denoiser of the swiss roll is its known 
 TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε, 1 + SNR for v, against x_0") {
     const auto view = chain("preset = \"gmm2d\"", "linear", 1000);
     const auto data = batch(view, 1000);
+    const auto t = make<dtk::Times>("uniform")->draw(data, *view.chain, stream.stream("t")).t;
     const auto values = [&](const char* target) {
-        return (*make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view))(support::denoiser(view),
-                                                                                          *view.chain, data, stream);
+        const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view);
+        const auto objective = (*loss)(support::denoiser(view), data, t, stream).objectives.front();
+        CHECK(objective.error_of == dtk::prediction_type(target));
+        return objective.value;
     };
     const auto x0 = values("x0"), eps = values("eps"), v = values("v");
-    CHECK(at::equal(x0.t, eps.t));
     const auto& l = view.chain->levels();
-    auto snr = at::empty_like(x0.value);
-    for (std::int64_t i = 0; i < snr.numel(); ++i) snr[i] = l.snr(x0.t[i].item<std::int64_t>());
-    CHECK((eps.value / (snr * x0.value) - 1).abs().max().item<double>() < 1e-8);
-    CHECK((v.value / ((1 + snr) * x0.value) - 1).abs().max().item<double>() < 1e-8);
+    const auto snr = t.map([&](double t) { return l.snr(t); }).rows(x0);
+    CHECK((eps / (snr * x0) - 1).abs().max().item<double>() < 1e-8);
+    CHECK((v / ((1 + snr) * x0) - 1).abs().max().item<double>() < 1e-8);
+    // The weightings go by the same numbers.
+    for (const std::int64_t i : {0, 1, 2, 3})
+        for (const auto& [target, expected] :
+             std::map<std::string, double>{{"x0", 1}, {"eps", snr[i].item<double>()}, {"v", 1 + snr[i].item<double>()}})
+            CHECK(dtk::error_per_x0(l, t.rows(0)[i].item<double>(), target, 1) == Approx(expected).epsilon(1e-9));
 }
 
 TEST_CASE("nothing a network could add to the exact denoiser lowers the simple loss to first order") {
@@ -351,21 +366,22 @@ TEST_CASE("nothing a network could add to the exact denoiser lowers the simple l
     const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", view);
     const auto n = data.x.size(0);
     // θ_i scales a direction that may depend on x_t and t; its gradient is that example's share.
-    const std::vector<std::function<Tensor(const Tensor&, const Tensor&)>> directions{
-        [](const Tensor& x, const Tensor&) { return at::ones_like(x); },
-        [](const Tensor& x, const Tensor&) { return x; },
-        [](const Tensor& x, const Tensor& t) { return at::sin(2 * x) * (t / 1000).unsqueeze(1); },
-        [](const Tensor& x, const Tensor&) { return x.flip(1).square(); }};
+    const std::vector<std::function<Tensor(const Tensor&, const dtk::Time&)>> directions{
+        [](const Tensor& x, const dtk::Time&) { return at::ones_like(x); },
+        [](const Tensor& x, const dtk::Time&) { return x; },
+        [](const Tensor& x, const dtk::Time& t) { return at::sin(2 * x) * (t.on(x) / 1000).unsqueeze(1); },
+        [](const Tensor& x, const dtk::Time&) { return x.flip(1).square(); }};
     for (std::size_t i = 0; i < directions.size(); ++i) {
         auto theta = at::zeros({n, 1}, at::kDouble).set_requires_grad(true);
-        const dtk::Predict moved = [&](const Tensor& x, const Tensor& t, const dtk::Condition& context) {
-            const auto exact = view.network->forward(x, t, context);
-            return dtk::Prediction{
-                dtk::PredictionType::eps,
-                view.chain->convert(exact, dtk::PredictionType::eps, x, t) + theta * directions[i](x, t),
-                {}};
-        };
-        (*loss)(moved, *view.chain, data, stream).value.sum().backward();
+        const auto moved =
+            support::denoiser(view).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+                const auto exact = view.network->forward(x, t, condition);
+                return dtk::Prediction{
+                    dtk::PredictionType::eps,
+                    view.chain->convert(exact, dtk::PredictionType::eps, x, t) + theta * directions[i](x, t),
+                    {}};
+            });
+        support::loss_of(*loss, moved, data, stream).sum().backward();
         const auto [gradient, se] = mean_and_error(theta.grad());
         INFO("direction " << i << ": " << gradient << " ± " << se);
         CHECK(std::abs(gradient) < 4 * se);

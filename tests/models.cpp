@@ -51,10 +51,11 @@ support::View mixture(const std::string& preset, const std::string& process = "s
                    process);
 }
 
-/// What a model may be asked with: B rows and everything a context may hold.
+/// What a model may be asked with: B rows and everything a condition may hold.
 struct Question {
-    Tensor x, t;
-    dtk::Condition context;
+    Tensor x;
+    dtk::Time t;
+    dtk::Condition condition;
 };
 
 Question question(const dtk::View& view, std::int64_t B, at::ScalarType type = at::kFloat) {
@@ -66,7 +67,7 @@ Question question(const dtk::View& view, std::int64_t B, at::ScalarType type = a
             {.label = at::arange(B) % 3, .self_condition = random.stream("x0").normal(sizes, at::kFloat).to(type)}};
 }
 
-Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, q.t, q.context).value; }
+Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, q.t, q.condition).value; }
 
 /// Away from the zeros that last layers start with.
 void disturb(dtk::Model& model) {
@@ -122,8 +123,8 @@ TEST_CASE("the answer is shaped as the question, or has a number for each class,
         for (const std::int64_t B : {1, 3})
             for (const auto type : {at::kFloat, at::kDouble}) {
                 const auto q = question(view, B, type);
-                const auto p = model->forward(q.x, q.t, q.context);
-                CHECK(p.kind == model->predicts());
+                const auto p = model->forward(q.x, q.t, q.condition);
+                CHECK(p.type == model->predicts());
                 CHECK(p.value.sizes().vec() == (model->predicts() == PredictionType::label
                                                     ? std::vector{B, view.dataset().classes()}
                                                     : q.x.sizes().vec()));
@@ -198,8 +199,9 @@ TEST_CASE("outside training a question has one answer, and its rows do not know 
         CHECK(same_bits(together, answer(*model, q)));
         for (std::int64_t i = 0; i < 3; ++i) {
             const auto row = [&](const Tensor& x) { return x.slice(0, i, i + 1); };
-            const Question alone{
-                row(q.x), row(q.t), {.label = row(q.context.label), .self_condition = row(q.context.self_condition)}};
+            const Question alone{row(q.x),
+                                 q.t.chunk(i, 1),
+                                 {.label = row(q.condition.label), .self_condition = row(q.condition.self_condition)}};
             CHECK(distance(answer(*model, alone), row(together)) < 1e-5 * (1 + together.abs().max().item<double>()));
         }
     });
@@ -222,7 +224,7 @@ TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to 
         auto q = question(view, 3);
         const auto at_step = [&](std::int64_t step) {
             const auto random = dtk::Random(1, "train").step(step);
-            q.context.random = &random;
+            q.condition.random = &random;
             return answer(*model, q);
         };
         const auto first = at_step(1);
@@ -231,13 +233,13 @@ TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to 
 
         const auto third = dtk::Random(1, "train").step(1).from(2);
         const Question alone{q.x.slice(0, 2),
-                             q.t.slice(0, 2),
-                             {.label = q.context.label.slice(0, 2),
-                              .self_condition = q.context.self_condition.slice(0, 2),
+                             q.t.chunk(2, 1),
+                             {.label = q.condition.label.slice(0, 2),
+                              .self_condition = q.condition.self_condition.slice(0, 2),
                               .random = &third}};
         CHECK(distance(answer(*model, alone), first.slice(0, 2)) < 1e-4);
 
-        q.context.random = nullptr;
+        q.condition.random = nullptr;
         CHECK_THROWS_AS(answer(*model, q), dtk::Error);
         model->train(false);
         CHECK(same_bits(answer(*model, q), at_step(1)));
@@ -256,7 +258,7 @@ TEST_CASE("networks do not depend on the number of steps, only on the share that
         auto q = question(many, 3);
         q.t = at::tensor({0.0, 400.0, 980.0}, at::kDouble);
         const auto expected = answer(*a, q);
-        q.t = q.t / 20;
+        q.t = q.t.rows(3) / 20;
         CHECK(distance(answer(*b, q), expected) < 1e-4);
     }
 }

@@ -12,7 +12,6 @@
 #include "support.hpp"
 
 using at::Tensor;
-using support::ask;
 using support::distance;
 using support::make;
 
@@ -30,9 +29,9 @@ support::View preset(const std::string& data, const std::string& schedule, const
 }
 
 Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
-               const dtk::Random& random = stream, const dtk::Watch& watch = {}) {
+               const dtk::Random& random = stream, const dtk::StepCallback& done = dtk::ignore_step) {
     at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random, watch);
+    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random, done);
 }
 
 /// One step t → s of a sampler as mean and standard deviation, got from what it does with two known draws.
@@ -122,7 +121,7 @@ TEST_CASE("ddim with the exact denoiser gives the reference samples") {
         }
 }
 
-TEST_CASE("it does not matter to a sampler in which kind the network answers") {
+TEST_CASE("it does not matter to a sampler in which type the network answers") {
     const auto x = support::tensor(support::reference()["constants"]["x2"]);
     const auto told = [&](const char* kind) {
         const auto view = preset("gmm2d", "linear", kind);

@@ -1,9 +1,15 @@
 // What every schedule and every grid of the build must keep to, and the golden values of those that are published.
+#include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <limits>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "catch.hpp"
+#include "complaint.hpp"
+#include "folder.hpp"
 #include "support.hpp"
 
 using support::make;
@@ -15,13 +21,21 @@ struct Golden {
     double tolerance;  // 1e-10 where 1 − f/f cancels, in the reference as here
 };
 
+// The reference takes ᾱ of schedules that end without signal through β, so they too lose digits.
 const std::vector<Golden> golden{
     {"linear", "linear", "", 1e-12},
     {"quad", "quadratic", "", 1e-12},
     {"scaled_linear", "quadratic", "beta_start = 0.00085\nbeta_end = 0.012", 1e-12},
     {"cosine", "cosine", "", 1e-10},
     {"sigmoid_abar", "sigmoid", "", 1e-10},
+    {"sigmoid_beta", "sigmoid_beta", "", 1e-12},
     {"exponential_beta", "exponential", "", 1e-12},
+    {"const", "constant", "", 1e-12},
+    {"jsd", "linear_alpha_bar", "", 1e-10},
+    {"linear_zero_terminal_snr", "zero_terminal_snr", "of = \"linear\"", 1e-10},
+    {"scaled_linear_zero_terminal_snr", "zero_terminal_snr",
+     "of = {use = \"quadratic\", beta_start = 0.00085, beta_end = 0.012}", 1e-10},
+    {"cosine_zero_terminal_snr", "zero_terminal_snr", "of = \"cosine\"", 1e-10},
 };
 
 bool near(double value, double expected, double relative) {
@@ -32,6 +46,33 @@ dtk::NoiseLevels levels(const std::string& schedule, std::int64_t steps, const s
     return make<dtk::Schedule>(schedule, fields)->levels(steps);
 }
 
+/// A file of log-SNR for the schedule `table`, falling evenly.
+std::string table_file(const Folder& folder, std::int64_t steps) {
+    const auto file = folder / fmt::format("{}.txt", steps);
+    std::ofstream out(file);
+    for (std::int64_t t = 0; t < steps; ++t)
+        out << fmt::format("{}\n", 10 - 20.0 * static_cast<double>(t + 1) / static_cast<double>(steps));
+    return fmt::format("file = \"{}\"\nof = \"log_snr\"", file.string());
+}
+
+/// Every schedule of the build: law(name, levels), with the levels it has for that many steps.
+template <class Law>
+void for_every_schedule(std::int64_t steps, const Law& law) {
+    const Folder folder;
+    for (const auto& name : support::registry().names("schedule"))
+        law(name, levels(name, steps, name == "table" ? table_file(folder, steps) : ""));
+}
+
+/// Real times from end to end, whole ones and others.
+std::vector<double> real_times(const dtk::NoiseLevels& levels) {
+    std::vector<double> times;
+    const double T = static_cast<double>(levels.steps());
+    for (const double u : {1e-4, 0.0004, 0.0011, 0.01, 0.0502, 0.25, 0.5, 0.5307, 0.75, 0.9, 0.99, 0.9993, 1.0})
+        times.push_back(u * T - 1);
+    for (const double t : {0.0, 1.0, std::floor(T / 3)}) times.push_back(t);
+    return times;
+}
+
 /// α² + σ² = 1 at every step
 bool preserves_variance(const dtk::NoiseLevels& levels) {
     for (std::int64_t t = 0; t < levels.steps(); ++t)
@@ -39,7 +80,7 @@ bool preserves_variance(const dtk::NoiseLevels& levels) {
     return true;
 }
 
-void check_step(const dtk::NoiseLevels& l, std::int64_t t, std::int64_t s) {
+void check_step(const dtk::NoiseLevels& l, double t, double s) {
     INFO("t = " << t << ", s = " << s);
     CHECK(l.snr(t) < l.snr(s));
     CHECK(l.added_variance(t, s) > 0);
@@ -49,14 +90,12 @@ void check_step(const dtk::NoiseLevels& l, std::int64_t t, std::int64_t s) {
     CHECK(near(l.posterior_mean_x0(t, s) + l.posterior_mean_xt(t, s) * l.alpha(t), l.alpha(s), 1e-9));
 }
 
-void check_grid(const dtk::Grid& grid, const dtk::NoiseLevels& levels, std::int64_t n) {
-    const auto T = static_cast<double>(levels.steps());
-    const auto times = grid.times(levels, n);
+/// What Sampler::times asks of a grid: as many times as asked, falling, within the process.
+bool falls_within(const std::vector<double>& times, const dtk::NoiseLevels& levels, std::int64_t n) {
     bool good = static_cast<std::int64_t>(times.size()) == n;
     for (std::size_t i = 0; i < times.size(); ++i)
-        good = good && times[i] == std::floor(times[i]) && times[i] >= 0 && times[i] <= T - 1 &&
-               (i == 0 || times[i] < times[i - 1]);
-    CHECK(good);
+        good = good && times[i] > -1 && times[i] <= levels.last() && (i == 0 || times[i] < times[i - 1]);
+    return good;
 }
 
 }  // namespace
@@ -84,10 +123,16 @@ TEST_CASE("published schedules have their published values") {
             is("alpha_bar", l.alpha_bar(t));
             is("one_minus_alpha_bar", l.sigma2(t));
             is("snr", l.snr(t));
-            is("sigma_ve", l.sigma(t) / l.alpha(t));
             is("posterior_variance", l.posterior_variance(t, t - 1));
             is("posterior_mean_coef_x0", l.posterior_mean_x0(t, t - 1));
             is("posterior_mean_coef_xt", l.posterior_mean_xt(t, t - 1));
+            if (expected["sigma_ve"][i].is_null()) {  // no signal
+                CHECK(l.ratio(t) == std::numeric_limits<double>::infinity());
+                CHECK(expected["log_snr"][i] == "-inf");
+                CHECK(l.log_snr(t) == -std::numeric_limits<double>::infinity());
+                continue;
+            }
+            is("sigma_ve", l.ratio(t));
             CHECK(std::abs(l.log_snr(t) - expected["log_snr"][i].get<double>()) <= 4 * tolerance);
         }
     }
@@ -110,13 +155,32 @@ TEST_CASE("the sums over all steps of published schedules are the published ones
     }
 }
 
+TEST_CASE("noise that explodes geometrically has its published values") {
+    const auto& expected = support::reference()["schedules"]["ve_geometric"];
+    // There the first step of a thousand has σ = 0.01, here u = 0 does.
+    const double before = 50 * std::pow(0.01 / 50, 1000.0 / 999);
+    const auto l = levels("ve", 1000, fmt::format("sigma_min = {}\nsigma_max = 50.0", before));
+    double sum = 0;
+    for (std::int64_t t = 0; t < 1000; ++t) sum += l.sigma(t);
+    CHECK(near(sum, expected["sum_sigma"], 1e-12));
+    for (std::size_t i = 0; i < expected["t"].size(); ++i) {
+        const auto t = expected["t"][i].get<double>();
+        INFO("t = " << t);
+        CHECK(l.alpha(t) == 1);
+        CHECK(near(l.sigma(t), expected["sigma"][i], 1e-12));
+        CHECK(near(l.snr(t), expected["snr"][i], 1e-12));
+        CHECK(near(l.added_variance(t, t - 1), expected["step_variance"][i], 1e-11));
+    }
+}
+
 TEST_CASE("every schedule gets noisier at every step, for any number of steps, or says that it has none for so few") {
+    const Folder folder;
     for (const auto& name : support::registry().names("schedule"))
         for (const std::int64_t T : {1, 2, 10, 25, 1000}) {
             INFO(name << ", T = " << T);
             std::optional<dtk::NoiseLevels> l;
             try {
-                l = levels(name, T);
+                l = levels(name, T, name == "table" ? table_file(folder, T) : "");
             } catch (const dtk::Error& error) {
                 CHECK(T <= 20);
                 CHECK(std::string(error.what()).size() > 20);
@@ -128,9 +192,10 @@ TEST_CASE("every schedule gets noisier at every step, for any number of steps, o
             CHECK(l->posterior_variance(0, -1) == 0);
             CHECK(near(l->posterior_mean_x0(0, -1), 1, 1e-12));
             const bool preserving = preserves_variance(*l);
+            CHECK(l->is_variance_preserving() == preserving);
             for (std::int64_t t = 0; t < T; ++t) {
-                check_step(*l, t, t - 1);
-                if (t > 1) check_step(*l, t, t / 2);
+                check_step(*l, static_cast<double>(t), static_cast<double>(t - 1));
+                if (t > 1) check_step(*l, static_cast<double>(t), static_cast<double>(t / 2));
                 CHECK((l->alpha_bar(t) > 0 || (t == T - 1 && l->alpha_bar(t) == 0)));
                 if (preserving) {
                     CHECK(l->alpha_bar(t) < l->alpha_bar(t - 1));
@@ -138,6 +203,156 @@ TEST_CASE("every schedule gets noisier at every step, for any number of steps, o
                 }
             }
         }
+}
+
+TEST_CASE("between the steps every schedule gets noisier too") {
+    for (const std::int64_t T : {25, 1000})
+        for_every_schedule(T, [&](const std::string& name, const dtk::NoiseLevels& l) {
+            INFO(name << ", T = " << T);
+            double before = -1;
+            for (std::int64_t i = 1; i <= 4 * T; ++i) {
+                const double t = static_cast<double>(i) / 4 - 1;
+                const auto [alpha, sigma, log_snr] = l.at(t);
+                INFO("t = " << t << ": α = " << alpha << ", σ = " << sigma << ", log-SNR = " << log_snr);
+                CHECK((std::isfinite(alpha) && std::isfinite(sigma) && !std::isnan(log_snr)));
+                CHECK((alpha > 0 || t == l.last()));
+                CHECK(sigma > 0);
+                CHECK(log_snr < l.log_snr(before));
+                if (alpha > 0)
+                    CHECK(std::abs(log_snr - 2 * std::log(alpha / sigma)) < 1e-9 * std::max(1.0, std::abs(log_snr)));
+                if (l.is_variance_preserving()) CHECK(std::abs(alpha * alpha + sigma * sigma - 1) < 1e-9);
+                before = t;
+            }
+            // As t comes to −1, before the first step: never not a number, and less noise than after it.
+            for (const double t : {-1 + 1e-3, -1 + 1e-9, -1 + 1e-15, -1.0}) {
+                const auto [alpha, sigma, log_snr] = l.at(t);
+                INFO("t + 1 = " << t + 1 << ": α = " << alpha << ", σ = " << sigma << ", log-SNR = " << log_snr);
+                CHECK((alpha > 0 && alpha <= 1 && sigma >= 0 && sigma < l.sigma(0) && log_snr > l.log_snr(0)));
+            }
+            CHECK((l.alpha(-1) == 1 && l.sigma(-1) == 0));
+        });
+}
+
+TEST_CASE("the steps of every schedule fit together at real times") {
+    for_every_schedule(1000, [](const std::string& name, const dtk::NoiseLevels& l) {
+        INFO(name);
+        for (const double t : real_times(l))
+            for (const double share : {0.5, 0.9, 0.999}) {
+                const double s = (t + 1) * share - 1;
+                check_step(l, t, s);
+                // q(x_t | x_s) has the variance that takes that at s to that at t.
+                if (l.alpha(t) > 0)
+                    CHECK(std::abs(l.added_variance(t, s) + std::pow(l.alpha(t) / l.alpha(s), 2) * l.sigma2(s) -
+                                   l.sigma2(t)) < 1e-12 * std::max(1.0, l.sigma2(t)));
+            }
+    });
+}
+
+TEST_CASE("the time of a log-SNR is where every schedule has it") {
+    for (const std::int64_t T : {25, 1000})
+        for_every_schedule(T, [&](const std::string& name, const dtk::NoiseLevels& l) {
+            INFO(name << ", T = " << T);
+            for (const double t : real_times(l)) {
+                if (t <= -1) continue;
+                INFO("t = " << t << ", log-SNR = " << l.log_snr(t));
+                CHECK(std::abs(l.time(l.log_snr(t)) - t) < 1e-9 * static_cast<double>(T));
+                CHECK(std::abs(l.time_of_ratio(l.ratio(t)) - t) < 1e-9 * static_cast<double>(T));
+            }
+            CHECK(l.time(l.log_snr(l.last())) == l.last());
+            CHECK(l.time(-std::numeric_limits<double>::infinity()) == l.last());
+            CHECK(l.time(std::numeric_limits<double>::infinity()) == -1);
+            CHECK(l.time_of_ratio(0) == -1);
+            CHECK(l.time_of_ratio(std::numeric_limits<double>::infinity()) == l.last());
+        });
+}
+
+TEST_CASE("the rates of every schedule are the slopes of its α and σ") {
+    for (const std::int64_t T : {25, 1000})
+        for_every_schedule(T, [&](const std::string& name, const dtk::NoiseLevels& l) {
+            INFO(name << ", T = " << T << ", " << (l.continuous() ? "a function" : "a table"));
+            for (const double t : real_times(l)) {
+                // At a whole time a table has two slopes, and its rates are those of the side of less noise.
+                const bool corner = !l.continuous() && t == std::floor(t);
+                const double room = std::min({1.0, t + 1, corner ? 1.0 : l.last() - t, 1 - (t - std::floor(t))}),
+                             below = corner ? 1 : t - std::floor(t);
+                const double h = 1e-3 * (l.continuous() ? std::min(t + 1, t < l.last() ? l.last() - t : 1.0)
+                                                        : std::min(room, below));
+                const bool one_sided = corner || t == l.last();
+                const auto slope = [&](auto of) {
+                    const double per_u = static_cast<double>(T) / (12 * h);
+                    if (one_sided)
+                        return (25 * of(t) - 48 * of(t - h) + 36 * of(t - 2 * h) - 16 * of(t - 3 * h) +
+                                3 * of(t - 4 * h)) *
+                               per_u;
+                    return (of(t - 2 * h) - 8 * of(t - h) + 8 * of(t + h) - of(t + 2 * h)) * per_u;
+                };
+                const double alpha = slope([&](double x) { return l.alpha(x); }),
+                             sigma = slope([&](double x) { return l.sigma(x); });
+                const auto rates = l.rates(t);
+                INFO("t = " << t << ": dα/du = " << rates.alpha << ", its differences " << alpha
+                            << "; dσ/du = " << rates.sigma << ", its differences " << sigma << "; h = " << h);
+                CHECK(std::abs(rates.alpha - alpha) < 1e-5 * std::abs(alpha) + 1e-6);
+                CHECK(std::abs(rates.sigma - sigma) < 1e-5 * std::abs(sigma) + 1e-6);
+            }
+        });
+}
+
+TEST_CASE("a table is interpolated in log-SNR, in α/σ to an end without signal, and in σ²/α² before its first step") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    const auto signal_lost = dtk::noise_level(0, 1);
+    CHECK(signal_lost.log_snr == -infinity);
+    for (const bool preserving : {true, false}) {
+        INFO("α² + σ² = 1: " << preserving);
+        const auto l = dtk::NoiseLevels::from_table(
+            preserving ? std::vector{dtk::variance_preserving(4), dtk::variance_preserving(1.5), signal_lost}
+                       : std::vector{dtk::noise_level(0.9, 0.1), dtk::noise_level(0.6, 0.8), dtk::noise_level(0, 2)});
+        CHECK(l.is_variance_preserving() == preserving);
+        CHECK_FALSE(l.continuous());
+        CHECK(near(l.log_snr(0.25), 0.75 * l.log_snr(0) + 0.25 * l.log_snr(1), 1e-14));
+        CHECK(near(1 / l.ratio(1.75), 0.25 / l.ratio(1), 1e-14));
+        CHECK(near(std::pow(l.ratio(-0.3), 2), 0.7 * std::pow(l.ratio(0), 2), 1e-14));
+        CHECK((l.alpha(2) == 0 && l.log_snr(2) == -infinity && l.snr(2) == 0));
+        for (std::int64_t i = 1; i < 300; ++i) {
+            const double t = static_cast<double>(i) / 100 - 1;
+            INFO("t = " << t);
+            CHECK(l.at(t).log_snr < l.at(t - 0.01).log_snr);
+            CHECK(std::abs(l.time(l.log_snr(t)) - t) < 1e-12);
+            CHECK((std::isfinite(l.alpha(t)) && l.sigma(t) > 0));
+            // α and σ themselves have no jumps.
+            CHECK(std::abs(l.alpha(t) - l.alpha(t - 0.01)) < 0.05);
+            CHECK(std::abs(l.sigma(t) - l.sigma(t - 0.01)) < 0.11);
+        }
+    }
+    // One step from all to nothing.
+    for (const double sigma : {1.0, 3.0}) {
+        const auto l = dtk::NoiseLevels::from_table({dtk::noise_level(0, sigma)});
+        for (const double t : {-0.999, -0.5, 0.0}) {
+            const auto [alpha, noise, log_snr] = l.at(t);
+            INFO("σ = " << sigma << ", t = " << t << ": α = " << alpha << ", σ = " << noise << ", " << log_snr);
+            CHECK((alpha >= 0 && alpha < 1 && noise > 0 && noise <= sigma && !std::isnan(log_snr)));
+        }
+    }
+}
+
+TEST_CASE("levels that cannot be are refused with their step") {
+    const auto complaint = [](const std::vector<dtk::NoiseLevel>& table) {
+        return complaint_of([&] { dtk::NoiseLevels::from_table(table); });
+    };
+    const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+    CHECK(says(complaint({}), "no noise levels"));
+    const auto first = dtk::variance_preserving(2);
+    CHECK(says(complaint({first, first}), "does not fall from step 1 to 2"));
+    CHECK(says(complaint({first, dtk::variance_preserving(3)}), "does not fall"));
+    CHECK(says(complaint({first, {nan, 1, 0}}), "at step 2 of 2"));
+    CHECK(says(complaint({first, {-0.1, 1, 0}}), "at step 2 of 2"));
+    CHECK(says(complaint({first, {1, infinity, -1}}), "at step 2 of 2"));
+    CHECK(says(complaint({dtk::noise_level(1, 0)}), "at step 1 of 1"));
+    CHECK(says(complaint({{0.5, 0.5, nan}}), "at step 1 of 1"));
+    CHECK(says(complaint({dtk::noise_level(0, 1), dtk::noise_level(0, 2)}), "does not fall"));
+    CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 1, 0.5}); }), "only the last β may be 1"));
+    CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 0}); }), "at step 2 of 2"));
+    CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, std::nan("")}); }), "at step 2 of 2"));
+    CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({}); }), "no noise levels"));
 }
 
 TEST_CASE("a rescaled ramp of too few steps is refused with the cure") {
@@ -159,23 +374,36 @@ TEST_CASE("the end of a rescaled ramp hardly depends on the number of steps") {
 }
 
 TEST_CASE("a continuous schedule's table is its function at (t + 1)/T") {
+    int continuous_ones = 0;
     for (const auto& name : support::registry().names("schedule")) {
+        if (name == "table") continue;
         const auto schedule = make<dtk::Schedule>(name);
         const auto* continuous = dynamic_cast<const dtk::ContinuousSchedule*>(schedule.get());
         if (!continuous) continue;
         INFO(name);
+        ++continuous_ones;
         const auto l = continuous->levels(1000);
-        for (std::int64_t t = 0; t < 1000; ++t) {
-            const double u = static_cast<double>(t + 1) / 1000;
-            CHECK(std::abs(l.log_snr(t) - continuous->log_snr(u)) <
-                  1e-12 * std::max(1.0, std::abs(continuous->log_snr(u))));
-            CHECK(near(l.alpha(t), std::exp(continuous->log_alpha(u)), 1e-12));
-            CHECK(near(l.sigma(t), std::exp(continuous->log_alpha(u) - continuous->log_snr(u) / 2), 1e-12));
+        CHECK(l.continuous());
+        for (std::int64_t i = 1; i <= 4000; ++i) {  // at the steps and between them
+            const double t = static_cast<double>(i) / 4 - 1, u = (t + 1) / 1000;
+            const auto [alpha, sigma, log_snr] = continuous->level(u);
+            CHECK((l.log_snr(t) == log_snr ||
+                   std::abs(l.log_snr(t) - log_snr) < 1e-12 * std::max(1.0, std::abs(log_snr))));
+            CHECK(near(l.alpha(t), alpha, 1e-12));
+            CHECK(near(l.sigma(t), sigma, 1e-12));
         }
     }
+    CHECK(continuous_ones > 0);
+}
+
+TEST_CASE("the levels of a continuous schedule outlive it") {
+    const auto l = levels("log_linear", 100);
+    const auto schedule = make<dtk::Schedule>("log_linear");
+    CHECK(l.log_snr(10.5) == dynamic_cast<const dtk::ContinuousSchedule&>(*schedule).level(0.115).log_snr);
 }
 
 TEST_CASE("every grid visits exactly as many times as asked, falling, or refuses") {
+    const std::set<std::string> of_whole_steps{"leading", "linspace", "trailing"};
     for (const auto& name : support::registry().names("grid")) {
         const auto grid = make<dtk::Grid>(name);
         int refused = 0, asked = 0;
@@ -184,15 +412,103 @@ TEST_CASE("every grid visits exactly as many times as asked, falling, or refuses
                 INFO(name << ", T = " << l.steps() << ", n = " << n);
                 ++asked;
                 try {
-                    check_grid(*grid, l, n);
+                    const auto times = grid->times(l, n);
+                    CHECK(falls_within(times, l, n));
+                    if (of_whole_steps.contains(name))
+                        CHECK(std::all_of(times.begin(), times.end(), [](double t) { return t == std::floor(t); }));
                 } catch (const dtk::Error& error) {
                     ++refused;
                     CHECK(!error.help().empty());
                 }
             }
         INFO(name << " refused " << refused << " of " << asked);
-        CHECK(refused <= (name == "leading" ? asked : 0));
+        CHECK(refused <= (name == "leading" || name == "custom" ? asked : 0));
     }
+}
+
+TEST_CASE("every grid goes with every schedule, or says why not") {
+    const Folder folder;
+    for (const std::int64_t T : {25, 1000}) {
+        const auto table = table_file(folder, T);
+        for (const auto& schedule : support::registry().names("schedule")) {
+            support::View view;
+            view.data = make<dtk::Dataset>("moons", "", view);
+            std::string named = fmt::format("{{use = \"{}\"", schedule);
+            if (schedule == "table")
+                named += fmt::format(", file = \"{}\", of = \"log_snr\"", (folder / fmt::format("{}.txt", T)).string());
+            view.chain = make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = {}}}", T, named), view);
+            const auto& l = view.chain->levels();
+            for (const auto& grid : support::registry().names("grid"))
+                for (const std::int64_t n : {1, 2, 3, 10, 100}) {
+                    INFO(grid << " over " << schedule << ", T = " << T << ", n = " << n);
+                    std::vector<double> times;
+                    try {
+                        times = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view)
+                                    ->times(*view.chain);
+                    } catch (const dtk::Error& error) {
+                        INFO(error.what());
+                        CHECK(std::string(error.what()).size() > 20);
+                        CHECK(!error.help().empty());
+                        // Where the schedule keeps some signal to the end, only those refuse that must.
+                        CHECK((grid == "custom" || grid == "leading" || l.alpha(l.last()) == 0 || n > T ||
+                               view.chain->whole_steps()));
+                        continue;
+                    }
+                    CHECK(falls_within(times, l, n));
+                    if (view.chain->whole_steps())
+                        CHECK(std::all_of(times.begin(), times.end(), [](double t) { return t == std::floor(t); }));
+                }
+        }
+    }
+}
+
+TEST_CASE("grids of σ/α visit the published ones") {
+    const auto& expected = support::reference()["schedules"]["karras"];
+    const auto l = levels("edm", 1000);
+    for (const std::int64_t n : {10, 18, 1000}) {
+        const auto times = make<dtk::Grid>("karras", "sigma_min = 0.002\nsigma_max = 80.0")->times(l, n);
+        REQUIRE(falls_within(times, l, n));
+        const auto& all = n == 1000 ? expected["n1000_at_i"]["sigma"] : expected[fmt::format("n{}", n)];
+        for (std::size_t k = 0; k < all.size(); ++k) {
+            const auto i = n == 1000 ? expected["n1000_at_i"]["i"][k].get<std::size_t>() : k;
+            INFO("n = " << n << ", i = " << i);
+            CHECK(near(l.ratio(times[i]), all[k], 1e-10));
+        }
+    }
+}
+
+TEST_CASE("grids are even in what they say they are even in") {
+    const auto l = levels("cosine_log_snr", 1000);
+    const auto shown = [&](const char* name, const std::string& fields, auto value) {
+        std::vector<double> of;
+        for (const double t : make<dtk::Grid>(name, fields)->times(l, 12)) of.push_back(value(t));
+        return of;
+    };
+    const auto even = [](const std::vector<double>& x) {
+        const double step = (x.back() - x.front()) / static_cast<double>(x.size() - 1);
+        for (std::size_t i = 1; i < x.size(); ++i)
+            if (std::abs(x[i] - x[i - 1] - step) > 1e-8 * std::abs(step)) return false;
+        return step != 0;
+    };
+    const auto log_snr = [&](double t) { return l.log_snr(t); };
+    CHECK(even(shown("uniform_log_snr", "", log_snr)));
+    CHECK(even(shown("exponential", "", log_snr)));
+    CHECK(even(shown("polyexponential", "", log_snr)));
+    CHECK(even(shown("karras", "rho = 3.0", [&](double t) { return std::pow(l.ratio(t), 1.0 / 3); })));
+    CHECK(even(shown("kl_optimal", "", [&](double t) { return std::atan(l.ratio(t)); })));
+    CHECK(even(shown("quadratic", "", [](double t) { return std::sqrt(t + 1); })));
+    CHECK(even(shown("beta", "a = 1.0\nb = 1.0", [](double t) { return t; })));
+    CHECK_FALSE(even(shown("polyexponential", "rho = 2.0", log_snr)));
+    for (const char* name : {"exponential", "karras", "kl_optimal", "polyexponential", "uniform_log_snr"}) {
+        INFO(name);
+        const auto ends = make<dtk::Grid>(name)->times(l, 5);
+        CHECK(ends.front() == l.last());
+        CHECK(std::abs(ends.back()) < 1e-9);
+    }
+    CHECK(make<dtk::Grid>("custom", "at = [900, 20.5, 3]")->times(l, 3) == std::vector{900, 20.5, 3});
+    const auto by_ratio = make<dtk::Grid>("custom", "at = [10, 1]\nin = \"ratio\"")->times(l, 2);
+    CHECK(near(l.ratio(by_ratio[0]), 10, 1e-9));
+    CHECK(near(l.ratio(by_ratio[1]), 1, 1e-9));
 }
 
 TEST_CASE("trailing steps are as many as asked where rounding of a stride would lose or add one") {

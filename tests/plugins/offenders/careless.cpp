@@ -16,12 +16,10 @@ struct Careless final : dtk::Loss {
     } c;
     explicit Careless(const Config& config) : c(config) {}
 
-    dtk::LossValues operator()(const dtk::Predict& predict, const dtk::Process&, const dtk::Batch& batch,
+    dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time&,
                                const dtk::Random&) const override {
-        const auto& x = batch.x;
-        const auto t = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
-        const auto error = (predict(x, t, {.label = batch.condition.label}).value - x).square().flatten(1).mean(1);
-        return {wronged(error), t};
+        const auto error = (denoise(batch.x, 0).value - batch.x).square().flatten(1).mean(1);
+        return {{{.value = wronged(error)}}};
     }
 
     at::Tensor wronged(const at::Tensor& error) const {

@@ -13,12 +13,12 @@ struct Counting final : dtk::Model {
     dtk::PredictionType predicts() const override { return dtk::PredictionType::x0; }
     bool self_conditions() const override { return true; }
 
-    dtk::Prediction forward(const at::Tensor& x, const at::Tensor&, const dtk::Condition& context) override {
+    dtk::Prediction forward(const at::Tensor& x, const dtk::Time&, const dtk::Condition& condition) override {
         if (training() && at::GradMode::is_enabled()) {
             rows_.add_(x.size(0));
-            shown_.add_((context.self_condition != 0).flatten(1).any(1).sum());
+            shown_.add_((condition.self_condition != 0).flatten(1).any(1).sum());
         }
-        return {dtk::PredictionType::x0, context.self_condition + 1 + 0 * nothing_, {}};
+        return {dtk::PredictionType::x0, condition.self_condition + 1 + 0 * nothing_, {}};
     }
 
     at::Tensor &nothing_, &rows_, &shown_;

@@ -17,13 +17,13 @@ struct MeanOf final : dtk::Sampler {
     MeanOf(const Config& config, const dtk::View& view)
         : Sampler(config, view), inner_(config.inner.make(view)), draws_(config.draws) {}
 
-    at::Tensor sample(const dtk::Predict& predict, const dtk::Process& process, const std::vector<double>&,
-                      at::Tensor x, const dtk::Condition& context, const dtk::Random& random,
-                      const dtk::Watch& watch) const override {
+    at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>&, at::Tensor x, const dtk::Random& random,
+                      const dtk::StepCallback& done) const override {
+        const auto times = inner_->times(denoise.process());
         auto sum = at::zeros_like(x);
         for (std::int64_t i = 0; i < draws_; ++i) {
             const auto numbers = i == 0 ? random : random.stream("draw " + std::to_string(i));
-            sum = sum + inner_->sample(predict, inner_->times(process), x, context, numbers, watch);
+            sum = sum + inner_->sample(denoise, times, x, numbers, done);
         }
         return sum / static_cast<double>(draws_);
     }

@@ -1,23 +1,21 @@
 // What an earlier stage's network answers, plus something of its own: a model that stands on another's.
 #include <ATen/core/grad_mode.h>
 
-#include <dtk/dataset.hpp>
+#include <dtk/denoiser.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/model.hpp>
-#include <dtk/process.hpp>
 
 namespace {
 struct Student final : dtk::Model {
     struct Config {
-        std::string teacher = "teacher";
+        dtk::Reference teacher{"teacher"};
         void fields(dtk::Fields& f) { f("teacher", teacher, "an earlier stage, or the folder of a run"); }
     };
-    Student(const Config& config, const dtk::View& view) : teacher_(view.artefact(config.teacher)) {
-        const auto d = view.dataset().shape()[0];
+    Student(const Config& config, const dtk::View& view) : teacher_(view.trained(config.teacher)) {
+        const auto d = view.space().shape[0];
         own_ = child<dtk::Linear>("own", view.random("init"), d, d, dtk::Start::zeros);
         const auto x = at::ones({1, d});
-        const bool says_something =
-            teacher_.model->forward(x, at::full({1}, 5.0, at::kDouble), {}).value.any().item<bool>();
+        const bool says_something = teacher_.denoiser()(x, 5).value.any().item<bool>();
         if (view.running() && !says_something) throw dtk::Error("the teacher has not been trained");
         if (view.running() && teacher_.sha256.size() != 64) throw dtk::Error("the teacher's file has no hash");
         if (teacher_.process->steps() != view.process().steps())
@@ -25,10 +23,10 @@ struct Student final : dtk::Model {
     }
     dtk::PredictionType predicts() const override { return teacher_.model->predicts(); }
 
-    dtk::Prediction forward(const at::Tensor& x, const at::Tensor& t, const dtk::Condition& context) override {
+    dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
         auto prediction = [&] {
             at::NoGradGuard no_grad;
-            return teacher_.model->forward(x, t, context);
+            return teacher_.model->forward(x, t, condition);
         }();
         prediction.value = prediction.value + (*own_)(x.to(at::kFloat)).to(x.scalar_type());
         return prediction;
