@@ -30,7 +30,7 @@ void blamed(const Outcome& outcome, const std::string& phrase) {
 
 const std::vector<std::pair<std::string, std::string>> ends{
     {"segfault", "crashes (signal 11"}, {"overflow", "crashes (signal 11"}, {"divide", "crashes (signal 8"},
-    {"abort", "crashes (signal 6"},     {"noexcept", "crashes (signal 6"},  {"exit", "ends the program"},
+    {"abort", "crashes (signal 6"},     {"terminate", "crashes (signal 6"}, {"exit", "ends the program"},
     {"quick_exit", "ends the program"}, {"thread", "ends the program"}};
 
 }  // namespace

@@ -34,7 +34,7 @@ const std::string experiment =
     "[sampler]\nuse = \"ddim\"\nsteps = 5\n[sample]\nn = 4\n[schedule]\nuse = \"good\"\n";
 
 std::string with_plugins(const fs::path& path) {
-    return "[plugins]\npath = [\"" + path.string() + "\"]\n" + experiment;
+    return experiment + "[plugins]\npath = [\"" + path.string() + "\"]\n";
 }
 
 Outcome check(const Folder& folder, const std::string& file, std::vector<std::string> more = {},
@@ -134,9 +134,7 @@ TEST_CASE("plugins that a run brings with it are loaded when the user says so, a
         }
         refused(dtk_program({"sample", "run", "--out", "drawn"}, folder.path), 2, "--trust");
         CHECK_FALSE(fs::exists(folder / "drawn"));
-        const auto shown = dtk_program({"schedule", "show", "run"}, folder.path);
-        CHECK(shown.code != 0);
-        CHECK(says(shown.out + shown.err, "--trust"));
+        CHECK(dtk_program({"schedule", "show", "run"}, folder.path).code != 0);
     }
     write(run / "stage.toml", with_plugins(plugins));
     CHECK(check(folder, "run/stage.toml", {"--trust", plugins.string()}).code == 0);
@@ -155,7 +153,9 @@ TEST_CASE("what a study's record says of plugins is not followed without the use
     const Folder folder;
     fs::create_directory(folder / "study");
     const auto plugins = plugins_in(folder, "study/plugins");
-    write(folder / "study.toml", experiment + "[ablation]\nseeds = [1]\n[[ablation.arm]]\nname = \"a\"\nset = {}\n");
+    write(folder / "study.toml", experiment +
+                                     "[ablation]\nseeds = [1]\n[[ablation.axis]]\nkey = \"schedule.use\"\nvalues = "
+                                     "[\"good\", \"cosine\"]\n");
     write(folder / "study/study.toml", experiment);
     for (const auto* where : {"\"plugin_path\": [\"", "\"set\": [\"plugins.path=['"}) {
         const bool set = says(where, "set");

@@ -86,9 +86,8 @@ ExportedSymbols exported_symbols(const fs::path& path, std::string_view section)
                 ELF64_ST_VISIBILITY(symbol.st_other) == STV_DEFAULT)
                 found.symbols.push_back(elf.text_at(names, symbol.st_name));
     }
-    std::ranges::sort(found.symbols);
-    const auto again = std::ranges::unique(found.symbols);
-    found.symbols.erase(again.begin(), again.end());
+    std::sort(found.symbols.begin(), found.symbols.end());
+    found.symbols.erase(std::unique(found.symbols.begin(), found.symbols.end()), found.symbols.end());
     return found;
 }
 

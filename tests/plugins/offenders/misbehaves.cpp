@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -11,17 +12,22 @@
 
 namespace {
 
-int overflow(volatile int depth) { return overflow(depth + 1) + depth; }
+int overflow(int depth) {
+    volatile int here[256];
+    here[depth % 256] = depth;
+    return depth < 0 ? here[0] : overflow(depth + 1) + here[depth % 256];
+}
 
 void misbehave(const char* when) {
     const char* said = std::getenv("DTK_TEST_MISBEHAVE");
     const std::string all = said ? said : "", how = all.substr(all.find(' ') + 1);
     if (!all.starts_with(when)) return;
-    if (how == "segfault") *static_cast<volatile int*>(nullptr) = 1;
+    volatile int* volatile nowhere = nullptr;
+    if (how == "segfault") *nowhere = 1;
     if (how == "overflow") overflow(0);
     if (how == "divide") ::raise(SIGFPE);
     if (how == "abort") std::abort();
-    if (how == "noexcept") []() noexcept { throw std::runtime_error("out of nowhere"); }();
+    if (how == "terminate") std::terminate();
     if (how == "exit") std::exit(0);
     if (how == "quick_exit") std::quick_exit(0);
     if (how == "_exit") ::_exit(0);
