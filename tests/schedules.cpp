@@ -505,7 +505,7 @@ TEST_CASE("grids are even in what they say they are even in") {
         CHECK(ends.front() == l.last());
         CHECK(std::abs(ends.back()) < 1e-9);
     }
-    CHECK(make<dtk::Grid>("custom", "at = [900, 20.5, 3]")->times(l, 3) == std::vector{900, 20.5, 3});
+    CHECK(make<dtk::Grid>("custom", "at = [900, 20.5, 3]")->times(l, 3) == std::vector<double>{900, 20.5, 3});
     const auto by_ratio = make<dtk::Grid>("custom", "at = [10, 1]\nin = \"ratio\"")->times(l, 2);
     CHECK(near(l.ratio(by_ratio[0]), 10, 1e-9));
     CHECK(near(l.ratio(by_ratio[1]), 1, 1e-9));
