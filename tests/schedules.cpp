@@ -275,8 +275,9 @@ TEST_CASE("the rates of every schedule are the slopes of its α and σ") {
                 const bool corner = !l.continuous() && t == std::floor(t);
                 const double room = std::min({1.0, t + 1, corner ? 1.0 : l.last() - t, 1 - (t - std::floor(t))}),
                              below = corner ? 1 : t - std::floor(t);
-                const double h = 1e-3 * (l.continuous() ? std::min(t + 1, t < l.last() ? l.last() - t : 1.0)
-                                                        : std::min(room, below));
+                const double h = !l.continuous() ? 1e-3 * std::min(room, below)
+                                 : t == l.last() ? 1e-8 * static_cast<double>(T)  // some fall steeply there
+                                                 : 1e-3 * std::min(t + 1, l.last() - t);
                 const bool one_sided = corner || t == l.last();
                 const auto slope = [&](auto of) {
                     const double per_u = static_cast<double>(T) / (12 * h);
