@@ -109,6 +109,7 @@ NoiseLevel NoiseLevels::between(double t) const {
     if (later == 0) {
         const double noise = along * b.sigma2 / b.alpha_bar;
         if (variance_preserving_) return split(1, -std::log(noise));
+        if (b.alpha == 0) return split(1 - along + along * b.sigma2, b.log_snr);
         const double alpha = std::exp(along * std::log(b.alpha));
         return {alpha, alpha * std::sqrt(noise), -std::log(noise)};
     }
