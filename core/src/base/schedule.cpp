@@ -28,6 +28,7 @@ NoiseLevel variance_preserving(double log_snr) {
 NoiseLevel noise_level(double alpha, double sigma) { return {alpha, sigma, 2 * (std::log(alpha) - std::log(sigma))}; }
 
 NoiseLevels NoiseLevels::from_betas(const std::vector<double>& betas) {
+    if (betas.empty()) throw Error("the schedule has no noise levels", "it must answer one β for every step");
     NoiseLevels levels;
     levels.steps_ = static_cast<std::int64_t>(betas.size());
     double alpha_bar = 1, sigma2 = 0;
