@@ -11,7 +11,6 @@
 
 using at::Tensor;
 using dtk::PredictionType;
-using support::ask;
 using support::distance;
 using support::make;
 
@@ -189,9 +188,9 @@ TEST_CASE("every term of the bound is what Bayes' rule gives, between any two ti
                             const double of_one = posterior(*process, rate, t, s, xt, 1),
                                          of_zero = posterior(*process, rate, t, s, xt, 0);
                             const double expected = kl(x0 == 1 ? of_one : of_zero, p * of_one + (1 - p) * of_zero);
-                            const auto term = [&](PredictionType kind, double value) {
+                            const auto term = [&](PredictionType type, double value) {
                                 return process
-                                    ->bound_term(one(x0), one(xt), time_of(t), time_of(s), {kind, one(value), {}},
+                                    ->bound_term(one(x0), one(xt), time_of(t), time_of(s), {type, one(value), {}},
                                                  "small")
                                     .item<double>();
                             };
@@ -224,10 +223,10 @@ TEST_CASE("a prediction of bits keeps its meaning from kind to kind") {
     const auto told = process->target(PredictionType::mean, bit, {xt, {}}, t);
     CHECK(distance(process->convert({PredictionType::x0, bit, {}}, PredictionType::mean, xt, t), told) == 0);
     CHECK_THROWS_AS(process->target(PredictionType::logits, bit, {xt, {}}, t), dtk::Error);
-    for (const auto kind : {PredictionType::eps, PredictionType::v, PredictionType::score}) {
-        CHECK_THROWS_AS(process->accept(kind), dtk::Error);
-        CHECK_THROWS_AS(process->convert({PredictionType::x0, x0, {}}, kind, xt, t), dtk::Error);
-        CHECK_THROWS_AS(process->convert({kind, x0, {}}, PredictionType::x0, xt, t), dtk::Error);
+    for (const auto type : {PredictionType::eps, PredictionType::v, PredictionType::score}) {
+        CHECK_THROWS_AS(process->accept(type), dtk::Error);
+        CHECK_THROWS_AS(process->convert({PredictionType::x0, x0, {}}, type, xt, t), dtk::Error);
+        CHECK_THROWS_AS(process->convert({type, x0, {}}, PredictionType::x0, xt, t), dtk::Error);
     }
 }
 
@@ -239,7 +238,7 @@ TEST_CASE("bits are drawn as often as they must be") {
         CHECK(((x == 0) | (x == 1)).all().item<bool>());
         CHECK(std::abs(x.mean().item<double>() - p) < 4 * std::sqrt(p * (1 - p) / static_cast<double>(n)));
     };
-    often(process->prior({n, 1}, at::kFloat, stream), rate);
+    often(process->prior({n, 1}, at::kFloat, stream, T - 1), rate);
     for (const std::int64_t t : {0, 4, 8})
         for (int x0 = 0; x0 < 2; ++x0) {
             often(process->noised(at::full({n, 1}, x0, at::kFloat), time_of(t, n), stream.step(t)).x,
@@ -361,9 +360,10 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
     at::NoGradGuard no_grad;
     const auto view = beats(50, 0.2);
     const auto data = view.data->examples(at::arange(2000));
-    for (const char* fields : {"every_step = true", "times = \"stratified\""}) {
-        const auto nats = (*make<dtk::Loss>("elbo", fields, view))(support::denoiser(view), *view.chain, data, stream)
-                              .value.to(at::kDouble);
+    for (const char* fields : {"every_step = true", ""}) {
+        const auto loss = make<dtk::Loss>("elbo", fields, view);
+        const auto nats =
+            support::loss_of(*loss, support::denoiser(view), data, stream, "stratified", view).to(at::kDouble);
         const double K = -nats.mean().item<double>() / std::numbers::ln2,
                      error = nats.std().item<double>() / std::sqrt(2000) / std::numbers::ln2;
         INFO(fields << ": " << K << " ± " << error << ", exact " << best_bound(50));
@@ -426,7 +426,7 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
             law = law.matmul(kernel);
         }
         const auto sampler = make<dtk::Sampler>("ddpm", "", view);
-        const auto start = view.chain->prior({n, d}, at::kFloat, stream.stream("prior"));
+        const auto start = view.chain->prior({n, d}, at::kFloat, stream.stream("prior"), T - 1);
         const auto samples =
             sampler->sample(support::denoiser(view), sampler->times(*view.chain), start, stream.stream("steps"));
         const auto number = samples.matmul(at::tensor({1.f, 2.f, 4.f, 8.f})).to(at::kLong);
@@ -438,12 +438,13 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
         CHECK(chi2 < 37.7);  // its 99.9 % point
 
         const auto data = view.data;
-        const auto share =
-            make<dtk::Metric>("outside_support", "", view)->evaluate({samples, *data, *view.chain, {}}, stream);
+        const auto share = make<dtk::Metric>("outside_support", "", view)
+                               ->evaluate({samples, *data, *view.chain, support::denoiser(view)}, stream);
         CHECK(share.value == Approx(1 - (counts[5] + counts[10]).item<double>() / n).epsilon(1e-12));
         CHECK_FALSE(share.passes().value());
-        const auto true_share = make<dtk::Metric>("outside_support", "", view)
-                                    ->evaluate({data->examples(at::arange(100)).x, *data, *view.chain, {}}, stream);
+        const auto true_share =
+            make<dtk::Metric>("outside_support", "", view)
+                ->evaluate({data->examples(at::arange(100)).x, *data, *view.chain, support::denoiser(view)}, stream);
         CHECK(true_share.value == 0);
         CHECK(true_share.passes().value());
     }
@@ -472,7 +473,7 @@ TEST_CASE("the exact denoiser knows bits from examples as from their density") {
         Tensor all = at::tensor({1.f, 0.f, 1.f, 1.f, 0.f, 1.f, 1.f, 0.f, 0.f, 0.f, 0.f, 1.f}).view({3, 4});
         std::vector<std::int64_t> shape() const override { return {4}; }
         std::int64_t size() const override { return 3; }
-        dtk::Batch examples(const Tensor& index) const override { return {all.index_select(0, index), Tensor()}; }
+        dtk::Batch examples(const Tensor& index) const override { return {.x = all.index_select(0, index)}; }
         dtk::Batch test_examples(const Tensor& index) const override { return examples(index); }
     };
     const double rate = 0.4;
@@ -497,13 +498,13 @@ TEST_CASE("the bound of bits has a finite gradient at every step") {
         const auto t = at::arange(T, at::kDouble);
         const auto x0 = (stream.stream("x0").uniform({T, 6}, at::kFloat) < 0.5).to(at::kFloat),
                    xt = process->noised(x0, t, stream).x;
-        for (const auto& [kind, start] : std::vector<std::pair<PredictionType, double>>{{PredictionType::logits, 0},
+        for (const auto& [type, start] : std::vector<std::pair<PredictionType, double>>{{PredictionType::logits, 0},
                                                                                         {PredictionType::logits, 60},
                                                                                         {PredictionType::x0, 0.5},
                                                                                         {PredictionType::x0, 1},
                                                                                         {PredictionType::mean, 0.5}}) {
             auto value = at::full({T, 6}, start, at::kFloat).set_requires_grad(true);
-            const auto bound = process->bound_term(x0, xt, t, t - 1, {kind, value, {}}, "small");
+            const auto bound = process->bound_term(x0, xt, t, t - 1, {type, value, {}}, "small");
             CHECK(at::isfinite(bound).all().item<bool>());
             bound.sum().backward();
             CHECK(at::isfinite(value.grad()).all().item<bool>());

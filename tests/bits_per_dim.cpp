@@ -9,7 +9,6 @@
 #include "support.hpp"
 
 using at::Tensor;
-using support::ask;
 using support::make;
 
 namespace {

@@ -19,8 +19,13 @@ const dtk::Random stream(5, "learned");
 
 std::shared_ptr<dtk::Process> gaussian(const std::string& schedule, std::int64_t steps,
                                        const std::string& decoder = "gaussian") {
-    return make<dtk::Process>("gaussian",
-                              fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder));
+    static const support::View view = [] {
+        support::View view;
+        view.data = make<dtk::Dataset>("moons", "", view);
+        return view;
+    }();
+    return make<dtk::Process>(
+        "gaussian", fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder), view);
 }
 
 /// The trained numbers of its learned schedule.
@@ -40,7 +45,7 @@ Tensor expected_bound(const dtk::Process& process, double mean, double sd, const
     auto bound = process.prior_term(x0).mean();
     for (std::int64_t step = 0; step < process.steps(); ++step) {
         const auto t = at::full({4}, static_cast<double>(step), at::kDouble);
-        const auto a = chain.alpha(t, x0), s = chain.sigma(t, x0);
+        const auto a = chain.alpha(t).beside(x0), s = chain.sigma(t).beside(x0);
         const auto xt = a * x0 + s * eps;
         const auto estimate = mean + a * sd * sd / (a * a * sd * sd + s * s) * (xt - a * mean);
         bound = bound + process.bound_term(x0, xt, t, t - 1, {dtk::PredictionType::x0, estimate, {}}, variance).mean();
@@ -64,7 +69,7 @@ TEST_CASE("where the reverse steps are the forward ones, isotropic Gaussian data
             double bound = process->prior_term(z).mean().item<double>();
             for (std::int64_t step = 0; step < T; ++step) {
                 const auto t = at::full({4}, static_cast<double>(step), at::kDouble);
-                const auto xt = chain.alpha(t, z) * z + chain.sigma(t, z) * eps;
+                const auto xt = chain.alpha(t) * z + chain.sigma(t) * eps;
                 bound += process->bound_term(z, xt, t, t - 1, dtk::relative_step(chain, xt, t, zero, zero), "small")
                              .mean()
                              .item<double>();
@@ -210,8 +215,8 @@ TEST_CASE("what a learned schedule's process answers follows its numbers") {
     weight(*process).fill_(1);
     const auto& l = process->levels();
     CHECK(l.alpha_bar(15) < before);
-    const auto t = at::full({1}, 15.0, at::kDouble), x = at::ones({1, 1}, at::kDouble);
-    CHECK(dtk::gaussian(*process, "the test").alpha(t, x).item<double>() == Approx(l.alpha(15)).epsilon(1e-12));
+    const auto x = at::ones({1, 1}, at::kDouble);
+    CHECK(dtk::gaussian(*process, "the test").alpha(15).beside(x).item<double>() == Approx(l.alpha(15)).epsilon(1e-12));
     double kept = 1;  // logit β moved by 1, of a basis that sums to 1
     const auto start = make<dtk::Schedule>("sohl_dickstein")->levels(30);
     for (std::int64_t i = 0; i <= 15; ++i) {

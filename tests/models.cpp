@@ -24,7 +24,8 @@ struct Pictures : dtk::Dataset {
     dtk::Batch examples(const Tensor& index) const override {
         std::vector<std::int64_t> sizes{index.size(0)};
         sizes.insert(sizes.end(), shape_.begin(), shape_.end());
-        return {dtk::Random(7, "pictures").samples(index).normal(sizes, at::kFloat), index % 3};
+        return {.x = dtk::Random(7, "pictures").samples(index).normal(sizes, at::kFloat),
+                .condition = {.label = index % 3}};
     }
     dtk::Batch test_examples(const Tensor& index) const override { return examples(index + 16); }
     std::int64_t classes() const override { return classes_; }

@@ -11,7 +11,6 @@
 #include "support.hpp"
 
 using at::Tensor;
-using support::ask;
 using support::distance;
 using support::make;
 using support::reference;

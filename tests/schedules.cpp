@@ -275,8 +275,9 @@ TEST_CASE("the rates of every schedule are the slopes of its α and σ") {
                 const bool corner = !l.continuous() && t == std::floor(t);
                 const double room = std::min({1.0, t + 1, corner ? 1.0 : l.last() - t, 1 - (t - std::floor(t))}),
                              below = corner ? 1 : t - std::floor(t);
-                const double h = 1e-3 * (l.continuous() ? std::min(t + 1, t < l.last() ? l.last() - t : 1.0)
-                                                        : std::min(room, below));
+                const double h = !l.continuous() ? 1e-3 * std::min(room, below)
+                                 : t == l.last() ? 1e-8 * static_cast<double>(T)  // some fall steeply there
+                                                 : 1e-3 * std::min(t + 1, l.last() - t);
                 const bool one_sided = corner || t == l.last();
                 const auto slope = [&](auto of) {
                     const double per_u = static_cast<double>(T) / (12 * h);
@@ -308,9 +309,9 @@ TEST_CASE("a table is interpolated in log-SNR, in α/σ to an end without signal
                        : std::vector{dtk::noise_level(0.9, 0.1), dtk::noise_level(0.6, 0.8), dtk::noise_level(0, 2)});
         CHECK(l.is_variance_preserving() == preserving);
         CHECK_FALSE(l.continuous());
-        CHECK(near(l.log_snr(0.25), 0.75 * l.log_snr(0) + 0.25 * l.log_snr(1), 1e-14));
-        CHECK(near(1 / l.ratio(1.75), 0.25 / l.ratio(1), 1e-14));
-        CHECK(near(std::pow(l.ratio(-0.3), 2), 0.7 * std::pow(l.ratio(0), 2), 1e-14));
+        CHECK(near(l.log_snr(0.25), 0.75 * l.log_snr(0) + 0.25 * l.log_snr(1), 1e-13));
+        CHECK(near(1 / l.ratio(1.75), 0.25 / l.ratio(1), 1e-13));
+        CHECK(near(std::pow(l.ratio(-0.3), 2), 0.7 * std::pow(l.ratio(0), 2), 1e-13));
         CHECK((l.alpha(2) == 0 && l.log_snr(2) == -infinity && l.snr(2) == 0));
         for (std::int64_t i = 1; i < 300; ++i) {
             const double t = static_cast<double>(i) / 100 - 1;
@@ -502,10 +503,10 @@ TEST_CASE("grids are even in what they say they are even in") {
     for (const char* name : {"exponential", "karras", "kl_optimal", "polyexponential", "uniform_log_snr"}) {
         INFO(name);
         const auto ends = make<dtk::Grid>(name)->times(l, 5);
-        CHECK(ends.front() == l.last());
+        CHECK(std::abs(ends.front() - l.last()) < 1e-9);
         CHECK(std::abs(ends.back()) < 1e-9);
     }
-    CHECK(make<dtk::Grid>("custom", "at = [900, 20.5, 3]")->times(l, 3) == std::vector{900, 20.5, 3});
+    CHECK(make<dtk::Grid>("custom", "at = [900, 20.5, 3]")->times(l, 3) == std::vector<double>{900, 20.5, 3});
     const auto by_ratio = make<dtk::Grid>("custom", "at = [10, 1]\nin = \"ratio\"")->times(l, 2);
     CHECK(near(l.ratio(by_ratio[0]), 10, 1e-9));
     CHECK(near(l.ratio(by_ratio[1]), 1, 1e-9));

@@ -10,7 +10,6 @@
 
 using at::Tensor;
 using dtk::PredictionType;
-using support::ask;
 using support::distance;
 using support::make;
 
@@ -149,12 +148,18 @@ TEST_CASE("noise of rotations has the law of IGSO(3) and an even axis, whatever 
     constexpr std::int64_t n = 5000;
     const auto x0 = dtk::uniform_rotations(stream.stream("x0"), {n, 3, 3}, at::kCPU);
     for (const std::int64_t t : {0, 10, 40, 60, 99}) {
-        const double sigma = process.levels().sigma(t);
+        const double sigma = process.levels().sigma(static_cast<double>(t));
         INFO("σ = " << sigma);
         const auto xt = process.noised(x0, time_of(t, n), stream.stream("noise").step(t));
         CHECK(off_rotations(xt.x) < 1e-13);
         const auto v = dtk::rotation_vector(x0.transpose(1, 2).bmm(xt.x));
-        CHECK(distance(v, dtk::vee(xt.noise)) < 1e-7);
+        // The noise is a unit axis and a share of all angles, whatever σ.
+        const auto axis = xt.noise.select(1, 0).slice(1, 0, 3);
+        CHECK(xt.noise.sizes() == at::IntArrayRef{n, 1, 4});
+        CHECK(distance(axis.norm(2, 1), at::ones({n}, at::kDouble)) < 1e-14);
+        CHECK(distance(v, axis * v.norm(2, 1, true)) < 1e-7);
+        CHECK(distance(cumulative(v.norm(2, 1), sigma), xt.noise.select(1, 0).select(1, 3)) < 1e-7);
+        CHECK(at::equal(process.mix(x0, xt.noise, static_cast<double>(t)), xt.x));
         CHECK(ks(cumulative(v.norm(2, 1), sigma)) < ks_limit);
         for (int i = 0; i < 3; ++i) CHECK(ks(0.5 + 0.5 * v.select(1, i) / v.norm(2, 1)) < ks_limit);
     }
@@ -165,7 +170,7 @@ TEST_CASE("noise of rotations has the law of IGSO(3) and an even axis, whatever 
     CHECK(ks(cumulative(angle.slice(0, 30, 4000, 100), process.levels().sigma(30))) < ks_limit);
     CHECK(ks(cumulative(angle.slice(0, 99, 4000, 100), process.levels().sigma(99))) < ks_limit);
     // The prior is uniform: the angle from anywhere has (ω − sin ω)/π.
-    const auto w = angle_of(process.prior({n, 3, 3}, at::kDouble, stream.stream("prior")));
+    const auto w = angle_of(process.prior({n, 3, 3}, at::kDouble, stream.stream("prior"), 99));
     CHECK(ks((w - w.sin()) / pi) < ks_limit);
 }
 
@@ -177,7 +182,7 @@ TEST_CASE("many small steps of noise are one jump") {
     for (int i = 0; i < 16; ++i) {
         const std::int64_t t = i % 3 == 0 ? 2 : 10;
         x = view.chain->noised(x, time_of(t, n), stream.stream("steps").step(i)).x;
-        variance += view.chain->levels().sigma2(t);
+        variance += view.chain->levels().sigma2(static_cast<double>(t));
     }
     INFO("σ = " << std::sqrt(variance));
     CHECK(ks(cumulative(angle_of(x), std::sqrt(variance))) < ks_limit);
@@ -253,7 +258,7 @@ TEST_CASE("the way back with the exact score ends at the mixture") {
         const auto view = mixture("steps = 400");
         const auto sampler = make<dtk::Sampler>("ddpm", fmt::format("variance = \"{}\"", variance), view);
         constexpr std::int64_t n = 1000;
-        const auto x = view.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance));
+        const auto x = view.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance), 399);
         const auto samples =
             sampler->sample(support::denoiser(view), sampler->times(*view.chain), x, stream.stream(variance));
         CHECK(off_rotations(samples) < 1e-5);

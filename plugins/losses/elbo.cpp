@@ -38,8 +38,9 @@ struct Elbo final : dtk::Loss {
                 denoising =
                     denoising + term_at(static_cast<double>(step), random.stream(fmt::format("noise {}", step)));
         } else {
-            const auto term = term_at(t, random.stream("noise")) * static_cast<double>(T);
-            const auto first = t.on(batch.x) == 0;
+            const dtk::Time step = t.rows(batch.x.size(0)).ceil();  // that a real time falls into
+            const auto term = term_at(step, random.stream("noise")) * static_cast<double>(T);
+            const auto first = step.on(batch.x) == 0;
             reconstruction = at::where(first, term, reconstruction);
             denoising = at::where(first, denoising, term);
         }

@@ -28,6 +28,7 @@ NoiseLevel variance_preserving(double log_snr) {
 NoiseLevel noise_level(double alpha, double sigma) { return {alpha, sigma, 2 * (std::log(alpha) - std::log(sigma))}; }
 
 NoiseLevels NoiseLevels::from_betas(const std::vector<double>& betas) {
+    if (betas.empty()) throw Error("the schedule has no noise levels", "it must answer one β for every step");
     NoiseLevels levels;
     levels.steps_ = static_cast<std::int64_t>(betas.size());
     double alpha_bar = 1, sigma2 = 0;
@@ -109,6 +110,7 @@ NoiseLevel NoiseLevels::between(double t) const {
     if (later == 0) {
         const double noise = along * b.sigma2 / b.alpha_bar;
         if (variance_preserving_) return split(1, -std::log(noise));
+        if (b.alpha == 0) return split(1 - along + along * b.sigma2, b.log_snr);
         const double alpha = std::exp(along * std::log(b.alpha));
         return {alpha, alpha * std::sqrt(noise), -std::log(noise)};
     }
@@ -144,21 +146,41 @@ double NoiseLevels::ratio(double t) const {
     return level.sigma / level.alpha;
 }
 
+namespace {
+/// Slope of f at t: differences over steps h, h/4, h/16, …, extrapolated to a step of 0, and of all these the one that
+/// its neighbours agree with best. order 2: central differences; 1: backward ones. Ridders, "Accurate computation of
+/// F'(x) and F'(x)F''(x)", 1982.
+template <class F>
+double ridders(F f, double t, double h, int order) {
+    constexpr int rows = 14;
+    constexpr double shrink = 4;
+    double table[rows][rows], best = 0, error = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < rows; ++i, h /= shrink) {
+        table[i][0] = order == 2 ? (f(t + h) - f(t - h)) / (2 * h) : (f(t) - f(t - h)) / h;
+        double gained = 1;
+        for (int j = 1; j <= i; ++j) {
+            gained *= std::pow(shrink, order);
+            table[i][j] = (gained * table[i][j - 1] - table[i - 1][j - 1]) / (gained - 1);
+            const double off =
+                std::max(std::abs(table[i][j] - table[i][j - 1]), std::abs(table[i][j] - table[i - 1][j - 1]));
+            if (off < error) {
+                error = off;
+                best = table[i][j];
+            }
+        }
+    }
+    return best;
+}
+}  // namespace
+
 NoiseLevels::Rates NoiseLevels::rates(double t) const {
     const double T = static_cast<double>(steps_);
     if (function_) {
-        // Differences of order four: central ones where there is room on both sides, else one-sided ones.
-        const auto difference = [&](auto of) {
-            const double h = 1e-3 * T / 4;
-            if (t + 2 * h > last())
-                return (25 * of(t) - 48 * of(t - h) + 36 * of(t - 2 * h) - 16 * of(t - 3 * h) + 3 * of(t - 4 * h)) /
-                       (12 * h) * T;
-            if (t - 2 * h <= -1)
-                return -(25 * of(t) - 48 * of(t + h) + 36 * of(t + 2 * h) - 16 * of(t + 3 * h) + 3 * of(t + 4 * h)) /
-                       (12 * h) * T;
-            return (of(t - 2 * h) - 8 * of(t - h) + 8 * of(t + h) - of(t + 2 * h)) / (12 * h) * T;
+        const double inside = std::max(t, -1 + 1e-9 * T), room = std::min(inside + 1, last() - inside);
+        const auto slope = [&](auto of) {
+            return room > 0 ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
         };
-        return {difference([&](double x) { return alpha(x); }), difference([&](double x) { return sigma(x); })};
+        return {slope([&](double x) { return alpha(x); }) * T, slope([&](double x) { return sigma(x); }) * T};
     }
     // Between two entries log-SNR and log α are known functions of t; at a whole time it is the side of less noise.
     const auto later = static_cast<std::size_t>(std::max(0.0, std::ceil(t)));
