@@ -338,7 +338,7 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
         laid.device = overrides.device;
         laid.plugin_path = overrides.plugin_path;
         laid.artefacts = artefacts;
-        const auto root = read_toml(file, {}, mistakes);
+        const auto root = read_toml(file, mistakes);
         if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
         if (!root.contains("seed")) laid.seed = 0;
         Mistakes found;
