@@ -368,10 +368,10 @@ TEST_CASE("lists are reached by number and by name") {
         CHECK(found.text.empty());
         return parsed(found.resolved)["metric"][i]["p"].value_or(-1.0);
     };
-    CHECK(p_of({"metric.1.p=1.5"}, 1) == 1.5);
-    CHECK(p_of({"metric.wasserstein.p=1.5"}, 1) == 1.5);
-    CHECK(p_of({"metric.second.p=1.5"}, 2) == 1.5);
-    CHECK(p_of({"metric.second.p=1.5"}, 1) == 1);
+    CHECK(p_of({"metric.1.p=2"}, 1) == 2);
+    CHECK(p_of({"metric.wasserstein.p=2"}, 1) == 2);
+    CHECK(p_of({"metric.second.p=1"}, 2) == 1);
+    CHECK(p_of({"metric.second.p=1"}, 1) == 1);
     // A name of its own stays when another plugin takes the place.
     const auto swapped = reading(two, {"metric.second=energy_distance"});
     INFO(swapped.text);

@@ -1,5 +1,6 @@
 #include "base/experiment.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
@@ -321,7 +322,10 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     const auto plain = read_toml(file, set, mistakes);
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
-    experiment.plugin_path = added_folders(plain, experiment.file, overrides, mistakes);
+    // Each once, though the command line and the file may both name it.
+    for (const auto& added : added_folders(plain, experiment.file, overrides, mistakes))
+        if (auto& all = experiment.plugin_path; std::find(all.begin(), all.end(), added) == all.end())
+            all.push_back(added);
     if (!mistakes.empty()) return experiment;
     experiment.artefacts = named_artefacts(overrides.artefacts, mistakes);
     if (const auto folders = plugin_folders(experiment.plugin_path); !registry || registry->folders() != folders)
