@@ -237,7 +237,7 @@ TEST_CASE("a part is found where it stands, inside its owner or beside it, as in
     const auto beside = parsed(base);
     const auto inside = parsed(reading(base).resolved);  // as stage.toml has it: every part in its owner
     for (const auto& owner : registry()->kinds()) {
-        if (owner == "metric") continue;
+        if (!inside[owner].is_table()) continue;
         for (const auto& [field, kind] : parts.of(owner, parts.named(owner, beside.get(owner)))) {
             if (kind == owner) continue;
             for (const auto& to : registry()->names(kind)) {
