@@ -562,7 +562,11 @@ TEST_CASE("a command line that is not understood ends with 2 and says what was m
         {{"check"}, "dtk check --help"},
         {{"run", "experiment.toml", "--set"}, "--set"},
         {{"run", "experiment.toml", "--seed", "x"}, "--seed"},
-        {{"run", "experiment.toml", "--seed", "-1"}, "--seed"},
+        {{"run", "experiment.toml", "--seed", "-1"}, "-1 is not a whole number from 0 to 9223372036854775807"},
+        {{"run", "experiment.toml", "--seed", "1e3"}, "1e3 is not a whole number from 0 to 9223372036854775807"},
+        {{"run", "experiment.toml", "--seed", "9223372036854775808"}, "is not a whole number from 0 to"},
+        {{"run", "experiment.toml", "--jobs", "0"}, "0 is not a whole number from 1 to"},
+        {{"sample", "nowhere", "--n", "2.5"}, "2.5 is not a whole number from 1 to"},
         {{"run", "experiment.toml", "extra"}, "extra"},
         {{"run", "experiment.toml", "--progress", "loud"}, "--progress"},
         {{"sample", "nowhere"}, "nowhere is not the folder of a run"},
@@ -583,5 +587,32 @@ TEST_CASE("a command line that is not understood ends with 2 and says what was m
         CHECK(says(outcome.err, phrase));
         CHECK(says(outcome.err, "error: "));
         CHECK(!fs::exists(folder / "runs"));
+    }
+}
+
+TEST_CASE("a folder that is gone is said") {
+    const Folder folder;
+    for (const std::string command : {"doctor", "ls", "plugins list"}) {
+        const auto outcome =
+            Running({"bash", "-c", "mkdir gone && cd gone && rmdir ../gone && exec " DTK_PROGRAM " " + command},
+                    folder.path)
+                .wait();
+        INFO(outcome.err);
+        CHECK(outcome.code == 2);
+        CHECK(says(outcome.err, "the folder that dtk was started in is not there"));
+        CHECK(says(outcome.err, "= help: cd to one that is"));
+    }
+}
+
+TEST_CASE("a clean checkout says what it is before it builds anything") {
+    const Folder folder;
+    fs::copy_file(DTK_SOURCE "/dtk", folder / "dtk");
+    for (const std::string word : {"", "--help", "-h", "--version"}) {
+        const auto outcome = Running({"bash", "-c", "./dtk " + word}, folder.path).wait();
+        INFO(outcome.err);
+        CHECK(outcome.code == 0);
+        CHECK(says(outcome.out, "It is not built yet"));
+        CHECK(says(outcome.out, "./dtk run experiments/quickstart.toml"));
+        CHECK(!fs::exists(folder / "build"));
     }
 }

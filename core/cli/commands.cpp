@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <ctime>
 #include <fstream>
 #include <thread>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
@@ -46,6 +48,17 @@ std::string padded(const std::string& text, std::size_t width) {
     const auto takes_room = [](unsigned char c) { return (c & 0xC0) != 0x80 && c != 0xCC && c != 0xCD; };
     const auto shown = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), takes_room));
     return text + std::string(shown < width ? width - shown : 0, ' ');
+}
+
+fs::path fresh_folder(const fs::path& parent) {
+    std::error_code error;
+    fs::create_directories(parent, error);
+    const auto stamp = fmt::format("{:%Y%m%d-%H%M%S}", fmt::localtime(std::time(nullptr)));
+    for (int n = 1; !error; ++n) {
+        const auto path = parent / (n == 1 ? stamp : fmt::format("{}-{}", stamp, n));
+        if (fs::create_directory(path, error)) return path;
+    }
+    throw Mistaken(fmt::format("cannot make a folder in {}: {}", parent.string(), error.message()), "give --out");
 }
 
 int complain(const Mistakes& mistakes) {
@@ -127,17 +140,24 @@ void on_signal(int number) {
     if (signals_seen.fetch_add(1) > 0) std::signal(number, SIG_DFL), std::raise(number);
 }
 
-/// Prints the table and the verdicts and writes the report.
+/// What arms drop of the file.
+void say_notes(const Study& study) {
+    for (const auto& note : study.notes) Progress::note("note: " + harmless(note));
+}
+
+/// Writes the report, then prints the table and the verdicts: who reads only the beginning loses no result.
 int conclude(const Study& study, const fs::path& folder, bool accept_rebuilt) {
     const auto findings = findings_of(study, folder, accept_rebuilt);
+    const auto report = write_report(study, findings, folder, accept_rebuilt);
+    write_exports(folder);
+    std::signal(SIGPIPE, SIG_DFL);
     fmt::print("{}\n", table_text(study, findings));
     for (const auto& sentence : verdicts(study, findings, study.metrics.front())) fmt::print("{}\n", sentence);
     for (const auto& warning : findings.warnings) fmt::print("warning: {}\n", warning);
     for (const auto& [number, reason] : findings.failures)
         fmt::print(stderr, "failed: {}, seed {}: {}\n  = help: {}\n", study.arms[study.cells[number].arm].name,
                    study.cells[number].seed, reason, command_of(study, study.task(study.cells[number].task), folder));
-    fmt::print("\nreport   {}\n", write_report(study, findings, folder, accept_rebuilt).string());
-    write_exports(folder);
+    fmt::print("\nreport   {}\n", report.string());
     return findings.failures.empty() ? done : failed;
 }
 
@@ -168,6 +188,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     Mistakes mistakes;
     const auto study = read(request.file, request.overrides, threads, mistakes);
     if (!mistakes.empty()) return complain(mistakes);
+    say_notes(study);
     const auto folder = fs::absolute(request.out.value_or(fs::path("runs") / study.name / "study"));
     if (request.dry_run) {
         fmt::print("{}", plan_text(study, folder, jobs, options.accept_rebuilt));
@@ -209,6 +230,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
 }  // namespace
 
 int run(RunRequest& request, bool resume, const StudyOptions& study) {
+    std::signal(SIGPIPE, SIG_IGN);  // who stops reading does not end the work
     if (is_study(request.file, request.overrides)) return run_as_study(request, study);
     if (study.jobs > 0 || !study.part.empty())
         throw Error(fmt::format("{} is no study: it has no [ablation]", request.file.string()),
@@ -222,6 +244,7 @@ int check(const fs::path& file, const Overrides& overrides) {
     Mistakes mistakes;
     const auto study = read(file, overrides, 1, mistakes);
     if (!mistakes.empty()) return complain(mistakes);
+    say_notes(study);
     fmt::print("{} is in order: {} arms × {} seeds\n", file.string(), study.arms.size(), study.seeds.size());
     return done;
 }
@@ -251,7 +274,20 @@ int report(const fs::path& folder) {
     return conclude(study, folder, true);
 }
 
-int sample(const SampleRequest& request) { return engine().sample(request); }
+int sample(SampleRequest& request) {
+    // A folder of its own, however many begin within the same second; gone again where nothing came of it.
+    std::signal(SIGPIPE, SIG_IGN);
+    std::optional<fs::path> made;
+    if (!request.out && fs::exists(request.run / "stage.toml"))
+        request.out = made = fresh_folder(request.run / "sampled");
+    const auto code = engine().sample(request);
+    std::error_code ignored;
+    if (made && fs::is_empty(*made, ignored)) {
+        fs::remove(*made, ignored);
+        if (fs::is_empty(made->parent_path(), ignored)) fs::remove(made->parent_path(), ignored);
+    }
+    return code;
+}
 
 int plugins_list(const PluginsRequest& request) {
     const auto all = registry(request.folders);

@@ -4,7 +4,10 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "base/engine.hpp"
+#include "base/words.hpp"
 
 namespace dtk::cli {
 
@@ -37,7 +40,7 @@ struct StudyOptions {
 int run(RunRequest& request, bool resume, const StudyOptions& study);
 int report(const std::filesystem::path& study);
 int check(const std::filesystem::path& file, const Overrides& overrides);
-int sample(const SampleRequest& request);
+int sample(SampleRequest& request);
 int plugins_list(const PluginsRequest& request);
 int plugins_describe(const PluginsRequest& request);
 int plugins_path(const PluginsRequest& request);
@@ -50,7 +53,14 @@ int doctor(const PluginsRequest& request);
 Engine& engine();
 /// As wide as `width` on the screen, counting characters rather than bytes.
 std::string padded(const std::string& text, std::size_t width);
+/// Makes a folder that was not there, named by the time.
+std::filesystem::path fresh_folder(const std::filesystem::path& parent);
 /// Prints what is wrong → the exit code.
 int complain(const Mistakes& mistakes);
+/// Prints what a file says: nothing in it can move the terminal's cursor.
+template <class... Values>
+void show(fmt::format_string<Values...> format, Values&&... values) {
+    fmt::print("{}", harmless(fmt::format(format, std::forward<Values>(values)...)));
+}
 
 }  // namespace dtk::cli

@@ -4,9 +4,11 @@
 #include <malloc.h>
 #endif
 
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -23,13 +25,26 @@ const char* const footer =
     "Exit codes: 0 done, 1 the experiment failed, 2 usage or a mistake in a file, 3 a plugin, 130 interrupted.\n"
     "Start with: dtk run experiments/quickstart.toml";
 
+/// What an option takes that is a whole number.
+CLI::Validator whole_number(std::int64_t least, std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
+    return CLI::Validator(
+        [=](std::string& text) {
+            std::int64_t value = 0;
+            const auto end = text.data() + text.size();
+            const auto [at, error] = std::from_chars(text.data(), end, value);
+            if (error == std::errc() && at == end && value >= least && value <= most) return std::string();
+            return fmt::format("{} is not a whole number from {} to {}", dtk::harmless(text, true), least, most);
+        },
+        "");
+}
+
 void add_overrides(CLI::App* command, dtk::Overrides& overrides) {
     command->add_option("--set", overrides.set, "lay KEY=VALUE over the file, the value in TOML: --set train.lr=1e-3")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     command->add_option("--seed", overrides.seed, "the seed, in place of the file's")
         ->type_name("N")
-        ->check(CLI::NonNegativeNumber);
+        ->check(whole_number(0));
     command->add_option("--device", overrides.device, "cpu, cuda or cuda:N, in place of the file's")
         ->type_name("DEVICE");
     command->add_option("--artefact", overrides.artefacts, "the run whose network a plugin's field calls NAME")
@@ -141,7 +156,7 @@ void add_run_commands(CLI::App& app, int& code) {
 int usage(const CLI::App& app, const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
         return app.exit(error, std::cout, std::cerr);
-    fmt::print(stderr, "error: {}\n", error.what());
+    fmt::print(stderr, "error: {}\n", dtk::harmless(error.what()));
     const CLI::App* command = &app;
     while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
     std::vector<std::string> known;
@@ -171,6 +186,14 @@ int main(int argc, char** argv) {
     ::mallopt(M_TRIM_THRESHOLD, -1);
 #endif
 
+    std::error_code gone;
+    std::filesystem::current_path(gone);
+    if (gone) {
+        fmt::print(stderr, "error: the folder that dtk was started in is not there: {}\n  = help: cd to one that is\n",
+                   gone.message());
+        return dtk::mistaken;
+    }
+
     CLI::App app("A plugin-based research toolkit for diffusion models.", "dtk");
     app.set_version_flag(
         "--version", std::string("dtk ") + std::string(dtk::version()) + "\n" + std::string(dtk::torch_build_text()));
@@ -199,7 +222,7 @@ int main(int argc, char** argv) {
         ->add_option("--jobs", study.jobs,
                      "of a study: cells at a time; otherwise one for each core, as far as memory goes")
         ->type_name("N")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
     run_command->add_option("--cell", study.part, "of a study: the i-th of n shares, for array jobs")->type_name("I/N");
     run_command->add_flag("--accept-rebuilt", study.accept_rebuilt,
                           "of a study: results of another build of dtk or its plugins still count");
@@ -225,7 +248,7 @@ int main(int argc, char** argv) {
     sample_command->add_option("run", sample.run, "the run's folder, or that of one of its stages")
         ->required()
         ->type_name("RUN");
-    sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(CLI::PositiveNumber);
+    sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(whole_number(1));
     add_overrides(sample_command, sample.overrides);
     add_plugin_path(sample_command, sample.overrides.plugin_path);
     add_progress(sample_command, sample.progress);
@@ -271,11 +294,11 @@ int main(int argc, char** argv) {
         ->type_name("NAME|RUN");
     show_command->add_option("--steps", schedule.steps, "T, of schedules; a run has its own")
         ->type_name("T")
-        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}))
+        ->check(whole_number(1, 1000000))
         ->capture_default_str();
     show_command->add_option("--rows", schedule.rows, "rows of the table, evenly spread; 0: every step")
         ->type_name("N")
-        ->check(CLI::NonNegativeNumber)
+        ->check(whole_number(0))
         ->capture_default_str();
     show_command->add_option("--format", schedule.format, "text, csv or json (csv and json hold every step)")
         ->check(CLI::IsMember({"text", "csv", "json"}))
@@ -300,11 +323,11 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return usage(app, error);
     } catch (const dtk::Error& error) {
-        fmt::print(stderr, "error: {}\n", error.what());
-        if (!error.help().empty()) fmt::print(stderr, "  = help: {}\n", error.help());
+        fmt::print(stderr, "error: {}\n", dtk::harmless(error.what()));
+        if (!error.help().empty()) fmt::print(stderr, "  = help: {}\n", dtk::harmless(error.help()));
         return dynamic_cast<const dtk::PluginError*>(&error) ? dtk::plugin_fault : dtk::mistaken;
     } catch (const std::exception& error) {
-        fmt::print(stderr, "error: {}\n", error.what());
+        fmt::print(stderr, "error: {}\n", dtk::harmless(dtk::without_stack(error.what())));
         return dtk::failed;
     }
     std::fflush(nullptr);

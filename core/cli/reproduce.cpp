@@ -90,13 +90,13 @@ fs::path trained_for(const Record& sample) {
     const auto around = sample.folder.parent_path();
     if (fs::exists(around.parent_path() / "stage.toml")) return around.parent_path();
     Mistakes mistakes;
-    auto own = read_toml(sample.folder / "resolved.toml", {}, mistakes);
+    auto own = read_toml(sample.folder / "resolved.toml", mistakes);
     for (const auto* table : {"sampler", "sample", "metric"}) own.erase(table);
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(around, error)) {
         Mistakes ignored;
         if (entry.path() != sample.folder && fs::exists(entry.path() / "run.json") &&
-            toml_text(read_toml(entry.path() / "resolved.toml", {}, ignored)) == toml_text(own))
+            toml_text(read_toml(entry.path() / "resolved.toml", ignored)) == toml_text(own))
             return entry.path();
     }
     throw Mistaken(

@@ -184,7 +184,7 @@ std::vector<std::string> experiment_of(const Record& r) {
 }
 
 void print_lines(const char* heading, const std::vector<std::string>& lines) {
-    for (std::size_t i = 0; i < lines.size(); ++i) fmt::print("{:<12}{}\n", i == 0 ? heading : "", lines[i]);
+    for (std::size_t i = 0; i < lines.size(); ++i) show("{:<12}{}\n", i == 0 ? heading : "", lines[i]);
 }
 
 void print_measured(const Record& r) {
@@ -207,9 +207,9 @@ void print_measured(const Record& r) {
 }
 
 void show_study(const Record& r) {
-    fmt::print("study       {}\nfolder      {}\nstatus      {}\n", r.name, r.folder.string(), status_of(r));
-    if (!r.problem.empty()) fmt::print("            {}\n", r.problem);
-    if (const auto question = field_of(r, "/question"); !question.empty()) fmt::print("question    {}\n", question);
+    show("study       {}\nfolder      {}\nstatus      {}\n", r.name, r.folder.string(), status_of(r));
+    if (!r.problem.empty()) show("            {}\n", r.problem);
+    if (const auto question = field_of(r, "/question"); !question.empty()) show("question    {}\n", question);
     std::vector<std::vector<std::string>> rows{{"arm", "seed", "status", "measured", "folder"}};
     for (const auto& cell : r.cells)
         rows.push_back({cell.arm, std::to_string(cell.seed), cell.status,
@@ -219,13 +219,16 @@ void show_study(const Record& r) {
     const auto files = files_of(r);
     fmt::print("\n");
     for (const auto& file : files)
-        fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
+        show("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
     if (const auto file = r.content.value("file", json()); file.is_string()) {
         fmt::print("{:<12}dtk run {} --out {}", r.status == "complete" ? "again" : "go on",
                    typed(file.get<std::string>()), typed(r.folder));
-        const auto set = r.content.value("set", json::array());
+        const auto set = r.content.value("set", json::array()), folders = r.content.value("plugin_path", json::array());
         for (const auto& one : set)
-            if (one.is_string()) fmt::print(" --set '{}'", one.get<std::string>());
+            if (one.is_string()) fmt::print(" --set {}", shell_word(one.get<std::string>()));
+        for (const auto& one : folders)
+            if (one.is_string()) fmt::print(" --plugin-path {}", shell_word(one.get<std::string>()));
+        if (const auto device = field_of(r, "/device"); !device.empty()) fmt::print(" --device {}", shell_word(device));
         fmt::print("\n");
     }
     fmt::print("{:<12}dtk report {}\n", "the report", typed(r.folder));
@@ -252,7 +255,7 @@ json show_json(const Record& r) {
     one["record"] = r.content;
     if (r.what == What::run || r.what == What::sample) {
         one["experiment"] = experiment_of(r);
-        one["reproduce"] = fmt::format("dtk reproduce {}", r.folder.string());
+        one["reproduce"] = shell_command({"dtk", "reproduce", r.folder.string()});
     }
     if (r.is_run()) one["changed_since"] = changes_since(r);
     for (const auto& file : files_of(r)) one["files"].push_back(file.path.string());
@@ -271,11 +274,14 @@ json show_json(const Record& r) {
 void print_table(const std::vector<std::vector<std::string>>& rows) {
     std::vector<std::size_t> widths;
     const auto wide = [](const std::string& text) { return 2 * text.size() - padded(text, text.size()).size(); };
-    for (const auto& row : rows) {
+    auto harmless_rows = rows;
+    for (auto& row : harmless_rows)
+        for (auto& cell : row) cell = harmless(cell, true);
+    for (const auto& row : harmless_rows) {
         widths.resize(std::max(widths.size(), row.size()));
         for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], wide(row[i]));
     }
-    for (const auto& row : rows) {
+    for (const auto& row : harmless_rows) {
         std::string line;
         for (std::size_t i = 0; i < row.size(); ++i) line += padded(row[i], widths[i]) + "  ";
         fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
@@ -285,9 +291,9 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
 std::string typed(const fs::path& path) {
     std::error_code error;
     const auto relative = fs::relative(path, fs::current_path(), error).string();
-    return error || relative.empty() || relative.starts_with("../..") || path.string().size() < relative.size()
-               ? path.string()
-               : relative;
+    const bool as_it_is =
+        error || relative.empty() || relative.starts_with("../..") || path.string().size() < relative.size();
+    return shell_word(as_it_is ? path.string() : relative);
 }
 
 std::map<std::string, json> plugins_of(const Record& run) {
@@ -400,9 +406,9 @@ int show_run(const std::string& run, bool as_json) {
         show_study(r);
         return done;
     }
-    fmt::print("{:<12}{}\nfolder      {}\n", name_of(r.what), r.name, r.folder.string());
-    fmt::print("status      {}, {}\n", status_of(r), here(r.started));
-    if (!r.problem.empty()) fmt::print("            {}\n", r.problem);
+    show("{:<12}{}\nfolder      {}\n", name_of(r.what), r.name, r.folder.string());
+    show("status      {}, {}\n", status_of(r), here(r.started));
+    if (!r.problem.empty()) show("            {}\n", r.problem);
     if (const auto text = timings(r); !text.empty()) fmt::print("took        {}\n", text);
     print_lines("experiment", experiment_of(r));
     print_measured(r);
@@ -419,7 +425,7 @@ int show_run(const std::string& run, bool as_json) {
     }
     const auto files = files_of(r);
     for (const auto& file : files)
-        fmt::print("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
+        show("{:<12}{}  ({})\n", file.path == files.front().path ? "open" : "", typed(file.path), file.what);
     if (r.status == "completed")
         fmt::print("again       dtk reproduce {}\n", typed(r.folder));
     else if (r.status != "running")

@@ -45,7 +45,7 @@ int export_run(const ExportRequest& request);
 
 /// Columns as wide as their widest field; the first row is the heading.
 void print_table(const std::vector<std::vector<std::string>>& rows);
-/// The path as one would type it here.
+/// The path as one would type it here, in quotes where the shell needs them.
 std::string typed(const std::filesystem::path& path);
 /// Plugins of a run, by kind and name, with the hash of their files.
 std::map<std::string, nlohmann::json> plugins_of(const Record& run);

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<long>(size));
     fuzz::read_or_refuse([&] {
         dtk::Mistakes mistakes;
-        const auto table = dtk::read_toml(file, {}, mistakes);
+        const auto table = dtk::read_toml(file, mistakes);
         if (!mistakes.empty()) {
             fuzz::must(!mistakes.text().empty());
             return;

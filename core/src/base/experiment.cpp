@@ -1,10 +1,12 @@
 #include "base/experiment.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
 
 #include "base/files.hpp"
+#include "base/names.hpp"
 #include "base/trust.hpp"
 #include "base/words.hpp"
 
@@ -192,9 +194,10 @@ void read_stage(StageSpec& stage) {
                              "add [train] with steps, or [sample] with n");
 }
 
-/// Tables and keys that no stage and no plugin asked for.
+/// Tables and keys that no stage and no plugin asked for. Those that plugins needed which others took the place of are
+/// no mistake: `laid` is told.
 void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage,
-                   const Registry& registry, Mistakes& mistakes) {
+                   const Registry& registry, Mistakes& mistakes, Laid& laid) {
     auto known = keys_of_stages();
     const auto kinds = registry.kinds();
     known.insert(known.end(), kinds.begin(), kinds.end());
@@ -208,7 +211,9 @@ void report_unused(const toml::table& table, const std::set<const toml::node*>& 
         if (std::find(always.begin(), always.end(), name) != always.end() || used.contains(&node)) continue;
         const bool kind = std::find(known.begin(), known.end(), name) != known.end();
         if (kind && !mistakes.empty()) continue;  // whoever uses it may be what is broken
-        if (kind)
+        if (kind && laid.left.contains(name))
+            laid.notes.push_back(fmt::format("[{}] is dropped: nothing in this experiment uses it now", name));
+        else if (kind)
             mistakes.add(place_of(key.source()), fmt::format("nothing in this experiment uses [{}]", name),
                          fmt::format("remove it, or use a plugin that takes a {}", name));
         else {
@@ -280,6 +285,8 @@ std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& 
         if (equals == 0 || equals == one.npos)
             mistakes.add(place, "it does not say NAME=PATH",
                          "write for example --artefact classifier=runs/classifier/latest");
+        else if (const auto problem = name_problem(one.substr(0, equals)); !problem.empty())
+            mistakes.add(place, fmt::format("the name before the = {}", problem), name_cure);
         else if (!fs::exists(path))
             mistakes.add(place, fmt::format("there is no {}", path.string()),
                          "give the folder of a run that has trained");
@@ -311,14 +318,32 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     auto set = overrides.set;
     if (overrides.seed) set.push_back(fmt::format("seed={}", *overrides.seed));
     if (overrides.device) set.push_back(fmt::format("device=\"{}\"", *overrides.device));
-    experiment.root = std::make_shared<toml::table>(read_toml(file, set, mistakes));
-    const auto& root = *experiment.root;
+    for (const auto& [one, place] : overrides.places) mistakes.stands_at("--set " + one, place);
+    const auto plain = read_toml(file, set, mistakes);
     if (!mistakes.empty()) return experiment;
     experiment.text = read_file(file);
-    experiment.plugin_path = added_folders(root, experiment.file, overrides, mistakes);
+    // Each once, though the command line and the file may both name it.
+    for (const auto& added : added_folders(plain, experiment.file, overrides, mistakes))
+        if (auto& all = experiment.plugin_path; std::find(all.begin(), all.end(), added) == all.end())
+            all.push_back(added);
     if (!mistakes.empty()) return experiment;
     experiment.artefacts = named_artefacts(overrides.artefacts, mistakes);
-    registry = std::make_unique<Registry>(plugin_folders(experiment.plugin_path));
+    if (const auto folders = plugin_folders(experiment.plugin_path); !registry || registry->folders() != folders)
+        registry = std::make_unique<Registry>(folders);
+
+    const Parts parts(*registry);
+    Laid laid;
+    experiment.root = std::make_shared<toml::table>(read_toml(file, mistakes));
+    lay_over(*experiment.root, set, parts, mistakes, laid);
+    const auto again = [&] {
+        Mistakes same;
+        Laid as_well;
+        auto copy = read_toml(file, same);
+        lay_over(copy, set, parts, same, as_well);
+        return copy;
+    };
+    lay_stages(*experiment.root, parts, again, laid);
+    const auto& root = *experiment.root;
 
     Reading reading{*registry, mistakes, folder, {&root}};
     ExperimentSettings settings;
@@ -330,12 +355,12 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     experiment.device_place = reading.place("device");
     experiment.threads = settings.threads;
     experiment.seed = root.contains("seed") ? settings.seed : drawn_seed();
-    if (experiment.name.empty() || experiment.name.find('/') != std::string::npos || experiment.name[0] == '.')
+    if (const auto problem = name_problem(experiment.name); !problem.empty())
         mistakes.add(reading.place("name"),
-                     fmt::format("`name` = \"{}\" cannot be the name of a folder", experiment.name),
-                     "use letters, digits, - and _");
+                     fmt::format("`name` = \"{}\" cannot be the name of a folder: it {}", experiment.name, problem),
+                     name_cure);
 
-    std::set<const toml::node*> used;
+    auto used = laid.hidden;
     const auto* stages = root.get("stage");
     if (stages && !stages->is_array_of_tables())
         mistakes.add(place_of(stages->source()), "`stage` must be a list of tables, [[stage]]");
@@ -344,10 +369,16 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
             const auto& table = *node.as_table();
             auto& stage = experiment.stages.emplace_back();
             stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &root}});
-            if (const auto* name = table.get("name"); name && name->is_string())
+            const auto* name = table.get("name");
+            if (name && name->is_string())
                 stage.name = name->as_string()->get();
             else
-                mistakes.add(place_of(table.source()), "a stage needs a `name`, a text");
+                mistakes.add(place_of(name ? *name : table), "a stage needs a `name`, a text");
+            if (const auto problem = stage_name_problem(stage.name); name && name->is_string() && !problem.empty())
+                mistakes.add(place_of(*name),
+                             fmt::format("the stage's `name` = \"{}\" cannot be the name of its folder: it {}",
+                                         stage.name, problem),
+                             name_cure);
             for (std::size_t i = 0; i + 1 < experiment.stages.size(); ++i)
                 if (experiment.stages[i].name == stage.name)
                     mistakes.add(place_of(table.source()), fmt::format("two stages are named `{}`", stage.name));
@@ -355,15 +386,27 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
             used.insert(stage.reading->used.begin(), stage.reading->used.end());
         }
         for (std::size_t i = 0; i < experiment.stages.size(); ++i)
-            report_unused(*experiment.stages[i].reading->scopes[0], used, true, *registry, mistakes);
+            report_unused(*experiment.stages[i].reading->scopes[0], used, true, *registry, mistakes, laid);
     } else {
         auto& stage = experiment.stages.emplace_back();
         stage.reading.reset(new Reading{*registry, mistakes, folder, {&root}});
         read_stage(stage);
-        used = stage.reading->used;
+        used.insert(stage.reading->used.begin(), stage.reading->used.end());
     }
-    report_unused(root, used, false, *registry, mistakes);
+    report_unused(root, used, false, *registry, mistakes, laid);
+    experiment.notes = std::move(laid.notes);
     return experiment;
+}
+
+std::vector<std::string> Overrides::words() const {
+    std::vector<std::string> all;
+    const auto add = [&](const char* option, const std::string& value) { all.insert(all.end(), {option, value}); };
+    for (const auto& one : set) add("--set", one);
+    if (seed) add("--seed", fmt::format("{}", *seed));
+    if (device) add("--device", *device);
+    for (const auto& folder : plugin_path) add("--plugin-path", folder.string());
+    for (const auto& one : artefacts) add("--artefact", one);
+    return all;
 }
 
 namespace {

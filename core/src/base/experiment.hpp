@@ -2,6 +2,7 @@
 #include <map>
 #include <optional>
 
+#include "base/overlay.hpp"
 #include "base/reader.hpp"
 
 namespace dtk {
@@ -81,6 +82,7 @@ struct Experiment {
     std::vector<std::filesystem::path> plugin_path;  ///< folders of plugins that the command line and the file add
     std::map<std::string, std::filesystem::path> artefacts;  ///< trained networks that the command line names
     std::vector<StageSpec> stages;
+    std::vector<std::string> notes;  ///< what was dropped with plugins that others took the place of, a line each
     /// The experiment with every field written out; re-runs as is.
     DTK_API std::string resolved() const;
     /// One of its stages as an experiment of its own.
@@ -89,7 +91,8 @@ struct Experiment {
 
 /// What the command line says about an experiment beside its file.
 struct Overrides {
-    std::vector<std::string> set;  ///< KEY=VALUE
+    std::vector<std::string> set;              ///< KEY=VALUE
+    std::map<std::string, Place> places = {};  ///< where those stand that nobody typed
     std::optional<std::int64_t> seed;
     std::optional<std::string> device;
     std::vector<std::filesystem::path> plugin_path;
@@ -97,9 +100,12 @@ struct Overrides {
                                          ///< experiment that will train it
     /// The folder of the run or study whose record said all this, not the user.
     std::optional<std::filesystem::path> record = {};
+    /// The words of the command line that say the same.
+    DTK_API std::vector<std::string> words() const;
 };
 
-/// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result.
+/// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result;
+/// one that is given and looks in the same folders is used again.
 DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides,
                                    std::unique_ptr<Registry>& registry, Mistakes& mistakes);
 

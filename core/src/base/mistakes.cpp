@@ -5,26 +5,39 @@
 #include <fmt/format.h>
 
 #include "base/registry.hpp"
+#include "base/words.hpp"
 
 namespace dtk {
 
 PlacedError::~PlacedError() = default;
 
+Place Mistakes::origin(Place place) const {
+    const auto at = origins_.find(place.source);
+    return at == origins_.end() ? std::move(place) : at->second;
+}
+
 void Mistakes::add(Place place, std::string message, std::string help) {
-    found_.push_back({std::move(place), std::move(message), std::move(help), 2});
+    found_.push_back({origin(std::move(place)), std::move(message), std::move(help), 2});
 }
 
 void Mistakes::add_plugin(Place place, const Error& error) {
     if (const auto* placed = dynamic_cast<const PlacedError*>(&error)) {
-        found_.push_back({placed->place, placed->what(), placed->help(), placed->plugins_fault ? 3 : 2});
+        found_.push_back({origin(placed->place), placed->what(), placed->help(), placed->plugins_fault ? 3 : 2});
         return;
     }
     const bool plugins_fault = dynamic_cast<const PluginError*>(&error) != nullptr;
-    found_.push_back({std::move(place), error.what(), error.help(), plugins_fault ? 3 : 2});
+    found_.push_back({origin(std::move(place)), error.what(), error.help(), plugins_fault ? 3 : 2});
 }
 
-void Mistakes::take(Mistakes&& others) {
-    for (auto& mistake : others.found_) found_.push_back(std::move(mistake));
+void Mistakes::take(Mistakes&& others, const std::string& arm) {
+    for (auto& mistake : others.found_) {
+        const auto same = [&](const Mistake& known) {
+            return known.place == mistake.place && known.message == mistake.message;
+        };
+        if (std::any_of(found_.begin(), found_.end(), same)) continue;
+        found_.push_back(std::move(mistake));
+        found_.back().in = arm;
+    }
     texts_.merge(others.texts_);
 }
 
@@ -65,13 +78,23 @@ std::pair<std::string, std::string> marked(const std::string& line, int column, 
     const auto begin = all.size() > most && at > before ? at - before : 0, end = std::min(all.size(), begin + most);
     std::string shown, mark;
     for (std::size_t i = begin; i < end; ++i) {
-        shown += all[i];
+        shown += all[i] == "\t" || harmless(all[i]) == all[i] ? all[i] : "�";
         if (i < at) mark += all[i] == "\t" ? '\t' : ' ';
     }
     const auto room = end > at ? end - at : 1;
     return {shown, mark + std::string(std::min(room, static_cast<std::size_t>(std::max(1, width))), '^')};
 }
 }  // namespace
+
+std::string Mistakes::written(const Place& place) const {
+    const auto found = texts_.find(place.source);
+    if (found == texts_.end() || place.line < 1) return {};
+    const auto all = characters(line_of(found->second, place.line));
+    std::string text;
+    for (int i = 0; i < place.width && static_cast<std::size_t>(place.column - 1 + i) < all.size(); ++i)
+        text += all[static_cast<std::size_t>(place.column - 1 + i)];
+    return text;
+}
 
 std::string Mistakes::text() const {
     auto sorted = found_;
@@ -80,19 +103,20 @@ std::string Mistakes::text() const {
     std::string text;
     for (const auto& mistake : sorted) {
         const auto& [source, line, column, width] = mistake.place;
-        text += fmt::format("error: {}\n", mistake.message);
+        text += fmt::format("error: {}\n", harmless(mistake.message));
         if (line > 0) {
             const auto number = std::to_string(line);
             const std::string margin(number.size(), ' ');
-            text += fmt::format("{}--> {}:{}:{}\n", margin, source, line, column);
+            text += fmt::format("{}--> {}:{}:{}\n", margin, harmless(source), line, column);
             const auto found = texts_.find(source);
             const auto shown = found == texts_.end() ? std::string() : line_of(found->second, line);
             const auto [near, mark] = marked(shown, column, width);
             if (!shown.empty()) text += fmt::format("{0} |\n{1} | {2}\n{0} | {3}\n", margin, number, near, mark);
         } else if (!source.empty()) {
-            text += fmt::format(" --> {}\n", source);
+            text += fmt::format(" --> {}\n", harmless(source));
         }
-        if (!mistake.help.empty()) text += fmt::format("  = help: {}\n", mistake.help);
+        if (!mistake.in.empty()) text += fmt::format("  = in: {}\n", harmless(mistake.in));
+        if (!mistake.help.empty()) text += fmt::format("  = help: {}\n", harmless(mistake.help));
         text += "\n";
     }
     return text;

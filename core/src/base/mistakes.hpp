@@ -16,6 +16,7 @@ struct Place {
     bool operator<(const Place& other) const {
         return std::tie(source, line, column) < std::tie(other.source, other.line, other.column);
     }
+    bool operator==(const Place& other) const = default;
 };
 
 struct Mistake {
@@ -23,6 +24,7 @@ struct Mistake {
     std::string message;  ///< one sentence without a full stop
     std::string help;     ///< the likely cure
     int exit_code = 2;    ///< 2: a mistake in a file; 3: a plugin that cannot be used
+    std::string in = {};  ///< the arm of a study that shows it; empty where any would
 };
 
 /// Everything that is wrong with what a person wrote, printed at once and in order.
@@ -32,8 +34,12 @@ class DTK_API Mistakes {
     void add_plugin(Place place, const Error& error);
     /// A source's text, for showing the line in question.
     void remember(const std::string& source, std::string text) { texts_[source] = std::move(text); }
-    /// What others found is added.
-    void take(Mistakes&& others);
+    /// What nobody typed as `source` stands in a file, there.
+    void stands_at(const std::string& source, Place place) { origins_[source] = std::move(place); }
+    /// What is written at the place, as it is written; empty where that is not known.
+    std::string written(const Place& place) const;
+    /// What others found in that arm of a study is added, where it is not known already.
+    void take(Mistakes&& others, const std::string& arm = {});
     bool empty() const { return found_.empty(); }
     std::size_t count() const { return found_.size(); }
     /// 0 when there are none, 3 when all are a plugin's fault, else 2.
@@ -42,8 +48,11 @@ class DTK_API Mistakes {
     std::string text() const;
 
  private:
+    Place origin(Place place) const;
+
     std::vector<Mistake> found_;
     std::map<std::string, std::string> texts_;
+    std::map<std::string, Place> origins_;
 };
 
 /// An error whose place in a file is known.

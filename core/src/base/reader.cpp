@@ -6,25 +6,52 @@
 #include <fmt/format.h>
 
 #include "base/blame.hpp"
+#include "base/names.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
 
 namespace {
-std::string described(const toml::node& node) {
-    if (const auto* text = node.as_string()) return fmt::format("the text \"{}\"", text->get());
-    if (const auto* number = node.as_integer()) return fmt::format("the whole number {}", number->get());
-    if (const auto* number = node.as_floating_point()) return fmt::format("the number {}", number->get());
-    if (const auto* truth = node.as_boolean()) return truth->get() ? "true" : "false";
-    if (node.is_array()) return "a list";
-    if (node.is_table()) return "a table";
-    return "a date or time";
+/// The value as it is written, where that is known.
+std::string written(const toml::node& node, const Mistakes& mistakes) {
+    const auto text = mistakes.written(place_of(node.source()));
+    return text.empty() ? toml_value(node) : text;
 }
 
-/// What a LibTorch error says before it lists its stack.
-std::string first_part(std::string text) {
-    if (const auto at = text.find("\nException raised from"); at != text.npos) text.erase(at);
-    return text;
+std::string described(const toml::node& node, const Mistakes& mistakes) {
+    if (const auto* text = node.as_string()) return fmt::format("the text \"{}\"", text->get());
+    if (node.is_integer()) return "the whole number " + written(node, mistakes);
+    if (node.is_floating_point()) return "the number " + written(node, mistakes);
+    if (node.is_boolean()) return written(node, mistakes);
+    if (node.is_array()) return "a list";
+    if (node.is_table()) return "a table";
+    return "the date or time " + written(node, mistakes);
+}
+
+/// The value that was meant by one of another type, as it should have been written; empty where that is not clear.
+std::string meant(const toml::node& node, std::string_view wanted, const Mistakes& mistakes) {
+    const bool list = wanted.find("list") != wanted.npos, whole = wanted.find("whole") != wanted.npos;
+    const bool number = wanted.find("number") != wanted.npos;
+    if (list && node.is_value()) {
+        const auto text = node.is_string();
+        if (text == (wanted.find("text") != wanted.npos)) return "[" + written(node, mistakes) + "]";
+        return {};
+    }
+    if (const auto* value = node.as_floating_point())
+        if (constexpr double limit = 9.2e18; whole && std::abs(value->get()) < limit)
+            return std::floor(value->get()) == value->get() ? fmt::format("{:.0f}", value->get()) : "";
+    if (const auto* text = node.as_string()) {
+        if (number) try {
+                const auto parsed = toml::parse("a = " + text->get());
+                const auto* value = parsed.get("a");
+                if (value->is_integer() || (value->is_floating_point() && !whole)) return toml_value(*value);
+            } catch (const toml::parse_error&) {
+            }
+        if (wanted == "true or false" && (text->get() == "true" || text->get() == "false")) return text->get();
+        return {};
+    }
+    if (!number && !list && wanted != "true or false" && node.is_value()) return toml_string(written(node, mistakes));
+    return {};
 }
 }  // namespace
 
@@ -54,7 +81,7 @@ Place Reading::place(std::string_view name) const {
     for (const auto* scope : scopes)
         for (auto&& [key, node] : *scope)
             if (key.str() == name) return place_of(key.source());
-    return scopes.empty() ? Place{} : place_of(scopes.front()->source());
+    return scopes.empty() ? Place{} : place_of(*scopes.front());
 }
 
 std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const {
@@ -70,7 +97,7 @@ std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const
                           dynamic_cast<const PluginError*>(&error) != nullptr);
     } catch (const std::exception& error) {
         throw PlacedError(
-            place, fmt::format("{} plugin `{}` failed while it was built: {}", kind, name, first_part(error.what())),
+            place, fmt::format("{} plugin `{}` failed while it was built: {}", kind, name, without_stack(error.what())),
             fmt::format("the fault is in {}", file->file.string()), true);
     } catch (...) {
         throw PlacedError(place, fmt::format("{} plugin `{}` threw something that is no exception", kind, name),
@@ -91,8 +118,8 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
                 if (const auto* text = use->as_string())
                     name = text->get();
                 else {
-                    reading.mistakes.add(
-                        place, fmt::format("`use` must be the name of a {} plugin, not {}", kind, described(*use)));
+                    reading.mistakes.add(place, fmt::format("`use` must be the name of a {} plugin, not {}", kind,
+                                                            described(*use, reading.mistakes)));
                     return {};
                 }
                 if (name.empty()) {
@@ -102,9 +129,9 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
                 }
             }
         } else {
-            reading.mistakes.add(
-                place_of(node->source()),
-                fmt::format("`{}` must be a table such as {{use = \"…\"}}, not {}", kind, described(*node)));
+            reading.mistakes.add(place_of(node->source()),
+                                 fmt::format("`{}` must be a table such as {{use = \"…\"}}, not {}", kind,
+                                             described(*node, reading.mistakes)));
             return {};
         }
     }
@@ -134,7 +161,7 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         throw;
     } catch (const std::exception& error) {
         reading.mistakes.add_plugin(
-            place, PluginError(fmt::format("{} throws while it is described: {}", whose, first_part(error.what())),
+            place, PluginError(fmt::format("{} throws while it is described: {}", whose, without_stack(error.what())),
                                fmt::format("the fault is in {}", spec.file->file.string())));
     } catch (...) {
         reading.mistakes.add_plugin(
@@ -147,7 +174,8 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         spec.label = own->value_or(std::string());
         if (!own->is_string() || spec.label.empty())
             reading.mistakes.add(place_of(own->source()),
-                                 fmt::format("`name` must be a text, the {}'s own name, not {}", kind, described(*own)),
+                                 fmt::format("`name` must be a text, the {}'s own name, not {}", kind,
+                                             described(*own, reading.mistakes)),
                                  "leave it out, and it is called by its plugin");
     }
     if (reading.mistakes.count() > before) return {};
@@ -163,8 +191,11 @@ const toml::node* Reader::node(const char* key) {
 }
 
 void Reader::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
-    reading_.mistakes.add(place_of(node.source()),
-                          fmt::format("`{}` of {} must be {}, not {}", key, owner_, wanted, described(node)));
+    const auto value = meant(node, wanted, reading_.mistakes);
+    reading_.mistakes.add(
+        place_of(node),
+        fmt::format("`{}` of {} must be {}, not {}", key, owner_, wanted, described(node, reading_.mistakes)),
+        value.empty() ? "" : fmt::format("write {} = {}", key, value));
 }
 
 bool Reader::number(const toml::node& node, const char* key, Range range, double& value) {
@@ -174,22 +205,22 @@ bool Reader::number(const toml::node& node, const char* key, Range range, double
         value = static_cast<double>(integer->get());
     else
         return wrong_type(node, key, "a number"), false;
-    if (!std::isfinite(value) || !range.holds(value))
-        return reading_.mistakes.add(place_of(node.source()),
-                                     fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))),
-               false;
-    return true;
+    return inside(node, key, range, value);
+}
+
+bool Reader::inside(const toml::node& node, const char* key, Range range, double value) {
+    if (std::isfinite(value) && range.holds(value)) return true;
+    reading_.mistakes.add(
+        place_of(node.source()),
+        fmt::format("`{}` = {} of {} is outside {}", key, written(node, reading_.mistakes), owner_, interval(range)));
+    return false;
 }
 
 bool Reader::whole(const toml::node& node, const char* key, Range range, std::int64_t& value) {
     const auto* integer = node.as_integer();
     if (!integer) return wrong_type(node, key, "a whole number"), false;
     value = integer->get();
-    if (!range.holds(static_cast<double>(value)))
-        return reading_.mistakes.add(place_of(node.source()),
-                                     fmt::format("`{}` = {} of {} is outside {}", key, value, owner_, interval(range))),
-               false;
-    return true;
+    return inside(node, key, range, static_cast<double>(value));
 }
 
 Reader::Reader(Reading& reading, const toml::table* table, const std::string& kind, const std::string& name)
@@ -251,6 +282,10 @@ void Reader::operator()(const char* key, std::filesystem::path& value, const cha
             wrong_type(*found, key, "a path");
     }
     if (!value.empty() && value.is_relative()) value = (reading_.folder / value).lexically_normal();
+    if (!is_utf8(value.native()))
+        reading_.mistakes.add(table_ ? place_of(*table_) : Place{},
+                              fmt::format("`{}` of {}: the path {} is not UTF-8", key, owner_, value.string()),
+                              "rename the folder: what a run was must be written into its files");
     resolved_.insert_or_assign(key, value.string());
 }
 
@@ -316,7 +351,7 @@ void Reader::reference(const char* key, std::string& name, const char* doc) {
 
 void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
     const auto* found = node(key);
-    auto place = table_ ? place_of(table_->source()) : reading_.place(kind);
+    auto place = table_ ? place_of(*table_) : reading_.place(kind);
     // The table of a plugin's own kind is the one that it is read from.
     if (!found && kind != kind_ && (found = reading_.find(kind))) place = reading_.place(kind);
     toml::value<std::string> named(value.use);

@@ -73,6 +73,7 @@ class DTK_API Reader : public Fields {
  private:
     const toml::node* node(const char* key);
     bool number(const toml::node& node, const char* key, Range range, double& value);
+    bool inside(const toml::node& node, const char* key, Range range, double value);
     bool whole(const toml::node& node, const char* key, Range range, std::int64_t& value);
     void wrong_type(const toml::node& node, const char* key, std::string_view wanted);
     template <class Value, class Read>

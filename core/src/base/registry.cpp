@@ -331,6 +331,8 @@ const PluginFile& Registry::find(const std::string& kind, const std::string& nam
     if (found.empty()) {
         const auto near = nearest(name, known);
         auto help = near.empty() ? std::string() : fmt::format("did you mean `{}`? ", near);
+        for (const auto& plugin : plugins_)
+            if (plugin.name == name) help += fmt::format("`{}` is a {}, not a {}; ", name, plugin.kind, kind);
         help += known.empty()
                     ? fmt::format("no plugin of kind {} was found; `dtk plugins path` shows where dtk looks", kind)
                     : fmt::format("there are {}", listed(known));
@@ -380,6 +382,12 @@ const Descriptor& Registry::load(const PluginFile& plugin) const {
 }
 
 std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const {
+    const auto memory = [](const PluginFile& plugin) { return plugin.file.string() + " " + plugin.symbol; };
+    if (std::all_of(plugins.begin(), plugins.end(), [&](const auto& one) { return usable_.contains(memory(one)); })) {
+        std::vector<Probe> known;
+        for (const auto& plugin : plugins) known.push_back(usable_.at(memory(plugin)));
+        return known;
+    }
     auto cache = read_cache();
     std::vector<std::string> keys;  // what was learnt holds for these bytes in this dtk
     std::vector<std::size_t> unknown;
@@ -398,7 +406,9 @@ std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const
         const auto answer = answers.contains(i) ? answers[i] : cache[keys[i]];
         probes.push_back({answer.value("summary", ""), answer.value("problem", ""), answer.value("help", "")});
         // What failed is tried again next time: the cure may lie outside the plugin's file.
-        if (probes.back().problem.empty()) cache[keys[i]] = answer;
+        if (!probes.back().problem.empty()) continue;
+        cache[keys[i]] = answer;
+        usable_[memory(plugins[i])] = probes.back();
     }
     if (!unknown.empty()) write_cache(cache);
     return probes;

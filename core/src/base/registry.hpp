@@ -61,6 +61,7 @@ class DTK_API Registry {
     std::vector<std::filesystem::path> folders_;
     std::vector<PluginFile> plugins_;
     std::vector<SkippedFile> skipped_;
+    mutable std::map<std::string, Probe> usable_;  ///< what was learnt in this process, by file and symbol
 };
 
 /// The search order: those given, then $DTK_PLUGIN_PATH, the user's data folder, the folder beside the program.

@@ -16,48 +16,18 @@ std::string key_text(std::string_view key) {
     const bool bare =
         !key.empty() &&
         key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == key.npos;
-    if (bare) return std::string(key);
-    std::ostringstream out;
-    out << toml::value<std::string>(std::string(key));
-    return out.str();
+    return bare ? std::string(key) : toml_string(key);
 }
 
-void lay_over(toml::table& base, toml::table&& top) {
-    for (auto&& [key, node] : top) {
-        auto* below = base.get_as<toml::table>(key);
-        if (node.is_table() && below) {
-            lay_over(*below, std::move(*node.as_table()));
-        } else {
-            // Moving keeps where a value stood; copying would not.
-            node.visit([&](auto& value) { base.insert_or_assign(key, std::move(value)); });
-        }
-    }
-}
-
-toml::table parse_override(const std::string& override, Mistakes& mistakes) {
-    const auto source = "--set " + override;
-    mistakes.remember(source, override);
-    const auto equals = override.find('=');
-    if (equals == override.npos || equals == 0) {
-        mistakes.add({source, 0, 0, 1}, fmt::format("`--set {}` does not say KEY=VALUE", override),
-                     "write for example --set train.lr=1e-3");
-        return {};
-    }
-    try {
-        return toml::parse(std::string_view(override), std::string_view(source));
-    } catch (const toml::parse_error&) {
-    }
-    auto value = override.substr(equals + 1);  // a bare word
-    std::string quoted;
-    for (const char c : value) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-    try {
-        return toml::parse(std::string_view(override.substr(0, equals) + "=\"" + quoted + "\""),
-                           std::string_view(source));
-    } catch (const toml::parse_error& error) {
-        mistakes.add({source, 0, 0, 1}, fmt::format("`--set {}` cannot be read: {}", override, error.description()),
-                     "write for example --set train.lr=1e-3");
-        return {};
-    }
+/// What to do about a file that does not parse, from what it looks like.
+std::string cure_of(std::string_view text, std::string_view failure) {
+    if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || text.substr(0, 64).find('\0') != text.npos)
+        return "the file is UTF-16, as some editors of Windows write it: save it as UTF-8, or iconv -f UTF-16 -t UTF-8";
+    if (failure.find("escape") != failure.npos || failure.find("unicode scalar") != failure.npos)
+        return "in \"…\" a backslash begins an escape: write the text in '…', or write / or \\\\ for it";
+    if (failure.find("64 bit") != failure.npos || failure.find("representable") != failure.npos)
+        return "a whole number lies between -9223372036854775808 and 9223372036854775807";
+    return "this is not TOML; see https://toml.io";
 }
 }  // namespace
 
@@ -69,8 +39,16 @@ Place place_of(const toml::source_region& region) {
             static_cast<int>(region.begin.column), width};
 }
 
-toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                      Mistakes& mistakes) {
+Place place_of(const toml::node& node) {
+    const auto own = place_of(node.source());
+    if (own.line > 0) return own;
+    if (const auto* table = node.as_table())
+        for (auto&& [key, value] : *table)
+            if (auto place = place_of(value); place.line > 0) return place;
+    return own;
+}
+
+toml::table read_toml(const std::filesystem::path& file, Mistakes& mistakes) {
     std::error_code error;
     if (!std::filesystem::exists(file, error)) {
         mistakes.add({file.string()}, fmt::format("there is no file {}", file.string()),
@@ -86,18 +64,32 @@ toml::table read_toml(const std::filesystem::path& file, const std::vector<std::
                      fmt::format("{} is too large to be an experiment (1 MiB at most)", file.string()));
         return {};
     }
-    toml::table root;
     const auto text = read_file(file);
     mistakes.remember(file.string(), text);
     try {
-        root = toml::parse(std::string_view(text), std::string_view(file.native()));
+        return toml::parse(std::string_view(text), std::string_view(file.native()));
     } catch (const toml::parse_error& failure) {
         mistakes.add(place_of(failure.source()), std::string(failure.description()),
-                     "this is not TOML; see https://toml.io");
+                     cure_of(text, failure.description()));
         return {};
     }
-    for (const auto& override : overrides) lay_over(root, parse_override(override, mistakes));
-    return root;
+}
+
+std::string toml_string(std::string_view text) {
+    std::string quoted = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\')
+            quoted += {'\\', c};
+        else if (c == '\n')
+            quoted += "\\n";
+        else if (c == '\t')
+            quoted += "\\t";
+        else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+            quoted += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+        else
+            quoted += c;
+    }
+    return quoted + "\"";
 }
 
 std::string toml_number(double value) {
@@ -108,6 +100,7 @@ std::string toml_number(double value) {
 
 std::string toml_value(const toml::node& node) {
     if (const auto* number = node.as_floating_point()) return toml_number(number->get());
+    if (const auto* word = node.as_string()) return toml_string(word->get());
     std::string text;
     if (const auto* array = node.as_array()) {
         for (const auto& element : *array) text += (text.empty() ? "" : ", ") + toml_value(element);
@@ -130,10 +123,11 @@ void write(const toml::table& table, const std::string& path, std::string& text)
     const auto line = [&](const toml::key& key, const toml::node& node) {
         text += fmt::format("{} = {}\n", key_text(key.str()), toml_value(node));
     };
+    const auto fits_a_line = [](const toml::node& node) { return !node.is_table() && !node.is_array_of_tables(); };
     for (auto&& [key, node] : table)
-        if (key.str() == "use") line(key, node);
+        if (key.str() == "use" && fits_a_line(node)) line(key, node);
     for (auto&& [key, node] : table)
-        if (key.str() != "use" && !node.is_table() && !node.is_array_of_tables()) line(key, node);
+        if (key.str() != "use" && fits_a_line(node)) line(key, node);
     for (auto&& [key, node] : table)
         if (const auto* inner = node.as_table()) {
             const auto name = path.empty() ? key_text(key.str()) : path + "." + key_text(key.str());

@@ -12,11 +12,14 @@ namespace dtk {
 
 /// Where a value or key stands.
 DTK_API Place place_of(const toml::source_region& region);
+/// The same of a value; one that was put together stands where the first of its parts does.
+DTK_API Place place_of(const toml::node& node);
 
-/// The file with the overrides (`key.path=value`, the value in TOML, a bare word is text) laid over it.
-/// What is wrong goes into `mistakes`, and the table is then what could be read.
-DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                              Mistakes& mistakes);
+/// The file. What is wrong goes into `mistakes`, and the table is then empty.
+DTK_API toml::table read_toml(const std::filesystem::path& file, Mistakes& mistakes);
+
+/// A text as TOML, on one line.
+DTK_API std::string toml_string(std::string_view text);
 
 /// A number in the fewest digits that read back as the same number, with a point.
 DTK_API std::string toml_number(double value);

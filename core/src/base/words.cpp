@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 namespace dtk {
 
 namespace {
@@ -41,6 +43,69 @@ std::string listed(const std::vector<std::string>& words, std::string_view last)
         text += words[i];
     }
     return text;
+}
+
+namespace {
+/// How many bytes from here on are a control character of Unicode, or bytes that are none at all.
+std::size_t control(std::string_view text) {
+    const auto first = static_cast<unsigned char>(text.front());
+    if (first < 0x20 || first == 0x7f) return 1;
+    if (first == 0xc2 && text.size() > 1 && static_cast<unsigned char>(text[1]) < 0xa0) return 2;
+    // Marks that turn the direction of writing round: U+202A to U+202E and U+2066 to U+2069.
+    if (text.starts_with("\xe2\x80") && text.size() > 2 && text[2] >= '\xaa' && text[2] <= '\xae') return 3;
+    if (text.starts_with("\xe2\x81") && text.size() > 2 && text[2] >= '\xa6' && text[2] <= '\xa9') return 3;
+    return 0;
+}
+
+std::string in_hex(std::string_view bytes) {
+    std::string text;
+    for (const char c : bytes) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    return text;
+}
+}  // namespace
+
+std::string harmless(std::string_view text, bool one_line) {
+    std::string shown;
+    while (!text.empty()) {
+        const auto bytes = text.front() == '\n' && !one_line ? 0 : control(text);
+        shown += bytes > 0 ? in_hex(text.substr(0, bytes)) : std::string(1, text.front());
+        text.remove_prefix(std::max<std::size_t>(1, bytes));
+    }
+    return shown;
+}
+
+std::string without_stack(std::string message) {
+    if (const auto at = message.find("\nException raised from"); at != message.npos) message.erase(at);
+    return message;
+}
+
+std::string shell_word(std::string_view word) {
+    constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
+    if (!word.empty() && word.find_first_not_of(plain) == word.npos) return std::string(word);
+    bool escapes = false;
+    for (std::size_t i = 0; i < word.size(); ++i) escapes = escapes || control(word.substr(i)) > 0;
+    // '…' takes everything as it is but itself; $'…' knows escapes.
+    std::string text = escapes ? "$'" : "'";
+    for (auto rest = word; !rest.empty();) {
+        const auto bytes = control(rest);
+        const char c = rest.front();
+        if (bytes > 0)
+            text += in_hex(rest.substr(0, bytes));
+        else if (c == '\'')
+            text += escapes ? "\\'" : "'\\''";
+        else if (c == '\\' && escapes)
+            text += "\\\\";
+        else
+            text += c;
+        rest.remove_prefix(std::max<std::size_t>(1, bytes));
+    }
+    return text + "'";
+}
+
+std::string shell_command(const std::vector<std::string>& words) {
+    std::string command;
+    for (const auto& word : words) command += (command.empty() ? "" : " ") + shell_word(word);
+    return command;
 }
 
 }  // namespace dtk

@@ -13,4 +13,17 @@ DTK_API std::string nearest(std::string_view word, const std::vector<std::string
 /// "a, b and c".
 DTK_API std::string listed(const std::vector<std::string>& words, std::string_view last = "and");
 
+/// The text for a terminal: what would move its cursor, clear it or hide something is shown as \x1b and the like. Line
+/// ends stay, unless all is to be on one line.
+DTK_API std::string harmless(std::string_view text, bool one_line = false);
+
+/// What an error of LibTorch's says before it lists its stack.
+DTK_API std::string without_stack(std::string message);
+
+/// The word as it is typed in a shell, in quotes where it needs them.
+DTK_API std::string shell_word(std::string_view word);
+
+/// The words as a command that can be pasted.
+DTK_API std::string shell_command(const std::vector<std::string>& words);
+
 }  // namespace dtk

@@ -17,6 +17,7 @@
 #include "base/chart.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/words.hpp"
 #include "engine/device.hpp"
 #include "engine/run_folder.hpp"
 #include "engine/safetensors.hpp"
@@ -40,7 +41,17 @@ void on_signal(int number) {
     }
 }
 
-void say(const std::string& line) { fmt::print("{}\n", line), std::fflush(stdout); }
+/// A line of results. Where nobody reads them any more (`| head`) the run goes on all the same.
+void say(const std::string& line) {
+    std::fwrite(line.data(), 1, line.size(), stdout);
+    std::fputc('\n', stdout);
+    std::fflush(stdout);
+}
+
+/// What was dropped of the file, on standard error.
+void say_notes(const Experiment& experiment) {
+    for (const auto& note : experiment.notes) Progress::note("note: " + harmless(note));
+}
 
 /// Prints what is wrong; the exit code.
 int report(const Mistakes& mistakes) {
@@ -407,12 +418,12 @@ class StageRun {
 template <class Work>
 int guarded(Work work, const std::function<void(const std::string& status, const std::string& error)>& record = {}) {
     const auto ended = [&](const char* status, const std::string& message, const std::string& help, int code) {
-        fmt::print(stderr, "{}: {}\n", code == interrupted ? "dtk" : "error", message);
-        if (!help.empty()) fmt::print(stderr, "  = help: {}\n", help);
+        Progress::note(fmt::format("{}: {}", code == interrupted ? "dtk" : "error", harmless(message)));
+        if (!help.empty()) Progress::note("  = help: " + harmless(help));
         if (record) try {
                 record(status, message);
             } catch (const std::exception& error) {
-                fmt::print(stderr, "error: run.json could not be written: {}\n", error.what());
+                Progress::note(fmt::format("error: run.json could not be written: {}", error.what()));
             }
         return code;
     };
@@ -444,6 +455,7 @@ class TorchEngine final : public Engine {
                 read(loaded, file, overrides);
                 if (!loaded.experiment.stages.empty()) check_stages(loaded);
                 if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+                say_notes(loaded.experiment);
                 say(fmt::format("{} is in order", file.string()));
                 return static_cast<int>(done);
             });
@@ -471,9 +483,11 @@ class TorchEngine final : public Engine {
                        [&](const std::string& status, const std::string& error) {
                            if (!folder) return;
                            folder->finish(status, result, error);
-                           if (status == "interrupted" || status == "failed")
-                               fmt::print(stderr, "go on with: dtk run {} --resume={}\n", request.file.string(),
-                                          folder->path().string());
+                           if (status != "interrupted" && status != "failed") return;
+                           std::vector<std::string> words{"dtk", "run", request.file.string()};
+                           for (auto& word : request.overrides.words()) words.push_back(std::move(word));
+                           words.push_back("--resume=" + folder->path().string());
+                           Progress::note("go on with: " + shell_command(words));
                        });
     }
 
@@ -489,6 +503,7 @@ class TorchEngine final : public Engine {
             read(loaded, stage_file, overrides);
             if (!loaded.mistakes.empty()) return report(loaded.mistakes);
             auto& spec = loaded.experiment.stages.front();
+            say_notes(loaded.experiment);
             if (!spec.sample || !spec.part("sampler"))
                 throw Mistaken("the run has no [sample]", "say how many: --n 64");
             const auto artefacts = [&](const std::string& name) {
@@ -549,6 +564,7 @@ class TorchEngine final : public Engine {
             return report(loaded.mistakes);
         }
         auto& experiment = loaded.experiment;
+        say_notes(experiment);
         const auto resolved = experiment.resolved();
         if (request.dry_run) {
             folder.reset();

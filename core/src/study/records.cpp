@@ -379,7 +379,7 @@ void flatten(const toml::table& table, const std::string& path, const std::strin
 std::map<std::string, std::string> settings_of(const Record& run) {
     const auto file = run.folder / "resolved.toml";
     Mistakes mistakes;
-    const auto root = read_toml(file, {}, mistakes);
+    const auto root = read_toml(file, mistakes);
     if (!mistakes.empty())
         throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
     std::map<std::string, std::string> all;

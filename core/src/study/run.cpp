@@ -21,6 +21,7 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/lease.hpp"
+#include "base/words.hpp"
 #include "study/memory.hpp"
 #include "study/study.hpp"
 
@@ -400,10 +401,10 @@ std::string command_of(const Study& study, const Task& task, const fs::path& fol
     std::string ignored;
     const auto* failed = blamed(study, task, folder, ignored);
     const auto& again = failed ? *failed : task;
-    auto command = fmt::format("dtk run {}.toml", folder_of(again, folder, false).string());
+    std::vector<std::string> words{"dtk", "run", folder_of(again, folder, false).string() + ".toml"};
     for (const auto& [name, id] : again.stands_on)
-        command += fmt::format(" --artefact {}={}", name, folder_of(study.task(id), folder, true).string());
-    return command;
+        words.insert(words.end(), {"--artefact", name + "=" + folder_of(study.task(id), folder, true).string()});
+    return shell_command(words);
 }
 
 std::size_t run_study(const Study& study, const StudyRequest& request) { return Runner(study, request).run(); }

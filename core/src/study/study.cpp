@@ -10,6 +10,7 @@
 
 #include "base/build.hpp"
 #include "base/files.hpp"
+#include "base/names.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -21,8 +22,9 @@ namespace {
 /// What changes from arm to arm: one key, or several that change together.
 struct Axis {
     std::vector<std::string> keys;
-    std::vector<std::vector<std::string>> values;  ///< for each value of the axis one TOML value for each key
-    std::vector<std::string> names;
+    std::vector<std::vector<std::string>> values = {};  ///< for each value of the axis one TOML value for each key
+    std::vector<std::vector<Place>> places = {};        ///< where those stand
+    std::vector<std::string> names = {};
 };
 
 struct AblationSettings {
@@ -66,46 +68,57 @@ std::vector<std::string> texts(const toml::node* node) {
     return all;
 }
 
+/// What can be read of an axis; nothing where it does not say what varies.
 std::optional<Axis> read_axis(const toml::table& table, Mistakes& mistakes) {
     const auto wrong = [&](const char* what) {
         mistakes.add(place_of(table.source()), what,
                      "write for example\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", "
                      "\"cosine\"]");
-        return std::nullopt;
     };
     for (auto&& [key, node] : table)
-        if (key.str() != "key" && key.str() != "keys" && key.str() != "values" && key.str() != "names") {
+        if (key.str() != "key" && key.str() != "keys" && key.str() != "values" && key.str() != "names")
             mistakes.add(place_of(key.source()), fmt::format("an axis has no key `{}`", key.str()),
                          "it has key or keys, values and names");
-            return std::nullopt;
-        }
     const bool zipped = table.contains("keys");
-    Axis axis{texts(table.get(zipped ? "keys" : "key")), {}, texts(table.get("names"))};
+    Axis axis{.keys = texts(table.get(zipped ? "keys" : "key"))};
+    const auto given = texts(table.get("names"));
     const auto* values = table.get_as<toml::array>("values");
-    if (axis.keys.empty() || table.contains("key") == zipped)
-        return wrong("an axis needs a `key`, or several `keys` that change together");
-    if (!values || values->empty()) return wrong("an axis needs a list of `values`");
-    if (!axis.names.empty() && axis.names.size() != values->size())
-        return wrong("an axis has as many `names` as `values`, or none");
-    const bool named = !axis.names.empty();
-    for (const auto& value : *values) {
+    const bool has_keys = !axis.keys.empty() && table.contains("key") != zipped,
+               has_values = values && !values->empty();
+    if (!has_keys) wrong("an axis needs a `key`, or several `keys` that change together");
+    if (!has_values) wrong("an axis needs a list of `values`");
+    if (!has_keys || !has_values) return std::nullopt;
+    if (!given.empty() && given.size() != values->size()) wrong("an axis has as many `names` as `values`, or none");
+    for (std::size_t v = 0; v < values->size(); ++v) {
+        const auto& value = *values->get(v);
         const auto* row = zipped ? value.as_array() : nullptr;
         if (zipped && (!row || row->size() != axis.keys.size())) {
             mistakes.add(
                 place_of(value.source()),
                 fmt::format("a value of this axis is a list of {}, one for each of its keys", axis.keys.size()));
-            return std::nullopt;
+            continue;
         }
         std::vector<std::string> of_keys, name;
+        std::vector<Place> places;
         for (std::size_t i = 0; i < axis.keys.size(); ++i) {
             const auto& one = zipped ? (*row)[i] : value;
             of_keys.push_back(toml_value(one));
+            places.push_back(place_of(one));
             name.push_back(short_name(axis.keys[i], one));
         }
         axis.values.push_back(of_keys);
-        if (!named) axis.names.push_back(fmt::format("{}", fmt::join(name, " ")));
+        axis.places.push_back(places);
+        axis.names.push_back(given.size() == values->size() ? given[v] : fmt::format("{}", fmt::join(name, " ")));
     }
+    if (axis.values.empty()) return std::nullopt;
     return axis;
+}
+
+/// A key and its value in one of the ways they can be written: a plugin's name may stand as a text, by `use` or in a
+/// table.
+std::string canonical(std::string key, std::string value) {
+    if (key.ends_with(".use")) return key.substr(0, key.size() - 4) + "={use = " + value + "}";
+    return key + "=" + (value.starts_with('"') ? "{use = " + value + "}" : value);
 }
 
 /// Every combination of the axes' values but those that are excluded.
@@ -117,20 +130,23 @@ std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* exclu
             for (std::size_t i = 0; i < axis.values.size(); ++i) {
                 auto next = arm;
                 next.name += (arm.name.empty() ? "" : ", ") + axis.names[i];
-                for (std::size_t k = 0; k < axis.keys.size(); ++k)
+                for (std::size_t k = 0; k < axis.keys.size(); ++k) {
                     next.set.push_back(axis.keys[k] + "=" + axis.values[i][k]);
+                    next.places[next.set.back()] = axis.places[i][k];
+                }
                 more.push_back(std::move(next));
             }
         arms = std::move(more);
     }
     const auto is_excluded = [&](const Arm& arm) {
+        std::set<std::string> all;
+        for (const auto& one : arm.set)
+            all.insert(canonical(one.substr(0, one.find('=')), one.substr(one.find('=') + 1)));
         if (excluded)
             for (const auto& node : *excluded)
                 if (const auto* table = node.as_table();
                     table && std::all_of(table->begin(), table->end(), [&](auto&& pair) {
-                        return std::find(arm.set.begin(), arm.set.end(),
-                                         fmt::format("{}={}", pair.first.str(), toml_value(pair.second))) !=
-                               arm.set.end();
+                        return all.contains(canonical(std::string(pair.first.str()), toml_value(pair.second)));
                     }))
                     return true;
         return false;
@@ -150,19 +166,40 @@ void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes
             continue;
         }
         for (auto&& [key, value] : *table) {
-            const auto text = toml_value(value);
-            const bool found =
-                std::any_of(axes.begin(), axes.end(), [&, name = std::string(key.str())](const Axis& axis) {
-                    const auto k = std::find(axis.keys.begin(), axis.keys.end(), name) - axis.keys.begin();
-                    return k < std::ssize(axis.keys) &&
-                           std::any_of(axis.values.begin(), axis.values.end(),
-                                       [&](const auto& row) { return row[static_cast<std::size_t>(k)] == text; });
+            const auto text = toml_value(value), wanted = canonical(std::string(key.str()), text);
+            const bool found = std::any_of(axes.begin(), axes.end(), [&](const Axis& axis) {
+                return std::any_of(axis.values.begin(), axis.values.end(), [&](const auto& row) {
+                    for (std::size_t k = 0; k < row.size(); ++k)
+                        if (canonical(axis.keys[k], row[k]) == wanted) return true;
+                    return false;
                 });
+            });
             if (!found)
                 mistakes.add(place_of(key.source()), fmt::format("no axis gives `{}` the value {}", key.str(), text),
                              "write the key in quotes, and its value as in the axis");
         }
     }
+}
+
+/// Every arm has a name of its own, which its folder can bear; the baseline is one of them.
+void check_arms(Study& study, const std::string& baseline, const toml::table& table, Mistakes& mistakes) {
+    std::vector<std::string> names;
+    for (const auto& arm : study.arms) {
+        if (std::find(names.begin(), names.end(), arm.name) != names.end())
+            mistakes.add(place_of(table.source()), fmt::format("two arms are called `{}`", arm.name),
+                         "give the axis `names`");
+        else if (const auto problem = name_problem(arm.name); !problem.empty())
+            mistakes.add(place_of(table.source()),
+                         fmt::format("the arm `{}` cannot be the name of a folder: it {}", arm.name, problem),
+                         "give the axis `names`");
+        names.push_back(arm.name);
+    }
+    if (study.arms.empty()) mistakes.add(place_of(table.source()), "every arm is excluded");
+    if (const auto at = std::find(names.begin(), names.end(), baseline); at != names.end())
+        study.baseline = static_cast<std::size_t>(at - names.begin());
+    else if (!baseline.empty())
+        mistakes.add(place_of(table.get("baseline")->source()), fmt::format("`baseline` = \"{}\" is no arm", baseline),
+                     fmt::format("there are {}", listed(names)));
 }
 
 std::string hash_of_files(std::vector<fs::path> files) {
@@ -301,7 +338,7 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
         laid.device = overrides.device;
         laid.plugin_path = overrides.plugin_path;
         laid.artefacts = artefacts;
-        const auto root = read_toml(file, {}, mistakes);
+        const auto root = read_toml(file, mistakes);
         if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
         if (!root.contains("seed")) laid.seed = 0;
         Mistakes found;
@@ -355,61 +392,66 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     settings.fields(reader);
     reader.finish({"axis", "exclude"});
     std::vector<Axis> axes;
+    bool whole = true;  // what varies is known
     if (const auto* list = table->get_as<toml::array>("axis"); list && list->is_array_of_tables()) {
         for (const auto& one : *list)
-            if (auto axis = read_axis(*one.as_table(), mistakes)) axes.push_back(std::move(*axis));
+            if (auto axis = read_axis(*one.as_table(), mistakes))
+                axes.push_back(std::move(*axis));
+            else
+                whole = false;
     } else {
+        whole = false;
         mistakes.add(place_of(table->source()), "a study needs an axis: what varies",
                      "add\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", \"cosine\"]");
     }
     const auto* excluded = table->get_as<toml::array>("exclude");
-    check_exclusions(excluded, axes, mistakes);
+    if (whole) check_exclusions(excluded, axes, mistakes);
     if (settings.seeds.empty())
         mistakes.add(place_of(table->source()), "`seeds` is empty",
                      "give one at least, five for intervals that say something");
     if (std::set(settings.seeds.begin(), settings.seeds.end()).size() != settings.seeds.size())
         mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
-    if (!mistakes.empty()) return study;
+    if (!whole || settings.seeds.empty()) return study;
 
     study.question = settings.question, study.seeds = settings.seeds, study.level = settings.level;
     study.arms = arms_of(axes, excluded);
-    std::vector<std::string> names;
-    for (const auto& arm : study.arms) {
-        if (std::find(names.begin(), names.end(), arm.name) != names.end())
-            mistakes.add(place_of(table->source()), fmt::format("two arms are called `{}`", arm.name),
-                         "give the axis `names`");
-        names.push_back(arm.name);
-    }
-    if (study.arms.empty()) mistakes.add(place_of(table->source()), "every arm is excluded");
-    if (const auto at = std::find(names.begin(), names.end(), settings.baseline); at != names.end())
-        study.baseline = static_cast<std::size_t>(at - names.begin());
-    else if (!settings.baseline.empty())
-        mistakes.add(place_of(table->get("baseline")->source()),
-                     fmt::format("`baseline` = \"{}\" is no arm", settings.baseline),
-                     fmt::format("there are {}", listed(names)));
+    check_arms(study, settings.baseline, *table, mistakes);
 
     Planner planner(study);
     const auto artefacts =
         read_first(settings.first, study, table->get("first"), planner, overrides, threads, examine, mistakes);
-    const auto before = mistakes.count();
-    for (std::size_t arm = 0; arm < study.arms.size() && mistakes.count() == before; ++arm) {
+    if (artefacts.size() < settings.first.size()) return study;
+    std::unique_ptr<Registry> registry;
+    std::map<std::string, std::string> same;  // an experiment with every field → the arm that it is
+    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
         std::string data;
         for (const auto seed : study.seeds) {
             auto laid = overrides;
             laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
+            laid.places = study.arms[arm].places;
             if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
             laid.seed = seed;
             laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
             // One seed of an arm is as right or wrong as another.
             Mistakes found;
             if (seed == study.seeds.front()) data = examine(file, laid, found);
-            std::unique_ptr<Registry> registry;
             Experiment experiment;
             if (found.empty()) experiment = read_experiment(file, laid, registry, found);
             if (!found.empty()) {
-                mistakes.take(std::move(found));
+                mistakes.take(std::move(found), arm == 0 ? "" : fmt::format("the arm `{}`", study.arms[arm].name));
                 break;
             }
+            if (seed == study.seeds.front()) {
+                const auto [other, is_new] = same.try_emplace(experiment.resolved(), study.arms[arm].name);
+                if (!is_new && other->second != study.arms[arm].name)
+                    mistakes.add(place_of(table->source()),
+                                 fmt::format("the arms `{}` and `{}` are one and the same experiment", other->second,
+                                             study.arms[arm].name),
+                                 "take one away, or exclude it: exclude = [{\"KEY\" = VALUE, …}]");
+            }
+            for (const auto& note : experiment.notes)
+                if (std::find(study.notes.begin(), study.notes.end(), note) == study.notes.end())
+                    study.notes.push_back(note);
             study.name = experiment.name;
             for (const auto& metric : experiment.stages.back().list("metric"))
                 if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end())
@@ -417,6 +459,17 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             study.cells.push_back({arm, seed, planner.add_cell(experiment, data)});
         }
     }
+    // What the experiment measures, and what it stands on, is known where some arm could be read.
+    if (study.cells.empty()) return study;
+    for (const auto& metric : settings.metrics)
+        if (std::find(study.metrics.begin(), study.metrics.end(), metric) == study.metrics.end())
+            mistakes.add(place_of(table->get("metrics")->source()),
+                         fmt::format("`{}` is no metric of the experiment", metric),
+                         fmt::format("it has {}", listed(study.metrics)));
+    if (study.metrics.empty())
+        mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by",
+                     "add one, such as [[metric]] use = \"sliced_wasserstein\"");
+    if (!settings.metrics.empty()) study.metrics = settings.metrics;
     if (!mistakes.empty()) return study;
     for (const auto& task : study.tasks)
         if (!task.first.empty() && std::none_of(study.tasks.begin(), study.tasks.end(), [&](const Task& other) {
@@ -425,15 +478,6 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             mistakes.add(place_of(table->get("first")->source()),
                          fmt::format("no arm asks for the network of `{}`", task.first),
                          fmt::format("name it in a plugin's field, such as features = \"{}\"", task.first));
-    for (const auto& metric : settings.metrics)
-        if (std::find(study.metrics.begin(), study.metrics.end(), metric) == study.metrics.end())
-            mistakes.add(place_of(table->get("metrics")->source()),
-                         fmt::format("`{}` is no metric of the experiment", metric),
-                         fmt::format("it has {}", listed(study.metrics)));
-    if (!settings.metrics.empty()) study.metrics = settings.metrics;
-    if (study.metrics.empty())
-        mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by",
-                     "add one, such as [[metric]] use = \"sliced_wasserstein\"");
     const auto turn = [](const Task& task) { return !task.first.empty() ? 0 : task.what == Task::What::train ? 1 : 2; };
     std::stable_sort(study.tasks.begin(), study.tasks.end(),
                      [&](const Task& a, const Task& b) { return turn(a) < turn(b); });

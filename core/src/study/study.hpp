@@ -12,7 +12,8 @@ namespace dtk {
 /// A way the experiment is varied: a name and what it lays over the file.
 struct Arm {
     std::string name;
-    std::vector<std::string> set;  ///< KEY=VALUE
+    std::vector<std::string> set;              ///< KEY=VALUE
+    std::map<std::string, Place> places = {};  ///< where each of them stands in the study's file
 };
 
 /// One process of dtk's: a training that several cells may share, the sampling and measuring of one cell, or both at
@@ -47,6 +48,7 @@ struct DTK_API Study {
     std::vector<Task> tasks;           ///< each after those that it stands on
     std::vector<Cell> cells;
     double level = 0.95;
+    std::vector<std::string> notes;  ///< what arms drop of the file, a line each
     const Task& task(const std::string& id) const;
 };
 
