@@ -16,9 +16,13 @@
 
 #include "base/chart.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "base/picture.hpp"
 #include "catch.hpp"
 #include "run_program.hpp"
+#include "study/charts.hpp"
+#include "study/kept.hpp"
+#include "study/tables.hpp"
 
 namespace {
 
@@ -37,7 +41,7 @@ std::string experiment(const std::string& schedule, int steps, std::int64_t seed
 struct Made {
     double error = 1, nll = 2;
     double evaluations = 10;
-    std::string failure = {};
+    std::string failure = {}, better = "less";
 };
 
 /// A study with its folder of results.
@@ -63,22 +67,25 @@ struct Synthetic {
             }
     }
 
-    dtk::Findings findings() const { return dtk::findings_of(study, folder.path, false); }
-    std::string page() const { return dtk::read_file(dtk::write_report(study, findings(), folder.path, false)); }
+    dtk::StudyResults results() const { return dtk::results_of(study, folder.path, false); }
+    std::string page() const { return dtk::read_file(dtk::write_report(study, results(), folder.path, false)); }
 
  private:
     void add(std::size_t arm, std::size_t seed, const std::string& text, const Made& made) {
         dtk::Task task{};
-        task.what = dtk::Task::What::both, task.text = text;
-        task.id = task.config = "task" + std::to_string(arm) + "-" + std::to_string(seed);
-        study.tasks.push_back(task), study.cells.push_back({arm, study.seeds[seed], task.id});
+        task.what = dtk::Task::What::both;
+        task.text = text;
+        task.config = "task" + std::to_string(arm) + "seed" + std::to_string(seed);
+        task.id = task.config + "-0";
+        study.tasks.push_back(task);
+        study.cells.push_back({arm, study.seeds[seed], std::nullopt, task.id});
         if (!made.failure.empty())
             return void(std::ofstream(folder / "logs" / (task.id + ".log")) << "error: " << made.failure << "\n");
         const auto at = folder / "tasks" / task.id;
         fs::create_directories(at);
         const json metrics{{{"metric", "error"},
-                            {"value", made.error},
-                            {"better", "less"},
+                            {"value", dtk::json_number(made.error)},
+                            {"better", made.better},
                             {"expected", 0.001},
                             {"expected_sd", 0.0002},
                             {"note", "how far off"}},
@@ -199,36 +206,148 @@ std::string browser() {
 
 TEST_CASE("an arm is better or worse only where the simultaneous interval leaves 0 out") {
     const auto& made = three();
-    const auto findings = made.findings();
-    const auto& scores = findings.scores.at("error");
-    CHECK(dtk::told(scores[1].difference) == dtk::Told::worse);
-    CHECK(dtk::told(scores[2].difference) == dtk::Told::not_apart);
+    const auto results = made.results();
+    const auto& error = results.metrics.at("error");
+    CHECK(dtk::verdict_of(error.arms[1].difference, error) == dtk::Verdict::worse);
+    CHECK(dtk::verdict_of(error.arms[2].difference, error) == dtk::Verdict::inconclusive);
     dtk::Difference near;
-    near.estimate = {5, 0.2, std::pair{0.01, 0.39}}, near.simultaneous = std::pair{-0.02, 0.42}, near.p = 0.02,
+    near.estimate = {5, 0.2, 0.1, std::pair{0.01, 0.39}};
+    near.simultaneous = std::pair{-0.02, 0.42};
+    near.equivalence = std::pair{0.0, 0.4};
+    near.p = 0.02;
     near.p_holm = 0.04;
-    CHECK(dtk::told(near) == dtk::Told::not_apart);
+    CHECK(dtk::verdict_of(near, error) == dtk::Verdict::inconclusive);
     near.simultaneous = std::pair{-0.4, -0.01};
-    CHECK(dtk::told(near) == dtk::Told::better);
-    near.simultaneous = {};
-    CHECK(dtk::told(near) == dtk::Told::one_seed);
-    CHECK(dtk::told({}) == dtk::Told::no_pair);
+    near.estimate.mean = -0.2;
+    CHECK(dtk::verdict_of(near, error) == dtk::Verdict::better);
+    auto more = error;
+    more.better = dtk::Better::more;
+    CHECK(dtk::verdict_of(near, more) == dtk::Verdict::worse);
+    near.equivalence = std::pair{-0.35, -0.05};
+    more.smallest = 0.36;
+    CHECK(dtk::verdict_of(near, more) == dtk::Verdict::equivalent);
+    near.estimate.n = 1;
+    CHECK(dtk::verdict_of(near, error) == dtk::Verdict::one_seed);
+    CHECK(dtk::verdict_of({}, error) == dtk::Verdict::no_pair);
 
-    const auto text = dtk::conclusion(made.study, findings, "error");
+    const auto text = dtk::conclusion(made.study, results, "error");
     CHECK(says(text, "By error over 3 paired seeds, cosine is worse than linear by 1 (simultaneous 95 % interval 0.9"));
-    CHECK(says(text, "; sigmoid is not told apart from it. The least mean is that of linear, 1.1 ("));
+    CHECK(says(text, "; sigmoid is not told apart from it. The best mean is that of linear, 1.1 ("));
     CHECK(says(text, "where true samples give 0.001 ± 0.0002 (standard deviation)."));
-    CHECK(says(dtk::conclusion(made.study, findings, "nll"),
-               "By nll over 3 paired seeds, none of cosine and sigmoid is told apart from linear."));
+    CHECK(says(dtk::conclusion(made.study, results, "nll"),
+               "By nll over 3 paired seeds (exploratory), cosine and sigmoid have no other number than linear with any "
+               "seed."));
 }
 
 TEST_CASE("what true samples give is a mean over the seeds, of one side or of two") {
-    const auto findings = three().findings();
-    CHECK_FALSE(findings.scores.at("error")[0].two_sided);
-    CHECK(findings.scores.at("nll")[0].two_sided);
-    CHECK(findings.scores.at("nll")[1].expected == Approx(2));
-    const auto text = dtk::table_text(three().study, findings);
+    const auto results = three().results();
+    CHECK_FALSE(results.metrics.at("error").nearest());
+    CHECK(results.metrics.at("nll").nearest());
+    CHECK(results.metrics.at("nll").arms[1].expected == Approx(2));
+    const auto text = dtk::table_text(three().study, results);
     CHECK(says(text, "true samples        0.001  ± 0.0002 (standard deviation)"));
-    CHECK(says(text, "true samples' value is 2, with a standard deviation of 0.01"));
+    CHECK(says(text, "how far from 2, which true samples give; less is better"));
+    CHECK(says(text, "true samples' value has a standard deviation of 0.01"));
+}
+
+TEST_CASE("where more is better, verdict, order, rank, Pareto front, bold and charts all say so") {
+    const Synthetic made({"linear", "cosine"}, {10}, {1, 2, 3}, [](std::size_t arm, std::size_t seed) {
+        return Made{.error = 1 + static_cast<double>(arm) + 0.01 * static_cast<double>(seed * (arm + 1)),
+                    .evaluations = arm ? 20.0 : 10.0,
+                    .better = "more"};
+    });
+    const auto results = made.results();
+    const auto& error = results.metrics.at("error");
+    CHECK(dtk::verdict_of(error.arms[1].difference, error) == dtk::Verdict::better);
+    CHECK(error.order() == std::vector<std::size_t>{1, 0});
+    CHECK(error.arms[1].rank.mean == 1);
+    CHECK(says(dtk::conclusion(made.study, results, "error"), "cosine is better than linear by 1"));
+    CHECK(says(dtk::conclusion(made.study, results, "error"), "The best mean is that of cosine"));
+    CHECK(says(dtk::results_tex(made.study, results), "\\textbf{2.02}"));
+    const auto page = made.page();
+    CHECK(says(page, "<strong class=\"better\">better</strong>"));
+    CHECK(says(page, "On the Pareto front: linear and cosine."));
+}
+
+TEST_CASE("cells that failed or have no finite value stay in the picture") {
+    const Synthetic made({"linear", "cosine", "sigmoid"}, {10}, {1, 2, 3, 4, 5, 6, 7, 8},
+                         [](std::size_t arm, std::size_t seed) {
+                             Made one{.error = 1 + 0.1 * static_cast<double>(seed % 3)};
+                             if (arm == 1 && seed != 2) one.error = INFINITY;
+                             if (arm == 2 && seed == 0) one.error = NAN;
+                             if (arm == 2 && seed == 1) one.failure = "it diverged";
+                             return one;
+                         });
+    const auto results = made.results();
+    const auto& error = results.metrics.at("error");
+    CHECK_FALSE(error.arms[1].has_mean());
+    CHECK(error.arms[1].count(dtk::CellScore::State::infinite) == 7);
+    CHECK(dtk::verdict_of(error.arms[1].difference, error) == dtk::Verdict::worse);
+    CHECK(error.order().front() == 0);
+    const auto text = dtk::conclusion(made.study, results, "error");
+    INFO(text);
+    CHECK(says(text, "cosine is worse than linear (cosine is infinite in 7 of 8; signed-rank p = 0.03"));
+    CHECK(says(text, "cosine has no mean (infinite in 7 of 8) and stands last."));
+    CHECK(says(text, "sigmoid has no mean (undefined in 1 of 8 and failed in 1 of 8) and stands last."));
+    const auto json = dtk::results_json(made.study, results);
+    CHECK(json["arms"][1]["metrics"]["error"]["values"][0] == "inf");
+    CHECK(json["arms"][2]["metrics"]["error"]["values"][0] == "nan");
+    CHECK(json["arms"][2]["metrics"]["error"]["states"][1] == "failed");
+    CHECK(says(dtk::results_csv(made.study, results), "cosine,1,error,less,,infinite,inf,inf\n"));
+    elements(made.page());
+}
+
+TEST_CASE("arms without chance are compared without a p") {
+    const Synthetic made({"linear", "cosine"}, {10}, {1, 2, 3}, [](std::size_t arm, std::size_t seed) {
+        return Made{.error = 0.5 + 0.25 * static_cast<double>(arm) + 1e-16 * static_cast<double>(seed)};
+    });
+    const auto results = made.results();
+    const auto sentence = dtk::verdicts(made.study, results, "error").front();
+    CHECK(says(sentence, "cosine is worse than linear in error: by 0.25, the same with every seed"));
+    CHECK(dtk::results_json(made.study, results)["arms"][1]["metrics"]["error"]["difference"]["p"].is_null());
+}
+
+TEST_CASE("all pairs are compared, and all metrics confirmed, where that is asked for") {
+    auto all = three().study;
+    all.confirm = "all";
+    all.all_pairs = true;
+    const auto results = dtk::results_of(all, three().folder.path, false);
+    CHECK(results.metrics.at("error").family.comparisons == 6);
+    CHECK(results.metrics.at("nll").confirmatory);
+    CHECK(results.metrics.at("error").pairs.size() == 3);
+    CHECK(dtk::verdicts(all, results, "error").size() == 3);
+    CHECK(results.metrics.at("error").arms[1].difference.simultaneous->first <
+          three().results().metrics.at("error").arms[1].difference.simultaneous->first);
+}
+
+TEST_CASE("a study's folder keeps it whole, and what was chosen after results were there") {
+    const Synthetic made({"linear", "cosine"}, {10}, {1, 2}, [](std::size_t arm, std::size_t seed) {
+        return Made{.error = 1 + static_cast<double>(arm + seed)};
+    });
+    auto study = made.study;
+    dtk::keep_study(study, made.folder.path, {{"set", json::array()}}, 0);
+    const auto kept = dtk::kept_study(made.folder.path);
+    CHECK(dtk::study_json(kept) == dtk::study_json(study));
+    CHECK(dtk::results_json(kept, dtk::results_of(kept, made.folder.path, false)) ==
+          dtk::results_json(study, made.results()));
+    CHECK(dtk::chosen_afterwards(made.folder.path).empty());
+    CHECK(made.results().metrics.at("error").confirmatory);
+
+    study.baseline = 1;
+    dtk::keep_study(study, made.folder.path, json::object(), 4);
+    const auto said = dtk::chosen_afterwards(made.folder.path);
+    REQUIRE(said.size() == 1);
+    CHECK(says(said.front(), "when 4 cells were done: the baseline (planned \"linear\", now \"cosine\")"));
+    const auto results = dtk::results_of(study, made.folder.path, false);
+    CHECK_FALSE(results.metrics.at("error").confirmatory);
+    CHECK(says(dtk::conclusion(study, results, "error"), "(exploratory)"));
+    dtk::keep_study(made.study, made.folder.path, json::object(), 4);
+    CHECK(dtk::chosen_afterwards(made.folder.path).empty());
+
+    for (const auto* damage : {"[]", "{\"cells\": 3}", "{"}) {
+        dtk::write_atomically(made.folder / "study.json", damage);
+        CHECK_THROWS(dtk::kept_study(made.folder.path));
+    }
 }
 
 TEST_CASE("arms that differ in steps alone make a line, whose slope is the exponent") {
@@ -237,9 +356,9 @@ TEST_CASE("arms that differ in steps alone make a line, whose slope is the expon
     REQUIRE(lines.size() == 2);
     CHECK(lines[0].name == "linear");
     CHECK(lines[1].arms == std::vector<std::size_t>{4, 5, 6, 7});
-    const auto findings = made.findings();
+    const auto results = made.results();
     for (std::size_t line = 0; line < 2; ++line) {
-        const auto slope = dtk::slope_of(lines[line], findings, "error", 0.95);
+        const auto slope = dtk::slope_of(lines[line], results, "error", 0.95);
         CHECK(slope.estimate.mean == Approx(line ? -2.0 : -1.0));
         CHECK(slope.estimate.n == 2);
         CHECK(slope.standard_error == Approx(0).margin(1e-12));
@@ -258,7 +377,7 @@ TEST_CASE("arms that differ in steps alone make a line, whose slope is the expon
         const double n = arm ? 100 : 10;
         return Made{.error = 1e5 * std::pow(n, seed ? -3 : -1), .evaluations = n};
     });
-    const auto slope = dtk::slope_of(dtk::groups_by_steps(apart.study).front(), apart.findings(), "error", 0.95);
+    const auto slope = dtk::slope_of(dtk::groups_by_steps(apart.study).front(), apart.results(), "error", 0.95);
     CHECK(slope.estimate.mean == Approx(-2));
     CHECK(slope.standard_error == Approx(1));
 }
@@ -344,7 +463,7 @@ TEST_CASE("one seed, failures and what is missing are said") {
     elements(page);
     const auto results = json::parse(dtk::read_file(made.folder / "results.json"));
     CHECK(results["arms"][1]["metrics"]["error"]["n"] == 0);
-    CHECK(results["arms"][1]["metrics"]["error"]["difference"]["told"] == "no pair");
+    CHECK(results["arms"][1]["metrics"]["error"]["difference"]["verdict"] == "no pair");
     CHECK(results["failures"][0]["seed"] == 4);
 }
 
@@ -356,7 +475,8 @@ TEST_CASE("CSV and LaTeX hold any name of an arm") {
     made.study.arms[1].name = "50 % of α_t & {x}^2 ~ \\#";
     made.page();
     const auto csv = dtk::read_file(made.folder / "results.csv");
-    CHECK(csv.starts_with("arm,seed,metric,value,distance\n\"a \"\"b\"\", c\",1,error,1,1\n"));
+    CHECK(csv.starts_with(
+        "arm,seed,metric,better,unit,state,value,compared\n\"a \"\"b\"\", c\",1,error,less,,finite,1,1\n"));
     const auto tex = dtk::read_file(made.folder / "results.tex");
     for (const auto* part : {"\\begin{tabular}{lrr}", "\\toprule", "\\midrule", "\\bottomrule", "\\end{tabular}",
                              "50 \\% of α\\_t \\& \\{x\\}\\textasciicircum{}2 \\textasciitilde{} \\textbackslash{}\\#",
@@ -385,7 +505,7 @@ TEST_CASE("a chart for a page has its own ids and the page's colours") {
                    {.x = {1}, .y = {2}, .low = {0.5}, .high = {3}, .style = dtk::Series::Style::intervals}},
         .rows = {"first", "second & last"},
         .x_band = std::pair{1.0, 1.5}};
-    const auto svg = dtk::svg_element(chart, "q7");
+    const auto svg = dtk::svg_elements({{chart, "q7"}}).front();
     for (const auto* part :
          {"var(--chart-0, #0072b2)", "var(--chart-1, #d55e00)", "var(--chart-ink, ", "var(--chart-axis, ",
           "var(--chart-grid, ", "var(--chart-band, ", "var(--chart-paper, ", "second &amp; last"}) {

@@ -117,24 +117,27 @@ TEST_CASE("a study runs every arm with every seed and says how the arms compare"
     REQUIRE(outcome.code == 0);
     CHECK(says(outcome.out, "linear"));
     CHECK(says(outcome.out, "baseline"));
-    CHECK((says(outcome.out, "cosine cannot be told from linear in nll") ||
-           says(outcome.out, "cosine is worse than linear in nll") ||
-           says(outcome.out, "cosine is better than linear in nll")));
 
     const auto found = results(folder);
     REQUIRE(found["arms"].size() == 2);
     CHECK(found["arms"][0]["arm"] == "linear");
     const auto& cosine = found["arms"][1]["metrics"]["nll"];
-    REQUIRE(cosine["distances"].size() == 2);
+    REQUIRE(cosine["compared"].size() == 2);
     double mean = 0;
     for (int seed = 0; seed < 2; ++seed) {
-        CHECK(cosine["distances"][seed].get<double>() ==
+        CHECK(cosine["compared"][seed].get<double>() ==
               Approx(std::abs(cosine["values"][seed].get<double>() - cosine["expected"].get<double>())));
-        mean += (cosine["distances"][seed].get<double>() -
-                 found["arms"][0]["metrics"]["nll"]["distances"][seed].get<double>()) /
+        mean += (cosine["compared"][seed].get<double>() -
+                 found["arms"][0]["metrics"]["nll"]["compared"][seed].get<double>()) /
                 2;
     }
     CHECK(cosine["difference"]["mean"].get<double>() == Approx(mean));
+    // The verdict is what the interval says, on the terminal as in the file.
+    const double low = cosine["difference"]["simultaneous"][0], high = cosine["difference"]["simultaneous"][1];
+    const std::string verdict = high < 0 ? "better" : low > 0 ? "worse" : "not told apart";
+    CHECK(cosine["difference"]["verdict"] == verdict);
+    CHECK(says(outcome.out, verdict == "not told apart" ? "cosine cannot be told from linear in nll"
+                                                        : "cosine is " + verdict + " than linear in nll"));
 
     // The cell is what the same experiment gives by itself.
     write(
@@ -165,8 +168,10 @@ TEST_CASE("the report is one file that needs no network and takes texts as texts
     if (dtk_program({"doctor"}, folder.path).code == 0 && !says(page, "No picture:")) CHECK(says(page, "<svg"));
     CHECK(says(read(folder / "study" / "results.csv"), "cosine,4,nll,"));
     CHECK(says(read(folder / "study" / "results.tex"), "\\toprule"));
+    // Anew from the folder alone: without the study's file, and where no plugin can be found.
     fs::remove(folder / "study" / "report.html");
-    REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
+    fs::remove(folder / "study.toml");
+    REQUIRE(start_dtk({"report", "study"}, folder.path, {{"DTK_PLUGIN_PATH", "/nowhere"}}).wait().code == 0);
     CHECK(read(folder / "study" / "report.html") == page);
 }
 
@@ -269,6 +274,12 @@ TEST_CASE("mistakes in a study are found before anything runs") {
              {"seeds = [3, 4]", "seeds = [3, 4]\nmetrics = [\"fid\"]", "`fid` is no metric of the experiment"},
              {"\"linear\", \"cosine\"]", "\"linear\", \"cosin\"]", "did you mean `cosine`?"},
              {"\"linear\", \"cosine\"]", "\"linear\", \"linear\"]", "two arms are called `linear`"},
+             {"\"linear\", \"cosine\"]", "\"linear\", {use = \"linear\"}]\nnames = [\"linear\", \"again\"]",
+              "the arms `linear` and `again` are one and the same experiment"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nsmallest = \"much\"", "neither a share nor a number"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nuntil = \"decided\"\nlimit = 1", "is outside"},
+             {"seeds = [3, 4]", "seeds = {train = [3, 4], sample = [1, 1]}", "twice"},
+             {"use = \"sliced_wasserstein\"", "use = \"nll\"", "two metrics are called `nll`"},
              {"key = \"schedule.use\"", "key = \"schedule.us\"", "no key `us`"},
              {"key = \"schedule.use\"", "kee = \"schedule.use\"", "an axis has no key `kee`"},
              {"key = \"schedule.use\"", "keys = [\"schedule.use\", \"process.steps\"]",
@@ -295,6 +306,113 @@ TEST_CASE("mistakes in a study are found before anything runs") {
     CHECK(dtk_program({"report", "nowhere"}, folder.path).code == 2);
     write(folder / "study.toml", study);
     CHECK(dtk_program({"check", "study.toml"}, folder.path).code == 0);
+}
+
+/// A study with exact denoisers: nothing is trained.
+std::string exact_study(const std::string& ablation, const std::string& experiment) {
+    return "name = \"exact\"\nthreads = 1\n[ablation]\n" + ablation +
+           "\n[model]\nuse = \"exact\"\n[dataset]\nuse = \"gaussian_mixture\"\npreset = \"gmm1d\"\n" + experiment;
+}
+
+TEST_CASE("of exact denoisers the one with more steps is better by a bound that is to be large") {
+    const Folder folder;
+    const auto outcome =
+        run(folder, exact_study("baseline = \"process.steps=20\"\nseeds = [0, 1, 2]\n[[ablation.axis]]\n"
+                                "key = \"process.steps\"\nvalues = [20, 100]",
+                                "[process]\nsteps = 20\n[schedule]\nuse = \"cosine\"\n"
+                                "[[metric]]\nuse = \"bound\"\nexamples = 1000\n"));
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(says(outcome.out, "process.steps=100 is better than process.steps=20 in bound: by 0.2"));
+    CHECK(says(outcome.out, "more is better"));
+    const auto found = results(folder);
+    CHECK(found["metrics"][0]["better"] == "more");
+    CHECK(found["metrics"][0]["order"][0] == "process.steps=100");
+}
+
+TEST_CASE("two metrics of one plugin stay two, arms without chance have no p, and rows that fill up cost nothing") {
+    const Folder folder;
+    const auto outcome = run(
+        folder, exact_study("seeds = [0, 1, 2]\n[[ablation.axis]]\nkey = \"sampler.steps\"\nvalues = [10, 50]\n"
+                            "[[ablation.axis]]\nkey = \"sample.batch\"\nvalues = [1000, 333]",
+                            "[process]\nsteps = 1000\n[sampler]\nuse = \"ddim\"\nsteps = 10\n[sample]\nn = 1000\n"
+                            "start = \"quantiles\"\nprecision = \"float64\"\n[[metric]]\nuse = \"wasserstein\"\np = 1\n"
+                            "repeats = 4\nname = \"W1\"\n[[metric]]\nuse = \"wasserstein\"\np = 2\nrepeats = 4\n"
+                            "name = \"W2\"\n"));
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto found = results(folder);
+    for (const auto& arm : found["arms"]) {
+        CHECK(arm["metrics"]["W1"]["mean"].get<double>() < arm["metrics"]["W2"]["mean"].get<double>());
+        CHECK(arm["metrics"]["W1"]["constant"] == true);
+    }
+    const auto& first = found["arms"][0];
+    const auto& padded = found["arms"][1];
+    CHECK(first["network_evaluations"].get<double>() == padded["network_evaluations"].get<double>());
+    CHECK(padded["metrics"]["W1"]["difference"]["verdict"] == "the same");
+    CHECK(found["arms"][2]["metrics"]["W1"]["difference"]["p"].is_null());
+    CHECK(found["arms"][2]["metrics"]["W1"]["difference"]["verdict"] == "better");
+    CHECK(says(outcome.out, "the same with every seed: neither depends on it"));
+}
+
+TEST_CASE("an arm whose metric is infinite stands last, and the study says so") {
+    const Folder folder;
+    const auto outcome =
+        run(folder,
+            "name = \"infinite\"\nthreads = 1\n[ablation]\nbaseline = \"process.steps=400\"\n"
+            "seeds = [0, 1, 2, 3, 4, 5, 6, 7]\n[[ablation.axis]]\nkey = \"process.steps\"\nvalues = [4, 400]\n"
+            "[dataset]\nuse = \"heartbeat\"\n[process]\nuse = \"bernoulli\"\nsteps = 30\nrate = 0.2\n"
+            "[schedule]\nuse = \"linear_alpha_bar\"\n[model]\nuse = \"exact\"\n[sample]\nn = 4\n"
+            "[[metric]]\nuse = \"nll\"\n");
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto found = results(folder);
+    const auto& few = found["arms"][0]["metrics"]["nll"];
+    std::size_t infinite = 0;
+    for (const auto& state : few["states"]) infinite += state == "infinite";
+    CHECK(infinite > 0);
+    CHECK(few["mean"] == "inf");
+    CHECK(found["metrics"][0]["order"].back() == "process.steps=4");
+    CHECK(says(outcome.out, "process.steps=4 is infinite in"));
+    CHECK(says(found["conclusion"].get<std::string>(), "process.steps=4 has no mean (infinite in"));
+}
+
+TEST_CASE("trainings are drawn from with several seeds at no cost, and the scatter is split") {
+    const Folder folder;
+    const auto outcome = run(folder, changed(study, "seeds = [3, 4]", "seeds = {train = [3, 4], sample = [0, 1, 2]}"));
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(finished(folder / "study").size() == 4 + 12);
+    const auto found = results(folder);
+    const auto& values = found["arms"][0]["metrics"]["nll"]["values"];
+    REQUIRE(values.size() == 6);
+    CHECK(values[0] != values[1]);
+    CHECK(found["arms"][0]["metrics"]["nll"]["n"] == 2);
+    CHECK(says(read(folder / "study" / "report.html"), "Variance by training and drawing"));
+    CHECK(says(read(folder / "study" / "results.csv"), "cosine,4,2,nll,nearest,nats,finite,"));
+}
+
+TEST_CASE("seeds are added until the comparison is decided, and no further than the limit") {
+    const Folder folder;
+    const auto text = changed(study, "seeds = [3, 4]", "seeds = [3, 4]\nuntil = \"decided\"\nlimit = 3");
+    const auto outcome = run(folder, text);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto found = results(folder);
+    const bool at_once = found["seeds"] == json{3, 4};
+    CHECK((at_once || found["seeds"] == json{3, 4, 5}));
+    CHECK(says(outcome.err, "the next look is after 3") == !at_once);
+    if (at_once) CHECK(found["arms"][1]["metrics"]["nll"]["difference"]["verdict"] != "not told apart");
+}
+
+TEST_CASE("a study that has begun says how many seeds a difference takes") {
+    const auto outcome = dtk_program({"study", "power", "study", "--difference", "5%"}, done().path);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(says(outcome.out, "cosine"));
+    CHECK(says(outcome.out, "worth of pairing"));
+    CHECK(dtk_program({"study", "power", "study", "--difference", "much"}, done().path).code == 2);
+    CHECK(dtk_program({"study", "power", "nowhere", "--difference", "5%"}, done().path).code == 2);
 }
 
 TEST_CASE("a cell that fails is shown with its reason, and the rest is complete") {

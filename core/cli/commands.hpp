@@ -36,7 +36,15 @@ struct StudyOptions {
     bool accept_rebuilt = false;
 };
 
+/// `dtk study power`.
+struct PowerRequest {
+    std::filesystem::path study;
+    std::string difference;  ///< "1%" of the baseline's mean, or a number
+    double chance = 0.8;
+};
+
 // Each prints and returns the exit code.
+int study_power(const PowerRequest& request);
 int run(RunRequest& request, bool resume, const StudyOptions& study);
 int report(const std::filesystem::path& study);
 int check(const std::filesystem::path& file, const Overrides& overrides);

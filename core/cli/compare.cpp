@@ -6,10 +6,12 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/engine.hpp"
+#include "base/words.hpp"
 #include "cli/runs.hpp"
-#include "study/statistics.hpp"
+#include "study/tables.hpp"
 
 namespace dtk::cli {
 
@@ -230,53 +232,66 @@ std::size_t baseline_of(const std::vector<Group>& groups, const std::string& tex
     return found.front();
 }
 
-std::string in_words(const std::optional<std::pair<double, double>>& interval) {
-    return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second)
-                    : std::string("n = 1, no interval");
-}
-
-/// Values of one metric, a place for each of the seeds; NaN where a group has no run of it.
-std::vector<double> by_seed(const Group& group, const std::set<std::int64_t>& seeds, const std::string& metric,
-                            const std::function<double(const Measured&)>& part) {
-    std::vector<double> all;
-    for (const auto seed : seeds) {
-        const auto run = group.runs.find(seed);
-        const auto* m = run == group.runs.end() ? nullptr : measured(run->second, metric);
-        all.push_back(m ? part(*m) : NAN);
-    }
-    return all;
-}
-
-struct Compared {
-    Estimate value;
-    double expected = NAN, expected_sd = NAN;
-    std::optional<Difference> difference;
-};
-
-/// One metric in every group.
-std::vector<Compared> compared(const std::vector<Group>& groups, const std::string& metric,
-                               std::optional<std::size_t> baseline, double level) {
+/// One metric in every group, as a study would have it: by seed, and held against the baseline where there is one.
+MetricResults compared(const std::vector<Group>& groups, const std::string& metric, std::optional<std::size_t> baseline,
+                       double level) {
     std::set<std::int64_t> seeds;
     for (const auto& group : groups)
         for (const auto& [seed, r] : group.runs) seeds.insert(seed);
-    std::vector<Compared> all(groups.size());
-    std::vector<std::vector<double>> others;
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-        const auto values = by_seed(groups[i], seeds, metric, std::mem_fn(&Measured::value));
-        if (std::any_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
-            all[i].value = estimate(values, level);
-        for (const auto& [seed, r] : groups[i].runs)
-            if (const auto* m = measured(r, metric); m && std::isfinite(m->expected))
-                all[i].expected = m->expected, all[i].expected_sd = m->expected_sd;
-        if (baseline && i != *baseline)
-            others.push_back(by_seed(groups[i], seeds, metric, std::mem_fn(&Measured::distance)));
+    MetricResults all{.name = metric};
+    for (const auto& group : groups)
+        for (const auto& [seed, r] : group.runs)
+            if (const auto* m = measured(r, metric); m && !all.better) all.better = m->better;
+    for (const auto& group : groups) {
+        auto& score = all.arms.emplace_back();
+        for (const auto seed : seeds) {
+            const auto run = group.runs.find(seed);
+            const auto* m = run == group.runs.end() ? nullptr : measured(run->second, metric);
+            score.cells.push_back(m ? score_of(*m) : CellScore{});
+            if (m && std::isfinite(m->expected)) {
+                score.expected = m->expected;
+                score.expected_sd = m->expected_sd;
+            }
+        }
+        score.compared = compared_of(score.cells, seeds.size(), all.less());
+        if (std::any_of(score.compared.begin(), score.compared.end(), [](const auto& one) { return one.has_value(); }))
+            score.mean = estimate(score.compared, level);
     }
+    all.family = {level, groups.size() - 1};
     if (!baseline) return all;
-    const auto difference =
-        differences(by_seed(groups[*baseline], seeds, metric, std::mem_fn(&Measured::distance)), others, level);
-    for (std::size_t i = 0, other = 0; i < groups.size(); ++i)
-        if (i != *baseline) all[i].difference = difference[other++];
+    std::vector<Difference*> tested;
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        if (i == *baseline) continue;
+        all.arms[i].difference = difference(all.arms[*baseline].compared, all.arms[i].compared, all.family);
+        tested.push_back(&all.arms[i].difference);
+    }
+    adjust(tested);
     return all;
+}
+
+/// What the numbers of a metric were measured under differs in: "n is 500 and 1000"; empty where their cards agree.
+std::string cards_differ(const std::vector<Group>& groups, const std::string& metric) {
+    std::map<std::string, std::set<std::string>> values;
+    for (const auto& group : groups)
+        for (const auto& [seed, r] : group.runs)
+            if (const auto* m = measured(r, metric); m && m->card.is_object())
+                for (const auto& [key, value] : m->card.items())
+                    if (key != "evaluations") values[key].insert(value.dump());
+    std::vector<std::string> parts;
+    for (const auto& [key, seen] : values)
+        if (seen.size() > 1) parts.push_back(fmt::format("{} is {}", key, fmt::join(seen, " and ")));
+    return listed(parts);
+}
+
+/// Numbers that were not measured alike are not ranked, unless that is asked for.
+void refuse_other_cards(const std::vector<Group>& groups, const std::vector<std::string>& metrics) {
+    std::vector<std::string> parts;
+    for (const auto& metric : metrics)
+        if (const auto text = cards_differ(groups, metric); !text.empty())
+            parts.push_back(fmt::format("of {} {}", metric, text));
+    if (!parts.empty())
+        throw Mistaken(fmt::format("these numbers were not measured alike: {}", fmt::join(parts, "; ")),
+                       "compare runs that were, or say --other-cards, and they are compared nevertheless");
 }
 
 void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys,
@@ -299,6 +314,19 @@ void print_runs(const std::vector<Group>& groups, const std::vector<std::string>
     print_table(rows);
 }
 
+std::string interval_text(const Estimate& e) {
+    return e.interval   ? fmt::format("[{:.4g}, {:.4g}]", e.interval->first, e.interval->second)
+           : e.constant ? std::string("the same with every seed")
+           : e.n == 1   ? std::string("n = 1, no interval")
+                        : std::string("none");
+}
+
+std::string interval_text(const Difference& d) {
+    return d.simultaneous ? fmt::format("[{:.4g}, {:.4g}]", d.simultaneous->first, d.simultaneous->second)
+           : d.exact      ? std::string("no seed matters")
+                          : interval_text(d.estimate);
+}
+
 void print_groups(const std::vector<Group>& groups, const std::vector<std::string>& keys,
                   const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
     for (const auto& metric : metrics) {
@@ -307,39 +335,44 @@ void print_groups(const std::vector<Group>& groups, const std::vector<std::strin
                                     std::string("true samples ± sd")})
             rows[0].push_back(heading);
         if (baseline)
-            for (const auto* heading : {"difference", "interval", "pairs", "Holm p"}) rows[0].emplace_back(heading);
+            for (const auto* heading : {"difference", "simultaneous interval", "pairs", "Holm p", "verdict"})
+                rows[0].emplace_back(heading);
         const auto all = compared(groups, metric, baseline, level);
         bool skewed = false;
         for (std::size_t i = 0; i < groups.size(); ++i) {
-            const auto& c = all[i];
+            const auto& s = all.arms[i];
             auto& row = rows.emplace_back();
             for (const auto& key : keys) row.push_back(setting(groups[i], key));
-            row.push_back(c.value.n ? fmt::format("{:.5g}", c.value.mean) : "no result");
-            row.push_back(c.value.n ? in_words(c.value.interval) : ""), row.push_back(std::to_string(c.value.n));
-            row.push_back(std::isfinite(c.expected) ? fmt::format("{:.4g} ± {:.2g}", c.expected, c.expected_sd) : "");
+            row.push_back(mean_text(s));
+            row.push_back(s.has_mean() ? interval_text(s.mean) : "");
+            row.push_back(std::to_string(s.mean.n));
+            row.push_back(std::isfinite(s.expected) ? fmt::format("{:.4g} ± {:.2g}", s.expected, s.expected_sd) : "");
             if (!baseline) continue;
-            if (i == *baseline) row.push_back("baseline");
-            if (!c.difference) continue;
-            const auto& d = *c.difference;
-            row.push_back(d.estimate.n ? fmt::format("{:+.4g}", d.estimate.mean) : "no seed in common");
-            row.push_back(d.estimate.n ? in_words(d.estimate.interval) : ""),
-                row.push_back(std::to_string(d.estimate.n)),
-                row.push_back(d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "");
-            skewed = skewed || d.skewed;
+            if (i == *baseline) {
+                row.push_back("baseline");
+                continue;
+            }
+            const auto& d = s.difference;
+            row.push_back(d.estimate.n == 0                ? "no seed in common"
+                          : std::isfinite(d.estimate.mean) ? fmt::format("{:+.4g}", d.estimate.mean)
+                                                           : "infinite");
+            row.push_back(d.estimate.n ? interval_text(d) : "");
+            row.push_back(std::to_string(d.estimate.n));
+            row.push_back(d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "");
+            row.push_back(name_of(verdict_of(d, all)));
+            skewed = skewed || d.skewed.value_or(false);
         }
         fmt::print("\n");
         print_table(rows);
+        fmt::print("What counts: {}.\n", direction_text(all));
         if (skewed) fmt::print("The differences are visibly skewed: their interval is too hopeful.\n");
     }
     if (baseline)
-        fmt::print(
-            "\nDifferences are paired by seed, of the metric's distance: from what true samples give, or the value "
-            "itself. Less is better.\n");
+        fmt::print("\nDifferences are paired by seed; those of one metric hold together, those of several do not.\n");
 }
 
 json compare_json(const std::vector<Group>& groups, const std::vector<std::string>& keys,
                   const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
-    const auto interval = [](const auto& pair) { return pair ? json{pair->first, pair->second} : json(nullptr); };
     json list = json::array();
     for (std::size_t i = 0; i < groups.size(); ++i) {
         json one{{"settings", json::object()},
@@ -357,22 +390,8 @@ json compare_json(const std::vector<Group>& groups, const std::vector<std::strin
     }
     for (const auto& metric : metrics) {
         const auto all = compared(groups, metric, baseline, level);
-        for (std::size_t i = 0; i < groups.size(); ++i) {
-            auto& one = list[i]["metrics"][metric];
-            one = {{"n", all[i].value.n},
-                   {"mean", json_number(all[i].value.n ? all[i].value.mean : NAN)},
-                   {"interval", interval(all[i].value.interval)},
-                   {"expected", json_number(all[i].expected)},
-                   {"expected_sd", json_number(all[i].expected_sd)}};
-            if (const auto& d = all[i].difference)
-                one["difference"] = {{"n", d->estimate.n},
-                                     {"mean", json_number(d->estimate.n ? d->estimate.mean : NAN)},
-                                     {"interval", interval(d->estimate.interval)},
-                                     {"simultaneous", interval(d->simultaneous)},
-                                     {"p", d->p ? json(*d->p) : json(nullptr)},
-                                     {"p_holm", d->p_holm ? json(*d->p_holm) : json(nullptr)},
-                                     {"skewed", d->skewed}};
-        }
+        for (std::size_t i = 0; i < groups.size(); ++i)
+            list[i]["metrics"][metric] = score_json(all.arms[i], all, !baseline || i == *baseline);
     }
     return {{"level", level}, {"differing", keys}, {"groups", list}};
 }
@@ -423,6 +442,7 @@ int compare_runs(const CompareRequest& request) {
     const auto keys = differing(groups);
     const auto metrics = metrics_of(runs);
     const auto baseline = request.baseline ? std::optional(baseline_of(groups, *request.baseline)) : std::nullopt;
+    if (!request.other_cards && groups.size() > 1) refuse_other_cards(groups, metrics);
     if (request.json) {
         fmt::print("{}\n", compare_json(groups, keys, metrics, baseline, request.level)
                                .dump(2, ' ', false, json::error_handler_t::replace));

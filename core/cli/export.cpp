@@ -14,19 +14,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// What the processes of the run were trained with; a stage without a network has none that could be told.
-std::map<std::string, NoiseLevels> levels_of(const Record& run) {
-    std::map<std::string, NoiseLevels> all;
-    for (const auto& [stage, folder] : stages_of(run)) {
-        if (!fs::exists(folder / "checkpoints")) continue;
-        try {
-            all.emplace(stage, engine().levels(folder));
-        } catch (const Error& error) {
-            fmt::print(stderr, "no noise levels of {}: {}\n", typed(folder),
-                       std::string(error.what()).substr(0, std::string(error.what()).find('\n')));
-        }
+/// What the process of a run or stage was trained with; one without a network has none that could be told.
+std::optional<NoiseLevels> levels_of(const fs::path& folder) {
+    if (!fs::exists(folder / "checkpoints")) return std::nullopt;
+    try {
+        return engine().levels(folder);
+    } catch (const Error& error) {
+        const std::string reason = error.what();
+        fmt::print(stderr, "no noise levels of {}: {}\n", typed(folder), reason.substr(0, reason.find('\n')));
+        return std::nullopt;
     }
-    return all;
 }
 
 }  // namespace
@@ -37,20 +34,19 @@ int export_run(const ExportRequest& request) {
     if (r.what == Record::What::damaged) throw Mistaken(fmt::format("{} is damaged: {}", r.folder.string(), r.problem));
     if (study && r.cells.empty())
         throw Mistaken(fmt::format("{} does not say what its cells are: it is of an older dtk", r.folder.string()),
-                       "write its report anew, and it will: dtk report " + typed(r.folder));
-    const auto usual = request.to == "npz"   ? (study ? "results.npz" : "run.npz")
-                       : request.to == "csv" ? (study ? "curves.csv" : "metrics.csv")
-                                             : "tensorboard";
-    const auto out = request.out.value_or(r.folder / usual);
-    if (request.to != "tensorboard" && fs::is_directory(out))
-        throw Mistaken(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
-    if (request.to == "tensorboard" && fs::is_regular_file(out))
-        throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: event files lie in one");
-    const auto has_log = [](const auto& stage) { return fs::exists(stage.second / "metrics.jsonl"); };
-    if (const auto stages = stages_of(r);
-        request.to == "csv" && !study && std::none_of(stages.begin(), stages.end(), has_log))
-        throw Mistaken(fmt::format("{} has no log: nothing was trained", r.folder.string()),
+                       "the same `dtk run` as before writes it anew");
+    const auto exporter = std::find_if(exporters().begin(), exporters().end(),
+                                       [&](const Exporter& one) { return one.name == request.to; });
+    if (exporter == exporters().end()) throw Mistaken(fmt::format("there is no format `{}`", request.to));
+    const auto* usual = study ? exporter->of_study : exporter->of_run;
+    if (!usual)
+        throw Mistaken(fmt::format("{} is no study, and `{}` is for studies", r.folder.string(), request.to),
                        "its metrics and samples: dtk export … --to npz");
+    const auto out = request.out.value_or(r.folder / usual);
+    if (!exporter->folder && fs::is_directory(out))
+        throw Mistaken(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
+    if (exporter->folder && fs::is_regular_file(out))
+        throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: event files lie in one");
     if (out.has_parent_path()) {
         std::error_code error;
         fs::create_directories(out.parent_path(), error);
@@ -58,12 +54,7 @@ int export_run(const ExportRequest& request) {
             throw Mistaken(fmt::format("cannot make the folder {}: {}", out.parent_path().string(), error.message()),
                            "give another --out");
     }
-    if (request.to == "npz")
-        export_npz(r, out, r.is_run() ? levels_of(r) : std::map<std::string, NoiseLevels>{});
-    else if (request.to == "csv")
-        export_csv(r, out);
-    else
-        export_tensorboard(r, out);
+    exporter->write(r, out, levels_of);
     fmt::print("{}\n", typed(out));
     if (request.to == "tensorboard") fmt::print(stderr, "look at it with: tensorboard --logdir {}\n", typed(out));
     return done;

@@ -18,6 +18,7 @@
 #include "base/words.hpp"
 #include "cli/commands.hpp"
 #include "cli/runs.hpp"
+#include "study/exports.hpp"
 
 namespace {
 
@@ -124,6 +125,9 @@ void add_run_commands(CLI::App& app, int& code) {
         ->type_name("LEVEL")
         ->check(CLI::Range(0.5, 0.9999))
         ->capture_default_str();
+    compared->add_flag(
+        "--other-cards", compare.other_cards,
+        "compare numbers that were not measured alike (other n, features, split, fields …) nevertheless");
     add_json(compared, compare.json);
     compared->footer("Example: dtk compare runs/linear runs/cosine --baseline schedule.use=linear");
     compared->callback([&code] { code = cli::compare_runs(compare); });
@@ -140,11 +144,14 @@ void add_run_commands(CLI::App& app, int& code) {
 
     auto* exporting = app.add_subcommand("export", "a run or a study for other tools");
     exporting->add_option("run", exported.run, which)->required()->type_name("RUN|STUDY");
-    exporting
-        ->add_option("--to", exported.to,
-                     "npz (NumPy: samples, log, metrics, noise levels), tensorboard (event files), or csv (the log)")
+    std::vector<std::string> formats, words;
+    for (const auto& exporter : dtk::exporters()) {
+        formats.emplace_back(exporter.name);
+        words.push_back(std::string(exporter.name) + " (" + exporter.what + ")");
+    }
+    exporting->add_option("--to", exported.to, dtk::listed(words, "or"))
         ->required()
-        ->check(CLI::IsMember({"npz", "tensorboard", "csv"}))
+        ->check(CLI::IsMember(formats))
         ->type_name("FORMAT");
     exporting->add_option("--out", exported.out, "the file, for tensorboard the folder; otherwise in the run's folder")
         ->type_name("PATH");
@@ -232,6 +239,23 @@ int main(int argc, char** argv) {
     auto* report_command = app.add_subcommand("report", "write the report of a study anew");
     report_command->add_option("study", reported, "the study's folder")->required()->type_name("STUDY");
     report_command->callback([&] { code = dtk::cli::report(reported); });
+
+    dtk::cli::PowerRequest power;
+    auto* study_command = app.add_subcommand("study", "what a study can show");
+    study_command->require_subcommand(1);
+    auto* power_command =
+        study_command->add_subcommand("power", "the seeds that a difference takes, going by a study that has begun");
+    power_command->add_option("study", power.study, "the study's folder, or its name")->required()->type_name("STUDY");
+    power_command
+        ->add_option("--difference", power.difference, "that is to be found: 1% of the baseline's mean, or a number")
+        ->required()
+        ->type_name("D");
+    power_command->add_option("--chance", power.chance, "to find it")
+        ->type_name("P")
+        ->check(CLI::Range(0.5, 0.999))
+        ->capture_default_str();
+    power_command->footer("Example: dtk study power runs/schedule_ablation/study --difference 5%");
+    power_command->callback([&] { code = dtk::cli::study_power(power); });
 
     std::filesystem::path checked;
     dtk::Overrides check_overrides;

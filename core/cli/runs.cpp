@@ -212,7 +212,7 @@ void show_study(const Record& r) {
     if (const auto question = field_of(r, "/question"); !question.empty()) show("question    {}\n", question);
     std::vector<std::vector<std::string>> rows{{"arm", "seed", "status", "measured", "folder"}};
     for (const auto& cell : r.cells)
-        rows.push_back({cell.arm, std::to_string(cell.seed), cell.status,
+        rows.push_back({cell.arm, cell.seed_text(), cell.status,
                         cell.status == "done" ? numbers_of(read_record(cell.measured)) : cell.error,
                         cell.status == "to do" ? "" : typed(cell.measured)});
     if (rows.size() > 1) fmt::print("\n"), print_table(rows);

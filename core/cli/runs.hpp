@@ -7,7 +7,7 @@
 
 #include "base/json.hpp"
 #include "base/progress.hpp"
-#include "study/records.hpp"
+#include "study/run_store.hpp"
 
 namespace dtk::cli {
 
@@ -17,6 +17,7 @@ struct CompareRequest {
     std::optional<std::string>
         baseline;  ///< a run of the group that the others are held against, or KEY=VALUE that only one group has
     double level = 0.95;
+    bool other_cards = false;  ///< numbers that were not measured alike are compared nevertheless
     bool json = false;
 };
 

@@ -455,8 +455,9 @@ Finished run_gnuplot(const std::string& script) {
     return {status, read_file(out.path()), read_file(err.path())};
 }
 
-std::string drawn(const std::vector<Chart>& charts, int columns, bool svg, const std::string& what) {
-    const auto [status, output, complaints] = run_gnuplot(script_of(charts, columns, svg));
+/// What gnuplot makes of the script.
+std::string drawn(const std::string& script, bool svg, const std::string& what) {
+    const auto [status, output, complaints] = run_gnuplot(script);
     const bool whole = svg ? output.find("</svg>") != std::string::npos : output.starts_with("\x89PNG");
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !whole)
         throw Error(fmt::format("gnuplot could not draw {}: {}", what,
@@ -483,22 +484,8 @@ std::array<std::string, 2> rgb_texts(unsigned colour) {
     return {fmt::format("rgb({:3d}, {:3d}, {:3d})", red, green, blue), fmt::format("rgb({},{},{})", red, green, blue)};
 }
 
-}  // namespace
-
-void write_charts(const fs::path& path, const std::vector<Chart>& charts, int columns) {
-    const bool svg = path.extension() == ".svg";
-    if (!svg && path.extension() != ".png")
-        throw Error(fmt::format("cannot draw {}: charts are .svg or .png", path.string()), "change the extension");
-    if (charts.empty()) throw Error(fmt::format("there is no chart to draw in {}", path.string()));
-    columns = std::clamp(columns, 1, static_cast<int>(charts.size()));
-    write_atomically(path, drawn(charts, columns, svg, path.string()));
-}
-
-void write_chart(const fs::path& path, const Chart& chart) { write_charts(path, {chart}, 1); }
-
-std::string svg_element(const Chart& chart, const std::string& id) {
-    auto svg = drawn({chart}, 1, true, "a chart");
-    svg.erase(0, svg.find("<svg"));
+/// gnuplot's <svg> as an element of a page, with ids and colours of the page.
+std::string element_of(std::string svg, const std::string& id) {
     for (const auto* name : {"title", "desc"}) remove_elements(svg, name);
     // What an element of an HTML page neither needs nor has.
     for (const auto* name :
@@ -520,6 +507,36 @@ std::string svg_element(const Chart& chart, const std::string& id) {
     replace_all(svg, fmt::format("fill=\"#{:06x}\"", paper),
                 fmt::format("fill=\"var(--chart-paper, #{:06x})\"", paper));
     return svg;
+}
+
+}  // namespace
+
+void write_charts(const fs::path& path, const std::vector<Chart>& charts, int columns) {
+    const bool svg = path.extension() == ".svg";
+    if (!svg && path.extension() != ".png")
+        throw Error(fmt::format("cannot draw {}: charts are .svg or .png", path.string()), "change the extension");
+    if (charts.empty()) throw Error(fmt::format("there is no chart to draw in {}", path.string()));
+    columns = std::clamp(columns, 1, static_cast<int>(charts.size()));
+    write_atomically(path, drawn(script_of(charts, columns, svg), svg, path.string()));
+}
+
+void write_chart(const fs::path& path, const Chart& chart) { write_charts(path, {chart}, 1); }
+
+std::vector<std::string> svg_elements(const std::vector<std::pair<Chart, std::string>>& charts) {
+    if (charts.empty()) return {};
+    std::string script;
+    for (const auto& [chart, id] : charts) script += script_of({chart}, 1, true);
+    const auto all = drawn(script, true, "the charts of a page");
+    std::vector<std::string> elements;
+    std::size_t end = 0;
+    for (const auto& [chart, id] : charts) {
+        const auto begin = all.find("<svg", end);
+        end = all.find("</svg>", begin);
+        if (end == all.npos) throw Error("gnuplot stopped before the last chart of a page");
+        end += std::string_view("</svg>").size();
+        elements.push_back(element_of(all.substr(begin, end - begin), id));
+    }
+    return elements;
 }
 
 }  // namespace dtk

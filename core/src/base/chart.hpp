@@ -42,8 +42,9 @@ struct Chart {
 DTK_API void write_charts(const std::filesystem::path& path, const std::vector<Chart>& charts, int columns = 2);
 DTK_API void write_chart(const std::filesystem::path& path, const Chart& chart);
 
-/// The chart as an <svg> element of a page. Its ids begin with `id`. Its colours are the page's variables
-/// --chart-paper, -ink, -axis, -grid, -band, -grey and -0 … -6, or the usual ones where the page says nothing.
-DTK_API std::string svg_element(const Chart& chart, const std::string& id);
+/// Charts as <svg> elements of a page, each with what its ids begin with, drawn in one run. Their colours are the
+/// page's variables --chart-paper, -ink, -axis, -grid, -band, -grey and -0 … -6, or the usual ones where the page says
+/// nothing.
+DTK_API std::vector<std::string> svg_elements(const std::vector<std::pair<Chart, std::string>>& charts);
 
 }  // namespace dtk

@@ -38,6 +38,7 @@ void SampleSettings::fields(Fields& f) {
     f("network_batch", network_batch, at_least(0),
       "rows the network is asked for at a time, the last ones padded; 0: a whole portion. With it samples keep their "
       "bits whatever `batch`");
+    f("seed", seed, at_least(-1), "of what is drawn: x_T and the sampler's noise; -1: the experiment's");
     f("precision", precision, {"float32", "float64", "bf16"},
       "of the state, if the model takes it; bf16: of the network's products only");
     f("start", start, {"random", "quantiles"},

@@ -21,7 +21,7 @@ struct TrainSettings {
 
 /// `[sample]`: how many samples are drawn after training, and in what portions.
 struct SampleSettings {
-    std::int64_t n = 64, batch = 1024, network_batch = 0;
+    std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1;
     bool clip = true;
     std::string average;
     std::vector<std::int64_t> labels;

@@ -34,7 +34,15 @@ const json& types() {
         "study.json": {
             "file": "text", "set": ["text"], "threads": "whole", "device": "text?", "plugin_path": ["text"],
             "accept_rebuilt": "truth", "name": "text", "question": "text",
-            "cells": [{"arm": "text!", "seed": "whole!", "task": "text!", "needs": "text!"}]},
+            "text": "text", "baseline": "whole", "seeds": ["whole"], "sample_seeds": ["whole"], "metrics": ["text"],
+            "level": "number", "all_pairs": "truth", "confirm": "text", "until_decided": "truth", "limit": "whole",
+            "first_seeds": "whole", "smallest": {"value": "number!", "relative": "truth!"},
+            "axes": [{"key": "text!", "values": ["text"]}],
+            "arms": [{"name": "text!", "set": ["text"], "levels": ["whole"]}],
+            "tasks": [{"what": "text!", "id": "text!", "config": "text!", "text": "text!", "set": ["text"],
+                       "needs": "text!", "stands_on": {"*": "text"}, "first": "text!"}],
+            "plans": [{"time": "text", "cells_done": "whole", "plan": {}}],
+            "cells": [{"arm": "text!", "seed": "whole!", "sample_seed": "whole", "task": "text!", "needs": "text!"}]},
         "metrics.jsonl": {"step": "whole"}})");
     return all;
 }

@@ -42,11 +42,13 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     const auto denoise = stage.denoiser(asked);
     const bool remembers = stage.model().self_conditions();
 
+    const auto drawn_with =
+        settings.seed < 0 ? stage.random("sample") : Random(static_cast<std::uint64_t>(settings.seed), "sample");
     const auto rows_before = stage.rows_asked();
     Progress progress("sample", chunks * steps, progress_mode);
     std::vector<Tensor> all;
     for (std::int64_t i = 0; i < chunks; ++i) {
-        const auto random = stage.random("sample").from(i * chunk);
+        const auto random = drawn_with.from(i * chunk);
         Condition condition;
         if (classes.defined()) {  // as many of each class
             const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());

@@ -1,3 +1,4 @@
+// The charts of a report: where the seeds lie, how the arms differ, quality against cost, curves and schedules.
 #include "study/charts.hpp"
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <dtk/error.hpp>
 #include <dtk/schedule.hpp>
 
+#include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/words.hpp"
 
@@ -42,16 +44,22 @@ std::string spoken(const std::vector<std::pair<std::string, double>>& values) {
 /// Wide enough apart for a logarithmic axis, and nothing on it that it cannot show.
 bool spans_decades(const std::vector<double>& values) {
     double low = INFINITY, high = 0;
-    for (const double value : values)
-        if (std::isfinite(value)) low = std::min(low, value), high = std::max(high, value);
+    for (const double value : values) {
+        if (!std::isfinite(value)) continue;
+        low = std::min(low, value);
+        high = std::max(high, value);
+    }
     return low > 0 && high > 20 * low;
 }
 
-/// The noise levels of an arm's process; nothing where no schedule says them before training, or the plugin is not
-/// there.
-std::optional<NoiseLevels> noise_levels(const toml::table& root) {
-    const auto* schedule = root["process"]["schedule"].as_table();
-    if (!schedule) return std::nullopt;
+/// The noise levels of a process at every time.
+struct Levels {
+    std::vector<double> alpha_bar, log_snr;
+    std::size_t steps() const { return alpha_bar.size(); }
+};
+
+/// As the schedule's plugin has them; nothing where no schedule says them before training, or the plugin is not there.
+std::optional<Levels> levels_of_plugin(const toml::table& root) {
     std::vector<fs::path> folders;
     if (const auto* path = root["plugins"]["path"].as_array())
         for (const auto& one : *path) folders.emplace_back(one.value_or(std::string()));
@@ -60,13 +68,45 @@ std::optional<NoiseLevels> noise_levels(const toml::table& root) {
         const auto& registry = registries.try_emplace(folders, plugin_folders(folders)).first->second;
         Mistakes mistakes;
         Reading reading{registry, mistakes, fs::current_path(), {&root}};
-        const auto spec = read_plugin(reading, "schedule", schedule, {});
+        const auto spec = read_plugin(reading, "schedule", root["process"]["schedule"].as_table(), {});
         if (!spec) return std::nullopt;
-        return std::static_pointer_cast<Schedule>(spec.make(reading, no_view()))
-            ->levels(root["process"]["steps"].value_or(std::int64_t{1000}));
+        const auto levels = std::static_pointer_cast<Schedule>(spec.make(reading, no_view()))
+                                ->levels(root["process"]["steps"].value_or(std::int64_t{1000}));
+        Levels all;
+        for (std::int64_t t = 0; t < levels.steps(); ++t) {
+            all.alpha_bar.push_back(levels.alpha_bar(t));
+            all.log_snr.push_back(levels.log_snr(t));
+        }
+        return all;
     } catch (const std::exception&) {
         return std::nullopt;
     }
+}
+
+/// The noise levels of an arm's process. They are kept in the study's folder, which then needs no plugin any more.
+std::optional<Levels> noise_levels(const toml::table& root, const fs::path& folder) {
+    const auto* schedule = root["process"]["schedule"].as_table();
+    if (!schedule) return std::nullopt;
+    const auto key =
+        fmt::format("{}, {} steps", toml_value(*schedule), root["process"]["steps"].value_or(std::int64_t{1000}));
+    const auto file = folder / "schedules.json";
+    auto kept = read_json(file);
+    if (!kept.is_object()) kept = json::object();
+    const auto numbers = [](const json& list) {
+        std::vector<double> all;
+        for (const auto& one : list) all.push_back(number_of(one).value_or(NAN));
+        return all;
+    };
+    if (const auto known = kept.find(key); known != kept.end() && known->is_object())
+        return Levels{numbers(known->value("alpha_bar", json::array())),
+                      numbers(known->value("log_snr", json::array()))};
+    const auto levels = levels_of_plugin(root);
+    if (!levels) return std::nullopt;
+    for (const auto& [name, values] :
+         {std::pair{"alpha_bar", &levels->alpha_bar}, std::pair{"log_snr", &levels->log_snr}})
+        for (const double value : *values) kept[key][name].push_back(json_number(value));
+    write_atomically(file, kept.dump() + "\n");
+    return levels;
 }
 
 using Points = std::map<double, double>;
@@ -80,12 +120,17 @@ Series curve(const std::string& name, int colour, const std::vector<Points>& see
         const bool all = std::all_of(seeds.begin(), seeds.end(), [&, x = x](const Points& seed) {
             const auto at = seed.find(x);
             if (at == seed.end()) return false;
-            sum += at->second, low = std::min(low, at->second), high = std::max(high, at->second);
+            sum += at->second;
+            low = std::min(low, at->second);
+            high = std::max(high, at->second);
             return true;
         });
         if (!all) continue;
-        series.x.push_back(x), series.y.push_back(sum / static_cast<double>(seeds.size()));
-        if (seeds.size() > 1) series.low.push_back(low), series.high.push_back(high);
+        series.x.push_back(x);
+        series.y.push_back(sum / static_cast<double>(seeds.size()));
+        if (seeds.size() < 2) continue;
+        series.low.push_back(low);
+        series.high.push_back(high);
     }
     return series;
 }
@@ -113,8 +158,11 @@ Log read_log(const fs::path& file) {
     const auto begin = by_time.size() - (by_time.size() + 3) / 4;
     for (std::size_t part = 0; part < by_time.back().size(); ++part) {
         double sum = 0, n = 0;
-        for (auto line = begin; line < by_time.size(); ++line)
-            if (part < by_time[line].size() && std::isfinite(by_time[line][part])) sum += by_time[line][part], n += 1;
+        for (auto line = begin; line < by_time.size(); ++line) {
+            if (part >= by_time[line].size() || !std::isfinite(by_time[line][part])) continue;
+            sum += by_time[line][part];
+            n += 1;
+        }
         log.by_time.push_back(n > 0 ? sum / n : std::nan(""));
     }
     return log;
@@ -124,7 +172,8 @@ Log read_log(const fs::path& file) {
 std::vector<Log> training_logs(const Drawn& drawn, std::size_t arm) {
     std::vector<Log> logs;
     for (const auto& cell : drawn.study.cells) {
-        if (cell.arm != arm) continue;
+        // Cells that differ in what is drawn share the training.
+        if (cell.arm != arm || (cell.sample_seed && cell.sample_seed != drawn.study.sample_seeds.front())) continue;
         const auto& task = drawn.study.task(cell.task);
         auto log = read_log(
             folder_of(task.needs.empty() ? task : drawn.study.task(task.needs), drawn.folder, drawn.accept_rebuilt) /
@@ -138,40 +187,116 @@ std::string fixed(double value, int places) {
     return (value < 0 ? "−" : "") + fmt::format("{:.{}f}", std::abs(value), places);
 }
 
-std::string section(const std::string& heading, const page::Figure& figure) {
-    return fmt::format("<h3>{}</h3>\n{}", heading, page::html(figure));
+std::string section(const Drawn& drawn, const std::string& heading, const page::Figure& figure) {
+    return fmt::format("<h3>{}</h3>\n{}", heading, drawn.pictures.add(figure));
+}
+
+std::string axis_label(const MetricResults& metric) {
+    return fmt::format("{}{}, {}", metric.name, metric.unit.empty() ? "" : " in " + metric.unit,
+                       metric.less() ? "less is better" : "more is better");
 }
 
 }  // namespace
 
+page::Figure comparisons_figure(const Drawn& drawn, const std::string& metric) {
+    const auto& study = drawn.study;
+    const auto& found = drawn.results.metrics.at(metric);
+    struct Row {
+        std::string name;
+        const Difference* difference;
+        std::size_t arm;
+    };
+    std::vector<Row> rows;
+    for (const auto& pair : found.pairs)
+        rows.push_back({fmt::format("{} − {}", study.arms[pair.second].name, study.arms[pair.first].name),
+                        &pair.difference, pair.second});
+    for (std::size_t arm = 0; found.pairs.empty() && arm < found.arms.size(); ++arm)
+        if (arm != study.baseline)
+            rows.push_back({fmt::format("{} − {}", study.arms[arm].name, study.arms[study.baseline].name),
+                            &found.arms[arm].difference, arm});
+    Chart chart{
+        .title = "differences in " + metric,
+        .x_label = fmt::format("difference in {}; {} is better", metric, found.less() ? "to the left" : "to the right"),
+        .height = 110 + (rows.size() > 10 ? 36 : 48) * static_cast<int>(rows.size())};
+    page::Table numbers{.caption = "Differences in " + escaped(metric),
+                        .head = {"comparison", "difference", "simultaneous interval", "verdict"}};
+    std::vector<std::string> words;
+    double least = 0, most = 0;
+    for (const auto& [name, d, arm] : rows) {
+        chart.rows.push_back(name);
+        const auto y = static_cast<double>(chart.rows.size());
+        const auto verdict = name_of(verdict_of(*d, found));
+        numbers.rows.push_back(
+            {{escaped(name), shown(d->estimate.n ? d->estimate.mean : NAN),
+              d->simultaneous ? fmt::format("{} … {}", shown(d->simultaneous->first), shown(d->simultaneous->second))
+                              : "–",
+              verdict}});
+        words.push_back(fmt::format("{} {}", name, verdict));
+        if (d->estimate.n == 0 || !std::isfinite(d->estimate.mean)) continue;
+        const auto ends = d->simultaneous.value_or(Interval{d->estimate.mean, d->estimate.mean});
+        least = std::min(least, ends.first);
+        most = std::max(most, ends.second);
+        chart.series.push_back({.x = {d->estimate.mean},
+                                .y = {y},
+                                .low = {ends.first},
+                                .high = {ends.second},
+                                .style = Series::Style::intervals,
+                                .colour = colour_of(drawn.lines, arm)});
+    }
+    // A line at 0, or the band of differences that do not matter.
+    if (found.smallest > 0)
+        chart.x_band = std::pair{-found.smallest, found.smallest};
+    else if (least < most)
+        chart.x_band = std::pair{-(most - least) / 600, (most - least) / 600};
+    return {std::move(chart),
+            fmt::format("Interval chart of the differences in {}: {}.", metric, fmt::join(words, ", ")),
+            fmt::format("Differences seed by seed with simultaneous {:g} % intervals. One that leaves out 0 decides{}.",
+                        100 * study.level,
+                        found.smallest > 0 ? "; the grey band holds differences that are said not to matter" : ""),
+            std::move(numbers)};
+}
+
 page::Figure seeds_figure(const Drawn& drawn, const std::string& metric) {
-    const auto& [study, findings] = std::tie(drawn.study, drawn.findings);
-    const auto& scores = findings.scores.at(metric);
+    const auto& study = drawn.study;
+    const auto& found = drawn.results.metrics.at(metric);
+    const auto count = found.arms.size();
     Chart chart{.title = metric,
-                .x_label = metric + ", less is better",
-                .height = 100 + (scores.size() > 10 ? 40 : 58) * static_cast<int>(scores.size())};
+                .x_label = axis_label(found),
+                .height = 100 + (count > 10 ? 40 : 58) * static_cast<int>(count)};
     page::Table numbers{.caption = escaped(metric) + " of every seed", .head = {"arm"}};
     for (const auto seed : study.seeds) numbers.head.push_back(fmt::format("seed {}", seed));
+    const auto place = [](std::size_t arm) { return static_cast<double>(arm + 1); };
+    // Each seed a line from arm to arm: lines side by side mean that a seed is worth the same to all.
+    constexpr std::size_t few_seeds = 12;
+    for (std::size_t seed = 0; count > 1 && study.seeds.size() <= few_seeds && seed < study.seeds.size(); ++seed) {
+        Series line{.colour = Series::grey};
+        for (std::size_t arm = 0; arm < count; ++arm) {
+            line.x.push_back(found.arms[arm].compared[seed].value_or(NAN));
+            line.y.push_back(place(arm) - 0.12);
+        }
+        chart.series.push_back(std::move(line));
+    }
     std::vector<double> all;
     std::vector<std::pair<std::string, double>> means;
-    for (std::size_t arm = 0; arm < scores.size(); ++arm) {
-        const auto& s = scores[arm];
-        const auto row = static_cast<double>(arm + 1);
+    for (std::size_t arm = 0; arm < count; ++arm) {
+        const auto& s = found.arms[arm];
         const auto colour = colour_of(drawn.lines, arm);
         Series seeds{.style = Series::Style::points, .colour = colour};
         page::Table::Row cells{{escaped(study.arms[arm].name)}};
-        for (const double distance : s.distances) {
-            seeds.x.push_back(distance), seeds.y.push_back(row - 0.12), all.push_back(distance);
-            cells.cells.push_back(shown(distance));
+        for (const auto& value : s.compared) {
+            seeds.x.push_back(value.value_or(NAN));
+            seeds.y.push_back(place(arm) - 0.12);
+            all.push_back(value.value_or(NAN));
+            cells.cells.push_back(value && std::isinf(*value) ? "none" : shown(value.value_or(NAN)));
         }
         chart.rows.push_back(study.arms[arm].name);
         chart.series.push_back(std::move(seeds));
         numbers.rows.push_back(std::move(cells));
-        if (s.distance.n == 0) continue;
-        means.emplace_back(study.arms[arm].name, s.distance.mean);
-        const auto ends = s.distance.interval.value_or(std::pair{s.distance.mean, s.distance.mean});
-        chart.series.push_back({.x = {s.distance.mean},
-                                .y = {row + 0.16},
+        if (!s.has_mean()) continue;
+        means.emplace_back(study.arms[arm].name, s.mean.mean);
+        const auto ends = s.mean.interval.value_or(std::pair{s.mean.mean, s.mean.mean});
+        chart.series.push_back({.x = {s.mean.mean},
+                                .y = {place(arm) + 0.16},
                                 .low = {ends.first},
                                 .high = {ends.second},
                                 .style = Series::Style::intervals,
@@ -179,20 +304,24 @@ page::Figure seeds_figure(const Drawn& drawn, const std::string& metric) {
     }
     chart.log_x = spans_decades(all);
     std::string truth;
-    if (const auto& s = scores[study.baseline]; std::isfinite(s.expected)) {
-        chart.x_band = s.two_sided ? std::pair{0.0, s.expected_sd}
-                                   : std::pair{s.expected - s.expected_sd, s.expected + s.expected_sd};
-        truth = s.two_sided ? ", grey one standard deviation of true samples"
-                            : ", grey what true samples give, ± a standard deviation";
+    if (const auto& s = found.arms[study.baseline]; std::isfinite(s.expected)) {
+        chart.x_band = found.nearest() ? std::pair{0.0, s.expected_sd}
+                                       : std::pair{s.expected - s.expected_sd, s.expected + s.expected_sd};
+        truth = found.nearest() ? ", grey one standard deviation of true samples"
+                                : ", grey what true samples give, ± a standard deviation";
     }
-    return {std::move(chart), fmt::format("Dot chart of {} by arm, less is better. Means: {}.", metric, spoken(means)),
-            fmt::format("Every seed a dot; below the dots their mean with its {:g} % interval{}.", 100 * study.level,
-                        truth),
-            std::move(numbers)};
+    return {
+        std::move(chart),
+        fmt::format("Dot chart of {} by arm, {}. Means: {}.", metric,
+                    found.less() ? "less is better" : "more is better", spoken(means)),
+        fmt::format("Every seed a dot, the dots of one seed joined by a line; below them their mean with its {:g} % "
+                    "interval{}. A cell without a number has no dot.",
+                    100 * study.level, truth),
+        std::move(numbers)};
 }
 
 std::string convergence_html(const Drawn& drawn, const std::string& metric) {
-    const auto& scores = drawn.findings.scores.at(metric);
+    const auto& found = drawn.results.metrics.at(metric);
     Chart chart{.title = fmt::format("{} against network evaluations", metric),
                 .x_label = "network evaluations for each sample",
                 .y_label = metric,
@@ -211,22 +340,27 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric) {
     for (std::size_t line = 0; line < drawn.lines.size(); ++line) {
         const auto& group = drawn.lines[line];
         if (group.arms.size() < 2) continue;
-        const auto slope = slope_of(group, drawn.findings, metric, drawn.study.level);
+        const auto slope = slope_of(group, drawn.results, metric, drawn.study.level);
         const auto& e = slope.estimate;
         Series series{.name = e.n > 0 ? fmt::format("{} (slope {})", group.name, fixed(e.mean, 2)) : group.name,
                       .colour = static_cast<int>(line)};
         std::map<double, std::size_t> by_cost;
         for (const auto arm : group.arms)
-            if (scores[arm].distance.n > 0 && std::isfinite(drawn.findings.costs[arm].evaluations))
-                by_cost[drawn.findings.costs[arm].evaluations] = arm;
+            if (found.arms[arm].has_mean() && std::isfinite(drawn.results.costs[arm].evaluations))
+                by_cost[drawn.results.costs[arm].evaluations] = arm;
         for (const auto& [evaluations, arm] : by_cost) {
-            const auto& d = scores[arm].distance;
-            series.x.push_back(evaluations), series.y.push_back(d.mean);
-            double least = d.mean, greatest = d.mean;
-            for (const double one : scores[arm].distances)
-                if (std::isfinite(one)) least = std::min(least, one), greatest = std::max(greatest, one);
-            series.low.push_back(least), series.high.push_back(greatest);
-            first = std::min(first, evaluations), last = std::max(last, evaluations);
+            const auto& s = found.arms[arm];
+            double least = s.mean.mean, greatest = s.mean.mean;
+            for (const auto& one : s.compared) {
+                least = std::min(least, one.value_or(least));
+                greatest = std::max(greatest, one.value_or(greatest));
+            }
+            series.x.push_back(evaluations);
+            series.y.push_back(s.mean.mean);
+            series.low.push_back(least);
+            series.high.push_back(greatest);
+            first = std::min(first, evaluations);
+            last = std::max(last, evaluations);
         }
         chart.series.push_back(std::move(series));
         some_left_out = some_left_out || !slope.left_out.empty();
@@ -241,17 +375,15 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric) {
               fmt::format("{} of {}", group.arms.size() - slope.left_out.size(), group.arms.size())}});
     }
     if (chart.series.empty()) return {};
-    const auto expected = scores[drawn.study.baseline].two_sided ? scores[drawn.study.baseline].expected_sd
-                                                                 : scores[drawn.study.baseline].expected;
-    const bool floor = std::isfinite(expected) && expected > 0 && first < last;
-    if (floor)
-        chart.series.push_back(
-            {.name = scores[drawn.study.baseline].two_sided ? "standard deviation of true samples" : "true samples",
-             .x = {first, last},
-             .y = {expected, expected},
-             .colour = Series::grey});
+    const auto& base = found.arms[drawn.study.baseline];
+    const auto expected = found.nearest() ? base.expected_sd : base.expected;
+    if (std::isfinite(expected) && expected > 0 && first < last)
+        chart.series.push_back({.name = found.nearest() ? "standard deviation of true samples" : "true samples",
+                                .x = {first, last},
+                                .y = {expected, expected},
+                                .colour = Series::grey});
     return section(
-               "Error against evaluations",
+               drawn, "Error against evaluations",
                {std::move(chart),
                 fmt::format(
                     "Line chart of {} against network evaluations for each sample, both axes logarithmic. Slopes: {}.",
@@ -266,24 +398,31 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric) {
 page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const std::vector<double>& cost,
                          const std::string& what) {
     const auto& study = drawn.study;
-    std::vector<double> distance;
-    for (const auto& score : drawn.findings.scores.at(metric))
-        distance.push_back(score.distance.n > 0 ? score.distance.mean : std::nan(""));
-    const auto front = pareto_front(cost, distance);
+    const auto& found = drawn.results.metrics.at(metric);
+    std::vector<double> quality, shortfall;
+    for (const auto& score : found.arms) {
+        quality.push_back(score.has_mean() ? score.mean.mean : NAN);
+        shortfall.push_back(found.shortfall(quality.back()));
+    }
+    const auto front = pareto_front(cost, shortfall);
     Chart chart{.title = fmt::format("{} against {}", metric, what),
                 .x_label = what,
-                .y_label = metric,
+                .y_label = axis_label(found),
                 .log_x = spans_decades(cost),
-                .log_y = spans_decades(distance)};
+                .log_y = spans_decades(quality)};
     page::Table numbers{.caption = escaped(chart.title), .head = {"arm", what, metric, "on the Pareto front"}};
     Series stairs{.name = "Pareto front", .colour = Series::grey};
+    const auto step_to = [&](double x, double y) {
+        stairs.x.push_back(x);
+        stairs.y.push_back(y);
+    };
     double last = 0;
     for (const double one : cost) last = std::isfinite(one) ? std::max(last, one) : last;
     for (const auto arm : front) {
-        if (!stairs.x.empty()) stairs.x.push_back(cost[arm]), stairs.y.push_back(stairs.y.back());
-        stairs.x.push_back(cost[arm]), stairs.y.push_back(distance[arm]);
+        if (!stairs.x.empty()) step_to(cost[arm], stairs.y.back());
+        step_to(cost[arm], quality[arm]);
     }
-    if (!front.empty() && last > stairs.x.back()) stairs.x.push_back(last), stairs.y.push_back(stairs.y.back());
+    if (!front.empty() && last > stairs.x.back()) step_to(last, stairs.y.back());
     chart.series.push_back(std::move(stairs));
     const auto on_front = [&](std::size_t arm) { return std::find(front.begin(), front.end(), arm) != front.end(); };
     for (std::size_t line = 0; line < drawn.lines.size(); ++line) {
@@ -291,8 +430,9 @@ page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const st
             others{.style = Series::Style::points, .open = true, .colour = static_cast<int>(line)};
         for (const auto arm : drawn.lines[line].arms) {
             auto& series = on_front(arm) ? best : others;
-            if (std::isfinite(cost[arm] + distance[arm]))
-                series.x.push_back(cost[arm]), series.y.push_back(distance[arm]);
+            if (!std::isfinite(cost[arm] + quality[arm])) continue;
+            series.x.push_back(cost[arm]);
+            series.y.push_back(quality[arm]);
         }
         (best.x.empty() ? others : best).name = drawn.lines[line].name;
         if (!best.x.empty()) chart.series.push_back(std::move(best));
@@ -302,12 +442,13 @@ page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const st
     for (const auto arm : front) names.push_back(study.arms[arm].name);
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm)
         numbers.rows.push_back(
-            {{escaped(study.arms[arm].name), shown(cost[arm]), shown(distance[arm]), on_front(arm) ? "yes" : ""}});
+            {{escaped(study.arms[arm].name), shown(cost[arm]), shown(quality[arm]), on_front(arm) ? "yes" : ""}});
     const auto listing = names.empty() ? "nothing" : listed(names);
     return {
         std::move(chart),
-        fmt::format("Chart of {} against {}: a point for each arm, less of both is better. On the Pareto front: {}.",
-                    metric, what, listing),
+        fmt::format(
+            "Chart of {} against {}: a point for each arm; less cost and {} {} are better. On the Pareto front: {}.",
+            metric, what, found.less() ? "less" : "more", metric, listing),
         fmt::format("Filled: on the Pareto front by their means ({}). Open: another arm costs no more and is better.",
                     escaped(listing)),
         std::move(numbers)};
@@ -320,10 +461,10 @@ std::string training_html(const Drawn& drawn) {
     std::vector<double> all;
     bool known = true;
     std::vector<std::vector<Log>> logs;
-    std::vector<std::optional<NoiseLevels>> levels;
+    std::vector<std::optional<Levels>> levels;
     for (const auto& group : drawn.trainings) {
         logs.push_back(training_logs(drawn, group.arms.front()));
-        levels.push_back(noise_levels(toml::parse(task_of(drawn.study, group.arms.front()).text)));
+        levels.push_back(noise_levels(toml::parse(task_of(drawn.study, group.arms.front()).text), drawn.folder));
         if (!logs.back().empty()) known = known && levels.back();
     }
     if (!known) noise.x_label = "t / T, noise to the right";
@@ -337,7 +478,7 @@ std::string training_html(const Drawn& drawn) {
             for (std::size_t part = 0; part < log.by_time.size(); ++part) {
                 const double u = (static_cast<double>(part) + 0.5) / parts;
                 const double x =
-                    known ? levels[i]->log_snr(static_cast<std::int64_t>(u * static_cast<double>(levels[i]->steps())))
+                    known ? levels[i]->log_snr[static_cast<std::size_t>(u * static_cast<double>(levels[i]->steps()))]
                           : u;
                 if (std::isfinite(x + log.by_time[part])) points[x] = log.by_time[part];
             }
@@ -356,13 +497,13 @@ std::string training_html(const Drawn& drawn) {
     for (const auto& series : noise.series) names.push_back(series.name);
     auto text =
         "<h2>Training</h2>\n" +
-        page::html(page::Figure{
+        drawn.pictures.add(page::Figure{
             std::move(loss), fmt::format("Line chart of the training loss by step. At the end: {}.", spoken(ends)),
             "The mean over the seeds; bands go from the least to the greatest. Losses under different schedules are "
             "means over different noise levels, and do not compare; see the next chart."});
     if (names.empty()) return text;
     return text + fmt::format("<h2>Loss by {}</h2>\n", known ? "log-SNR" : "time") +
-           page::html(page::Figure{
+           drawn.pictures.add(page::Figure{
                std::move(noise),
                fmt::format("Line chart of the loss against {} for {}.", known ? "log-SNR" : "time", listed(names)),
                known ? "The loss in each tenth of the times, over the last quarter of the training, at the log-SNR "
@@ -391,29 +532,31 @@ std::string schedules_html(const Drawn& drawn) {
     bool only_noise = true;
     for (std::size_t group = 0; group < groups.size(); ++group) {
         const auto root = toml::parse(task_of(drawn.study, groups[group].arms.front()).text);
-        const auto levels = noise_levels(root);
+        const auto levels = noise_levels(root, drawn.folder);
         if (!levels) continue;
         const auto target = target_of(root);
         const auto colour = static_cast<int>(group);
         const auto name =
             groups.size() > 1 ? groups[group].name : root["process"]["schedule"]["use"].value_or(std::string());
         Series a{.name = name, .colour = colour}, l = a, w = a;
-        const auto steps = levels->steps(), stride = std::max<std::int64_t>(1, steps / 200);
-        for (std::int64_t t = 0; t < steps; t += stride) {
-            const double u = static_cast<double>(t + 1) / static_cast<double>(steps), now = levels->log_snr(t);
-            a.x.push_back(u), a.y.push_back(levels->alpha_bar(t));
-            l.x.push_back(u), l.y.push_back(now);
+        const auto steps = levels->steps(), stride = std::max<std::size_t>(1, steps / 200);
+        for (std::size_t t = 0; t < steps; t += stride) {
+            const double u = static_cast<double>(t + 1) / static_cast<double>(steps), now = levels->log_snr[t];
+            a.x.push_back(u);
+            a.y.push_back(levels->alpha_bar[t]);
+            l.x.push_back(u);
+            l.y.push_back(now);
             if (t < stride) continue;
-            const double before = levels->log_snr(t - stride), middle = 0.5 * (before + now);
+            const double before = levels->log_snr[t - stride], middle = 0.5 * (before + now);
             const double share = static_cast<double>(stride) / static_cast<double>(steps) / (before - now);
             // The error of x_0 is the error of ε times σ/α, that of v is the error of ε divided by α.
-            w.x.push_back(middle), w.y.push_back(share * (target == "x0"  ? std::exp(-middle)
-                                                          : target == "v" ? 1 + std::exp(-middle)
-                                                                          : 1));
+            w.x.push_back(middle);
+            w.y.push_back(share * (target == "x0" ? std::exp(-middle) : target == "v" ? 1 + std::exp(-middle) : 1));
         }
         only_noise = only_noise && target != "x0" && target != "v";
-        signal.series.push_back(std::move(a)), ratio.series.push_back(std::move(l)),
-            weight.series.push_back(std::move(w));
+        signal.series.push_back(std::move(a));
+        ratio.series.push_back(std::move(l));
+        weight.series.push_back(std::move(w));
     }
     if (signal.series.empty()) return {};
     weight.log_y = !only_noise;
@@ -422,14 +565,15 @@ std::string schedules_html(const Drawn& drawn) {
     for (const auto& series : signal.series) names.push_back(series.name);
     const auto who = listed(names);
     return "<h2>Schedules</h2>\n" +
-           section("Signal left",
+           section(drawn, "Signal left",
                    {std::move(signal), fmt::format("Line chart of alpha bar against time for {}, from 1 to 0.", who),
                     "How much of the signal is left at each time."}) +
-           section("Log-SNR", {std::move(ratio),
-                               fmt::format("Line chart of the log signal-to-noise ratio against time for {}.", who),
-                               "The same as a signal-to-noise ratio."}) +
            section(
-               "Effective weight",
+               drawn, "Log-SNR",
+               {std::move(ratio), fmt::format("Line chart of the log signal-to-noise ratio against time for {}.", who),
+                "The same as a signal-to-noise ratio."}) +
+           section(
+               drawn, "Effective weight",
                {std::move(weight),
                 fmt::format("Line chart of the weight that uniform times give each log-SNR, for {}.", who),
                 only_noise ? "How much of uniformly drawn times falls to each log-SNR, |dt/dlog-SNR|: for the plain "

@@ -1,6 +1,7 @@
 #pragma once
-#include "study/page.hpp"
-#include "study/report.hpp"
+// The charts of a report.
+#include "study/convergence.hpp"
+#include "study/html.hpp"
 
 namespace dtk {
 
@@ -8,20 +9,24 @@ namespace dtk {
 /// share a training.
 struct Drawn {
     const Study& study;
-    const Findings& findings;
+    const StudyResults& results;
     std::filesystem::path folder;
     bool accept_rebuilt;
+    page::Pictures& pictures;
     std::vector<Group> lines = groups_by_steps(study), trainings = groups_by_training(study);
 };
 
-/// Where the seeds of every arm lie, with the means and their intervals.
+/// Every comparison with its simultaneous interval.
+page::Figure comparisons_figure(const Drawn& drawn, const std::string& metric);
+
+/// Where the seeds of every arm lie, those of one seed joined, with the means and their intervals.
 page::Figure seeds_figure(const Drawn& drawn, const std::string& metric);
 
-/// Distance against evaluations for arms that differ in steps alone, on logarithmic axes, with a table of slopes; empty
+/// A metric against evaluations for arms that differ in steps alone, on logarithmic axes, with a table of slopes; empty
 /// where no two arms do.
 std::string convergence_html(const Drawn& drawn, const std::string& metric);
 
-/// Distance against a cost of each arm, with the Pareto front. `what` is the cost in words.
+/// A metric against a cost of each arm, with the Pareto front. `what` is the cost in words.
 page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const std::vector<double>& cost,
                          const std::string& what);
 

@@ -1,3 +1,4 @@
+// What runs and studies left, in the formats of other tools.
 #include "study/exports.hpp"
 
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include "base/npz.hpp"
 #include "base/tensor_file.hpp"
 #include "base/tensorboard.hpp"
+#include "study/kept.hpp"
+#include "study/tables.hpp"
 
 namespace dtk {
 
@@ -124,31 +127,40 @@ void add_levels(const NoiseLevels& levels, const std::string& prefix, std::vecto
                                     each([](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); })));
 }
 
-/// What a study's cells are spread over.
+/// What a study's cells are spread over: arms, seeds and, where there are any, seeds of what was drawn.
 struct Axes {
     std::vector<std::string> arms;
-    std::vector<std::int64_t> seeds;
+    std::vector<std::int64_t> seeds, draws;
 
     explicit Axes(const Record& study) {
+        const auto note = [](auto& list, const auto& value) {
+            if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
+        };
         for (const auto& cell : study.cells) {
-            if (std::find(arms.begin(), arms.end(), cell.arm) == arms.end()) arms.push_back(cell.arm);
-            if (std::find(seeds.begin(), seeds.end(), cell.seed) == seeds.end()) seeds.push_back(cell.seed);
+            note(arms, cell.arm);
+            note(seeds, cell.seed);
+            if (cell.sample_seed) note(draws, *cell.sample_seed);
         }
     }
-    std::size_t size() const { return arms.size() * seeds.size(); }
+    std::size_t size() const { return arms.size() * seeds.size() * std::max<std::size_t>(1, draws.size()); }
     std::size_t place(const CellRecord& cell) const {
-        const auto arm = std::find(arms.begin(), arms.end(), cell.arm) - arms.begin(),
-                   seed = std::find(seeds.begin(), seeds.end(), cell.seed) - seeds.begin();
-        return static_cast<std::size_t>(arm) * seeds.size() + static_cast<std::size_t>(seed);
+        const auto among = [](const auto& list, const auto& value) {
+            return static_cast<std::size_t>(std::find(list.begin(), list.end(), value) - list.begin());
+        };
+        const auto trained = among(arms, cell.arm) * seeds.size() + among(seeds, cell.seed);
+        return cell.sample_seed ? trained * draws.size() + among(draws, *cell.sample_seed) : trained;
     }
     std::vector<std::int64_t> shape() const {
-        return {static_cast<std::int64_t>(arms.size()), static_cast<std::int64_t>(seeds.size())};
+        std::vector<std::int64_t> all{static_cast<std::int64_t>(arms.size()), static_cast<std::int64_t>(seeds.size())};
+        if (!draws.empty()) all.push_back(static_cast<std::int64_t>(draws.size()));
+        return all;
     }
 };
 
 std::vector<NumpyArray> arrays_of_study(const Record& study) {
     const Axes axes(study);
     std::vector<NumpyArray> arrays{NumpyArray::of("arms", axes.arms), NumpyArray::of("seeds", axes.seeds)};
+    if (!axes.draws.empty()) arrays.push_back(NumpyArray::of("sample_seeds", axes.draws));
     std::vector<std::string> metrics;
     std::map<std::string, std::vector<Measured>> scores;  // of each metric one for each cell
     std::vector<Log> logs(axes.size());
@@ -164,7 +176,7 @@ std::vector<NumpyArray> arrays_of_study(const Record& study) {
         for (const auto& [name, part] : parts) {
             std::vector<double> all;
             for (const auto& m : cells) all.push_back(m.*part);
-            if (std::any_of(all.begin(), all.end(), [](double value) { return std::isfinite(value); }))
+            if (!std::all_of(all.begin(), all.end(), [](double value) { return std::isnan(value); }))
                 arrays.push_back(NumpyArray::of(fmt::format("metric/{}/{}", metric, name), all, axes.shape()));
         }
     add_logs(logs, axes.shape(), "", arrays);
@@ -251,9 +263,7 @@ void write_csv(const fs::path& file, std::vector<std::string> header, const std:
     write_atomically(file, text);
 }
 
-}  // namespace
-
-void export_npz(const Record& record, const fs::path& file, const std::map<std::string, NoiseLevels>& levels) {
+void export_npz(const Record& record, const fs::path& file, const Exporter::Levels& levels) {
     if (record.what == Record::What::study) {
         write_npz(file, arrays_of_study(record));
         return;
@@ -265,17 +275,20 @@ void export_npz(const Record& record, const fs::path& file, const std::map<std::
             for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors"))
                 arrays.push_back(array_of(prefix + name, std::move(tensor)));
         add_logs({read_log(folder)}, {}, prefix, arrays);
-        if (const auto own = levels.find(stage); own != levels.end()) add_levels(own->second, prefix, arrays);
+        if (!levels) continue;
+        if (const auto own = levels(folder)) add_levels(*own, prefix, arrays);
     }
     add_measured(record.measured, arrays);
     write_npz(file, arrays);
 }
 
-void export_tensorboard(const Record& record, const fs::path& folder) {
+void export_tensorboard(const Record& record, const fs::path& folder, const Exporter::Levels&) {
     if (record.what == Record::What::study) {
-        for (const auto& cell : record.cells)
-            write_events(cell.trained, cell.measured, read_record(cell.measured).measured,
-                         folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed));
+        for (const auto& cell : record.cells) {
+            auto own = folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed);
+            if (cell.sample_seed) own /= fmt::format("sample={}", *cell.sample_seed);
+            write_events(cell.trained, cell.measured, read_record(cell.measured).measured, own);
+        }
         return;
     }
     for (const auto& [stage, own] : stages_of(record)) {
@@ -289,19 +302,61 @@ void export_tensorboard(const Record& record, const fs::path& folder) {
     }
 }
 
-void export_csv(const Record& record, const fs::path& file) {
+void export_csv(const Record& record, const fs::path& file, const Exporter::Levels&) {
     std::vector<LabelledLog> logs;
     if (record.what == Record::What::study) {
+        // Cells that differ in what was drawn have one log.
+        std::set<std::pair<std::string, std::int64_t>> known;
         for (const auto& cell : record.cells)
-            logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
+            if (known.insert({cell.arm, cell.seed}).second)
+                logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
         write_csv(file, {"arm", "seed"}, logs);
         return;
     }
     const auto stages = stages_of(record);
+    if (std::none_of(stages.begin(), stages.end(),
+                     [](const auto& stage) { return fs::exists(stage.second / "metrics.jsonl"); }))
+        throw Mistaken(fmt::format("{} has no log: nothing was trained", record.folder.string()),
+                       "its metrics and samples: dtk export … --to npz");
     const bool many = !stages.front().first.empty();
     for (const auto& [stage, folder] : stages)
         logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});
     write_csv(file, many ? std::vector<std::string>{"stage"} : std::vector<std::string>{}, logs);
+}
+
+/// What a study found, by that of its tables.
+template <class Table>
+void export_table(const Record& record, const fs::path& file, Table table) {
+    const auto study = kept_study(record.folder);
+    write_atomically(file, table(study, results_of(study, record.folder, true)));
+}
+
+void export_json(const Record& record, const fs::path& file, const Exporter::Levels&) {
+    export_table(record, file, [](const Study& study, const StudyResults& results) {
+        return results_json(study, results).dump(2) + "\n";
+    });
+}
+
+void export_table_csv(const Record& record, const fs::path& file, const Exporter::Levels&) {
+    export_table(record, file, results_csv);
+}
+
+void export_latex(const Record& record, const fs::path& file, const Exporter::Levels&) {
+    export_table(record, file, results_tex);
+}
+
+}  // namespace
+
+const std::vector<Exporter>& exporters() {
+    static const std::vector<Exporter> all{
+        {"npz", "NumPy: samples, log, metrics, noise levels", "run.npz", "results.npz", false, export_npz},
+        {"tensorboard", "event files", "tensorboard", "tensorboard", true, export_tensorboard},
+        {"csv", "the training's log, a line for each logged step", "metrics.csv", "curves.csv", false, export_csv},
+        {"json", "of a study: all its numbers", nullptr, "results.json", false, export_json},
+        {"cells", "of a study: a line of CSV for each cell and metric", nullptr, "results.csv", false,
+         export_table_csv},
+        {"latex", "of a study: its table for booktabs", nullptr, "results.tex", false, export_latex}};
+    return all;
 }
 
 void write_exports(const fs::path& study) {
@@ -314,8 +369,11 @@ void write_exports(const fs::path& study) {
         if (entry.path().filename().string().starts_with("events.out.tfevents.") && entry.path().extension() == ".dtk")
             old.push_back(entry.path());
     for (const auto& file : old) fs::remove(file, error);
-    export_npz(record, study / "results.npz");
-    export_tensorboard(record, study / "tensorboard");
+    for (const auto& exporter : exporters()) {
+        // The report writes its own tables; the log is there for the asking.
+        const std::string_view name = exporter.name;
+        if (name == "npz" || name == "tensorboard") exporter.write(record, study / exporter.of_study, {});
+    }
 }
 
 }  // namespace dtk

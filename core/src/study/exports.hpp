@@ -1,25 +1,33 @@
 #pragma once
 // What runs and studies left, in the formats of other tools.
-#include <map>
+#include <functional>
+#include <optional>
+#include <vector>
 
 #include <dtk/schedule.hpp>
 
-#include "study/records.hpp"
+#include "study/run_store.hpp"
 
 namespace dtk {
 
-/// Into one NumPy archive. Of a run: the samples, each column of metrics.jsonl by its name, `metric/NAME` with what
-/// true samples give, and `schedule/…` of the noise levels that are handed over; of several stages all of it after the
-/// stage's name. Of a study: `arms`, `seeds`, `metric/NAME/value` [arms, seeds] and so on, the columns of the logs
-/// [arms, seeds, steps]; NaN where there is nothing.
-DTK_API void export_npz(const Record& record, const std::filesystem::path& file,
-                        const std::map<std::string, NoiseLevels>& levels = {});
+/// A format of another tool.
+struct Exporter {
+    /// The noise levels that the process of a run or stage was trained with, by its folder; nothing where there are
+    /// none.
+    using Levels = std::function<std::optional<NoiseLevels>(const std::filesystem::path& folder)>;
 
-/// Into event files of TensorBoard's under that folder; a stage, or an arm and a seed, has a folder of its own in it.
-DTK_API void export_tensorboard(const Record& record, const std::filesystem::path& folder);
+    const char *name, *what;        ///< as it is asked for, and in a few words
+    const char *of_run, *of_study;  ///< what it is called beside a run and beside a study; null where there is none
+    bool folder;                    ///< it writes several files into a folder
+    /// Errors: Mistaken where the record has nothing for it.
+    void (*write)(const Record& record, const std::filesystem::path& out, const Levels& levels);
+};
 
-/// The training's log as a table, a line for each logged step; of a study with arm and seed before it.
-DTK_API void export_csv(const Record& record, const std::filesystem::path& file);
+/// All there are. `npz` holds, of a run, the samples, each column of metrics.jsonl by its name, `metric/NAME` with what
+/// true samples give, and `schedule/…`; of several stages all of it after the stage's name; of a study `arms`, `seeds`,
+/// `sample_seeds`, `metric/NAME/value` [arms, seeds, sample seeds] and so on, the columns of the logs with steps as the
+/// last axis; NaN where there is nothing. Of TensorBoard's event files a stage, or a cell, has a folder of its own.
+DTK_API const std::vector<Exporter>& exporters();
 
 /// results.npz and tensorboard/ in the folder of a study, as far as it has come.
 DTK_API void write_exports(const std::filesystem::path& study);

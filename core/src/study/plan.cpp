@@ -41,7 +41,7 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
     std::vector<Group> groups(4);
     std::size_t done = 0;
     for (const auto& task : study.tasks) {
-        const auto result = result_of(study, task, folder, accept_rebuilt);
+        const auto result = result_of(task, folder, accept_rebuilt);
         if (!task.first.empty()) text += fmt::format("{:<8}  first      {}\n", result ? "done" : "to do", task.first);
         auto& group = groups[task.first.empty() ? static_cast<std::size_t>(task.what) : 3];
         if (!result) {
@@ -55,8 +55,8 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
     }
     for (const auto& cell : study.cells)
         text += fmt::format("{:<8}  seed {:<4}  {}\n",
-                            result_of(study, study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do",
-                            cell.seed, study.arms[cell.arm].name);
+                            result_of(study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do", cell.seed,
+                            study.arms[cell.arm].name);
     return text +
            fmt::format(
                "\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one "

@@ -1,3 +1,4 @@
+// The page of a report.
 #include "study/report.hpp"
 
 #include <algorithm>
@@ -14,6 +15,9 @@
 #include "base/tensor_file.hpp"
 #include "base/words.hpp"
 #include "study/charts.hpp"
+#include "study/components.hpp"
+#include "study/run_store.hpp"
+#include "study/tables.hpp"
 
 namespace dtk {
 
@@ -24,66 +28,69 @@ using page::shown;
 
 namespace {
 
-std::string shown(const std::optional<std::pair<double, double>>& interval, std::size_t n) {
-    if (n == 0) return "–";
-    return interval ? fmt::format("{} … {}", page::shown(interval->first, 3), page::shown(interval->second, 3))
-                    : std::string("n = 1, no interval");
+std::string interval_html(const Estimate& e) {
+    if (e.n == 0) return "–";
+    if (e.interval)
+        return fmt::format("{} … {}", page::shown(e.interval->first, 3), page::shown(e.interval->second, 3));
+    return e.constant ? "does not depend on the seed" : e.n == 1 ? "n = 1, no interval" : "none";
 }
 
-std::string told_html(const Difference& difference) {
-    switch (told(difference)) {
-        case Told::better:
-            return "<strong class=\"better\">better</strong>";
-        case Told::worse:
-            return "<strong class=\"worse\">worse</strong>";
-        case Told::not_apart:
-            return "not told apart";
-        case Told::one_seed:
-            return "one seed";
-        case Told::no_pair:
-            break;
-    }
-    return "–";
+std::string interval_html(const Difference& d) {
+    if (d.estimate.n == 0) return "–";
+    if (d.simultaneous)
+        return fmt::format("{} … {}", page::shown(d.simultaneous->first, 3), page::shown(d.simultaneous->second, 3));
+    return d.exact ? "no seed matters" : d.estimate.n == 1 ? "n = 1, no interval" : "none";
 }
 
-std::string metric_table(const Study& study, const Findings& findings, const std::string& metric) {
-    const auto& scores = findings.scores.at(metric);
-    const auto& first = scores[study.baseline];
-    page::Table table{
-        .caption = fmt::format(
-            "{}: {}. Less is better{}.", escaped(metric),
-            escaped(findings.notes.count(metric) ? findings.notes.at(metric) : "no result"),
-            first.two_sided
-                ? fmt::format("; what counts is the distance from {:.4g}, which true samples give", first.expected)
-                : ""),
-        .head = {"arm", "mean", fmt::format("{:g} % interval", 100 * study.level), "n", "difference",
-                 "simultaneous interval", "Holm p", "verdict", "rank"}};
-    for (std::size_t arm = 0; arm < scores.size(); ++arm) {
-        const auto& s = scores[arm];
+std::string verdict_html(const Difference& difference, const MetricResults& metric) {
+    const auto verdict = verdict_of(difference, metric);
+    if (verdict == Verdict::better || verdict == Verdict::worse)
+        return fmt::format("<strong class=\"{0}\">{0}</strong>", name_of(verdict));
+    return name_of(verdict);
+}
+
+std::string difference_html(const Difference& d) {
+    if (d.estimate.n == 0) return "–";
+    if (!std::isfinite(d.estimate.mean)) return "infinite";
+    return fmt::format("{}{}{}", d.estimate.mean > 0 ? "+" : "", page::shown(d.estimate.mean, 3),
+                       d.skewed.value_or(false) ? " (skewed)" : "");
+}
+
+std::string metric_table(const Study& study, const StudyResults& results, const std::string& name) {
+    const auto& metric = results.metrics.at(name);
+    const auto& base = metric.arms[study.baseline];
+    page::Table table{.caption = fmt::format("{}: {}. What counts: {}{}.", escaped(name),
+                                             escaped(metric.note.empty() ? "no result" : metric.note),
+                                             escaped(direction_text(metric)),
+                                             metric.confirmatory ? ""
+                                                                 : ". Exploratory: its comparisons are corrected "
+                                                                   "for their own number alone"),
+                      .head = {"arm", "mean", fmt::format("{:g} % interval", 100 * study.level), "n", "difference",
+                               "simultaneous interval", "Holm p", "verdict", "detectable", "rank"}};
+    for (std::size_t arm = 0; arm < metric.arms.size(); ++arm) {
+        const auto& s = metric.arms[arm];
         const auto& d = s.difference;
-        const auto rank = s.rank.n == 0
-                              ? std::string("–")
-                              : fmt::format("{:.1f}{}", s.rank.mean,
-                                            s.rank.interval ? fmt::format(" ({:.1f} … {:.1f})", s.rank.interval->first,
+        page::Table::Row row{{escaped(study.arms[arm].name), s.has_mean() ? page::shown(s.mean.mean, 3) : "–",
+                              s.has_mean() ? interval_html(s.mean) : escaped(mean_text(s)),
+                              fmt::format("{}", s.mean.n)}};
+        if (arm == study.baseline) {
+            row.look = "baseline";
+            row.cells.insert(row.cells.end(), {"baseline", "", "", "", ""});
+        } else
+            row.cells.insert(row.cells.end(),
+                             {difference_html(d), interval_html(d), d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "–",
+                              verdict_html(d, metric), d.detectable ? page::shown(*d.detectable, 2) : "–"});
+        row.cells.push_back(s.rank.n == 0 ? std::string("–")
+                                          : fmt::format("{:.1f}{}", s.rank.mean,
+                                                        s.rank.interval
+                                                            ? fmt::format(" ({:.1f} … {:.1f})", s.rank.interval->first,
                                                                           s.rank.interval->second)
-                                                            : "");
-        page::Table::Row row{{escaped(study.arms[arm].name), s.distance.n ? page::shown(s.distance.mean, 3) : "–",
-                              shown(s.distance.interval, s.distance.n), fmt::format("{}", s.distance.n)}};
-        if (arm == study.baseline)
-            row.look = "baseline", row.cells.insert(row.cells.end(), {"baseline", "", "", ""});
-        else
-            row.cells.insert(
-                row.cells.end(),
-                {d.estimate.n ? fmt::format("{}{}{}", d.estimate.mean > 0 ? "+" : "", page::shown(d.estimate.mean, 3),
-                                            d.skewed ? " (skewed)" : "")
-                              : "–",
-                 shown(d.simultaneous, d.estimate.n), d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "–", told_html(d)});
-        row.cells.push_back(rank);
+                                                            : ""));
         table.rows.push_back(std::move(row));
     }
-    if (std::isfinite(first.expected)) {
-        page::Table::Row row{{"true samples", first.two_sided ? "0" : page::shown(first.expected, 3),
-                              fmt::format("± {:.2g} (sd)", first.expected_sd)},
+    if (std::isfinite(base.expected)) {
+        page::Table::Row row{{"true samples", metric.nearest() ? "0" : page::shown(base.expected, 3),
+                              fmt::format("± {:.2g} (sd)", base.expected_sd)},
                              "truth"};
         row.cells.resize(table.head.size());
         table.rows.push_back(std::move(row));
@@ -91,23 +98,33 @@ std::string metric_table(const Study& study, const Findings& findings, const std
     return page::html(table);
 }
 
+std::string sentences_html(const Study& study, const StudyResults& results, const std::string& metric) {
+    std::string text;
+    for (const auto& sentence : verdicts(study, results, metric))
+        text += fmt::format("<li>{}</li>\n", escaped(sentence));
+    return "<ul>" + text + "</ul>\n";
+}
+
 /// The metrics after the first, each behind what it says.
-std::string other_metrics(const Study& study, const Findings& findings) {
+std::string other_metrics(const Study& study, const StudyResults& results) {
     std::string text;
     for (std::size_t i = 1; i < study.metrics.size(); ++i) {
         const auto& metric = study.metrics[i];
-        std::string sentences;
-        for (const auto& sentence : verdicts(study, findings, metric))
-            sentences += fmt::format("<li>{}</li>\n", escaped(sentence));
-        const auto whole = conclusion(study, findings, metric);
+        const auto whole = conclusion(study, results, metric);
         text += page::details(escaped(whole.substr(0, whole.find(". ") + 1)),
-                              metric_table(study, findings, metric) + "<ul>" + sentences + "</ul>\n");
+                              metric_table(study, results, metric) + sentences_html(study, results, metric));
     }
-    return text.empty() ? text : "<h3>Other metrics</h3>\n" + text;
+    if (text.empty()) return text;
+    return "<h3>Other metrics</h3>\n" +
+           std::string(study.confirm == "all" ? "<p>The comparisons of all metrics hold together.</p>\n"
+                                              : "<p class=\"faint\">Exploratory: each is corrected for its own "
+                                                "comparisons alone, and together they do not hold at the level that "
+                                                "is named.</p>\n") +
+           text;
 }
 
 std::string cost_section(const Drawn& drawn, const std::string& metric) {
-    const auto& costs = drawn.findings.costs;
+    const auto& costs = drawn.results.costs;
     std::vector<double> evaluations, seconds;
     const bool trained_apart =
         drawn.trainings.size() > 1 &&
@@ -124,12 +141,12 @@ std::string cost_section(const Drawn& drawn, const std::string& metric) {
     auto text = "<h2>Quality against cost</h2>\n" + convergence_html(drawn, metric);
     if (differ)
         text += "<h3>Network evaluations</h3>\n" +
-                page::html(cost_figure(drawn, metric, evaluations, "network evaluations for each sample"));
+                drawn.pictures.add(cost_figure(drawn, metric, evaluations, "network evaluations for each sample"));
     else if (first != evaluations.end())
         text += fmt::format("<p>Every arm asks the network {:.4g} times for each sample.</p>\n", *first);
     text += "<h3>Seconds</h3>\n" +
-            page::html(cost_figure(drawn, metric, seconds,
-                                   trained_apart ? "seconds of training and sampling" : "seconds of sampling"));
+            drawn.pictures.add(cost_figure(drawn, metric, seconds,
+                                           trained_apart ? "seconds of training and sampling" : "seconds of sampling"));
     page::Table table{
         .caption = "What each arm cost, means over the seeds. Seconds are those of cells that ran beside others.",
         .head = {"arm", "examples seen", "parameters", "evaluations per sample", "training, s", "sampling, s"}};
@@ -142,7 +159,7 @@ std::string cost_section(const Drawn& drawn, const std::string& metric) {
     }
     text += "<h3>Equal cost?</h3>\n" + page::html(table);
     std::vector<std::string> unequal;
-    for (const auto& warning : drawn.findings.warnings)
+    for (const auto& warning : drawn.results.warnings)
         if (warning.starts_with("the arms are not of equal cost"))
             unequal.push_back(warning.substr(warning.find("differ in ") + 10));
     return text + (unequal.empty()
@@ -175,7 +192,7 @@ std::string samples_html(const Drawn& drawn) {
                         *look ? fmt::format("<div class=\"{}\">{}</div>", look, picture) : picture, escaped(caption));
     };
     for (const auto& cell : study.cells) {
-        if (cell.seed != study.seeds.front()) continue;
+        if (study.place_of(cell) != 0) continue;
         const auto folder = folder_of(study.task(cell.task), drawn.folder, drawn.accept_rebuilt);
         const auto png = fs::exists(folder / "samples.png");
         if ((!png && !fs::exists(folder / "samples.svg")) || ++count > most) continue;
@@ -192,12 +209,12 @@ std::string samples_html(const Drawn& drawn) {
         study.seeds.front(), count > most ? fmt::format(" The first {} of {} arms.", most, count) : "", pictures);
 }
 
-std::string failures_html(const Study& study, const Findings& findings, const fs::path& folder) {
-    if (findings.failures.empty()) return {};
+std::string failures_html(const Study& study, const StudyResults& results, const fs::path& folder) {
+    if (results.failures.empty()) return {};
     page::Table table{.caption = fmt::format("{} of {} cells failed. The rest is complete without them.",
-                                             findings.failures.size(), study.cells.size()),
+                                             results.failures.size(), study.cells.size()),
                       .head = {"arm", "seed", "reason", "to see it again"}};
-    for (const auto& [number, reason] : findings.failures) {
+    for (const auto& [number, reason] : results.failures) {
         const auto& cell = study.cells[number];
         table.rows.push_back(
             {{escaped(study.arms[cell.arm].name), fmt::format("{}", cell.seed), escaped(reason),
@@ -233,7 +250,9 @@ std::string provenance_html(const Drawn& drawn) {
                           "several builds of it.",
                       .head = {"plugin", "file"}};
     for (const auto& [name, hashes] : plugins)
-        table.rows.push_back({{escaped(name), fmt::format("<code>{}</code>", escaped(fmt::format("{}", fmt::join(hashes, " "))))}, "words"});
+        table.rows.push_back(
+            {{escaped(name), fmt::format("<code>{}</code>", escaped(fmt::format("{}", fmt::join(hashes, " "))))},
+             "words"});
     const auto list = [](const std::set<std::string>& items) {
         std::string text;
         for (const auto& item : items) text += fmt::format("<li>{}</li>", escaped(item));
@@ -244,49 +263,171 @@ std::string provenance_html(const Drawn& drawn) {
                        plugins.empty() ? "" : page::html(table), version(), escaped(torch_build_text()));
 }
 
-std::string method_html(const Study& study) {
-    std::vector<std::string> seeds;
-    for (const auto seed : study.seeds) seeds.push_back(std::to_string(seed));
-    return fmt::format(
-        "<p>Every arm ran with the seed{} {}. Arms with the same seed share their initial network, the order of the "
-        "data, the noise and the times, so differences to {} are taken seed by seed. Intervals are Student's, at {:g} "
-        "%. "
-        "The simultaneous ones hold together for all comparisons with the baseline (Bonferroni); an arm is called "
-        "better or worse only where its simultaneous interval leaves 0 out. p values are adjusted for the number of "
-        "comparisons (Holm 1979). Ranks are means over the seeds that all arms have.</p>\n<p>A metric counts by its "
-        "distance: its value, or, where it can err to both sides and what true samples give is known, how far it is "
-        "from that.</p>\n",
-        seeds.size() > 1 ? "s" : "", listed(seeds), escaped(study.arms[study.baseline].name), 100 * study.level);
+/// What each axis is worth, all else equal, and whether that depends on the others.
+std::string factorial_html(const Study& study, const MetricResults& metric) {
+    const auto found = factorial_of(study, metric);
+    if (found.effects.empty()) return {};
+    page::Table effects{
+        .caption = fmt::format("The effect of each axis on {}, matched over all others, seed by seed. The "
+                               "intervals hold together.",
+                               escaped(metric.name)),
+        .head = {"axis", "value", "against", "pairs of arms", "difference", "interval", "Holm p", "verdict"}};
+    const auto numbers = [&](const Difference& d) {
+        return std::vector<std::string>{difference_html(d), interval_html(d),
+                                        d.p_holm ? fmt::format("{:.2g}", *d.p_holm) : "–"};
+    };
+    for (const auto& effect : found.effects) {
+        page::Table::Row row{
+            {escaped(effect.axis), escaped(effect.value), escaped(effect.against), fmt::format("{}", effect.matched)}};
+        for (auto& cell : numbers(effect.difference)) row.cells.push_back(std::move(cell));
+        row.cells.push_back(verdict_html(effect.difference, metric));
+        effects.rows.push_back(std::move(row));
+    }
+    auto text = "<h2>What each axis is worth</h2>\n" + page::html(effects);
+    if (found.interactions.empty()) return text;
+    page::Table interactions{.caption =
+                                 "Interactions: how much the effect of the first changes with the second. Where the "
+                                 "interval leaves 0 out, the effects above are means over different answers.",
+                             .head = {"first", "second", "foursomes of arms", "difference", "interval", "Holm p"}};
+    for (const auto& one : found.interactions) {
+        page::Table::Row row{{escaped(one.first), escaped(one.second), fmt::format("{}", one.matched)}};
+        for (auto& cell : numbers(one.difference)) row.cells.push_back(std::move(cell));
+        interactions.rows.push_back(std::move(row));
+    }
+    return text + page::html(interactions);
 }
 
-std::string page_of(const Study& study, const Findings& findings, const fs::path& folder, bool accept_rebuilt) {
+/// How much of the scatter is of the training and how much of what is drawn, where a study varies both.
+std::string components_html(const Study& study, const MetricResults& metric) {
+    page::Table table{
+        .caption = fmt::format("The variance of {} over trainings and over draws from each, with {:g} % "
+                               "intervals; of an arm, and of its difference to {}.",
+                               escaped(metric.name), 100 * study.level, escaped(study.arms[study.baseline].name)),
+        .head = {"arm", "of", "training", "interval", "drawing, alike for all", "interval", "drawing, for one training",
+                 "interval"}};
+    const auto add = [&](std::size_t arm, const char* of, const std::vector<double>& cells) {
+        const auto found = components(cells, study.seeds.size(), study.level);
+        if (!found) return;
+        page::Table::Row row{{escaped(study.arms[arm].name), of}};
+        for (const auto* part : {&found->training, &found->drawing, &found->rest}) {
+            row.cells.push_back(page::shown(part->variance, 3));
+            row.cells.push_back(
+                fmt::format("{} … {}", page::shown(part->interval.first, 2), page::shown(part->interval.second, 2)));
+        }
+        table.rows.push_back(std::move(row));
+    };
+    const auto cells_of = [&](std::size_t arm) {
+        std::vector<double> cells;
+        for (const auto& cell : metric.arms[arm].cells) cells.push_back(cell.compared);
+        return cells;
+    };
+    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
+        auto cells = cells_of(arm);
+        add(arm, "value", cells);
+        if (arm == study.baseline) continue;
+        const auto base = cells_of(study.baseline);
+        for (std::size_t i = 0; i < cells.size(); ++i) cells[i] -= base[i];
+        add(arm, "difference", cells);
+    }
+    return table.rows.empty() ? std::string() : "<h2>Variance by training and drawing</h2>\n" + page::html(table);
+}
+
+/// What the seeds were worth, and which arms may be the best.
+std::string seeds_html(const Study& study, const MetricResults& metric) {
+    std::string text;
+    if (metric.arms.size() > 2 && study.seeds.size() > 1) {
+        std::vector<std::string> names;
+        for (const auto arm : best_arms(metric, study.level)) names.push_back(study.arms[arm].name);
+        if (!names.empty())
+            text += fmt::format("<p>{} The best arm is among them {:g} times in 100.</p>\n",
+                                names.size() == 1
+                                    ? fmt::format("{} is better than every other arm.", escaped(names.front()))
+                                    : fmt::format("Not told from the best: {}.", escaped(listed(names))),
+                                100 * study.level);
+    }
+    page::Table table{.caption =
+                          "What the seeds are worth: how many would find half of the difference that was seen (8 "
+                          "times in 10), and how many times as many without pairing.",
+                      .head = {"arm", "spread of the differences", "detectable", "seeds for half the difference",
+                               "interval", "worth of pairing"}};
+    const auto number = [](const std::optional<std::size_t>& n) {
+        return n ? fmt::format("{}", *n) : std::string("> 100,000");
+    };
+    for (std::size_t arm = 0; arm < metric.arms.size(); ++arm) {
+        const auto& d = metric.arms[arm].difference;
+        if (arm == study.baseline || !d.simultaneous || d.estimate.mean == 0) continue;
+        const auto needed = seeds_needed_by(d, std::abs(d.estimate.mean) / 2, metric.family.error(), study.level);
+        table.rows.push_back(
+            {{escaped(study.arms[arm].name), page::shown(d.estimate.sd, 3), page::shown(*d.detectable, 3),
+              number(needed.likely), fmt::format("{} … {}", number(needed.least), number(needed.most)),
+              fmt::format("{:.1f} ×", *d.pairing)}});
+    }
+    if (!table.rows.empty()) text += page::html(table);
+    return text.empty() ? text : "<h2>How sure, and what it would take</h2>\n" + text;
+}
+
+std::string method_html(const Study& study, const MetricResults& primary) {
+    std::vector<std::string> seeds, draws;
+    for (const auto seed : study.seeds) seeds.push_back(std::to_string(seed));
+    for (const auto seed : study.sample_seeds) draws.push_back(std::to_string(seed));
+    auto text = fmt::format(
+        "<p>Every arm ran with the seed{} {}. Arms with the same seed share their initial network, the order of the "
+        "data, the noise and the times, so differences are taken seed by seed. Intervals are Student's, at {:g} %. "
+        "The simultaneous ones hold together for all {} comparisons that count (Bonferroni); an arm is called better "
+        "or worse only where its simultaneous interval leaves 0 out. p values are adjusted for the same comparisons "
+        "(Holm 1979). Ranks are means over the seeds that all arms have. \"Detectable\" is the least true difference "
+        "that so many seeds would find 8 times in 10.</p>\n",
+        seeds.size() > 1 ? "s" : "", listed(seeds), 100 * study.level, primary.family.comparisons);
+    if (!draws.empty())
+        text += fmt::format(
+            "<p>Every training was drawn from with the sampling seeds {}; its value is the mean over them. So the "
+            "intervals speak of other trainings, drawn from with these seeds.</p>\n",
+            listed(draws));
+    text +=
+        "<p>Where a metric errs to both sides of what true samples give, what counts is how far it is from that. A "
+        "cell that failed, or whose value is infinite or undefined, has the worst value there is: its arm has no mean "
+        "and stands last, and is held against others by the exact signed-rank test. Where neither arm depends on the "
+        "seed there is nothing to estimate.</p>\n";
+    if (primary.smallest > 0)
+        text += fmt::format(
+            "<p>Differences below {:.3g} are said not to matter: arms whose difference is smaller by two one-sided "
+            "tests are called equivalent.</p>\n",
+            primary.smallest);
+    const auto limits = what_seeds_show(study, primary);
+    return text + (limits.empty() ? "" : "<p>" + escaped(limits) + "</p>\n");
+}
+
+std::string page_of(const Study& study, const StudyResults& results, const fs::path& folder, bool accept_rebuilt,
+                    page::Pictures& pictures) {
     const auto& primary = study.metrics.front();
-    const Drawn drawn{study, findings, folder, accept_rebuilt};
+    const Drawn drawn{study, results, folder, accept_rebuilt, pictures};
     const auto title = study.question.empty() ? study.name : study.question;
-    auto warnings = findings.warnings;
-    if (findings.missing > 0)
-        warnings.push_back(fmt::format("{} of {} cells have not run yet", findings.missing, study.cells.size()));
+    auto warnings = results.warnings;
+    if (results.missing > 0)
+        warnings.push_back(fmt::format("{} of {} cells have not run yet", results.missing, study.cells.size()));
     std::string listing;
     for (const auto& warning : warnings) listing += fmt::format("<li>{}.</li>\n", escaped(warning));
-    std::string sentences;
-    for (const auto& sentence : verdicts(study, findings, primary))
-        sentences += fmt::format("<li>{}</li>\n", escaped(sentence));
     const auto counted = [](std::size_t n, const char* what) {
         return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
     };
     auto content = fmt::format(
         "<h1>{}</h1>\n<p class=\"verdict\">{}</p>\n<p class=\"faint\">{} × {}, {} of {} cells done{}</p>\n",
-        escaped(title), escaped(conclusion(study, findings, primary)), counted(study.arms.size(), "arm"),
-        counted(study.seeds.size(), "seed"), study.cells.size() - findings.failures.size() - findings.missing,
+        escaped(title), escaped(conclusion(study, results, primary)), counted(study.arms.size(), "arm"),
+        counted(study.seeds.size(), "seed"), study.cells.size() - results.failures.size() - results.missing,
         study.cells.size(),
         warnings.empty() ? "." : fmt::format("; <a href=\"#warnings\">{}</a>.", counted(warnings.size(), "warning")));
-    content += "<h2>Results</h2>\n" + metric_table(study, findings, primary) +
-               page::details("Every comparison in a sentence", "<ul>" + sentences + "</ul>\n") +
-               other_metrics(study, findings);
-    content += failures_html(study, findings, folder);
-    content += fmt::format("<h2>{} by arm</h2>\n", escaped(primary)) + page::html(seeds_figure(drawn, primary));
+    content += "<h2>Results</h2>\n";
+    if (study.arms.size() > 1) content += drawn.pictures.add(comparisons_figure(drawn, primary));
+    content += metric_table(study, results, primary) +
+               page::details("Every comparison in a sentence", sentences_html(study, results, primary)) +
+               other_metrics(study, results);
+    content += failures_html(study, results, folder);
+    content += fmt::format("<h2>{} by arm</h2>\n", escaped(primary)) + drawn.pictures.add(seeds_figure(drawn, primary));
+    const auto& found = results.metrics.at(primary);
+    content += factorial_html(study, found) + seeds_html(study, found) + components_html(study, found);
     content += cost_section(drawn, primary) + training_html(drawn) + schedules_html(drawn) + samples_html(drawn);
-    return content + "<h2>Method and provenance</h2>\n" + page::details("Method", method_html(study)) +
+    return content + "<h2>Method and provenance</h2>\n" +
+           page::details("Method", method_html(study, results.metrics.at(primary))) +
            page::details(counted(warnings.size(), "warning"),
                          warnings.empty() ? "<p>There are none.</p>" : "<ul>" + listing + "</ul>\n", "warnings") +
            page::details("Provenance", provenance_html(drawn)) +
@@ -295,12 +436,15 @@ std::string page_of(const Study& study, const Findings& findings, const fs::path
 
 }  // namespace
 
-fs::path write_report(const Study& study, const Findings& findings, const fs::path& folder, bool accept_rebuilt) {
-    write_atomically(folder / "results.json", results_json(study, findings).dump(2) + "\n");
-    write_atomically(folder / "results.csv", results_csv(study, findings));
-    write_atomically(folder / "results.tex", results_tex(study, findings));
-    write_atomically(folder / "report.html", page::document(study.question.empty() ? study.name : study.question,
-                                                            page_of(study, findings, folder, accept_rebuilt)));
+fs::path write_report(const Study& study, const StudyResults& results, const fs::path& folder, bool accept_rebuilt) {
+    write_atomically(folder / "results.json", results_json(study, results).dump(2) + "\n");
+    write_atomically(folder / "results.csv", results_csv(study, results));
+    write_atomically(folder / "results.tex", results_tex(study, results));
+    page::Pictures pictures;
+    auto page = page::document(study.question.empty() ? study.name : study.question,
+                               page_of(study, results, folder, accept_rebuilt, pictures));
+    pictures.draw(page);
+    write_atomically(folder / "report.html", page);
     return folder / "report.html";
 }
 

@@ -1,185 +1,297 @@
-// What a study found, for other programs: JSON, CSV and LaTeX.
+// Reads what the cells of a study measured, and compares the arms.
+#include "study/results.hpp"
+
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "base/json.hpp"
-#include "study/report.hpp"
+#include "base/words.hpp"
+#include "study/kept.hpp"
+#include "study/run_store.hpp"
 
 namespace dtk {
 
 using json = nlohmann::json;
+using State = CellScore::State;
 
 namespace {
 
-json number(const std::optional<double>& value) { return json_number(value.value_or(NAN)); }
-
-json numbers(const std::vector<double>& values) {
-    json all = json::array();
-    for (const double value : values) all.push_back(number(value));
-    return all;
+double number_at(const json& object, const char* key) {
+    const auto at = object.find(key);
+    return at != object.end() && at->is_number() ? at->get<double>() : NAN;
 }
 
-json interval(const std::optional<std::pair<double, double>>& pair) {
-    return pair ? json{number(pair->first), number(pair->second)} : json(nullptr);
+/// Of the numbers that are known.
+double mean_of_known(const std::vector<double>& values) {
+    double sum = 0, n = 0;
+    for (const double value : values) {
+        if (!std::isfinite(value)) continue;
+        sum += value;
+        n += 1;
+    }
+    return n > 0 ? sum / n : NAN;
 }
 
-json estimate_json(const Estimate& e) {
-    return {{"n", e.n}, {"mean", number(e.n ? e.mean : NAN)}, {"interval", interval(e.interval)}};
+/// "1%" of the baseline's mean, or a number; 0 where nothing is said.
+double smallest_of(const Study& study, const Score& baseline) {
+    if (study.smallest.value == 0) return 0;
+    if (!study.smallest.relative) return study.smallest.value;
+    return baseline.has_mean() ? study.smallest.value * std::abs(baseline.mean.mean) : 0;
 }
 
-json score_json(const Score& s, bool baseline) {
-    static constexpr const char* words[] = {"better", "worse", "not told apart", "one seed", "no pair"};
-    auto one = estimate_json(s.distance);
-    one.update({{"values", numbers(s.values)},
-                {"distances", numbers(s.distances)},
-                {"expected", number(s.expected)},
-                {"expected_sd", number(s.expected_sd)},
-                {"rank", number(s.rank.n ? s.rank.mean : NAN)}});
-    if (baseline) return one;
-    auto& difference = one["difference"] = estimate_json(s.difference.estimate);
-    difference.update({{"simultaneous", interval(s.difference.simultaneous)},
-                       {"p", number(s.difference.p)},
-                       {"p_holm", number(s.difference.p_holm)},
-                       {"skewed", s.difference.skewed},
-                       {"told", words[static_cast<int>(told(s.difference))]}});
-    return one;
+/// The steps and the batch of the training that a task stands on.
+double images_of(const Study& study, const Task& task) {
+    const auto& training = task.needs.empty() ? task : study.task(task.needs);
+    const auto root = toml::parse(training.text);
+    return root["train"]["steps"].value_or(0.0) * root["train"]["batch"].value_or(0.0);
 }
 
-json slopes_json(const Study& study, const Findings& findings) {
-    json all = json::array();
-    for (const auto& group : groups_by_steps(study)) {
-        if (group.arms.size() < 2) continue;
+/// Cards of one metric, by arm: what the numbers were measured under, but for what sampling costs.
+using Cards = std::vector<std::map<std::string, std::set<std::string>>>;
+
+class ResultsReader {
+ public:
+    ResultsReader(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt)
+        : study_(study), folder_(folder), accept_rebuilt_(accept_rebuilt), costs_(study.arms.size()) {
         for (const auto& metric : study.metrics) {
-            const auto slope = slope_of(group, findings, metric, study.level);
-            auto one = estimate_json(slope.estimate);
-            one.update({{"arms", group.name},
-                        {"metric", metric},
-                        {"of_seeds", numbers(slope.of_seeds)},
-                        {"standard_error", number(slope.standard_error)}});
-            all.push_back(std::move(one));
+            auto& found = results_.metrics[metric];
+            found.name = metric;
+            found.arms.resize(study.arms.size());
+            for (auto& arm : found.arms) arm.cells.resize(study.cells_of_arm());
+            cards_[metric].resize(study.arms.size());
         }
+        expected_.resize(study.arms.size());
     }
-    return all;
-}
 
-std::string latex(const std::string& text) {
-    std::string safe;
-    for (const char c : text) {
-        switch (c) {
-            case '\\':
-                safe += "\\textbackslash{}";
-                break;
-            case '~':
-                safe += "\\textasciitilde{}";
-                break;
-            case '^':
-                safe += "\\textasciicircum{}";
-                break;
-            case '\n':
-                safe += ' ';
-                break;
-            case '&':
-            case '%':
-            case '$':
-            case '#':
-            case '_':
-            case '{':
-            case '}':
-                safe += '\\';
-                [[fallthrough]];
-            default:
-                safe += c;
+    StudyResults read() {
+        for (std::size_t i = 0; i < study_.cells.size(); ++i) read_cell(i);
+        const auto afterwards = chosen_afterwards(folder_);
+        results_.warnings = afterwards;
+        bool first = true;
+        for (const auto& metric : study_.metrics) {
+            auto& found = results_.metrics.at(metric);
+            found.confirmatory = afterwards.empty() && (first || study_.confirm == "all");
+            first = false;
+            settle(found);
         }
+        compare();
+        for (const auto& metric : study_.metrics) warn(results_.metrics.at(metric));
+        if (study_.seeds.size() == 1)
+            results_.warnings.push_back(
+                "one seed: nothing is known of what another would give, and there are no intervals");
+        settle_costs();
+        return std::move(results_);
     }
-    return safe;
-}
+
+ private:
+    void read_cell(std::size_t number) {
+        const auto& cell = study_.cells[number];
+        const auto& task = study_.task(cell.task);
+        const auto result = result_of(task, folder_, accept_rebuilt_);
+        const auto place = study_.place_of(cell);
+        if (!result) {
+            const auto reason = failure_of(study_, task, folder_);
+            if (reason.empty()) {
+                ++results_.missing;
+                return;
+            }
+            results_.failures.emplace_back(number, reason);
+            for (auto& [metric, found] : results_.metrics) found.arms[cell.arm].cells[place].state = State::failed;
+            return;
+        }
+        for (const auto& m : measured_in(*result)) {
+            const auto at = results_.metrics.find(m.metric);
+            if (at == results_.metrics.end()) continue;
+            auto& found = at->second;
+            if (!found.better) found.better = m.better;
+            if (found.note.empty()) found.note = m.note;
+            if (found.unit.empty()) found.unit = m.unit;
+            found.arms[cell.arm].cells[place] = score_of(m);
+            auto& known = expected_[cell.arm][m.metric];
+            known.first.push_back(m.expected);
+            known.second.push_back(m.expected_sd);
+            for (const auto* key : {"n", "split", "features", "data"})
+                if (m.card.is_object() && m.card.contains(key))
+                    cards_[m.metric][cell.arm][key].insert(m.card[key].dump());
+        }
+        const auto& training = task.needs.empty() ? task : study_.task(task.needs);
+        const auto trained = task.needs.empty() ? result : result_of(training, folder_, accept_rebuilt_);
+        const auto seconds = [](const json& of, const char* what) {
+            return number_at(of.value("seconds", json::object()), what);
+        };
+        costs_[cell.arm].push_back({images_of(study_, task), number_at(*result, "network_evaluations"),
+                                    trained ? seconds(*trained, "train") : NAN, seconds(*result, "sample"),
+                                    number_at(*result, "parameters")});
+    }
+
+    void settle(MetricResults& found) {
+        std::vector<Values> all;
+        for (std::size_t arm = 0; arm < found.arms.size(); ++arm) {
+            auto& score = found.arms[arm];
+            score.compared = compared_of(score.cells, study_.seeds.size(), found.less());
+            all.push_back(score.compared);
+            const auto& known = expected_[arm][found.name];
+            score.expected = mean_of_known(known.first);
+            score.expected_sd = mean_of_known(known.second);
+            if (std::any_of(score.compared.begin(), score.compared.end(),
+                            [](const auto& one) { return one.has_value(); }))
+                score.mean = estimate(score.compared, study_.level);
+        }
+        const auto rank = ranks(all, found.less(), study_.level);
+        for (std::size_t arm = 0; arm < found.arms.size(); ++arm) found.arms[arm].rank = rank[arm];
+        found.smallest = smallest_of(study_, found.arms[study_.baseline]);
+    }
+
+    /// Every comparison of the confirmatory metrics is of one family; each exploratory metric is a family of its own.
+    void compare() {
+        const auto arms = study_.arms.size();
+        const auto each = study_.all_pairs ? arms * (arms - 1) / 2 : arms - 1;
+        std::vector<Difference*> confirmatory;
+        for (const auto& metric : study_.metrics) {
+            auto& found = results_.metrics.at(metric);
+            found.family = {1 - study_.error(), each * (study_.confirm == "all" ? study_.metrics.size() : 1)};
+            const auto against = [&](std::size_t first, std::size_t second) {
+                return difference(found.arms[first].compared, found.arms[second].compared, found.family);
+            };
+            std::vector<Difference*> own;
+            for (std::size_t arm = 0; arm < arms; ++arm) {
+                if (arm == study_.baseline) continue;
+                found.arms[arm].difference = against(study_.baseline, arm);
+                if (!study_.all_pairs) own.push_back(&found.arms[arm].difference);
+            }
+            if (study_.all_pairs)
+                for (std::size_t first = 0; first < arms; ++first)
+                    for (auto second = first + 1; second < arms; ++second)
+                        found.pairs.push_back({first, second, against(first, second)});
+            for (auto& pair : found.pairs) own.push_back(&pair.difference);
+            if (found.confirmatory)
+                confirmatory.insert(confirmatory.end(), own.begin(), own.end());
+            else
+                adjust(own);
+        }
+        adjust(confirmatory);
+        // With all pairs, what stands beside the baseline is the pair's.
+        for (auto& [metric, found] : results_.metrics)
+            for (const auto& pair : found.pairs) {
+                if (pair.first == study_.baseline)
+                    found.arms[pair.second].difference.p_holm = pair.difference.p_holm;
+                else if (pair.second == study_.baseline)
+                    found.arms[pair.first].difference.p_holm = pair.difference.p_holm;
+            }
+    }
+
+    void warn(const MetricResults& found) {
+        const auto any = [&](State state) {
+            return std::any_of(found.arms.begin(), found.arms.end(),
+                               [&](const Score& score) { return score.count(state) > 0; });
+        };
+        if (!found.better && (any(State::finite) || any(State::infinite)))
+            results_.warnings.push_back(fmt::format(
+                "nobody says which values of {} are good: it was measured by an older dtk, and is taken for "
+                "one of which less is better",
+                found.name));
+        for (std::size_t arm = 0; arm < found.arms.size(); ++arm) {
+            const auto& score = found.arms[arm];
+            for (const auto& [state, what] :
+                 {std::pair{State::undefined, "is undefined"}, std::pair{State::infinite, "is infinite"}})
+                if (const auto n = score.count(state); n > 0)
+                    results_.warnings.push_back(
+                        fmt::format("{} of `{}` {} in {} of {} cells: it has no mean and stands last", found.name,
+                                    study_.arms[arm].name, what, n, score.cells.size() - score.count(State::to_do)));
+            if (score.difference.skewed.value_or(false))
+                results_.warnings.push_back(
+                    fmt::format("the differences of `{}` in {} are visibly skewed: their interval is too hopeful",
+                                study_.arms[arm].name, found.name));
+        }
+        std::map<std::string, std::set<std::string>> all;
+        for (const auto& arm : cards_.at(found.name))
+            for (const auto& [key, values] : arm) all[key].insert(values.begin(), values.end());
+        for (const auto& [key, values] : all)
+            if (values.size() > 1)
+                results_.warnings.push_back(fmt::format("the numbers of {} were not measured alike: `{}` is {}",
+                                                        found.name, key, fmt::join(values, " and ")));
+    }
+
+    void settle_costs() {
+        for (const auto& costs : costs_) {
+            const auto of = [&](double Cost::*part) {
+                std::vector<double> values;
+                for (const auto& cost : costs) values.push_back(cost.*part);
+                return mean_of_known(values);
+            };
+            results_.costs.push_back({of(&Cost::images), of(&Cost::evaluations), of(&Cost::train_seconds),
+                                      of(&Cost::sample_seconds), of(&Cost::parameters)});
+        }
+        const auto differ = [&](double Cost::*part, const char* what) {
+            const double base = results_.costs[study_.baseline].*part;
+            for (const auto& cost : results_.costs)
+                if (std::isfinite(cost.*part + base) && std::abs(cost.*part - base) > 1e-9 * std::abs(base)) {
+                    results_.warnings.push_back(fmt::format("the arms are not of equal cost: they differ in {}", what));
+                    return;
+                }
+        };
+        differ(&Cost::images, "the number of training examples seen");
+        differ(&Cost::parameters, "the number of parameters");
+        differ(&Cost::evaluations, "network evaluations for each sample");
+    }
+
+    const Study& study_;
+    const std::filesystem::path& folder_;
+    bool accept_rebuilt_;
+    StudyResults results_;
+    std::vector<std::vector<Cost>> costs_;
+    std::vector<std::map<std::string, std::pair<std::vector<double>, std::vector<double>>>> expected_;
+    std::map<std::string, Cards> cards_;
+};
 
 }  // namespace
 
-json results_json(const Study& study, const Findings& findings) {
-    json arms = json::array();
-    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
-        const auto& cost = findings.costs[arm];
-        json one{{"arm", study.arms[arm].name},
-                 {"set", study.arms[arm].set},
-                 {"baseline", arm == study.baseline},
-                 {"images", number(cost.images)},
-                 {"network_evaluations", number(cost.evaluations)},
-                 {"parameters", number(cost.parameters)}};
-        for (const auto& metric : study.metrics)
-            one["metrics"][metric] = score_json(findings.scores.at(metric)[arm], arm == study.baseline);
-        arms.push_back(std::move(one));
-    }
-    json failures = json::array();
-    for (const auto& [cell, reason] : findings.failures)
-        failures.push_back(
-            {{"arm", study.arms[study.cells[cell].arm].name}, {"seed", study.cells[cell].seed}, {"reason", reason}});
-    return {{"study", study.name},
-            {"question", study.question},
-            {"conclusion", conclusion(study, findings, study.metrics.front())},
-            {"seeds", study.seeds},
-            {"level", study.level},
-            {"arms", arms},
-            {"slopes", slopes_json(study, findings)},
-            {"failures", failures},
-            {"warnings", findings.warnings}};
+CellScore score_of(const Measured& m) {
+    CellScore cell{.value = m.value,
+                   .compared = m.better == Better::nearest ? std::abs(m.value - m.expected) : m.value};
+    cell.state = std::isnan(cell.compared)   ? State::undefined
+                 : std::isinf(cell.compared) ? State::infinite
+                                             : State::finite;
+    return cell;
 }
 
-std::string results_csv(const Study& study, const Findings& findings) {
-    std::string text = "arm,seed,metric,value,distance\n";
-    for (const auto& metric : study.metrics)
-        for (std::size_t arm = 0; arm < study.arms.size(); ++arm)
-            for (std::size_t seed = 0; seed < study.seeds.size(); ++seed) {
-                const auto& s = findings.scores.at(metric)[arm];
-                const auto field = [](double value) {
-                    return std::isfinite(value) ? fmt::format("{}", value) : std::string();
-                };
-                text += fmt::format("{},{},{},{},{}\n", csv_field(study.arms[arm].name), study.seeds[seed],
-                                    csv_field(metric), field(s.values[seed]), field(s.distances[seed]));
-            }
-    return text;
+Values compared_of(const std::vector<CellScore>& cells, std::size_t seeds, bool less) {
+    const double worst = less ? INFINITY : -INFINITY;
+    const auto each = cells.size() / seeds;
+    Values all;
+    for (std::size_t seed = 0; seed < seeds; ++seed) {
+        double sum = 0, n = 0;
+        for (std::size_t i = seed * each; i < (seed + 1) * each; ++i) {
+            if (cells[i].state == State::to_do) continue;
+            const bool number = cells[i].state == State::finite || cells[i].state == State::infinite;
+            sum += number ? cells[i].compared : worst;
+            n += 1;
+        }
+        const double mean = std::isnan(sum) ? worst : sum / n;
+        all.push_back(n > 0 ? std::optional(mean) : std::nullopt);
+    }
+    return all;
 }
 
-std::string results_tex(const Study& study, const Findings& findings) {
-    std::string text = fmt::format(
-        "% {}: mean [{:g} % interval] over {} seeds, less is better, the least mean in bold. Needs "
-        "\\usepackage{{booktabs}}.\n\\begin{{tabular}}{{l{}}}\n\\toprule\narm",
-        latex(study.name), 100 * study.level, study.seeds.size(), std::string(study.metrics.size(), 'r'));
-    for (const auto& metric : study.metrics) text += " & " + latex(metric);
-    text += " \\\\\n\\midrule\n";
-    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
-        text += latex(study.arms[arm].name);
-        for (const auto& metric : study.metrics) {
-            const auto& all = findings.scores.at(metric);
-            const auto& e = all[arm].distance;
-            const bool best = e.n > 0 && std::all_of(all.begin(), all.end(), [&](const Score& other) {
-                                  return other.distance.n == 0 || e.mean <= other.distance.mean;
-                              });
-            if (e.n == 0)
-                text += " & --";
-            else
-                text += fmt::format(" & {}{:.4g}{} {}", best ? "\\textbf{" : "", e.mean, best ? "}" : "",
-                                    e.interval ? fmt::format("[{:.4g}, {:.4g}]", e.interval->first, e.interval->second)
-                                               : fmt::format("($n = {}$)", e.n));
-        }
-        text += " \\\\\n";
-    }
-    const auto& first = findings.scores;
-    if (std::any_of(first.begin(), first.end(),
-                    [&](const auto& scores) { return std::isfinite(scores.second[study.baseline].expected); })) {
-        text += "\\midrule\ntrue samples (sd)";
-        for (const auto& metric : study.metrics) {
-            const auto& s = first.at(metric)[study.baseline];
-            text += !std::isfinite(s.expected) ? " & --"
-                    : s.two_sided              ? fmt::format(" & 0 ({:.2g})", s.expected_sd)
-                                               : fmt::format(" & {:.4g} ({:.2g})", s.expected, s.expected_sd);
-        }
-        text += " \\\\\n";
-    }
-    return text + "\\bottomrule\n\\end{tabular}\n";
+std::size_t Score::count(CellScore::State state) const {
+    return static_cast<std::size_t>(
+        std::count_if(cells.begin(), cells.end(), [&](const CellScore& cell) { return cell.state == state; }));
+}
+
+std::vector<std::size_t> MetricResults::order() const {
+    std::vector<std::size_t> all(arms.size());
+    for (std::size_t arm = 0; arm < arms.size(); ++arm) all[arm] = arm;
+    const auto key = [&](std::size_t arm) { return arms[arm].has_mean() ? shortfall(arms[arm].mean.mean) : INFINITY; };
+    std::stable_sort(all.begin(), all.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+    return all;
+}
+
+StudyResults results_of(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt) {
+    return ResultsReader(study, folder, accept_rebuilt).read();
 }
 
 }  // namespace dtk

@@ -23,6 +23,7 @@
 #include "base/lease.hpp"
 #include "base/words.hpp"
 #include "study/memory.hpp"
+#include "study/run_store.hpp"
 #include "study/study.hpp"
 
 namespace dtk {
@@ -50,7 +51,7 @@ std::vector<std::string> stands_on(const Task& task) {
 
 /// The task that said why it failed: this one or one that it stands on; null where none did.
 const Task* blamed(const Study& study, const Task& task, const fs::path& folder, std::string& reason) {
-    if (result_of(study, task, folder, true)) return nullptr;
+    if (result_of(task, folder, true)) return nullptr;
     reason = error_in(log_of(task, folder));
     if (!reason.empty()) return &task;
     for (const auto& id : stands_on(task))
@@ -229,7 +230,7 @@ class Runner {
     }
 
     bool finished(const Task& task) const {
-        return result_of(study_, task, request_.folder, request_.accept_rebuilt).has_value();
+        return result_of(task, request_.folder, request_.accept_rebuilt).has_value();
     }
 
     /// Takes, and so removes, what dead owners of finished work left.
@@ -237,7 +238,7 @@ class Runner {
         for (const auto& folder : {request_.folder, request_.folder / "tasks"}) remove_temporaries(folder);
         for (const auto& task : study_.tasks) {
             const auto lease = folder_of(task, request_.folder, false).string() + ".lease";
-            if (fs::exists(lease) && result_of(study_, task, request_.folder)) Lease::take(lease);
+            if (fs::exists(lease) && result_of(task, request_.folder)) Lease::take(lease);
         }
     }
 
@@ -298,7 +299,7 @@ class Runner {
         const auto folder = folder_of(task, request_.folder, false);
         auto lease = Lease::take(folder.string() + ".lease");
         if (!lease) return false;
-        if (result_of(study_, task, request_.folder)) {  // finished between the look and the lease
+        if (result_of(task, request_.folder)) {  // finished between the look and the lease
             ++done_;
             return true;
         }
@@ -332,7 +333,7 @@ class Runner {
         const auto& task = *worker.task;
         changed_ = true;
         most_held_ = std::max(most_held_, worker.memory());
-        if (result_of(study_, task, request_.folder)) {
+        if (result_of(task, request_.folder)) {
             ++done_;
         } else if (worker.lost()) {
             waiting_.push_back(&task);
@@ -376,17 +377,8 @@ std::string error_in(const fs::path& log) {
     return error;
 }
 
-std::optional<json> result_of(const Study& study, const Task& task, const fs::path& folder, bool accept_rebuilt) {
-    const auto at = folder_of(task, folder, accept_rebuilt);
-    if (task.what == Task::What::measure) {
-        auto result = read_json(at / "result.json");
-        return result.is_object() ? std::optional(result) : std::nullopt;
-    }
-    const auto record = read_json(at / "run.json");
-    if (!record.is_object() || record.value("status", "") != "completed") return std::nullopt;
-    auto result = record.value("result", json::object());
-    result["seconds"] = record.value("seconds", json::object());
-    return result;
+std::optional<json> result_of(const Task& task, const fs::path& folder, bool accept_rebuilt) {
+    return finished_result(folder_of(task, folder, accept_rebuilt));
 }
 
 std::string failure_of(const Study& study, const Task& task, const fs::path& folder) {

@@ -1,6 +1,9 @@
+// Reads a study from its file, checks every arm and plans what there is to do.
 #include "study/study.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 
@@ -12,6 +15,7 @@
 #include "base/files.hpp"
 #include "base/names.hpp"
 #include "base/words.hpp"
+#include "study/statistics.hpp"
 
 namespace dtk {
 
@@ -29,18 +33,28 @@ struct Axis {
 
 struct AblationSettings {
     std::string question, baseline;
-    std::vector<std::int64_t> seeds{0, 1, 2, 3, 4};
+    std::vector<std::int64_t> seeds{0, 1, 2, 3, 4}, sample_seeds;
     std::vector<std::string> metrics, first;
     double level = 0.95;
+    std::string compare = "baseline", confirm = "first", smallest, until = "all";
+    std::int64_t limit = 20;
+    bool seeds_are_a_list = true;
     void fields(Fields& f) {
         f("question", question, "what the study is to answer, for its report");
         f("baseline", baseline, "the arm that the others are compared with; otherwise the first");
-        f("seeds", seeds, at_least(0), "every arm runs with each of them");
+        if (seeds_are_a_list) f("seeds", seeds, at_least(0), "every arm runs with each of them");
         f("metrics", metrics, "those that count, the first above all; otherwise all of the experiment's");
         f("first", first,
           "experiments that train what all arms stand on, each run once; fields name their networks by the "
           "experiments' names");
         f("level", level, inside(0, 1), "of the intervals");
+        f("compare", compare, {"baseline", "pairs"}, "with the baseline, or every arm with every other");
+        f("confirm", confirm, {"first", "all"},
+          "the metrics whose comparisons hold together: the first, the others being exploratory, or all");
+        f("smallest", smallest, "the least difference that matters: \"1%\" of the baseline's mean, or \"0.02\"");
+        f("until", until, {"all", "decided"},
+          "run the seeds that are given, or add more until the first metric's comparisons are decided");
+        f("limit", limit, in(2, 1000), "with until = \"decided\": the most seeds");
     }
 };
 
@@ -130,6 +144,7 @@ std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* exclu
             for (std::size_t i = 0; i < axis.values.size(); ++i) {
                 auto next = arm;
                 next.name += (arm.name.empty() ? "" : ", ") + axis.names[i];
+                next.levels.push_back(i);
                 for (std::size_t k = 0; k < axis.keys.size(); ++k) {
                     next.set.push_back(axis.keys[k] + "=" + axis.values[i][k]);
                     next.places[next.set.back()] = axis.places[i][k];
@@ -322,6 +337,16 @@ class Planner {
     std::map<std::string, std::string> first_;
 };
 
+/// Every seed, with each of the sampling seeds where there are any.
+std::vector<std::pair<std::int64_t, std::optional<std::int64_t>>> draws_of(const Study& study) {
+    std::vector<std::pair<std::int64_t, std::optional<std::int64_t>>> all;
+    for (const auto seed : study.seeds) {
+        if (study.sample_seeds.empty()) all.emplace_back(seed, std::nullopt);
+        for (const auto draw : study.sample_seeds) all.emplace_back(seed, draw);
+    }
+    return all;
+}
+
 /// Reads the experiments of `first` and plans them → NAME=FILE for each, for checking what stands on them.
 std::vector<std::string> read_first(const std::vector<std::string>& files, const Study& study, const toml::node* at,
                                     Planner& planner, const Overrides& overrides, std::int64_t threads,
@@ -364,6 +389,21 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
 
 }  // namespace
 
+std::size_t Study::place_of(const Cell& cell) const {
+    const auto seed = std::find(seeds.begin(), seeds.end(), cell.seed) - seeds.begin();
+    if (!cell.sample_seed) return static_cast<std::size_t>(seed);
+    const auto draw = std::find(sample_seeds.begin(), sample_seeds.end(), *cell.sample_seed) - sample_seeds.begin();
+    return static_cast<std::size_t>(seed) * sample_seeds.size() + static_cast<std::size_t>(draw);
+}
+
+std::optional<Smallest> read_smallest(const std::string& text) {
+    const bool relative = text.ends_with('%');
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    if (!std::isfinite(value) || !(value > 0) || std::string_view(end) != (relative ? "%" : "")) return std::nullopt;
+    return Smallest{relative ? value / 100 : value, relative};
+}
+
 const Task& Study::task(const std::string& id) const {
     return *std::find_if(tasks.begin(), tasks.end(), [&](const Task& task) { return task.id == id; });
 }
@@ -373,8 +413,13 @@ bool is_study(const fs::path& file, const Overrides& overrides) {
     return read_toml(file, overrides.set, ignored).contains("ablation");
 }
 
+double Study::error() const {
+    const double error = 1 - level;
+    return until_decided ? error_of_look(seeds.size(), first_seeds, static_cast<std::size_t>(limit), error) : error;
+}
+
 Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine,
-                 Mistakes& mistakes) {
+                 Mistakes& mistakes, std::size_t seeds) {
     Study study;
     study.file = fs::absolute(file);
     const auto root = read_toml(file, overrides.set, mistakes);
@@ -388,9 +433,25 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     const Registry none({});
     Reading reading{none, mistakes, study.file.parent_path(), {&root}};
     AblationSettings settings;
+    const auto* two = table->get_as<toml::table>("seeds");
+    settings.seeds_are_a_list = !two;
     Reader reader(reading, table, "[ablation]");
     settings.fields(reader);
-    reader.finish({"axis", "exclude"});
+    reader.finish({"axis", "exclude", "seeds"});
+    if (two) {
+        Reader two_axes(reading, two, "`seeds`");
+        two_axes("train", settings.seeds, at_least(0), "every arm is trained with each of them");
+        two_axes("sample", settings.sample_seeds, at_least(0), "every training is drawn from with each of them");
+        two_axes.finish();
+        if (!settings.sample_seeds.empty() && (root.contains("stage") || !root.contains("sample")))
+            mistakes.add(place_of(two->source()), "sampling seeds are for an experiment of one stage that has [sample]",
+                         "leave `sample` out of `seeds`, or write [sample] at the top of the file");
+    }
+    const auto smallest = settings.smallest.empty() ? std::optional(Smallest{}) : read_smallest(settings.smallest);
+    if (!smallest)
+        mistakes.add(place_of(table->get("smallest")->source()),
+                     fmt::format("`smallest` = \"{}\" is neither a share nor a number above 0", settings.smallest),
+                     "write for example smallest = \"1%\" (of the baseline's mean), or smallest = \"0.02\"");
     std::vector<Axis> axes;
     bool whole = true;  // what varies is known
     if (const auto* list = table->get_as<toml::array>("axis"); list && list->is_array_of_tables()) {
@@ -409,13 +470,31 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     if (settings.seeds.empty())
         mistakes.add(place_of(table->source()), "`seeds` is empty",
                      "give one at least, five for intervals that say something");
-    if (std::set(settings.seeds.begin(), settings.seeds.end()).size() != settings.seeds.size())
-        mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
-    if (!whole || settings.seeds.empty()) return study;
+    for (const auto* list : {&settings.seeds, &settings.sample_seeds})
+        if (std::set(list->begin(), list->end()).size() != list->size())
+            mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
+    if (settings.until == "decided" && static_cast<std::int64_t>(settings.seeds.size()) > settings.limit)
+        mistakes.add(
+            place_of(table->source()),
+            fmt::format("there are {} seeds to begin with, and `limit` is {}", settings.seeds.size(), settings.limit),
+            "raise `limit`");
+    if (!whole || settings.seeds.empty() || !smallest) return study;
 
-    study.question = settings.question, study.seeds = settings.seeds, study.level = settings.level;
+    study.question = settings.question;
+    study.seeds = settings.seeds;
+    study.sample_seeds = settings.sample_seeds;
+    study.level = settings.level;
+    study.all_pairs = settings.compare == "pairs";
+    study.confirm = settings.confirm;
+    study.smallest = *smallest;
+    study.until_decided = settings.until == "decided";
+    study.limit = settings.limit;
+    study.first_seeds = study.seeds.size();
+    while (study.seeds.size() < seeds)
+        study.seeds.push_back(1 + *std::max_element(study.seeds.begin(), study.seeds.end()));
     study.arms = arms_of(axes, excluded);
     check_arms(study, settings.baseline, *table, mistakes);
+    for (const auto& axis : axes) study.axes.push_back({fmt::format("{}", fmt::join(axis.keys, " ")), axis.names});
 
     Planner planner(study);
     const auto artefacts =
@@ -425,16 +504,18 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     std::map<std::string, std::string> same;  // an experiment with every field → the arm that it is
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
         std::string data;
-        for (const auto seed : study.seeds) {
+        for (const auto& [seed, sample_seed] : draws_of(study)) {
             auto laid = overrides;
             laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
             laid.places = study.arms[arm].places;
             if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
             laid.seed = seed;
+            if (sample_seed) laid.set.push_back(fmt::format("sample.seed={}", *sample_seed));
             laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
             // One seed of an arm is as right or wrong as another.
             Mistakes found;
-            if (seed == study.seeds.front()) data = examine(file, laid, found);
+            if (seed == study.seeds.front() && (!sample_seed || sample_seed == study.sample_seeds.front()))
+                data = examine(file, laid, found);
             Experiment experiment;
             if (found.empty()) experiment = read_experiment(file, laid, registry, found);
             if (!found.empty()) {
@@ -454,9 +535,9 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
                     study.notes.push_back(note);
             study.name = experiment.name;
             for (const auto& metric : experiment.stages.back().list("metric"))
-                if (std::find(study.metrics.begin(), study.metrics.end(), metric.name) == study.metrics.end())
-                    study.metrics.push_back(metric.name);
-            study.cells.push_back({arm, seed, planner.add_cell(experiment, data)});
+                if (std::find(study.metrics.begin(), study.metrics.end(), metric.label) == study.metrics.end())
+                    study.metrics.push_back(metric.label);
+            study.cells.push_back({arm, seed, sample_seed, planner.add_cell(experiment, data)});
         }
     }
     // What the experiment measures, and what it stands on, is known where some arm could be read.

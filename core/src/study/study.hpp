@@ -1,4 +1,6 @@
 #pragma once
+// What a study is: its arms, its seeds, and everything there is to do for them.
+#include <algorithm>
 #include <functional>
 #include <optional>
 
@@ -13,7 +15,20 @@ namespace dtk {
 struct Arm {
     std::string name;
     std::vector<std::string> set;              ///< KEY=VALUE
+    std::vector<std::size_t> levels = {};      ///< which value it has of each axis
     std::map<std::string, Place> places = {};  ///< where each of them stands in the study's file
+};
+
+/// What changes from arm to arm, and what its values are called.
+struct AxisNames {
+    std::string key;
+    std::vector<std::string> values;
+};
+
+/// A difference from which on one matters: a share of the baseline's mean, or in the metric's unit; 0: nobody said.
+struct Smallest {
+    double value = 0;
+    bool relative = false;
 };
 
 /// One process of dtk's: a training that several cells may share, the sampling and measuring of one cell, or both at
@@ -34,7 +49,8 @@ struct Task {
 struct Cell {
     std::size_t arm;
     std::int64_t seed;
-    std::string task;  ///< the task whose result is the cell's
+    std::optional<std::int64_t> sample_seed;  ///< of what is drawn, where the study varies it apart from the training
+    std::string task;                         ///< the task whose result is the cell's
 };
 
 /// `[ablation]` of an experiment file, read, with everything there is to do.
@@ -43,25 +59,42 @@ struct DTK_API Study {
     std::string name, question, text;
     std::vector<Arm> arms;
     std::size_t baseline = 0;
-    std::vector<std::int64_t> seeds;
-    std::vector<std::string> metrics;  ///< that count, the first above all
-    std::vector<Task> tasks;           ///< each after those that it stands on
+    std::vector<AxisNames> axes;
+    std::vector<std::int64_t> seeds;  ///< of the trainings, and of what is drawn where there are no others for that
+    std::vector<std::int64_t> sample_seeds;  ///< every training is drawn from with each; empty: with its own
+    std::vector<std::string> metrics;        ///< that count, the first above all
+    std::vector<Task> tasks;                 ///< each after those that it stands on
     std::vector<Cell> cells;
     double level = 0.95;
     std::vector<std::string> notes;  ///< what arms drop of the file, a line each
+    bool all_pairs = false;          ///< every arm is compared with every other
+    std::string confirm = "first";   ///< whose comparisons hold together: the first metric's, or "all" metrics'
+    Smallest smallest;
+    bool until_decided = false;   ///< seeds are added until the first metric's comparisons are decided
+    std::int64_t limit = 0;       ///< then at most so many
+    std::size_t first_seeds = 0;  ///< and the study began with so many
+    /// What the simultaneous intervals may err together: of the look at so many seeds, where several are taken.
+    double error() const;
     const Task& task(const std::string& id) const;
+    std::size_t cells_of_arm() const { return seeds.size() * std::max<std::size_t>(1, sample_seeds.size()); }
+    /// The cell's place among those of its arm: by seed, and within it by sampling seed.
+    std::size_t place_of(const Cell& cell) const;
 };
 
 /// Checks one experiment of a study → a hash of the data it reads; what is wrong goes into the mistakes.
 using Examine =
     std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes)>;
 
+/// "1%" or "0.02"; nothing where it is neither, or not above 0.
+DTK_API std::optional<Smallest> read_smallest(const std::string& text);
+
 /// Does the file hold a study?
 DTK_API bool is_study(const std::filesystem::path& file, const Overrides& overrides);
 
 /// Reads the study and checks every arm. What is wrong goes into `mistakes`, and the result is then of no use.
+/// seeds: how many to have at least; where the file has fewer, the next whole numbers are added.
 DTK_API Study read_study(const std::filesystem::path& file, const Overrides& overrides, std::int64_t threads,
-                         const Examine& examine, Mistakes& mistakes);
+                         const Examine& examine, Mistakes& mistakes, std::size_t seeds = 0);
 
 struct StudyRequest {
     std::filesystem::path folder;
@@ -85,8 +118,8 @@ inline std::filesystem::path folder_of(const Task& task, const std::filesystem::
 DTK_API std::string error_in(const std::filesystem::path& log);
 
 /// What a finished task found, or nothing.
-DTK_API std::optional<nlohmann::json> result_of(const Study& study, const Task& task,
-                                                const std::filesystem::path& folder, bool accept_rebuilt = false);
+DTK_API std::optional<nlohmann::json> result_of(const Task& task, const std::filesystem::path& folder,
+                                                bool accept_rebuilt = false);
 
 /// What to type to do again what failed of a task and of what it stands on.
 DTK_API std::string command_of(const Study& study, const Task& task, const std::filesystem::path& folder);

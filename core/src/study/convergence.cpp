@@ -1,11 +1,12 @@
 // How quality goes with cost: which arms differ in steps alone, how fast the error falls, what is worth its cost.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "study/report.hpp"
+#include "study/convergence.hpp"
 
 namespace dtk {
 
@@ -14,8 +15,10 @@ namespace {
 std::vector<std::string> split(const std::string& text, std::string_view between) {
     std::vector<std::string> parts;
     std::size_t begin = 0;
-    for (auto end = text.find(between); end != text.npos; end = text.find(between, begin))
-        parts.push_back(text.substr(begin, end - begin)), begin = end + between.size();
+    for (auto end = text.find(between); end != text.npos; end = text.find(between, begin)) {
+        parts.push_back(text.substr(begin, end - begin));
+        begin = end + between.size();
+    }
     parts.push_back(text.substr(begin));
     return parts;
 }
@@ -31,8 +34,10 @@ std::vector<std::string> common(std::vector<std::vector<std::string>> lists) {
 /// What the arms' names have in common, or else their settings.
 std::string name_of(const Study& study, const std::vector<std::size_t>& arms) {
     std::vector<std::vector<std::string>> names, settings;
-    for (const auto arm : arms)
-        names.push_back(split(study.arms[arm].name, ", ")), settings.push_back(study.arms[arm].set);
+    for (const auto arm : arms) {
+        names.push_back(split(study.arms[arm].name, ", "));
+        settings.push_back(study.arms[arm].set);
+    }
     auto shared = common(names);
     if (shared.empty())
         for (auto one : common(settings)) {
@@ -47,9 +52,14 @@ std::string name_of(const Study& study, const std::vector<std::size_t>& arms) {
 double exponent(const std::vector<double>& x, const std::vector<double>& y) {
     const auto n = static_cast<double>(x.size());
     double mean_x = 0, mean_y = 0, above = 0, below = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) mean_x += std::log(x[i]) / n, mean_y += std::log(y[i]) / n;
-    for (std::size_t i = 0; i < x.size(); ++i)
-        above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y), below += std::pow(std::log(x[i]) - mean_x, 2);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        mean_x += std::log(x[i]) / n;
+        mean_y += std::log(y[i]) / n;
+    }
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        above += (std::log(x[i]) - mean_x) * (std::log(y[i]) - mean_y);
+        below += std::pow(std::log(x[i]) - mean_x, 2);
+    }
     return below > 0 ? above / below : std::nan("");
 }
 
@@ -66,7 +76,10 @@ std::vector<Group> groups_by(const Study& study, const std::function<std::string
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
         const auto own = key(arm);
         const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), own) - keys.begin());
-        if (place == keys.size()) keys.push_back(own), all.emplace_back();
+        if (place == keys.size()) {
+            keys.push_back(own);
+            all.emplace_back();
+        }
         all[place].arms.push_back(arm);
     }
     for (auto& group : all) group.name = name_of(study, group.arms);
@@ -94,45 +107,44 @@ std::vector<Group> groups_by_training(const Study& study) {
     });
 }
 
-Slope slope_of(const Group& group, const Findings& findings, const std::string& metric, double level) {
-    const auto& scores = findings.scores.at(metric);
+Slope slope_of(const Group& group, const StudyResults& results, const std::string& metric, double level) {
+    const auto& found = results.metrics.at(metric);
     Slope slope;
-    slope.standard_error = std::nan("");
     std::vector<std::size_t> used;
     for (const auto arm : group.arms) {
-        const auto& s = scores[arm];
-        const double most = s.two_sided ? 2 * s.expected_sd : s.expected + 2 * s.expected_sd;
-        (s.distance.n > 0 && s.distance.mean <= most ? slope.left_out : used).push_back(arm);
+        const auto& s = found.arms[arm];
+        const double most = found.nearest() ? 2 * s.expected_sd : s.expected + 2 * s.expected_sd;
+        const bool at_floor = found.less() && s.has_mean() && s.mean.mean <= most;
+        (at_floor ? slope.left_out : used).push_back(arm);
     }
-    const auto seeds = scores[group.arms.front()].distances.size();
-    for (std::size_t seed = 0; seed < seeds; ++seed) {
+    for (std::size_t seed = 0; seed < found.arms.front().compared.size(); ++seed) {
         std::vector<double> x, y;
-        for (const auto arm : used)
-            if (scores[arm].distances[seed] > 0 && findings.costs[arm].evaluations > 0)
-                x.push_back(findings.costs[arm].evaluations), y.push_back(scores[arm].distances[seed]);
+        for (const auto arm : used) {
+            const auto value = found.arms[arm].compared[seed];
+            if (!value || !std::isfinite(*value) || !(*value > 0) || !(results.costs[arm].evaluations > 0)) continue;
+            x.push_back(results.costs[arm].evaluations);
+            y.push_back(*value);
+        }
         slope.of_seeds.push_back(exponent(x, y));
     }
-    if (std::none_of(slope.of_seeds.begin(), slope.of_seeds.end(), [](double value) { return std::isfinite(value); }))
-        return slope;
-    slope.estimate = estimate(slope.of_seeds, level);
-    if (const auto n = static_cast<double>(slope.estimate.n); n > 1) {
-        double sum = 0;
-        for (const double one : slope.of_seeds)
-            if (std::isfinite(one)) sum += std::pow(one - slope.estimate.mean, 2);
-        slope.standard_error = std::sqrt(sum / (n - 1) / n);
-    }
+    std::vector<double> known;
+    std::copy_if(slope.of_seeds.begin(), slope.of_seeds.end(), std::back_inserter(known),
+                 [](double value) { return std::isfinite(value); });
+    if (known.empty()) return slope;
+    slope.estimate = estimate(known, level);
+    if (known.size() > 1) slope.standard_error = slope.estimate.sd / std::sqrt(static_cast<double>(known.size()));
     return slope;
 }
 
-std::vector<std::size_t> pareto_front(const std::vector<double>& cost, const std::vector<double>& distance) {
+std::vector<std::size_t> pareto_front(const std::vector<double>& cost, const std::vector<double>& shortfall) {
     std::vector<std::size_t> order, front;
     for (std::size_t i = 0; i < cost.size(); ++i)
-        if (std::isfinite(cost[i]) && std::isfinite(distance[i])) order.push_back(i);
+        if (std::isfinite(cost[i]) && std::isfinite(shortfall[i])) order.push_back(i);
     std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-        return std::pair(cost[a], distance[a]) < std::pair(cost[b], distance[b]);
+        return std::pair(cost[a], shortfall[a]) < std::pair(cost[b], shortfall[b]);
     });
     for (const auto i : order)
-        if (front.empty() || distance[i] < distance[front.back()]) front.push_back(i);
+        if (front.empty() || shortfall[i] < shortfall[front.back()]) front.push_back(i);
     return front;
 }
 

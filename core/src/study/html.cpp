@@ -1,4 +1,5 @@
-#include "study/page.hpp"
+// Pieces of an HTML page.
+#include "study/html.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -75,14 +76,17 @@ Table points_of(const Chart& chart) {
     return table;
 }
 
-/// The chart's <svg>, as wide as asked for. Ids are the page's own, so they go on from chart to chart.
-std::string drawing(Chart chart, int width, const std::string& id) {
+/// As wide as asked for, without the title that the page gives it.
+Chart fitted(Chart chart, int width) {
     chart.title.clear();
     if (width == narrow && chart.rows.empty()) chart.height = std::min(chart.height, 340);
     chart.width = width;
     chart.text_size = width == wide ? 14 : 12;
-    return svg_element(chart, id);
+    return chart;
 }
+
+/// What stands in the page for a drawing that is still to be made. No text of the page can hold it: it is no HTML.
+std::string mark(std::size_t number) { return fmt::format("<\x01{}>", number); }
 
 }  // namespace
 
@@ -141,20 +145,32 @@ std::string html(const Table& table) {
     return text + "</tbody></table></div>\n";
 }
 
-std::string html(const Figure& figure) {
-    // From the words, so that the same study gives the same page.
+std::string Pictures::add(const Figure& figure) {
+    // Ids from the words, so that the same study gives the same page.
     const auto id = fmt::format("c{:x}-", std::hash<std::string>{}(figure.alt) & 0xffffff);
-    std::string picture;
+    const auto drawing = [&](int width, const std::string& ids) {
+        charts_.emplace_back(fitted(figure.chart, width), ids);
+        return mark(charts_.size() - 1);
+    };
+    const auto desk = drawing(wide, id), phone = drawing(narrow, id + "n-");
+    return fmt::format(
+        "<figure><div class=\"chart\" role=\"img\" aria-label=\"{}\"><div class=\"wide\">{}</div><div "
+        "class=\"narrow\">{}</div></div><figcaption>{}</figcaption>{}</figure>\n",
+        escaped(figure.alt), desk, phone, figure.caption,
+        details("The numbers", html(figure.numbers ? *figure.numbers : points_of(figure.chart))));
+}
+
+void Pictures::draw(std::string& page) const {
+    std::vector<std::string> drawings;
     try {
-        picture = fmt::format(
-            "<div class=\"chart\" role=\"img\" aria-label=\"{}\"><div class=\"wide\">{}</div><div "
-            "class=\"narrow\">{}</div></div>",
-            escaped(figure.alt), drawing(figure.chart, wide, id), drawing(figure.chart, narrow, id + "n-"));
+        drawings = svg_elements(charts_);
     } catch (const Error& error) {
-        picture = fmt::format("<p>No picture: {}.</p>", escaped(error.what()));
+        drawings.assign(charts_.size(), fmt::format("<p>No picture: {}.</p>", escaped(error.what())));
     }
-    return fmt::format("<figure>{}<figcaption>{}</figcaption>{}</figure>\n", picture, figure.caption,
-                       details("The numbers", html(figure.numbers ? *figure.numbers : points_of(figure.chart))));
+    for (std::size_t i = 0; i < drawings.size(); ++i) {
+        const auto place = mark(i);
+        if (const auto at = page.find(place); at != page.npos) page.replace(at, place.size(), drawings[i]);
+    }
 }
 
 std::string details(const std::string& summary, const std::string& content, const std::string& id) {

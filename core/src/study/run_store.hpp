@@ -25,18 +25,18 @@ struct Measured {
     std::optional<bool> passes = {};
     std::string note;
     nlohmann::json card;  ///< under what conditions it was measured
-    /// By what runs are compared, less is better: how far it is from what true samples give where the nearest value is
-    /// best (NaN where that is not known), otherwise the value, its sign turned where more is better.
-    DTK_API double distance() const;
 };
 
 /// An arm with a seed, and where its results lie.
 struct CellRecord {
     std::string arm;
     std::int64_t seed = 0;
+    std::optional<std::int64_t> sample_seed = {};
     std::filesystem::path trained, measured;  ///< folders, the same where one process did both
     std::string status;                       ///< "done", "failed", "running", "to do"
     std::string error;                        ///< of a failed one
+    /// "3", or with a seed of what was drawn "3, drawn with 1".
+    DTK_API std::string seed_text() const;
 };
 
 struct DTK_API Record {
@@ -56,6 +56,12 @@ struct DTK_API Record {
     bool is_run() const { return what == What::run; }
     std::size_t count(const std::string& cell_status) const;
 };
+
+/// The values in a run's or a sampling's result: of one stage, or of several by their names.
+DTK_API std::vector<Measured> measured_in(const nlohmann::json& result);
+
+/// The result of a run or a sampling that is complete, with its seconds; nothing where there is none.
+DTK_API std::optional<nlohmann::json> finished_result(const std::filesystem::path& folder);
 
 /// What lies in that folder. Never throws for what it finds there.
 DTK_API Record read_record(const std::filesystem::path& folder);

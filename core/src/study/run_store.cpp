@@ -1,4 +1,4 @@
-#include "study/records.hpp"
+#include "study/run_store.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -74,24 +74,8 @@ void add_measured(const json& list, const std::string& stage, std::vector<Measur
                    .card = one.value("card", json())};
         if (const auto passes = one.find("passes"); passes != one.end() && passes->is_boolean())
             m.passes = passes->get<bool>();
-        const auto plain = m.metric;  // the same metric with other fields
-        for (int n = 2;
-             std::any_of(all.begin(), all.end(), [&](const Measured& other) { return other.metric == m.metric; }); ++n)
-            m.metric = fmt::format("{}#{}", plain, n);
         all.push_back(std::move(m));
     }
-}
-
-/// Of one stage, or of several by their names.
-std::vector<Measured> measured_in(const json& result) {
-    std::vector<Measured> all;
-    if (!result.is_object()) return all;
-    if (const auto own = result.find("metrics"); own != result.end() && own->is_array())
-        add_measured(*own, {}, all);
-    else
-        for (const auto& [stage, one] : result.items())
-            if (one.is_object() && one.contains("metrics")) add_measured(one["metrics"], stage, all);
-    return all;
 }
 
 /// The last step in the log. Its last line may have been cut short; then the one before counts.
@@ -113,7 +97,8 @@ void read_run(Record& r) {
         return;
     }
     if (const auto name = text_of(r.content, "name"); !name.empty()) r.name = name;
-    r.started = text_of(r.content, "start_time"), r.status = text_of(r.content, "status"),
+    r.started = text_of(r.content, "start_time");
+    r.status = text_of(r.content, "status");
     r.problem = text_of(r.content, "error");
     r.problem = r.problem.substr(0, r.problem.find('\n'));
     r.seed = whole_of(r.content, "seed");
@@ -156,11 +141,6 @@ void read_sample(Record& r) {
     }
 }
 
-bool finished(const fs::path& folder) {
-    return read_json(folder / "result.json").is_object() ||
-           text_of(read_json(folder / "run.json"), "status") == "completed";
-}
-
 /// Is somebody at work on it?
 bool held(fs::path folder) { return Lease::held(folder += ".lease"); }
 
@@ -168,11 +148,12 @@ CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuil
     const auto task = text_of(cell, "task"), needs = text_of(cell, "needs");
     CellRecord c{.arm = text_of(cell, "arm"),
                  .seed = whole_of(cell, "seed").value_or(0),
+                 .sample_seed = whole_of(cell, "sample_seed"),
                  .trained = task_folder(study, needs.empty() ? task : needs, accept_rebuilt),
                  .measured = task_folder(study, task, accept_rebuilt),
                  .status = "to do",
                  .error = {}};
-    if (finished(c.measured))
+    if (finished_result(c.measured))
         c.status = "done";
     else if (held(c.measured) || held(c.trained))
         c.status = "running";
@@ -239,9 +220,28 @@ std::vector<std::string> matches(const std::string& text, const std::vector<Reco
 
 }  // namespace
 
-double Measured::distance() const {
-    if (!better) return NAN;
-    return better == Better::nearest ? std::abs(value - expected) : better == Better::more ? -value : value;
+std::string CellRecord::seed_text() const {
+    return sample_seed ? fmt::format("{}, drawn with {}", seed, *sample_seed) : std::to_string(seed);
+}
+
+std::vector<Measured> measured_in(const json& result) {
+    std::vector<Measured> all;
+    if (!result.is_object()) return all;
+    if (const auto own = result.find("metrics"); own != result.end() && own->is_array())
+        add_measured(*own, {}, all);
+    else
+        for (const auto& [stage, one] : result.items())
+            if (one.is_object() && one.contains("metrics")) add_measured(one["metrics"], stage, all);
+    return all;
+}
+
+std::optional<json> finished_result(const fs::path& folder) {
+    if (auto result = read_json(folder / "result.json"); result.is_object()) return result;
+    const auto record = read_json(folder / "run.json");
+    if (text_of(record, "status") != "completed") return std::nullopt;
+    auto result = record.value("result", json::object());
+    result["seconds"] = record.value("seconds", json::object());
+    return result;
 }
 
 std::size_t Record::count(const std::string& cell_status) const {
@@ -360,8 +360,8 @@ void flatten(const toml::table& table, const std::string& path, const std::strin
             for (const auto& element : *node.as_array()) {
                 const auto& one = *element.as_table();
                 const bool is_stage = path.empty() && key.str() == "stage";
-                const auto own =
-                    (is_stage ? "" : name + ".") + one[is_stage ? "name" : "use"].value_or(std::string("?"));
+                const auto called = one["name"].value<std::string>();
+                const auto own = (is_stage ? "" : name + ".") + called.value_or(one["use"].value_or(std::string("?")));
                 auto prefix = own;
                 for (int n = 2; all.contains(prefix + (is_stage ? ".name" : ".use")); ++n)
                     prefix = fmt::format("{}#{}", own, n);

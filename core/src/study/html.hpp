@@ -34,8 +34,18 @@ struct Figure {
     std::string alt, caption;           ///< text; HTML
     std::optional<Table> numbers = {};  ///< otherwise the chart's own points
 };
-/// Drawn twice, for a desk and for a phone. Where nothing can draw, the numbers alone.
-std::string html(const Figure& figure);
+/// The charts of one page, which are drawn together at its end: starting the program that draws takes longer than
+/// drawing.
+class Pictures {
+ public:
+    /// The figure's text, with marks where its drawings will stand: one for a desk, one for a phone.
+    std::string add(const Figure& figure);
+    /// Draws every chart and puts it in its place; where nothing can draw, the reason.
+    void draw(std::string& page) const;
+
+ private:
+    std::vector<std::pair<Chart, std::string>> charts_;  ///< with what its ids begin with
+};
 
 std::string details(const std::string& summary, const std::string& content, const std::string& id = {});
 
