@@ -235,7 +235,7 @@ TEST_CASE("times of a density are weighed back to uniform ones, and without that
     const double exact = 128.0 / 315;
     for (const char* schedule : {"cosine", "flow"}) {
         const auto view = chain("preset = \"gmm1d\"", schedule, 50);
-        const auto data = batch(view, 100000);
+        const auto data = batch(view, 30000);
         const auto averaged = [&](const dtk::SampledTimes& drawn) {
             const auto value = drawn.t.map([&](double t) { return inner((t + 1) / 50); });
             return mean_and_error((drawn.weight * value).rows(data.x));
