@@ -309,7 +309,7 @@ TEST_CASE("images for testing may have a folder of their own") {
     const auto data = dataset(fields("train", "test"));
     CHECK(data->size() == 2);
     const auto test = data->test_examples(numbers({0}));
-    CHECK(test.label.item<std::int64_t>() == 1);
+    CHECK(test.condition.label.item<std::int64_t>() == 1);
     CHECK(values(test.x).mean().item<double>() == Approx(3).margin(1e-4));
     CHECK(says(complaint_of([&] { dataset(fields("train", "train/b")); }), "one lies in the other"));
     write_png(files / "test/c/1.png", plain(3));

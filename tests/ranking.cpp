@@ -85,7 +85,8 @@ TEST_CASE("six schedules rank on a mixture as the reference says, with 5 to 100 
                 "schedule = {}}}\nmodel = {{use = \"exact\"}}\n"
                 "sampler = {{use = \"ddim\", steps = {}}}\nsample = {{n = 20000, batch = 20000, start = \"quantiles\", "
                 "precision = \"float64\"}}\n"
-                "metric = [{{use = \"wasserstein\", repeats = 4}}, {{use = \"wasserstein\", p = 2, repeats = 4}}]\n",
+                "metric = [{{use = \"wasserstein\", repeats = 4}}, {{use = \"wasserstein\", name = \"W_2\", p = 2, "
+                "repeats = 4}}]\n",
                 schedule, n));
             const auto& expected = support::reference()["schedule_ranking"]["gmm1d_ddim"][fmt::format("N={}", n)][key];
             INFO(key << ", " << n << " steps: " << values[0] << ", " << values[1]);

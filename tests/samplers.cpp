@@ -19,10 +19,6 @@ namespace {
 
 const dtk::Random stream(11, "samplers");
 
-std::string gaussian_data(double mean, double sd) {
-    return fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean, sd);
-}
-
 support::View preset(const std::string& data, const std::string& schedule, const std::string& prediction = "x0") {
     return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
                           fmt::format("schedule = \"{}\"", schedule), fmt::format("prediction = \"{}\"", prediction));

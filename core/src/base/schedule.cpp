@@ -216,7 +216,8 @@ double NoiseLevels::time(double log_snr) const {
         if (after->alpha == 0) return high - std::exp((log_snr - before.log_snr) / 2);
         return low + (log_snr - before.log_snr) / (after->log_snr - before.log_snr);
     }
-    const auto off = [&](double t) { return at(t).log_snr - log_snr; };
+    // Where α = 0 it is −∞, which no interpolation can use.
+    const auto off = [&](double t) { return std::max(at(t).log_snr - log_snr, -1e3); };
     double left = low < 0 ? -1 + 1e-12 * static_cast<double>(steps_) : low;
     if (off(left) <= 0) return -1;  // less noise than the function ever has
     boost::uintmax_t most = 200;
