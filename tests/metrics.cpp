@@ -36,7 +36,8 @@ const std::shared_ptr<dtk::Process>& chain() {
 
 dtk::MetricResult measured(const std::string& name, const Tensor& samples, const DatasetPointer& data,
                            const std::string& fields = {}) {
-    return metric(name, data, fields)->evaluate({samples, *data, *chain(), support::nobody(chain())}, dtk::Random(1, "metric"));
+    return metric(name, data, fields)
+        ->evaluate({samples, *data, *chain(), support::nobody(chain())}, dtk::Random(1, "metric"));
 }
 
 /// Examples that no metric compares with: those of training.

@@ -18,10 +18,10 @@ namespace dtk {
 
 /// Examples and what they are conditioned on.
 struct Batch {
-    Tensor x = {};           ///< [B, ...] float32
+    Tensor x = {};             ///< [B, ...] float32
     Condition condition = {};  ///< what is known of them: a class, a text
-    std::int64_t first = 0;  ///< these are rows first … first+B−1 …
-    std::int64_t of = 0;     ///< … of a batch of that many; 0: they are all of it
+    std::int64_t first = 0;    ///< these are rows first … first+B−1 …
+    std::int64_t of = 0;       ///< … of a batch of that many; 0: they are all of it
 };
 
 /// A known density and what follows from it. All in the dtype of x; rows are independent.

@@ -9,8 +9,8 @@ namespace dtk {
 /// λ = log(α/σ), half of log-SNR: −∞ where α = 0, ∞ at t = −1.
 inline double half_log_snr(const NoiseLevels& noise, double t) { return noise.log_snr(t) / 2; }
 
-/// For x̂_0 = D that stays the same from t to s the flow is x_s = kept·x_t + gain·D exactly, with kept = σ_s/σ_t and gain =
-/// α_s − α_t σ_s/σ_t = α_s (1 − e^{−h}), h = λ_s − λ_t. Defined at α_t = 0 and at s = −1 too.
+/// For x̂_0 = D that stays the same from t to s the flow is x_s = kept·x_t + gain·D exactly, with kept = σ_s/σ_t and
+/// gain = α_s − α_t σ_s/σ_t = α_s (1 − e^{−h}), h = λ_s − λ_t. Defined at α_t = 0 and at s = −1 too.
 struct DataStep {
     double kept, gain;
 };

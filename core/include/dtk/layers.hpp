@@ -70,8 +70,8 @@ class DTK_API GroupNorm : public Module {
     bool silu_;
 };
 
-/// A vector for each of `count` classes and, with `null`, one for rows that are not told theirs; N(0, sd²) at the start.
-/// condition.label: [B] int64 → [B, out]
+/// A vector for each of `count` classes and, with `null`, one for rows that are not told theirs; N(0, sd²) at the
+/// start. condition.label: [B] int64 → [B, out]
 class DTK_API Embedding : public Module {
  public:
     Embedding(const Random& random, std::int64_t count, std::int64_t out, double sd = 1, bool null = false);

@@ -13,8 +13,8 @@ class DTK_API Weighting {
  public:
     static constexpr const char* kind = "weighting";
     virtual ~Weighting();
-    /// λ ≥ 0 for the squared error of what is compared, ε, x_0, v, …, at that noise level. per_x0: how large that error is
-    /// for an error of 1 in x_0, ‖Δε‖² = SNR·‖Δx_0‖² and so on, so that a weighting of x_0's error divides by it.
+    /// λ ≥ 0 for the squared error of what is compared, ε, x_0, v, …, at that noise level. per_x0: how large that error
+    /// is for an error of 1 in x_0, ‖Δε‖² = SNR·‖Δx_0‖² and so on, so that a weighting of x_0's error divides by it.
     virtual double weight(const NoiseLevel& level, double per_x0) const = 0;
 };
 
