@@ -1,0 +1,194 @@
+// Guidance held against what it does to Gaussian laws, which is known exactly.
+#include <cmath>
+
+#include <dtk/guidance.hpp>
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::distance;
+using support::make;
+
+namespace {
+
+constexpr double sigma_max = 80;
+
+support::View chain(const std::string& schedule = "{use = \"edm\", sigma_max = 80}") {
+    support::View view;
+    view.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm1d\"", view);
+    view.chain = make<dtk::Process>("gaussian", "schedule = " + schedule, view);
+    return view;
+}
+
+/// The exact denoiser of N(mean, sd²) told the condition and of N(0, spread²) told nothing, element by element.
+dtk::Denoiser two_laws(const support::View& view, double mean, double sd, double spread,
+                       std::int64_t* asked = nullptr) {
+    const auto& process = dtk::gaussian(*view.chain, "the test");
+    const auto ask = [&process, mean, sd, spread, asked](const Tensor& x, const dtk::Time& t,
+                                                         const dtk::Condition& told) {
+        if (asked) *asked += x.size(0);
+        const auto s2 = square(process.sigma(t) / process.alpha(t)).beside(x);
+        const auto y = x / process.alpha(t);
+        const auto with = (s2 * mean + sd * sd * y) / (s2 + sd * sd),
+                   without = spread * spread * y / (s2 + spread * spread);
+        if (!told.given.defined()) return dtk::Prediction{dtk::PredictionType::x0, with, {}};
+        std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
+        sizes[0] = -1;
+        return dtk::Prediction{dtk::PredictionType::x0, at::where(told.given.view(sizes), with, without), {}};
+    };
+    return {view.chain, ask, {.label = at::zeros({2}, at::kLong)}};
+}
+
+struct Law {
+    Tensor mean, sd;  ///< of each element
+};
+
+/// What becomes of N(0, 80²): the flow of a Gaussian law is affine, so two starting points tell it.
+Law flowed(const support::View& view, const dtk::Denoiser& denoise, std::int64_t elements = 1) {
+    at::NoGradGuard no_grad;
+    const auto sampler =
+        make<dtk::Sampler>("heun", "steps = 4000\ngrid = {use = \"karras\", sigma_min = 1e-4, sigma_max = 80}", view);
+    const auto x = at::tensor({0.0, 1.0}, at::kDouble).unsqueeze(1).expand({2, elements}).contiguous();
+    const auto y = sampler->sample(denoise, sampler->times(*view.chain), x, dtk::Random(1, "guidance"));
+    return {y[0], (y[1] - y[0]).abs() * sigma_max};
+}
+
+dtk::Denoiser guided(const support::View& view, const std::string& name, const std::string& fields,
+                     const dtk::Denoiser& denoise) {
+    static std::vector<std::shared_ptr<dtk::Guidance>> kept;
+    kept.push_back(make<dtk::Guidance>(name, fields, view));
+    return kept.back()->around(denoise);
+}
+
+dtk::Prediction asked_once(const dtk::Denoiser& denoise) {
+    return denoise(at::tensor({0.3, -1.2}, at::kDouble).unsqueeze(1), 400);
+}
+
+}  // namespace
+
+TEST_CASE("classifier-free guidance of two Gaussian laws ends with the deviation s_c^w s_u^(1−w)") {
+    const auto view = chain();
+    for (const auto& [w, sd, spread] : {std::tuple(2.0, 0.5, 1.0), std::tuple(4.0, 0.5, 1.0), std::tuple(2.0, 0.3, 1.2),
+                                        std::tuple(1.0, 0.5, 1.0), std::tuple(0.0, 0.5, 1.0)}) {
+        const auto fields = fmt::format("scale = {:.1f}", w);
+        const auto law = flowed(view, guided(view, "classifier_free", fields, two_laws(view, 0, sd, spread)));
+        INFO(w << ", " << sd << ", " << spread << ": " << law.sd.item<double>());
+        CHECK(law.sd.item<double>() == Approx(std::pow(sd, w) * std::pow(spread, 1 - w)).epsilon(1e-3));
+    }
+    // The mean is that of the flow and not that of the tilted law p_c^w p_u^(1−w), which is 1.143 for w = 2.
+    const auto law = flowed(view, guided(view, "classifier_free", "scale = 2", two_laws(view, 1, 0.5, 1)));
+    CHECK(law.mean.item<double>() == Approx(1.3739).margin(1e-3));
+}
+
+TEST_CASE("guidance acts on every channel alike") {
+    const auto view = chain();
+    const auto law = flowed(view, guided(view, "classifier_free", "scale = 2", two_laws(view, 0, 0.5, 1)), 4);
+    CHECK(distance(law.sd, at::full({4}, 0.25, at::kDouble)) < 1e-3);
+}
+
+TEST_CASE("scale 1 asks the conditional network alone, scale 0 the unconditional one, to the bit") {
+    const auto view = chain();
+    std::int64_t asked = 0;
+    const auto denoise = two_laws(view, 1, 0.5, 1, &asked);
+    const auto with = asked_once(denoise), without = asked_once(denoise.with(denoise.condition().null(2)));
+    for (const char* name : {"classifier_free", "rescale", "apg", "cfg_zero"}) {
+        INFO(name);
+        asked = 0;
+        CHECK(at::equal(asked_once(guided(view, name, "scale = 1", denoise)).value, with.value));
+        CHECK(asked == 2);
+    }
+    asked = 0;
+    CHECK(at::equal(asked_once(guided(view, "classifier_free", "scale = 0", denoise)).value, without.value));
+    CHECK(asked == 2);
+    asked = 0;
+    asked_once(guided(view, "classifier_free", "scale = 3", denoise));
+    CHECK(asked == 4);
+}
+
+TEST_CASE("guidance between two noise levels only") {
+    // s_c [ (lo² + s_c²)(hi² + s_u²) / ((hi² + s_c²)(lo² + s_u²)) ]^((w−1)/2)
+    const auto view = chain();
+    for (const auto& [w, low, high] : {std::tuple(3.0, 0.19, 1.61), std::tuple(2.0, 0.28, 5.42)}) {
+        const double c = 0.25, u = 1;
+        const double expected =
+            0.5 * std::pow((low * low + c) * (high * high + u) / ((high * high + c) * (low * low + u)), (w - 1) / 2);
+        const auto fields =
+            fmt::format("of = {{use = \"classifier_free\", scale = {:.1f}}}\nlow = {}\nhigh = {}", w, low, high);
+        const auto law = flowed(view, guided(view, "interval", fields, two_laws(view, 0, 0.5, 1)));
+        INFO(law.sd.item<double>() << " against " << expected);
+        CHECK(law.sd.item<double>() == Approx(expected).epsilon(1e-3));
+    }
+}
+
+TEST_CASE("in one dimension all of the difference lies along the answer") {
+    const auto view = chain();
+    const auto denoise = two_laws(view, 1, 0.5, 1);
+    CHECK(distance(asked_once(guided(view, "apg", "scale = 4\neta = 0", denoise)).value, asked_once(denoise).value) <
+          1e-12);
+    CHECK(distance(asked_once(guided(view, "apg", "scale = 4\neta = 1", denoise)).value,
+                   asked_once(guided(view, "classifier_free", "scale = 4", denoise)).value) < 1e-12);
+}
+
+TEST_CASE("apg projects in many dimensions, limits the difference and remembers the step before") {
+    const auto view = chain();
+    const auto ask = [](const Tensor& x, const dtk::Time&, const dtk::Condition& told) {
+        const auto with = at::tensor({1.0, 0.0, 2.0}, at::kDouble).expand_as(x);
+        const auto without = at::tensor({0.5, 1.0, 0.0}, at::kDouble).expand_as(x);
+        const auto given = told.given.defined() ? told.given : at::ones({x.size(0)}, at::kBool);
+        return dtk::Prediction{dtk::PredictionType::x0, at::where(given.unsqueeze(1), with, without), {}};
+    };
+    const dtk::Denoiser denoise(view.chain, ask, {.label = at::zeros({1}, at::kLong)});
+    const auto x = at::zeros({1, 3}, at::kDouble);
+    const auto d = at::tensor({1.0, 0.0, 2.0}, at::kDouble), delta = at::tensor({0.5, -1.0, 2.0}, at::kDouble);
+    const auto across = delta - (delta.dot(d) / d.dot(d)) * d;
+    CHECK(distance(guided(view, "apg", "scale = 3", denoise)(x, 400).value[0], d + 2 * across) < 1e-12);
+    const double norm = delta.norm().item<double>();
+    CHECK(distance(guided(view, "apg", "scale = 3\nnorm = 1", denoise)(x, 400).value[0], d + 2 / norm * across) <
+          1e-12);
+
+    const auto walk = guided(view, "apg", "scale = 3\nmomentum = -0.5", denoise).begin(false);
+    CHECK(distance(walk(x, 400).value[0], d + 2 * across) < 1e-12);
+    CHECK(distance(walk(x, 400).value[0], d + 2 * across) < 1e-12);  // the same step: nothing is remembered yet
+    walk.advance();
+    CHECK(distance(walk(x, 300).value[0], d + 2 * 0.5 * across) < 1e-12);
+}
+
+TEST_CASE("rescaled guidance has the spread of the conditional answer") {
+    const auto view = chain();
+    const auto x = dtk::Random(1, "x").normal({2, 500}, at::kDouble);
+    auto denoise = two_laws(view, 0.2, 0.5, 1);
+    const auto with = denoise(x, 400).value;
+    const auto full = guided(view, "rescale", "scale = 5\nphi = 1", denoise)(x, 400).value;
+    CHECK(distance(full.std(1), with.std(1)) < 1e-10);
+    CHECK(distance(guided(view, "rescale", "scale = 5\nphi = 0", denoise)(x, 400).value,
+                   guided(view, "classifier_free", "scale = 5", denoise)(x, 400).value) < 1e-12);
+}
+
+TEST_CASE("cfg_zero fits the scale of the unconditional velocity, and rests at the noisy end") {
+    const auto view = chain("\"flow\"");
+    const auto denoise = two_laws(view, 1, 0.5, 1);
+    const auto guidance = guided(view, "cfg_zero", "scale = 3\nshare = 0.1", denoise);
+    const auto x = at::tensor({0.3, -1.2}, at::kDouble).unsqueeze(1);
+    CHECK((guidance(x, 950).value == 0).all().item<bool>());
+    // In one dimension s* v_u is v_c itself.
+    CHECK(distance(guidance.velocity(x, 500), denoise.velocity(x, 500)) < 1e-9);
+}
+
+TEST_CASE("thresholds keep the estimate in the range of the data") {
+    support::View view;
+    view.data = make<dtk::Dataset>("dead_leaves", "size = 8", view);
+    view.chain = make<dtk::Process>("gaussian", "", view);
+    if (!view.data->range()) return;
+    const auto [least, most] = *view.data->range();
+    const dtk::Denoiser far(view.chain, [](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
+        return dtk::Prediction{dtk::PredictionType::x0, 10 * x, {}};
+    });
+    const auto x = dtk::Random(1, "x").normal({2, 1, 8, 8}, at::kDouble);
+    for (const char* form : {"static", "dynamic"}) {
+        const auto kept = guided(view, "threshold", fmt::format("form = \"{}\"", form), far)(x, 10).value;
+        CHECK(kept.min().item<double>() >= least - 1e-9);
+        CHECK(kept.max().item<double>() <= most + 1e-9);
+    }
+}
