@@ -371,7 +371,7 @@ steps = 100
 name = "classes"
 model = {use = "classifier", channels = 8, levels = 2, groups = 4}
 loss = {use = "cross_entropy"}
-train = {steps = 300, batch = 32, lr = 1e-2, log_every = 50}
+train = {steps = 100, batch = 32, lr = 1e-2, log_every = 50}
 metric = [{use = "accuracy"}]
 [[stage]]
 name = "copier"
