@@ -157,7 +157,7 @@ class Bench {
 struct Trained {
     dtk::Checkpoint last;
     double loss = 0;
-    pretend::Counts counts;  ///< from the start to the end of the interval, the checkpoint left out
+    pretend::Counts counts;  ///< from the start to the end of the last step, its metrics and checkpoint left out
 };
 
 /// Trains until so many steps are done, all of them one logging interval. The checkpoint has been in a file.
@@ -170,12 +170,15 @@ Trained trained(const Bench& bench, dtk::Stage& stage, at::Device where, std::in
         .metrics = [&](auto, const auto& values, const auto&) { result.loss = values.front().second; },
         .save =
             [&](const auto& checkpoint) {
-                result.counts = pretend::counts() - before;
                 dtk::save_checkpoint(bench.file("checkpoint.safetensors"), checkpoint, stage);
                 result.last = dtk::load_checkpoint(bench.file("checkpoint.safetensors"));
             },
         .sample = [](auto) {},
-        .stop = [&] { return ++done == until; }};
+        .stop =
+            [&] {
+                result.counts = pretend::counts() - before;
+                return ++done == until;
+            }};
     try {
         dtk::Trainer trainer(stage, where);
         if (from) trainer.restore(*from);
