@@ -3,8 +3,9 @@
 //   x̃_s = φ_s/φ_t x̃_t + φ_s ∫_{σ̃_s}^{σ̃_t} φ'/φ² Σ_k ℓ_k(σ) x̂_0,k dσ + √(σ̃_s² − σ̃_t² (φ_s/φ_t)²) z
 // with φ = σ g(σ): g = 1 is the probability flow ("ode"), σ the reverse SDE ("sde"), e^{σ^0.3} + 10 the paper's "er".
 // Cui, Zhang, Lu & Liao, "Elucidating the Solution Space of Extended Reverse-Time SDE for Diffusion Models", 2023,
-// ER-SDE-Solver-1, -2 and -3, whose divided differences are these polynomials. The first steps have the order that
-// there are answers for; the last one, and one from α_t = 0, is of first order.
+// ER-SDE-Solver-1, -2 and -3. Their third one, as it is published, takes the last divided difference for the slope at
+// σ̃_t and is of order two; here all are the polynomials. The first steps have the order that there are answers for; the
+// last one, and one from α_t = 0, is of first order.
 #include <cmath>
 
 #include <boost/math/quadrature/gauss.hpp>

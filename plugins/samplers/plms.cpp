@@ -2,8 +2,9 @@
 //   ε' = (ε̂_t + ε̂_s)/2,  ε̂_s at ddim's x_s, in the first step;   (3ε̂_0 − ε̂_1)/2,   (23ε̂_0 − 16ε̂_1 + 5ε̂_2)/12,
 //   (55ε̂_0 − 59ε̂_1 + 37ε̂_2 − 9ε̂_3)/24,   x_s = α_s/α_t (x_t − σ_t ε') + σ_s ε'
 // Liu, Ren, Lin & Zhao, "Pseudo Numerical Methods for Diffusion Models on Manifolds", 2022 (PLMS), started as in
-// latent-diffusion (Rombach et al. 2022), so that n steps cost n + 1 evaluations. Steps are equal in t and not in what
-// is integrated, which leaves the order below two. The last step, and one from α_t = 0, is ddim's.
+// latent-diffusion (Rombach et al. 2022), so that n steps cost n + 1 evaluations. Steps are equal in t and
+// not in what is integrated, so that the order is two and not the four of the last formula. The last step, and one from
+// α_t = 0, is ddim's.
 #include <dtk/multistep.hpp>
 #include <dtk/sampler.hpp>
 
