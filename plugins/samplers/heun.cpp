@@ -4,6 +4,7 @@
 // Karras, Aittala, Aila & Laine, "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,
 // algorithm 2.
 #include <dtk/churn.hpp>
+#include <dtk/ratio_steps.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -19,17 +20,10 @@ struct Heun final : dtk::GaussianSampler {
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {
-        const auto& noise = denoise.noise();
         const auto n = static_cast<std::int64_t>(times.size());
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
-            // Euler's step from the raised noise level.
             const auto [x_hat, t_hat] = c.churn(denoise, x, t, n, random.step(i));
-            const auto [x0, eps] = denoise.estimate(x_hat, t_hat);
-            const double alpha = noise.alpha(s), from = noise.ratio(t_hat), to = noise.ratio(s);
-            x = alpha * x0 + noise.sigma(s) * eps;
-
-            // Both slopes count alike, where there is a second one and x̃_t is finite.
-            if (!last && noise.alpha(t_hat) > 0) x = x + (alpha * (to - from) / 2) * (denoise.eps(x, s) - eps);
+            x = dtk::heun_step(denoise, x_hat, t_hat, s);
             done(i + 1, x);
         }
         return x;

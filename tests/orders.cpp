@@ -1,0 +1,877 @@
+// Samplers held against exact answers: deterministic ones by the order with which their error falls, stochastic ones by
+// mean and variance of their exact recursion, all by the polynomials they must integrate exactly and by published
+// values; then every sampler with every kind of noise and grid.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <numbers>
+#include <optional>
+#include <valarray>
+
+#include <boost/math/quadrature/gauss_kronrod.hpp>
+#include <boost/numeric/odeint/integrate/integrate_adaptive.hpp>
+#include <boost/numeric/odeint/stepper/generation.hpp>
+#include <boost/numeric/odeint/stepper/runge_kutta_fehlberg78.hpp>
+
+#include <dtk/exponential.hpp>
+#include <dtk/schedule.hpp>
+
+#include "catch.hpp"
+#include "line.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::distance;
+using support::make;
+
+namespace {
+
+const dtk::Random stream(23, "orders");
+
+/// States after each step, the first one before them.
+std::vector<Tensor> states(const dtk::Sampler& sampler, const dtk::Denoiser& denoise, const Tensor& x,
+                           const dtk::Random& random = stream) {
+    at::NoGradGuard no_grad;
+    std::vector<Tensor> all{x};
+    sampler.sample(denoise, sampler.times(denoise.process()), x, random,
+                   [&](std::int64_t, const Tensor& state) { all.push_back(state); });
+    return all;
+}
+
+Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
+               const dtk::Random& random = stream) {
+    at::NoGradGuard no_grad;
+    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random);
+}
+
+// ---- 1. The order of deterministic samplers.
+
+/// σ/α at the grid's ends. From so much noise x̂_0 hardly moves at first, so that the low order of the first steps of
+/// multistep methods does not show.
+constexpr double least = 0.02, most = 150;
+
+const std::map<std::string, std::string> order_schedules{{"linear", "\"linear\""},
+                                                         {"cosine", "\"cosine\""},
+                                                         {"edm", "{use = \"edm\", sigma_max = 200}"},
+                                                         {"flow", "\"flow\""}};
+
+const std::map<std::string, std::string> grids{
+    {"karras", fmt::format("grid = {{use = \"karras\", sigma_min = {}, sigma_max = {}}}", least, most)},
+    {"uniform_log_snr",
+     fmt::format("grid = {{use = \"uniform_log_snr\", log_snr_min = {:.17g}, log_snr_max = {:.17g}}}",
+                 -2 * std::log(most), -2 * std::log(least))}};
+
+support::View mixture(const std::string& data, const std::string& schedule) {
+    return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
+                          fmt::format("schedule = {}\nsteps = 1000", order_schedules.at(schedule)));
+}
+
+/// Where the probability flow takes x̃ = x/α from σ/α = `most` to `least`.
+Tensor flowed(const std::string& data, const Tensor& x) {
+    if (data == "gmm1d") {
+        auto y = at::empty_like(x);
+        for (std::int64_t i = 0; i < x.numel(); ++i) {
+            const double share = line::cdf(x[i][0].item<double>(), 1, most);
+            double lo = -1000, hi = 1000;
+            for (int k = 0; k < 200; ++k) {
+                const double middle = (lo + hi) / 2;
+                (line::cdf(middle, 1, least) < share ? lo : hi) = middle;
+            }
+            y[i][0] = lo;
+        }
+        return y;
+    }
+    // dx̃/dλ = x̂_0 − x̃
+    using State = std::vector<double>;
+    namespace odeint = boost::numeric::odeint;
+    const auto view = mixture(data, "edm");
+    const auto& density = *view.data->density();
+    State state(x.const_data_ptr<double>(), x.const_data_ptr<double>() + x.numel());
+    const auto slope = [&](const State& now, State& rate, double lambda) {
+        const auto y = at::from_blob(const_cast<double*>(now.data()), x.sizes(), x.options());
+        const auto one = at::ones({x.size(0)}, x.options());
+        at::from_blob(rate.data(), x.sizes(), x.options())
+            .copy_(density.posterior_mean(y, one, std::exp(-lambda) * one) - y);
+    };
+    odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), slope,
+                               state, -std::log(most), -std::log(least), 1e-2);
+    return at::from_blob(state.data(), x.sizes(), x.options()).clone();
+}
+
+struct Problem {
+    std::string data, schedule, grid;
+};
+
+/// The largest error of x̃ at the grid's last noise level.
+double error_of(const std::string& sampler, const std::string& fields, const Problem& problem, int n) {
+    static std::map<std::string, std::pair<Tensor, Tensor>> known;  // start and end of the flow
+    auto& [start, end] = known[problem.data];
+    if (!start.defined()) {
+        start = most * support::tensor(support::reference()["constants"][problem.data == "gmm1d" ? "x1" : "x2"]);
+        end = flowed(problem.data, start);
+    }
+    const auto view = mixture(problem.data, problem.schedule);
+    const auto plugin =
+        make<dtk::Sampler>(sampler, fmt::format("steps = {}\n{}\n{}", n + 1, grids.at(problem.grid), fields), view);
+    const auto times = plugin->times(*view.chain);
+    const auto& noise = view.chain->levels();
+    const auto state = states(*plugin, support::denoiser(view), noise.alpha(times.front()) * start);
+    return distance(state[static_cast<std::size_t>(n)] / noise.alpha(times.back()), end);
+}
+
+/// A deterministic sampler, the order that its paper gives it, and what it comes to from n = 40 to 320 with correct
+/// code: methods of order four start with orders one to three, which is still seen there.
+struct Method {
+    std::string sampler, fields;
+    double paper, measured;
+};
+const std::vector<Method> methods{
+    {"ddim", "", 1, 1},
+    {"euler", "", 1, 1},
+    {"euler_ancestral", "eta = 0", 1, 1},
+    {"heun", "", 2, 2},
+    {"dpm2", "", 2, 2},
+    {"dpm2_ancestral", "eta = 0", 2, 2},
+    {"lms", "order = 1", 1, 1},
+    {"lms", "order = 2", 2, 2},
+    {"lms", "order = 3", 3, 3},
+    {"lms", "order = 4", 4, 3.7},
+    {"plms", "", 2, 2},
+    {"dpm_solver", "form = \"1\"", 1, 1},
+    {"dpm_solver", "form = \"2\"", 2, 2},
+    {"dpm_solver", "form = \"3\"", 3, 3},
+    {"dpm_solver", "form = \"fast\"", 3, 3},
+    {"dpm_solver_pp", "form = \"1\"", 1, 1},
+    {"dpm_solver_pp", "form = \"2s\"", 2, 2},
+    {"dpm_solver_pp", "form = \"2m\"", 2, 2},
+    {"dpm_solver_pp", "form = \"3m\"", 3, 3},
+    {"sde_dpm_solver_pp", "form = \"1\"\neta = 0", 1, 1},
+    {"sde_dpm_solver_pp", "form = \"2m\"\neta = 0", 2, 2},
+    {"sde_dpm_solver_pp", "form = \"3m\"\neta = 0", 3, 3},
+    {"unipc", "order = 1\nform = \"bh1\"", 2, 2},
+    {"unipc", "order = 1\nform = \"bh2\"", 2, 2},
+    {"unipc", "order = 2\nform = \"bh1\"", 3, 3},
+    {"unipc", "order = 2\nform = \"bh2\"", 3, 3},
+    {"unipc", "order = 3", 4, 3.6},
+    {"deis", "order = 1", 1, 1},
+    {"deis", "order = 2", 2, 2},
+    {"deis", "order = 3", 3, 3},
+    {"exponential_adams", "order = 1", 1, 1},
+    {"exponential_adams", "order = 2", 2, 2},
+    {"exponential_adams", "order = 3", 3, 3},
+    {"exponential_adams", "order = 4", 4, 3.7},
+    {"er_sde", "order = 1\nform = \"ode\"", 1, 1},
+    {"er_sde", "order = 2\nform = \"ode\"", 2, 2},
+    {"er_sde", "order = 3\nform = \"ode\"", 3, 3},
+    {"sa_solver", "predictor = 2\ncorrector = 0\ntau = 0", 2, 2},
+    {"sa_solver", "predictor = 2\ncorrector = 1\ntau = 0", 2, 2},
+    {"sa_solver", "predictor = 3\ncorrector = 3\ntau = 0", 4, 3.6},
+    {"langevin", "corrections = 0", 1, 1},
+};
+
+/// The flow's own velocity: of a table of β it has jumps, so these are for schedules that are functions of u.
+const std::vector<Method> methods_in_u{
+    {"flow_ode", "method = \"euler\"", 1, 1},
+    {"flow_ode", "method = \"midpoint\"", 2, 2},
+    {"flow_ode", "method = \"rk4\"", 4, 4},
+    {"flow_sde", "scale = 0", 1, 1},
+};
+
+const std::array<int, 4> numbers{40, 80, 160, 320};
+
+void check_order(const Method& method, const Problem& problem) {
+    const double order = std::log2(error_of(method.sampler, method.fields, problem, numbers.front()) /
+                                   error_of(method.sampler, method.fields, problem, numbers.back())) /
+                         std::log2(numbers.back() / numbers.front());
+    INFO(method.sampler << ", " << method.fields << ", " << problem.data << ", " << problem.schedule << ", "
+                        << problem.grid << ": order " << order);
+    CHECK(order > method.measured - 0.2);
+    if (method.paper <= 2) CHECK(order < method.paper + 0.2);
+}
+
+}  // namespace
+
+TEST_CASE("deterministic samplers have the order of their papers") {
+    std::size_t turn = 0;
+    for (const auto& method : methods) {
+        for (const auto& [schedule, text] : order_schedules) {
+            check_order(method, {turn % 2 ? "gmm1d" : "gmm2d", schedule, turn / 2 % 2 ? "karras" : "uniform_log_snr"});
+            ++turn;
+        }
+        turn += 1 + turn / 8 % 2;
+    }
+    for (const auto& method : methods_in_u) {
+        check_order(method, {"gmm1d", "flow", "karras"});
+        check_order(method, {"gmm2d", "edm", "karras"});
+    }
+}
+
+TEST_CASE("deterministic samplers have the order of their papers: all mixtures, schedules and grids", "[slow]") {
+    for (const std::string data : {"gmm1d", "gmm2d"})
+        for (const auto& [schedule, text] : order_schedules)
+            for (const auto& [grid, fields] : grids)
+                for (const auto& method : methods) check_order(method, {data, schedule, grid});
+}
+
+TEST_CASE("the error of adaptive samplers falls with their tolerance") {
+    for (const auto& [sampler, form] :
+         {std::pair{"dpm_solver", "form = \"adaptive\""}, {"flow_ode", "method = \"dopri5\""}})
+        for (const auto& problem : {Problem{"gmm1d", "flow", "karras"}, Problem{"gmm2d", "edm", "uniform_log_snr"}}) {
+            double before = 1;
+            for (const double tolerance : {1e-3, 1e-5, 1e-7}) {
+                const double error =
+                    error_of(sampler, fmt::format("{}\nrtol = {}\natol = {}", form, tolerance, tolerance), problem, 1);
+                INFO(sampler << ", " << problem.data << ", tolerance " << tolerance << ": " << error);
+                CHECK(error < 100 * tolerance);
+                CHECK(error < before / 10);
+                before = error;
+            }
+        }
+}
+
+TEST_CASE("sampler × schedule × n × error × order, as in docs/samplers.md", "[.figures]") {
+    const auto line = [](const Method& method, const Problem& problem) {
+        std::vector<double> errors;
+        for (const int n : numbers) errors.push_back(error_of(method.sampler, method.fields, problem, n));
+        auto text = method.fields;
+        std::replace(text.begin(), text.end(), '\n', ',');
+        fmt::print("{:18} {:34} {} {:7} {:16}", method.sampler, text, problem.data, problem.schedule, problem.grid);
+        for (const double e : errors) fmt::print(" {:.2e}", e);
+        fmt::print("  {:.2f} ({})\n", std::log2(errors.front() / errors.back()) / 3, method.paper);
+    };
+    for (const auto& method : methods)
+        for (const auto& problem : {Problem{"gmm1d", "linear", "karras"}, Problem{"gmm1d", "edm", "uniform_log_snr"},
+                                    Problem{"gmm2d", "cosine", "karras"}, Problem{"gmm2d", "flow", "uniform_log_snr"}})
+            line(method, problem);
+    for (const auto& method : methods_in_u)
+        for (const auto& problem : {Problem{"gmm1d", "edm", "karras"}, Problem{"gmm2d", "flow", "karras"}})
+            line(method, problem);
+}
+
+// ---- 2. Stochastic samplers on Gaussian data.
+
+namespace {
+
+constexpr double mean0 = 0.7, sd0 = 0.5;
+
+support::View gaussian(const std::string& schedule, const std::string& prediction = "x0") {
+    return support::exact("gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean0, sd0),
+                          fmt::format("schedule = {}\nsteps = 1000", schedule),
+                          fmt::format("prediction = \"{}\"", prediction));
+}
+
+/// A random number that is affine in x_T and in draws: its coefficients of 1, of x_T and of each of them.
+using Affine = std::valarray<double>;
+
+/// What the exact denoiser of N(mean0, sd0²) says of such a number.
+struct Exact {
+    const dtk::NoiseLevels& noise;
+    Affine x0(const Affine& x, double t) const {
+        const double a = noise.alpha(t), s2 = noise.sigma2(t), v = a * a * sd0 * sd0 + s2;
+        Affine answer = x * (a * sd0 * sd0 / v);
+        answer[0] += mean0 * s2 / v;
+        return answer;
+    }
+    Affine eps(const Affine& x, double t) const { return (x - noise.alpha(t) * x0(x, t)) / noise.sigma(t); }
+    double lambda(double t) const { return dtk::half_log_snr(noise, t); }
+};
+
+/// x_0 of a sampler as its paper's recursion says, along those times; draw(name, i) is coefficient 1 of a draw.
+using Draw = std::function<Affine(const std::string& stream, std::int64_t step)>;
+using Recursion =
+    std::function<Affine(const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw)>;
+
+/// ∫_0^1 e^{−H(1−r)} q(r) dr · H
+double integral(double H, const std::function<double(double)>& q) {
+    return H * boost::math::quadrature::gauss_kronrod<double, 61>::integrate(
+                   [&](double r) { return std::exp(-H * (1 - r)) * q(r); }, 0.0, 1.0, 8, 1e-14);
+}
+
+/// q through values at nodes, by Lagrange's formula: its k-th basis polynomial at r.
+double basis(const std::vector<double>& nodes, std::size_t k, double r) {
+    double value = 1;
+    for (std::size_t j = 0; j < nodes.size(); ++j)
+        if (j != k) value *= (r - nodes[j]) / (nodes[k] - nodes[j]);
+    return value;
+}
+
+/// k-diffusion's ancestral samplers, in x̃ and σ̃.
+Recursion ancestral(double eta, bool second) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        for (const auto& [i, t, s, last] : steps) {
+            const double from = noise.ratio(t), to = noise.ratio(s);
+            const double up = std::min(to, eta * std::sqrt(to * to * (from * from - to * to) / (from * from)));
+            const double down = std::sqrt(to * to - up * up);
+            Affine slope = exact.eps(x, t), y = x / noise.alpha(t);
+            if (second && down > 0) {
+                const double middle = noise.time_of_ratio(std::exp((std::log(from) + std::log(down)) / 2));
+                slope = exact.eps(noise.alpha(middle) * (y + (noise.ratio(middle) - from) * slope), middle);
+            }
+            y += (down - from) * slope;
+            if (up > 0) y += up * draw("", i);
+            x = noise.alpha(s) * y;
+        }
+        return x;
+    };
+}
+
+/// Exponential integration of the polynomial through the last answers, any η; `half` is 2M's second term.
+Recursion exponential(std::size_t order, double eta, bool half = false) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        std::vector<Affine> D;
+        std::vector<double> lambda;
+        for (const auto& [i, t, s, last] : steps) {
+            D.insert(D.begin(), exact.x0(x, t));
+            lambda.insert(lambda.begin(), exact.lambda(t));
+            if (last) return D[0];
+            const double h = exact.lambda(s) - lambda[0], H = (1 + eta) * h, alpha = noise.alpha(s);
+            const auto points = std::min(order, D.size());
+            std::vector<double> nodes;
+            for (std::size_t k = 0; k < points; ++k) nodes.push_back((lambda[k] - lambda[0]) / h);
+            x *= noise.sigma(s) / noise.sigma(t) * std::exp(-eta * h);
+            if (half && points == 2)
+                x += alpha * (1 - std::exp(-H)) * (D[0] + (D[0] - D[1]) / (2 * -nodes[1]));
+            else
+                for (std::size_t k = 0; k < points; ++k)
+                    x += alpha * integral(H, [&](double r) { return basis(nodes, k, r); }) * D[k];
+            if (eta > 0) x += noise.sigma(s) * std::sqrt(1 - std::exp(-2 * eta * h)) * draw("", i);
+        }
+        return x;
+    };
+}
+
+/// SA-Solver's predictor and corrector with τ everywhere.
+Recursion stochastic_adams(std::size_t predictor, std::size_t corrector, double tau) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        std::vector<Affine> D{exact.x0(x, steps[0].t)};
+        std::vector<double> lambda{exact.lambda(steps[0].t)};
+        for (const auto& [i, t, s, last] : steps) {
+            if (last) return D[0];
+            const double to = exact.lambda(s), h = to - exact.lambda(t), H = (1 + tau * tau) * h;
+            const auto step = [&, t = t, s = s, i = i](std::size_t points, double now) {
+                std::vector<double> nodes;
+                for (std::size_t k = 0; k < points; ++k) nodes.push_back((lambda[k] - now) / h);
+                Affine y = x * (noise.sigma(s) / noise.sigma(t) * std::exp(-tau * tau * h));
+                for (std::size_t k = 0; k < points; ++k)
+                    y += noise.alpha(s) * integral(H, [&](double r) { return basis(nodes, k, r); }) * D[k];
+                y += noise.sigma(s) * std::sqrt(1 - std::exp(-2 * tau * tau * h)) * draw("", i);
+                return y;
+            };
+            const double now = lambda[0];
+            const Affine predicted = step(std::min(predictor, D.size()), now);
+            D.insert(D.begin(), exact.x0(predicted, s));
+            lambda.insert(lambda.begin(), to);
+            x = corrector > 0 ? step(std::min(corrector + 1, D.size()), now) : predicted;
+        }
+        return x;
+    };
+}
+
+/// Karras et al. 2022, algorithm 2.
+Recursion churned(double s_churn, double s_min, double s_max, double s_noise, bool heun) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        for (const auto& [i, t, s, last] : steps) {
+            double from = noise.ratio(t), now = t;
+            const double to = noise.ratio(s);
+            Affine y = x / noise.alpha(t);
+            if (from >= s_min && from <= s_max) {
+                const double n = static_cast<double>(steps.size());
+                const double hat = from * (1 + std::min(s_churn / n, std::numbers::sqrt2 - 1));
+                y += s_noise * std::sqrt(hat * hat - from * from) * draw("", i);
+                now = noise.time_of_ratio(from = hat);
+            }
+            const Affine d = exact.eps(noise.alpha(now) * y, now);
+            Affine there = y + (to - from) * d;
+            if (heun && !last) there = y + (to - from) / 2 * (d + exact.eps(noise.alpha(s) * there, s));
+            x = noise.alpha(s) * there;
+        }
+        return x;
+    };
+}
+
+/// ER-SDE-Solver by its own divided differences.
+Recursion extended(int order, const std::function<double(double)>& phi) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        Affine before, slope_before;
+        for (const auto& [i, t, s, last] : steps) {
+            const Affine D = exact.x0(x, t);
+            if (last) return D;
+            const double from = noise.ratio(t), to = noise.ratio(s), r = phi(to) / phi(from), dt = to - from;
+            Affine y = r * x / noise.alpha(t) + (1 - r) * D;
+            const auto area = [&](int power) {
+                return boost::math::quadrature::gauss_kronrod<double, 61>::integrate(
+                    [&](double sigma) { return std::pow(sigma - from, power) / phi(sigma); }, to, from, 10, 1e-14);
+            };
+            if (i >= 1 && order >= 2) {
+                const Affine slope = (D - before) / (from - noise.ratio(steps[static_cast<std::size_t>(i) - 1].t));
+                y += (dt + area(0) * phi(to)) * slope;
+                if (i >= 2 && order >= 3) {
+                    const double two = from - noise.ratio(steps[static_cast<std::size_t>(i) - 2].t);
+                    const double one = from - noise.ratio(steps[static_cast<std::size_t>(i) - 1].t);
+                    // Newton's form: the published solver takes `slope` for x̂_0's at σ̃_t, here it is brought there.
+                    const Affine curve = (slope - slope_before) / two;
+                    y += (dt * dt + 2 * area(1) * phi(to) + one * (dt + area(0) * phi(to))) * curve;
+                }
+                slope_before = slope;
+            }
+            before = D;
+            y += std::sqrt(to * to - from * from * r * r) * draw("", i);
+            x = noise.alpha(s) * y;
+        }
+        return x;
+    };
+}
+
+struct Stochastic {
+    std::string sampler, fields;
+    Recursion recursion;
+    double weak;  ///< order with which the error of mean and standard deviation falls; 0: it need not
+};
+
+const Recursion langevin = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+    const auto& noise = exact.noise;
+    for (const auto& [i, t, s, last] : steps) {
+        for (const auto* name : {"", "correction 2"})
+            x = Affine(noise.alpha(t) * exact.x0(x, t) + std::sqrt(1 - 0.05) * noise.sigma(t) * exact.eps(x, t) +
+                       std::sqrt(0.05) * noise.sigma(t) * draw(name, i));
+        x = Affine(noise.alpha(s) * exact.x0(x, t) + noise.sigma(s) * exact.eps(x, t));
+    }
+    return x;
+};
+const Recursion consistency = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+    for (const auto& [i, t, s, last] : steps) {
+        const double ratio = exact.noise.ratio(s);
+        x = Affine(exact.noise.alpha(s) * exact.x0(x, t));
+        if (!last) x += exact.noise.alpha(s) * std::sqrt(ratio * ratio - 0.002 * 0.002) * draw("", i);
+    }
+    return x;
+};
+const Recursion flow_sde = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+    const auto& noise = exact.noise;
+    for (const auto& [i, t, s, last] : steps) {
+        if (last) return exact.x0(x, t);
+        const double step = (t - s) / static_cast<double>(noise.steps()), g2 = 0.7 * noise.sigma(t);
+        const auto [alpha, sigma] = noise.rates(t);
+        const Affine x0 = exact.x0(x, t), eps = exact.eps(x, t), v = alpha * x0 + sigma * eps;
+        x = Affine(x - step * v - g2 / 2 * step * eps / noise.sigma(t) + std::sqrt(g2 * step) * draw("", i));
+    }
+    return x;
+};
+const Recursion restart = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+    const auto& noise = exact.noise;
+    const auto heun = [&](Affine x, double t, double s) {
+        const double from = noise.ratio(t), to = noise.ratio(s);
+        const Affine y = x / noise.alpha(t), d = exact.eps(x, t);
+        if (s < 0) return Affine(y + (to - from) * d);
+        const Affine there = y + (to - from) * d;
+        return Affine(noise.alpha(s) * (y + (to - from) / 2 * (d + exact.eps(noise.alpha(s) * there, s))));
+    };
+    std::size_t nearest = 0;
+    for (std::size_t k = 0; k < steps.size(); ++k)
+        if (std::abs(std::log(noise.ratio(steps[k].t) / 0.1)) < std::abs(std::log(noise.ratio(steps[nearest].t) / 0.1)))
+            nearest = k;
+    for (const auto& [i, t, s, last] : steps) {
+        x = heun(x, t, s);
+        if (static_cast<std::size_t>(i) + 1 != nearest) continue;
+        const double low = noise.ratio(s), high = 0.8, n = 4;
+        for (int k = 0; k < 2; ++k) {
+            double now = noise.time_of_ratio(high);
+            x = Affine(noise.alpha(now) *
+                       (x / noise.alpha(s) + std::sqrt(high * high - low * low) * draw("interval 0", k)));
+            for (int j = 1; j <= n; ++j) {
+                const double a = std::pow(high, 1. / 7), b = std::pow(low, 1. / 7);
+                const double next = j == n ? s : noise.time_of_ratio(std::pow(a + j / n * (b - a), 7));
+                x = heun(x, now, next);
+                now = next;
+            }
+        }
+    }
+    return x;
+};
+
+const auto er_phi = [](double sigma) { return sigma * (std::exp(std::pow(sigma, 0.3)) + 10); };
+const std::vector<Stochastic> stochastic{
+    {"euler_ancestral", "", ancestral(1, false), 1},
+    {"euler_ancestral", "eta = 0.4", ancestral(0.4, false), 1},
+    {"ddim", "eta = 1", ancestral(1, false), 1},
+    {"ddpm", "", ancestral(1, false), 1},
+    {"dpm2_ancestral", "", ancestral(1, true), 1},
+    {"dpm2_ancestral", "eta = 0.4", ancestral(0.4, true), 1},
+    {"sde_dpm_solver_pp", "form = \"1\"", exponential(1, 1), 1},
+    {"sde_dpm_solver_pp", "", exponential(2, 1, true), 2},
+    {"sde_dpm_solver_pp", "eta = 0.5", exponential(2, 0.5, true), 2},
+    {"sde_dpm_solver_pp", "form = \"3m\"", exponential(3, 1), 2},
+    {"exponential_adams", "order = 2\neta = 1", exponential(2, 1), 2},
+    {"exponential_adams", "order = 4\neta = 0.3", exponential(4, 0.3), 2},
+    {"sa_solver", "tau_min = 0\ntau_max = 1e9", stochastic_adams(3, 3, 1), 1},
+    {"sa_solver", "predictor = 2\ncorrector = 0\ntau = 0.6\ntau_min = 0\ntau_max = 1e9", stochastic_adams(2, 0, 0.6),
+     1},
+    {"er_sde", "order = 1", extended(1, er_phi), 1},
+    {"er_sde", "order = 2", extended(2, er_phi), 1},
+    {"er_sde", "", extended(3, er_phi), 1},
+    {"er_sde", "form = \"sde\"", extended(3, [](double sigma) { return sigma * sigma; }), 1},
+    {"euler", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, false), 0},
+    {"heun", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, true), 0},
+    {"langevin", "corrections = 2\ndelta = 0.05", langevin, 0},
+    {"consistency", "", consistency, 0},
+    {"flow_sde", "scale = 0.7", flow_sde, 0},
+    {"restart", "intervals = [[0.1, 0.8, 2, 4]]", restart, 0},
+};
+
+/// What a recursion makes of x_T, and which draws it took.
+struct Law {
+    Affine x;  ///< x_0
+    std::vector<std::pair<std::string, std::int64_t>> draws;
+    double mean(double of_x) const { return x[0] + x[1] * of_x; }
+    double variance(double of_x) const {
+        double sum = x[1] * x[1] * of_x;
+        for (std::size_t k = 2; k < x.size(); ++k) sum += x[k] * x[k];
+        return sum;
+    }
+};
+Law law_of(const Recursion& recursion, const dtk::NoiseLevels& noise, const std::vector<dtk::Step>& steps) {
+    Law law;
+    const std::size_t room = 2 + 2 * steps.size() + 4;
+    Affine x(0.0, room);
+    x[1] = 1;
+    const auto draw = [&](const std::string& name, std::int64_t i) {
+        law.draws.emplace_back(name, i);
+        Affine z(0.0, room);
+        z[1 + law.draws.size()] = 1;
+        return z;
+    };
+    std::map<std::pair<std::string, std::int64_t>, Affine> drawn;
+    const auto once = [&](const std::string& name, std::int64_t i) {
+        const auto found = drawn.find({name, i});
+        return found != drawn.end() ? found->second : drawn[{name, i}] = draw(name, i);
+    };
+    law.x = recursion(Exact{noise}, steps, x, once);
+    return law;
+}
+
+const std::map<std::string, std::string> named_grids{
+    {"karras", "grid = {use = \"karras\", sigma_min = 0.01, sigma_max = 20}"},
+    {"uniform_log_snr", "grid = {use = \"uniform_log_snr\", log_snr_min = -6, log_snr_max = 9}"}};
+
+}  // namespace
+
+TEST_CASE("stochastic samplers do what their papers' recursion does with the same draws") {
+    int turn = 0;
+    for (const auto& [sampler, fields, recursion, weak] : stochastic)
+        for (const std::string schedule : {"\"linear\"", "\"edm\"", "\"flow\""}) {
+            const std::string grid = ++turn % 2 ? "karras" : "uniform_log_snr";
+            INFO(sampler << ", " << fields << ", " << schedule << ", " << grid);
+            const auto view = gaussian(schedule);
+            const auto plugin =
+                make<dtk::Sampler>(sampler, fmt::format("steps = 9\n{}\n{}", named_grids.at(grid), fields), view);
+            const auto times = plugin->times(*view.chain);
+            const auto law = law_of(recursion, view.chain->levels(), dtk::steps_along(times));
+            const auto x = stream.stream("x").normal({6, 1}, at::kDouble) * view.chain->levels().sigma(times.front());
+            auto expected = law.x[0] + law.x[1] * x;
+            for (std::size_t k = 0; k < law.draws.size(); ++k) {
+                const auto& [name, step] = law.draws[k];
+                const auto random = name.empty() ? stream : stream.stream(name);
+                expected = expected + law.x[2 + k] * random.step(step).normal(x.sizes(), x.options());
+            }
+            CHECK(distance(sampled(*plugin, view, x), expected) < 1e-10);
+        }
+}
+
+namespace {
+
+/// Error of mean and standard deviation at the grid's last noise level, with n steps to there.
+double weak_error(const Stochastic& method, const std::string& schedule, const std::string& grid, int n) {
+    const auto view = gaussian(schedule);
+    const auto plugin = make<dtk::Sampler>(
+        method.sampler, fmt::format("steps = {}\n{}\n{}", n + 1, named_grids.at(grid), method.fields), view);
+    const auto times = plugin->times(*view.chain);
+    const auto& noise = view.chain->levels();
+    auto steps = dtk::steps_along(times);
+    steps.pop_back();
+    const auto law = law_of(method.recursion, noise, steps);
+    const auto mean = [&](double t) { return noise.alpha(t) * mean0; };
+    const auto variance = [&](double t) { return noise.alpha_bar(t) * sd0 * sd0 + noise.sigma2(t); };
+    return std::hypot(law.mean(mean(times.front())) - mean(times.back()),
+                      std::sqrt(law.variance(variance(times.front()))) - std::sqrt(variance(times.back()))) /
+           noise.alpha(times.back());
+}
+
+}  // namespace
+
+TEST_CASE("mean and standard deviation of stochastic samplers come to the data's with their weak order") {
+    for (const auto& method : stochastic) {
+        if (method.weak == 0) continue;
+        for (const auto& [schedule, grid] : {std::pair{"\"linear\"", "karras"}, {"\"edm\"", "uniform_log_snr"}}) {
+            const double order =
+                std::log2(weak_error(method, schedule, grid, 40) / weak_error(method, schedule, grid, 320)) / 3;
+            INFO(method.sampler << ", " << method.fields << ", " << schedule << ", " << grid << ": weak order "
+                                << order);
+            CHECK(order > method.weak - 0.2);
+        }
+    }
+}
+
+TEST_CASE("weak error and weak order, as in docs/samplers.md", "[.figures]") {
+    for (const auto& method : stochastic)
+        for (const auto& [schedule, grid] : {std::pair{"\"linear\"", "karras"}, {"\"edm\"", "uniform_log_snr"}}) {
+            auto text = method.fields;
+            std::replace(text.begin(), text.end(), '\n', ',');
+            fmt::print("{:18} {:44} {:8} {:16}", method.sampler, text, schedule, grid);
+            for (const int n : numbers) fmt::print(" {:.2e}", weak_error(method, schedule, grid, n));
+            fmt::print("  {:.2f}\n",
+                       std::log2(weak_error(method, schedule, grid, 40) / weak_error(method, schedule, grid, 320)) / 3);
+        }
+}
+
+// ---- 3. Polynomials that a step integrates exactly.
+
+namespace {
+
+/// A sampler, its order p, and what it integrates: the flow of x̂_0 = λ^d or ε̂ = λ^d or ε̂ = σ̃^d is exact for d < p.
+struct Polynomial {
+    std::string sampler, fields;
+    int degrees;
+    enum { x0_of_lambda, eps_of_lambda, eps_of_ratio, x0_of_ratio } of;
+    double eta = 0;
+};
+const std::vector<Polynomial> polynomials{
+    {"dpm_solver_pp", "form = \"1\"", 1, Polynomial::x0_of_lambda},
+    {"dpm_solver_pp", "form = \"2m\"", 1, Polynomial::x0_of_lambda},
+    {"dpm_solver_pp", "form = \"3m\"", 3, Polynomial::x0_of_lambda},
+    {"sde_dpm_solver_pp", "form = \"2m\"", 1, Polynomial::x0_of_lambda, 1},
+    {"sde_dpm_solver_pp", "form = \"3m\"", 3, Polynomial::x0_of_lambda, 1},
+    {"sde_dpm_solver_pp", "form = \"3m\"\neta = 0.3", 3, Polynomial::x0_of_lambda, 0.3},
+    {"exponential_adams", "order = 1", 1, Polynomial::x0_of_lambda},
+    {"exponential_adams", "order = 2", 2, Polynomial::x0_of_lambda},
+    {"exponential_adams", "order = 3", 3, Polynomial::x0_of_lambda},
+    {"exponential_adams", "order = 4", 4, Polynomial::x0_of_lambda},
+    {"exponential_adams", "order = 4\neta = 1", 4, Polynomial::x0_of_lambda, 1},
+    {"unipc", "order = 2", 1, Polynomial::x0_of_lambda},
+    {"unipc", "order = 3\nform = \"bh1\"", 3, Polynomial::x0_of_lambda},
+    {"unipc", "order = 3\nform = \"bh2\"", 3, Polynomial::x0_of_lambda},
+    {"sa_solver", "predictor = 4\ncorrector = 0\ntau = 0", 4, Polynomial::x0_of_lambda},
+    {"sa_solver", "predictor = 4\ncorrector = 3\ntau = 0", 4, Polynomial::x0_of_lambda},
+    {"dpm_solver", "form = \"2\"", 1, Polynomial::eps_of_lambda},
+    {"dpm_solver", "form = \"3\"", 2, Polynomial::eps_of_lambda},
+    {"deis", "order = 1", 1, Polynomial::eps_of_lambda},
+    {"deis", "order = 2", 2, Polynomial::eps_of_lambda},
+    {"deis", "order = 3", 3, Polynomial::eps_of_lambda},
+    {"heun", "", 2, Polynomial::eps_of_ratio},
+    {"lms", "order = 1", 1, Polynomial::eps_of_ratio},
+    {"lms", "order = 2", 2, Polynomial::eps_of_ratio},
+    {"lms", "order = 3", 3, Polynomial::eps_of_ratio},
+    {"lms", "order = 4", 4, Polynomial::eps_of_ratio},
+    {"er_sde", "form = \"ode\"\norder = 1", 1, Polynomial::x0_of_ratio},
+    {"er_sde", "form = \"ode\"\norder = 2", 2, Polynomial::x0_of_ratio},
+    {"er_sde", "form = \"ode\"\norder = 3", 3, Polynomial::x0_of_ratio},
+};
+
+}  // namespace
+
+TEST_CASE("a step of order p is exact where the answers are a polynomial of a degree below p") {
+    const auto view = gaussian("\"linear\"");
+    const auto& noise = view.chain->levels();
+    for (const auto& [sampler, fields, degrees, of, eta] : polynomials)
+        for (int d = 0; d <= degrees; ++d)
+            for (const auto& [name, grid] : named_grids) {
+                INFO(sampler << ", " << fields << ", degree " << d << ", " << name);
+                const bool of_lambda = of == Polynomial::x0_of_lambda || of == Polynomial::eps_of_lambda;
+                const bool of_x0 = of == Polynomial::x0_of_lambda || of == Polynomial::x0_of_ratio;
+                const auto value = [&](double lambda) { return std::pow(of_lambda ? lambda : std::exp(-lambda), d); };
+                const dtk::Denoiser answers(
+                    view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                        const auto q = t.map([&](double t) { return value(dtk::half_log_snr(noise, t)); });
+                        return dtk::Prediction{of_x0 ? dtk::PredictionType::x0 : dtk::PredictionType::eps,
+                                               q.rows(x).unsqueeze(1).expand_as(x),
+                                               {}};
+                    });
+                const auto plugin = make<dtk::Sampler>(sampler, fmt::format("steps = 12\n{}\n{}", grid, fields), view);
+                const auto times = plugin->times(*view.chain);
+                const auto all = states(*plugin, answers, at::tensor({{0.3}, {-20.0}}, at::kDouble));
+                double worst = 0;
+                for (std::size_t i = 4; i + 1 < times.size(); ++i) {
+                    const double t = times[i], s = times[i + 1], from = dtk::half_log_snr(noise, t),
+                                 h = dtk::half_log_snr(noise, s) - from, H = (1 + eta) * h;
+                    const auto q = [&](double r) { return value(from + r * h); };
+                    // x_s = σ_s/σ_t e^{−ηh} x_t + α_s H ∫ e^{−H(1−r)} x̂_0 dr,  or  α_s/α_t x_t − σ_s h ∫ e^{h(1−r)} ε̂
+                    // dr
+                    auto expected = of_x0 ? noise.sigma(s) / noise.sigma(t) * std::exp(-eta * h) * all[i] +
+                                                noise.alpha(s) * integral(H, q)
+                                          : noise.alpha(s) / noise.alpha(t) * all[i] + noise.sigma(s) * integral(-h, q);
+                    if (eta > 0)
+                        expected = expected + noise.sigma(s) * std::sqrt(-std::expm1(-2 * eta * h)) *
+                                                  stream.step(static_cast<std::int64_t>(i)).normal({2, 1}, at::kDouble);
+                    worst = std::max(worst, distance(all[i + 1], expected));
+                }
+                INFO(worst);
+                CHECK((worst < 1e-10 * std::pow(20, d)) == (d < degrees));
+            }
+}
+
+// ---- 4. Published and reference values.
+
+TEST_CASE("ddim and dpm_solver_pp give the reference samples of processes that keep the variance") {
+    for (const std::string schedule : {"linear", "cosine"})
+        for (const std::string data : {"gmm1d", "gmm2d"}) {
+            const auto& all = support::reference()["vp_samplers"][schedule][data];
+            const auto view = mixture(data, schedule);
+            for (const int n : {10, 20, 50})
+                for (const auto& [sampler, key] : {std::pair{"dpm_solver_pp", "dpmpp_2m"}, {"ddim", "ddim_eta0"}}) {
+                    INFO(schedule << ", " << data << ", " << sampler << ", " << n << " steps");
+                    const auto plugin =
+                        make<dtk::Sampler>(sampler, fmt::format("steps = {}\ngrid = \"trailing\"", n), view);
+                    CHECK(distance(sampled(*plugin, view, support::tensor(all["x_T"])),
+                                   support::tensor(all[fmt::format("trailing_{}", n)][key])) < 1e-9);
+                }
+        }
+}
+
+TEST_CASE("euler, heun and dpm_solver_pp give the reference samples where α = 1") {
+    for (const std::string data : {"gmm1d", "gmm2d"}) {
+        const auto& all = support::reference()["ve_samplers"][data];
+        const auto view = mixture(data, "edm");
+        for (const int n : {10, 20, 50})
+            for (const auto& [sampler, key] :
+                 {std::pair{"euler", "euler"}, {"heun", "heun"}, {"dpm_solver_pp", "dpmpp_2m"}, {"ddim", "euler"}}) {
+                INFO(data << ", " << sampler << ", " << n << " steps");
+                const auto plugin = make<dtk::Sampler>(
+                    sampler,
+                    fmt::format("steps = {}\ngrid = {{use = \"karras\", sigma_min = 0.002, sigma_max = 80}}", n), view);
+                CHECK(distance(sampled(*plugin, view, 80 * support::tensor(all["z"])),
+                               support::tensor(all[fmt::format("n{}", n)][key])) < 1e-9);
+            }
+    }
+}
+
+// ---- 5. Every sampler with every kind of noise, grid and prediction.
+
+namespace {
+
+/// Every sampler of the build as it is, and with fields that take other paths through it.
+std::vector<std::pair<std::string, std::string>> variants() {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const auto& name : support::registry().names("sampler")) all.emplace_back(name, "");
+    const auto add = [&](const std::string& sampler, std::initializer_list<const char*> fields) {
+        for (const auto* f : fields) all.emplace_back(sampler, f);
+    };
+    add("ddim", {"eta = 1"});
+    add("ddpm", {"variance = \"large\""});
+    add("euler", {"s_churn = 4"});
+    add("heun", {"s_churn = 4\ns_noise = 1.003"});
+    add("dpm2", {"s_churn = 4"});
+    add("euler_ancestral", {"eta = 0", "eta = 2"});
+    add("dpm2_ancestral", {"eta = 0", "eta = 2"});
+    add("lms", {"order = 1", "order = 2"});
+    add("dpm_solver", {"form = \"1\"", "form = \"2\"", "form = \"fast\"", "form = \"adaptive\""});
+    add("dpm_solver_pp", {"form = \"1\"", "form = \"2s\"", "form = \"3m\""});
+    add("sde_dpm_solver_pp", {"form = \"1\"", "form = \"3m\"", "eta = 0", "eta = 2"});
+    add("unipc", {"order = 1\nform = \"bh1\"", "order = 3"});
+    add("deis", {"order = 1", "order = 2"});
+    add("exponential_adams", {"eta = 1", "order = 4", "order = 4\neta = 1"});
+    add("er_sde", {"form = \"sde\"", "form = \"ode\"", "order = 1"});
+    add("sa_solver", {"tau = 0", "tau_min = 0\ntau_max = 1e9", "predictor = 4\ncorrector = 0"});
+    add("restart", {"intervals = [[0.1, 1, 2, 2], [0.5, 2, 1, 3]]"});
+    add("langevin", {"corrections = 3\ndelta = 1", "corrections = 0"});
+    add("flow_ode", {"method = \"euler\"", "method = \"rk4\"", "method = \"dopri5\""});
+    add("flow_sde", {"diffusion = \"constant\"", "diffusion = \"variance\"", "scale = 0"});
+    add("consistency", {"sigma_min = 0"});
+    return all;
+}
+
+const std::vector<std::string> schedules{"\"linear\"",
+                                         "\"cosine\"",
+                                         "{use = \"zero_terminal_snr\", of = \"linear\"}",
+                                         "\"edm\"",
+                                         "\"flow\"",
+                                         "\"cosine_log_snr\"",
+                                         "\"ve\"",
+                                         "{use = \"interpolant\"}"};
+
+struct Cell {
+    std::string sampler, fields, schedule, grid, prediction;
+    int n;
+};
+
+/// Is it finite, the same however the batch is split, for a second call, for a fresh object? Nothing where it is
+/// refused.
+std::optional<std::string> fault_of(const Cell& cell) {
+    auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
+                               fmt::format("schedule = {}\nsteps = 100", cell.schedule),
+                               fmt::format("prediction = \"{}\"", cell.prediction));
+    const auto text = fmt::format("steps = {}\ngrid = \"{}\"\n{}", cell.n, cell.grid, cell.fields);
+    std::shared_ptr<dtk::Sampler> sampler;
+    std::vector<double> times;
+    const auto made = [&] {
+        view.chain->accept(view.network->predicts());
+        sampler = make<dtk::Sampler>(cell.sampler, text, view);
+        times = sampler->times(*view.chain);
+    };
+    try {
+        try {
+            made();
+        } catch (const dtk::Error&) {  // perhaps it has to be told what is known
+            view.data = make<dtk::Dataset>(
+                "observed", "of = {use = \"gaussian_mixture\", preset = \"gmm2d\"}\ncoordinates = [0]\nvalues = [0.3]",
+                view);
+            made();
+        }
+    } catch (const dtk::Error& error) {
+        return std::string(error.what()).size() > 20 && !error.help().empty()
+                   ? std::nullopt
+                   : std::optional<std::string>("refused without a cure");
+    }
+    const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
+    const auto once = sampled(*sampler, view, x);
+    if (!at::isfinite(once).all().item<bool>()) return "not finite";
+    if (!at::equal(once, at::cat({sampled(*sampler, view, x.slice(0, 0, 2)),
+                                  sampled(*sampler, view, x.slice(0, 2), stream.from(2))})))
+        return "depends on the batch's split";
+    if (!at::equal(once, sampled(*sampler, view, x))) return "remembers";
+    if (!at::equal(once, sampled(*make<dtk::Sampler>(cell.sampler, text, view), view, x)))
+        return "differs from a fresh one";
+    return std::nullopt;
+}
+
+void check(const Cell& cell) {
+    std::optional<std::string> fault;
+    try {
+        fault = fault_of(cell);
+    } catch (const std::exception& error) {
+        fault = error.what();
+    }
+    INFO(cell.sampler << " {" << cell.fields << "}, " << cell.schedule << ", " << cell.grid << ", " << cell.n << ", "
+                      << cell.prediction << ": " << fault.value_or(""));
+    CHECK_FALSE(fault);
+}
+
+const std::vector<std::string> predictions{"x0", "v", "eps", "velocity"};
+const std::vector<int> numbers_of_steps{1, 2, 3, 10};
+
+}  // namespace
+
+TEST_CASE(
+    "every sampler with any noise, grid and number of steps is finite and forgets, or is refused: each pair once") {
+    const auto grids = support::registry().names("grid");
+    std::size_t turn = 0;
+    for (const auto& [sampler, fields] : variants()) {
+        for (std::size_t j = 0; j < std::max(grids.size(), schedules.size()); ++j)
+            check({sampler, fields, schedules[j % schedules.size()], grids[(j + turn) % grids.size()],
+                   predictions[(j + j / 4 + turn) % 4], numbers_of_steps[(j + turn / 4) % 4]});
+        ++turn;
+    }
+}
+
+TEST_CASE("every sampler with any noise, grid, number of steps and prediction, all of them", "[slow]") {
+    for (const auto& [sampler, fields] : variants())
+        for (const auto& schedule : schedules)
+            for (const auto& grid : support::registry().names("grid"))
+                for (const auto& prediction : predictions)
+                    for (const int n : numbers_of_steps) check({sampler, fields, schedule, grid, prediction, n});
+}
