@@ -445,14 +445,6 @@ const Recursion langevin = [](const Exact& exact, const std::vector<dtk::Step>& 
     }
     return x;
 };
-const Recursion consistency = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
-    for (const auto& [i, t, s, last] : steps) {
-        const double ratio = exact.noise.ratio(s);
-        x = Affine(exact.noise.alpha(s) * exact.x0(x, t));
-        if (!last) x += exact.noise.alpha(s) * std::sqrt(ratio * ratio - 0.002 * 0.002) * draw("", i);
-    }
-    return x;
-};
 const Recursion flow_sde = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
     const auto& noise = exact.noise;
     for (const auto& [i, t, s, last] : steps) {
@@ -520,7 +512,6 @@ const std::vector<Stochastic> stochastic{
     {"euler", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, false), 0},
     {"heun", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, true), 0},
     {"langevin", "corrections = 2\ndelta = 0.05", langevin, 0},
-    {"consistency", "", consistency, 0},
     {"flow_sde", "scale = 0.7", flow_sde, 0},
     {"restart", "intervals = [[0.1, 0.8, 2, 4]]", restart, 0},
 };
@@ -781,7 +772,6 @@ std::vector<std::pair<std::string, std::string>> variants() {
     add("langevin", {"corrections = 3\ndelta = 1", "corrections = 0"});
     add("flow_ode", {"method = \"euler\"", "method = \"rk4\"", "method = \"dopri5\""});
     add("flow_sde", {"diffusion = \"constant\"", "diffusion = \"variance\"", "scale = 0"});
-    add("consistency", {"sigma_min = 0"});
     return all;
 }
 

@@ -88,7 +88,16 @@ template <class Law>
 void for_every_sampler(const support::View& view, const std::string& fields, const Law& law) {
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
-        law(*fitted(name, fields, view, "preset = \"gmm2d\"").sampler);
+        // A sampler may refuse in words a grid that it cannot use; with the steps it has by default it may not.
+        std::shared_ptr<dtk::Sampler> sampler;
+        try {
+            sampler = fitted(name, fields, view, "preset = \"gmm2d\"").sampler;
+        } catch (const dtk::Error& error) {
+            INFO(error.what());
+            CHECK_NOTHROW(fitted(name, "", view, "preset = \"gmm2d\""));
+            continue;
+        }
+        law(*sampler);
     }
 }
 
@@ -238,7 +247,13 @@ TEST_CASE("every sampler comes closer to the data with more steps") {
             const auto y = sampled(*sampler, told, x).select(1, -1);
             return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);
         };
-        const double few = w2(20), many = w2(500);
+        const double many = w2(500);
+        double few = INFINITY;  // of a sampler that refuses so few steps
+        try {
+            few = w2(20);
+        } catch (const dtk::Error& refused) {
+            INFO(refused.what());
+        }
         INFO(name << ": " << few << " with 20 steps, " << many << " with 500");
         CHECK(many < few);
         CHECK(many < 0.03);

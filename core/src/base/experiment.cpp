@@ -54,8 +54,9 @@ namespace {
 
 const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage", "ablation"};
 std::vector<std::string> keys_of_stages() {
-    std::vector<std::string> keys{"train", "sample"};
+    std::vector<std::string> keys;
     for (const auto& part : stage_parts) keys.emplace_back(part.kind);
+    keys.insert(keys.end(), {"train", "sample"});
     return keys;
 }
 
@@ -138,7 +139,7 @@ std::vector<PluginSpec> read_list(StageSpec& stage, const StagePart& part) {
         if (auto spec = read_plugin(reading, kind, &one, place_of(one.source()), part.labelled)) {
             const auto same = [&](const PluginSpec& other) { return other.label == spec.label; };
             if (part.labelled && std::any_of(list.begin(), list.end(), same))
-                reading.mistakes.add(spec.place, fmt::format("two of [[{}]] are called `{}`", kind, spec.label),
+                reading.mistakes.add(spec.place, fmt::format("two {}s are called `{}`", kind, spec.label),
                                      fmt::format("give one a name of its own: name = \"{} of …\"", spec.label));
             resolved.push_back(spec.resolved);
             list.push_back(std::move(spec));
@@ -200,8 +201,8 @@ void read_stage(StageSpec& stage) {
 void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage,
                    const Registry& registry, Mistakes& mistakes, Laid& laid) {
     auto known = keys_of_stages();
-    const auto kinds = registry.kinds();
-    known.insert(known.end(), kinds.begin(), kinds.end());
+    for (const auto& kind : registry.kinds())
+        if (std::find(known.begin(), known.end(), kind) == known.end()) known.push_back(kind);
     if (is_stage)
         known.emplace_back("name");
     else

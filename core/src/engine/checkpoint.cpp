@@ -74,7 +74,9 @@ std::vector<fs::path> by_step(const fs::path& folder) {
             const auto& text = read_safetensors_header(entry.path()).metadata["step"];
             std::from_chars(text.data(), text.data() + text.size(), step);
         } catch (const Error&) {
-            step = -1;  // said when it is read as a whole
+            // As its name has it: what is wrong is said when it is read as a whole.
+            const auto name = entry.path().stem().string();
+            std::from_chars(name.data(), name.data() + name.size(), step);
         }
         files.emplace_back(step, entry.path());
     }

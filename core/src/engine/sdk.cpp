@@ -200,7 +200,8 @@ std::vector<double> Sampler::times(const Process& process) const {
             throw Error(fmt::format("the grid's time {} of {} is {}, outside −1 < t ≤ {}", i + 1, n, t, levels.last()),
                         "use another grid, or other fields of this one");
         if (i > 0 && !(t < times[i - 1]))
-            throw Error(fmt::format("the grid's times do not fall: {} comes after {}", t, times[i - 1]),
+            throw Error(fmt::format("the grid's {} times in {} steps of the process do not fall: {} comes after {}", n,
+                                    process.steps(), t, times[i - 1]),
                         "use fewer steps, or another grid");
         if (process.whole_steps() && std::floor(t) != t)
             throw Error(

@@ -19,22 +19,24 @@ void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
 
 Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes)
     : spec_(spec), seed_(seed), find_trained_(std::move(trained)), running_(running) {
+    bool model_fits = false;
     for (const auto& part : stage_parts)
         for (const auto& plugin : spec.list(part.kind)) {
             const std::string_view kind = part.kind;
             const bool has_data = this->part<Dataset>() != nullptr, has_process = this->part<Process>() != nullptr;
             if (kind != "dataset" && !has_data) continue;
             if (kind != "dataset" && kind != "process" && kind != "metric" && !has_process) continue;
-            if (part.when == StagePart::When::training && !this->part<Model>()) continue;
+            if (part.when == StagePart::When::training && !model_fits) continue;
             build(plugin, mistakes);
-            if (kind == "model") check_model(mistakes);
+            if (kind == "model") model_fits = check_model(mistakes);
         }
     check_sampling(mistakes);
 }
 
-void Stage::check_model(Mistakes& mistakes) const {
+bool Stage::check_model(Mistakes& mistakes) const {
     const auto model = part<Model>();
-    if (!model) return;
+    if (!model) return false;
+    bool fits = true;
     const auto& plugin = spec_.part("model");
     try {
         if (model->predicts() != PredictionType::label)
@@ -45,6 +47,7 @@ void Stage::check_model(Mistakes& mistakes) const {
                          "remove [sample]");
     } catch (const Error& error) {
         mistakes.add_plugin(plugin.place, error);
+        fits = false;
     }
     if (spec_.train && model->parameters().empty())
         mistakes.add(spec_.reading->place("train"), fmt::format("model `{}` has no parameters to train", plugin.name),
@@ -58,6 +61,7 @@ void Stage::check_model(Mistakes& mistakes) const {
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
         mistakes.add(plugin.place, fmt::format("model `{}` has two tensors called `{}`", plugin.name, *twice),
                      "give each parameter, buffer and child a name of its own");
+    return fits;
 }
 
 void Stage::check_sampling(Mistakes& mistakes) const {

@@ -92,7 +92,8 @@ class DTK_API Stage : public View {
         return *part;
     }
     void build(const PluginSpec& plugin, Mistakes& mistakes);
-    void check_model(Mistakes& mistakes) const;
+    /// → does the process know what to do with its answers?
+    bool check_model(Mistakes& mistakes) const;
     void check_sampling(Mistakes& mistakes) const;
 
     StageSpec& spec_;
