@@ -40,6 +40,7 @@ depth = 2
 
 [train]
 steps = 60
+keep = 9
 batch = 32
 log_every = 10
 checkpoint_every = 20

@@ -22,7 +22,7 @@ inline Tensor heun_step(const Denoiser& denoise, Tensor x, double t, double s) {
     const auto [x0, eps] = denoise.estimate(x, t);
     const double alpha = noise.alpha(s);
     x = alpha * x0 + noise.sigma(s) * eps;
-    if (s < 0 || noise.alpha(t) == 0) return x;
+    if (s <= -1 || noise.alpha(t) == 0) return x;
     return x + (alpha * (noise.ratio(s) - noise.ratio(t)) / 2) * (denoise.eps(x, s) - eps);
 }
 
