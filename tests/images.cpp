@@ -369,7 +369,7 @@ folder = "."
 steps = 100
 [[stage]]
 name = "classes"
-model = {use = "classifier", channels = 8, levels = 2, groups = 4}
+model = {use = "classifier", channels = 16, levels = 2, groups = 4}
 loss = {use = "cross_entropy"}
 train = {steps = 100, batch = 32, lr = 1e-2, log_every = 50}
 metric = [{use = "accuracy"}]

@@ -455,8 +455,9 @@ TEST_CASE("one seed, failures and what is missing are said") {
         return arm ? Made{.failure = "the loss is <NaN> at step 3"} : Made{};
     });
     const auto page = made.page();
-    for (const auto* part : {"n = 1, no interval", "the loss is &lt;NaN&gt; at step 3", "1 of 2 cells failed",
-                             "dtk run ", "one seed: nothing is known", "of cosine and linear there is one seed in common"}) {
+    for (const auto* part :
+         {"n = 1, no interval", "the loss is &lt;NaN&gt; at step 3", "1 of 2 cells failed", "dtk run ",
+          "one seed: nothing is known", "of cosine and linear there is one seed in common"}) {
         INFO(part);
         CHECK(says(page, part));
     }
