@@ -89,15 +89,15 @@ void for_every_sampler(const support::View& view, const std::string& fields, con
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
         // A sampler may refuse in words a grid that it cannot use; with the steps it has by default it may not.
-        std::shared_ptr<dtk::Sampler> sampler;
+        std::optional<Fitted> told;
         try {
-            sampler = fitted(name, fields, view, "preset = \"gmm2d\"").sampler;
+            told = fitted(name, fields, view, "preset = \"gmm2d\"");
         } catch (const dtk::Error& error) {
             INFO(error.what());
             CHECK_NOTHROW(fitted(name, "", view, "preset = \"gmm2d\""));
             continue;
         }
-        law(*sampler);
+        law(*told->sampler);
     }
 }
 

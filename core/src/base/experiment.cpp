@@ -52,7 +52,8 @@ void SampleSettings::fields(Fields& f) {
 
 namespace {
 
-const std::vector<std::string> experiment_keys{"name", "seed", "device", "threads", "plugins", "stage", "ablation"};
+const std::vector<std::string> experiment_keys{"name",    "seed",    "device", "threads",
+                                               "streams", "plugins", "stage",  "ablation"};
 std::vector<std::string> keys_of_stages() {
     std::vector<std::string> keys;
     for (const auto& part : stage_parts) keys.emplace_back(part.kind);
@@ -61,12 +62,13 @@ std::vector<std::string> keys_of_stages() {
 }
 
 struct ExperimentSettings {
-    std::string name, device = "cpu";
+    std::string name, device = "cpu", streams;
     std::int64_t seed = 0, threads = 0;
     void fields(Fields& f) {
         f("name", name, "name of the experiment and of its folder of runs");
         f("seed", seed, at_least(0), "one number behind every random number of the run");
         f("device", device, "cpu, cuda or cuda:N");
+        f("streams", streams, "of a stage that is run by itself: its name, which its own random numbers go by");
         f("threads", threads, in(0, 1024), "threads of one operation; 0: as many as there are cores");
     }
 };
@@ -373,7 +375,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
             stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &root}});
             const auto* name = table.get("name");
             if (name && name->is_string())
-                stage.name = name->as_string()->get();
+                stage.name = stage.streams = name->as_string()->get();
             else
                 mistakes.add(place_of(name ? *name : table), "a stage needs a `name`, a text");
             if (const auto problem = stage_name_problem(stage.name); name && name->is_string() && !problem.empty())
@@ -392,6 +394,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     } else {
         auto& stage = experiment.stages.emplace_back();
         stage.reading.reset(new Reading{*registry, mistakes, folder, {&root}});
+        stage.streams = settings.streams;
         read_stage(stage);
         used.insert(stage.reading->used.begin(), stage.reading->used.end());
     }
@@ -446,6 +449,7 @@ std::string Experiment::resolved() const {
 
 std::string Experiment::resolved(const StageSpec& stage) const {
     auto table = head(*this);
+    if (!stage.streams.empty()) table.insert_or_assign("streams", stage.streams);
     lay_into(table, stage.resolved);
     return toml_text(table);
 }

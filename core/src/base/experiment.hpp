@@ -57,6 +57,7 @@ inline constexpr StagePart stage_parts[] = {
 /// One stage of an experiment: what it is made of, read and checked but not built.
 struct StageSpec {
     std::string name;
+    std::string streams;  ///< the name that its own random numbers go by, those of a file of several stages
     std::map<std::string, std::vector<PluginSpec>> parts;  ///< by kind; those of a mistaken table are left out
     std::optional<TrainSettings> train;
     std::optional<SampleSettings> sample;

@@ -69,15 +69,17 @@ std::vector<fs::path> by_step(const fs::path& folder) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
         if (entry.path().extension() != ".safetensors") continue;
-        std::int64_t step = -1;
+        // By its name too, so that a file that lies about its step, or cannot be read, is looked at and said to.
+        std::int64_t step = -1, named = -1;
+        const auto name = entry.path().stem().string();
+        std::from_chars(name.data(), name.data() + name.size(), named);
         try {
             const auto& text = read_safetensors_header(entry.path()).metadata["step"];
             std::from_chars(text.data(), text.data() + text.size(), step);
         } catch (const Error&) {
-            // As its name has it: what is wrong is said when it is read as a whole.
-            const auto name = entry.path().stem().string();
-            std::from_chars(name.data(), name.data() + name.size(), step);
+            step = -1;  // what is wrong is said when it is read as a whole
         }
+        step = std::max(step, named);
         files.emplace_back(step, entry.path());
     }
     std::sort(files.rbegin(), files.rend());

@@ -120,14 +120,14 @@ Space Stage::space() const {
 
 Random Stage::random(std::string_view stream) const {
     const auto seed = static_cast<std::uint64_t>(seed_);
-    const bool own = !spec_.name.empty() && (stream == "init" || stream == "train");
-    return own ? Random(seed, spec_.name).stream(stream) : Random(seed, stream);
+    const bool own = !spec_.streams.empty() && (stream == "init" || stream == "train");
+    return own ? Random(seed, spec_.streams).stream(stream) : Random(seed, stream);
 }
 
 std::uint64_t Stage::data_seed() const {
     const auto seed = static_cast<std::uint64_t>(seed_);
-    if (spec_.name.empty()) return seed;
-    const auto own = Random(seed, spec_.name).stream("order").integers(std::int64_t{1} << 62, {1});
+    if (spec_.streams.empty()) return seed;
+    const auto own = Random(seed, spec_.streams).stream("order").integers(std::int64_t{1} << 62, {1});
     return static_cast<std::uint64_t>(own.item<std::int64_t>());
 }
 
