@@ -514,24 +514,31 @@ TEST_CASE("what does not belong on a device is caught in the sampling loop") {
                       Catch::Matchers::Contains("tensors of two devices"));
 }
 
-TEST_CASE("every plugin trains, resumes, samples and measures on the device as on the CPU") {
+/// What plugins of that kind come to on the device.
+void kind_holds_on_device(const std::string& kind) {
     at::set_num_threads(1);
-    for (const auto& kind : support::registry().kinds()) {
-        if (kind == "dataset") continue;  // data come from the host
-        for (const auto& name : support::registry().names(kind)) {
-            INFO(kind << " " << name);
-            auto found = fitting({{kind, name}});
-            if (!found.bench && kind == "guidance") found = guided(name);
-            INFO(found.complaint);
-            // A plugin that needs a file or a trained network of its author's is tried where that is.
-            if (found.complaint.find("is not set") != std::string::npos) continue;
-            CHECK(found.bench);
-            if (found.bench) holds_on_device(found);
-        }
+    for (const auto& name : support::registry().names(kind)) {
+        INFO(kind << " " << name);
+        auto found = fitting({{kind, name}});
+        if (!found.bench && kind == "guidance") found = guided(name);
+        INFO(found.complaint);
+        // A plugin that needs a file or a trained network of its author's is tried where that is.
+        if (found.complaint.find("is not set") != std::string::npos) continue;
+        CHECK(found.bench);
+        if (found.bench) holds_on_device(found);
     }
 }
 
-TEST_CASE("every switch of a model holds on the device as on the CPU") {
+TEST_CASE("every process, loss and optimiser trains, resumes, samples and measures on the device as on the CPU") {
+    for (const auto* kind : {"process", "loss", "optimizer"}) kind_holds_on_device(kind);
+}
+
+TEST_CASE("every plugin of every kind trains, resumes, samples and measures on the device as on the CPU", "[slow]") {
+    for (const auto& kind : support::registry().kinds())
+        if (kind != "dataset") kind_holds_on_device(kind);  // data come from the host
+}
+
+TEST_CASE("every switch of a model holds on the device as on the CPU", "[slow]") {
     at::set_num_threads(1);
     for (const auto& name : support::registry().names("model"))
         for (const auto& on : Declared("model", name).switches) {

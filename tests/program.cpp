@@ -313,7 +313,7 @@ TEST_CASE("a run leaves what was asked, what ran and what came out") {
         CHECK(checkpoint.notes.at("prediction") == "eps");
         CHECK(says(checkpoint.notes.at("experiment"), "width = 16"));
         CHECK(checkpoint.values.count("model.out.weight") == 1);
-        CHECK(checkpoint.values.count("average.model.out.weight") == 1);
+        CHECK(checkpoint.values.count("average.ema/model.out.weight") == 1);
     }
     const auto samples = tensors(path / "samples.safetensors");
     CHECK((samples.shapes.at("samples") == std::vector<std::int64_t>{200, 2}));

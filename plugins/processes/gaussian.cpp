@@ -241,10 +241,10 @@ struct Gaussian final : dtk::GaussianProcess {
     }
 
  private:
-    static bool before_data(double s) { return s >= 0; }
-    static bool at_data(double s) { return s < 0; }
+    static bool before_data(double s) { return s > -1; }
+    static bool at_data(double s) { return s <= -1; }
     static Coefficient is_last(const Time& s) {
-        return s.map([](double s) { return s < 0 ? 1.0 : 0.0; });
+        return s.map([](double s) { return s <= -1 ? 1.0 : 0.0; });
     }
 
     /// Of a learned schedule as it is now, [T + 1] float64 where its tensors are, differentiable; entry t + 1 is time
