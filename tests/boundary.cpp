@@ -62,7 +62,7 @@ const std::vector<Offender> offenders{
     {"wrong_id", "was built for another dtk", {"plugin: build id b00000000", "dtk:    gcc", "build it again"}},
     {"old_interface",
      "speaks another version of its interface",
-     {"plugin: schedule 0", "dtk:    schedule 1", "build it again"}},
+     {"plugin: schedule 0", "dtk:    schedule 2", "build it again"}},
     {"missing_symbol", "cannot be loaded: undefined symbol", {"of_nowhere", "missing_symbol.so"}},
     {"crashes", "crashes while it is loaded (signal 11", {"crashes.so"}},
     {"aborts", "crashes while it is loaded (signal 6", {"aborts.so"}},
@@ -165,9 +165,9 @@ TEST_CASE("files that are no plugins are passed over, and those beside them work
     CHECK(says(shown.out, "library.so: holds no dtk plugin"));
     for (const std::string name : {"text", "empty", "tiny", "header", "half", "wild"}) {
         INFO(name);
-        CHECK(says(shown.out, name + ".so: is not a shared library"));
+        CHECK((says(shown.out, name + ".so: is not a shared library") || says(shown.out, name + ".so: is cut short")));
     }
-    CHECK(says(shown.out, "dangling.so: cannot be read"));
+    CHECK(says(shown.out, "dangling.so: cannot read"));
     CHECK(check_with(folder, "good", plugins).code == 0);
     CHECK(check_with(folder, "abababababababababab", plugins).code == 0);
     const auto named = check_with(folder, "half", plugins);

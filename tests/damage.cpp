@@ -1,5 +1,6 @@
 // Checkpoints and records that are damaged, false or another's, and several commands in one folder: what is whole is
 // found, what is not is said, and nothing that was finished is lost.
+#include <algorithm>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -247,6 +248,9 @@ TEST_CASE("of several commands in one folder one runs, and the others say so") {
         if (!resume) {
             std::this_thread::sleep_for(std::chrono::milliseconds(200));
             while (!fs::exists(folder / "out/metrics.jsonl")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            // Those that are refused have said so before the one that runs is stopped.
+            for (int i = 0; i < 2000 && std::ranges::count_if(all, [](auto& one) { return one.ended(); }) < 2; ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds(10));
         }
         int ran = 0, refused = 0;
         std::vector<Outcome> outcomes;

@@ -848,9 +848,11 @@ std::optional<std::string> fault_of(const Cell& cell) {
     const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
     const auto once = sampled(*sampler, view, x);
     if (!at::isfinite(once).all().item<bool>()) return "not finite";
-    if (!at::equal(once, at::cat({sampled(*sampler, view, x.slice(0, 0, 2)),
-                                  sampled(*sampler, view, x.slice(0, 2), stream.from(2))})))
-        return "depends on the batch's split";
+    // The exact denoiser's exponentials round by their place in a vector register; a sampler that looks at other rows
+    // is off by far more.
+    const auto parts =
+        at::cat({sampled(*sampler, view, x.slice(0, 0, 2)), sampled(*sampler, view, x.slice(0, 2), stream.from(2))});
+    if (!at::allclose(once, parts, 1e-9, 1e-9)) return "depends on the batch's split";
     if (!at::equal(once, sampled(*sampler, view, x))) return "remembers";
     if (!at::equal(once, sampled(*make<dtk::Sampler>(cell.sampler, text, view), view, x)))
         return "differs from a fresh one";

@@ -69,7 +69,7 @@ std::vector<fs::path> by_step(const fs::path& folder) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
         if (entry.path().extension() != ".safetensors") continue;
-        // By its name too, so that a file that lies about its step, or cannot be read, is looked at and said to.
+        // By its name where it says no step, so that it is looked at and said what is wrong with it.
         std::int64_t step = -1, named = -1;
         const auto name = entry.path().stem().string();
         std::from_chars(name.data(), name.data() + name.size(), named);
@@ -79,7 +79,7 @@ std::vector<fs::path> by_step(const fs::path& folder) {
         } catch (const Error&) {
             step = -1;  // what is wrong is said when it is read as a whole
         }
-        step = std::max(step, named);
+        if (step < 0) step = named;
         files.emplace_back(step, entry.path());
     }
     std::sort(files.rbegin(), files.rend());
