@@ -75,7 +75,8 @@ std::vector<fs::path> by_step(const fs::path& folder) {
         std::from_chars(name.data(), name.data() + name.size(), named);
         try {
             const auto& text = read_safetensors_header(entry.path()).metadata["step"];
-            std::from_chars(text.data(), text.data() + text.size(), step);
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
+            if (error != std::errc() || end != text.data() + text.size()) step = -1;
         } catch (const Error&) {
             step = -1;  // what is wrong is said when it is read as a whole
         }
