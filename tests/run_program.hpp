@@ -56,7 +56,10 @@ class Running {
         if (err_) std::fclose(err_);
     }
 
-    void send(int signal) const { ::kill(child_, signal); }
+    /// To the program itself, where it still runs: process 0 would be everybody in this test's own group.
+    void send(int signal) const {
+        if (child_ > 0) ::kill(child_, signal);
+    }
 
     bool ended() {
         if (child_ > 0 && ::waitpid(child_, &status_, WNOHANG) == child_) child_ = 0;

@@ -3,11 +3,29 @@
 // until they are multiplied with a tensor.
 #include <cmath>
 #include <cstdint>
+#include <memory>
 
 #include <dtk/api.hpp>
 #include <dtk/tensor.hpp>
 
 namespace dtk {
+
+/// [B] float64 numbers where they were made, and one copy of them on the device where they were last needed, which all
+/// copies of this value share.
+class DTK_API RowValues {
+ public:
+    RowValues() = default;
+    explicit RowValues(Tensor rows);
+    bool defined() const { return rows_.defined(); }
+    const Tensor& operator*() const { return rows_; }
+    const Tensor* operator->() const { return &rows_; }
+    /// On that device, as float64.
+    Tensor on(at::Device device) const;
+
+ private:
+    Tensor rows_;
+    std::shared_ptr<Tensor> copy_;
+};
 
 /// A number for every row of a batch, or one for all of them: what multiplies x in a formula. Arithmetic is float64;
 /// the product with a tensor has the tensor's dtype and device.
@@ -27,7 +45,7 @@ class DTK_API Coefficient {
 
     template <class Host, class Rows>
     static Coefficient apply(const Coefficient& a, Host host, Rows rows) {
-        return a.uniform() ? Coefficient(host(a.value_)) : of_rows(rows(a.rows_));
+        return a.uniform() ? Coefficient(host(a.value_)) : of_rows(rows(*a.rows_));
     }
     template <class Host, class Rows>
     static Coefficient apply(const Coefficient& a, const Coefficient& b, Host host, Rows rows) {
@@ -38,7 +56,7 @@ class DTK_API Coefficient {
  private:
     Tensor tensor_like(const Coefficient& other) const;
     double value_ = 0;
-    Tensor rows_;
+    RowValues rows_;
 
     friend DTK_API Coefficient operator+(const Coefficient& a, const Coefficient& b);
     friend DTK_API Coefficient operator-(const Coefficient& a, const Coefficient& b);
@@ -81,17 +99,17 @@ class DTK_API Time {
     template <class F>
     Coefficient map(F f) const {
         if (uniform()) return static_cast<double>(f(value_));
-        auto out = at::empty_like(rows_);
-        const auto* t = rows_.const_data_ptr<double>();
+        auto out = at::empty_like(*rows_);
+        const auto* t = rows_->const_data_ptr<double>();
         auto* to = out.mutable_data_ptr<double>();
-        for (std::int64_t i = 0; i < rows_.numel(); ++i) to[i] = f(t[i]);
+        for (std::int64_t i = 0; i < rows_->numel(); ++i) to[i] = f(t[i]);
         return Coefficient::of_rows(out);
     }
     /// f(t, s) of every row.
     template <class F>
     Coefficient map(const Time& s, F f) const {
         if (uniform() && s.uniform()) return static_cast<double>(f(value_, s.value_));
-        const auto n = uniform() ? s.rows_.numel() : rows_.numel();
+        const auto n = uniform() ? s.rows_->numel() : rows_->numel();
         const auto a = rows(n), b = s.rows(n);
         auto out = at::empty_like(a);
         const auto *t = a.const_data_ptr<double>(), *u = b.const_data_ptr<double>();
@@ -103,14 +121,14 @@ class DTK_API Time {
     template <class F>
     bool all(F f) const {
         if (uniform()) return f(value_);
-        for (std::int64_t i = 0; i < rows_.numel(); ++i)
-            if (!f(rows_.const_data_ptr<double>()[i])) return false;
+        for (std::int64_t i = 0; i < rows_->numel(); ++i)
+            if (!f(rows_->const_data_ptr<double>()[i])) return false;
         return true;
     }
 
  private:
     double value_ = 0;
-    Tensor rows_;
+    RowValues rows_;
 };
 
 }  // namespace dtk

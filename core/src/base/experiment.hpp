@@ -21,8 +21,8 @@ struct TrainSettings {
 
 /// `[sample]`: how many samples are drawn after training, and in what portions.
 struct SampleSettings {
-    std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1;
-    bool clip = true;
+    std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1, trajectory = 0, interpolate = 0;
+    bool clip = true, invert = false;
     std::string average;
     std::vector<std::int64_t> labels;
     std::string precision = "float32", start = "random";

@@ -5,9 +5,17 @@
 
 namespace dtk {
 
+RowValues::RowValues(Tensor rows) : rows_(std::move(rows)), copy_(std::make_shared<Tensor>()) {}
+
+Tensor RowValues::on(at::Device device) const {
+    if (rows_.device() == device) return rows_;
+    if (!copy_->defined() || copy_->device() != device) *copy_ = rows_.to(device, /*non_blocking=*/true);
+    return *copy_;
+}
+
 Coefficient Coefficient::of_rows(Tensor rows) {
     Coefficient c(0);
-    c.rows_ = std::move(rows);
+    c.rows_ = RowValues(std::move(rows));
     return c;
 }
 
@@ -17,20 +25,20 @@ double Coefficient::value() const {
 }
 
 Tensor Coefficient::tensor_like(const Coefficient& other) const {
-    if (!uniform()) return other.uniform() ? rows_ : rows_.to(other.rows_.device(), /*non_blocking=*/true);
-    return at::full({}, value_, other.rows_.options());
+    if (!uniform()) return other.uniform() ? *rows_ : rows_.on(other.rows_->device());
+    return at::full({}, value_, other.rows_->options());
 }
 
 Tensor Coefficient::rows(const Tensor& x) const {
     if (uniform()) return at::full({x.size(0)}, value_, x.options().dtype(at::kDouble));
-    return rows_.to(x.device(), /*non_blocking=*/true);
+    return rows_.on(x.device());
 }
 
 Tensor Coefficient::beside(const Tensor& x) const {
     if (uniform()) return at::full({}, value_, x.options());
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
     sizes[0] = -1;
-    return rows_.to(x.options(), /*non_blocking=*/true).view(sizes);
+    return rows_.on(x.device()).to(x.scalar_type()).view(sizes);
 }
 
 Coefficient operator+(const Coefficient& a, const Coefficient& b) {
@@ -71,7 +79,7 @@ Coefficient where(const Coefficient& mask, const Coefficient& a, const Coefficie
     if (mask.uniform()) return mask.value_ > 0 ? a : b;
     if (a.uniform() && b.uniform() && a.value_ == b.value_) return a;
     const auto& other = a.uniform() ? (b.uniform() ? mask : b) : a;
-    const auto chosen = mask.rows_.to(other.rows_.device(), /*non_blocking=*/true) > 0;
+    const auto chosen = mask.rows_.on(other.rows_->device()) > 0;
     return Coefficient::of_rows(at::where(chosen, a.tensor_like(other), b.tensor_like(other)));
 }
 
@@ -91,17 +99,17 @@ double Time::value() const {
     return value_;
 }
 
-Tensor Time::rows(std::int64_t batch) const { return uniform() ? at::full({batch}, value_, at::kDouble) : rows_; }
+Tensor Time::rows(std::int64_t batch) const { return uniform() ? at::full({batch}, value_, at::kDouble) : *rows_; }
 
 Tensor Time::on(const Tensor& x) const {
     if (uniform()) return at::full({x.size(0)}, value_, x.options().dtype(at::kDouble));
-    return rows_.to(x.device(), /*non_blocking=*/true);
+    return rows_.on(x.device());
 }
 
 Time Time::chunk(std::int64_t first, std::int64_t n) const {
     if (uniform()) return *this;
-    const auto last = rows_.numel() - 1;
-    return Time(rows_.index_select(0, at::arange(first, first + n, at::kLong).clamp_max(last)));
+    const auto last = rows_->numel() - 1;
+    return Time(rows_->index_select(0, at::arange(first, first + n, at::kLong).clamp_max(last)));
 }
 
 Time Time::cat(const Time& a, std::int64_t n, const Time& b, std::int64_t m) {
@@ -109,6 +117,6 @@ Time Time::cat(const Time& a, std::int64_t n, const Time& b, std::int64_t m) {
     return Time(at::cat({a.rows(n), b.rows(m)}));
 }
 
-Time Time::minus(double step) const { return uniform() ? Time(value_ - step) : Time(rows_ - step); }
+Time Time::minus(double step) const { return uniform() ? Time(value_ - step) : Time(*rows_ - step); }
 
 }  // namespace dtk
