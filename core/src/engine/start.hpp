@@ -39,10 +39,10 @@ class Start {
 /// The x at times.front() that the deterministic DDIM steps along `times` bring to x0 (Song et al. 2020, section 4.3).
 /// Each step solves x_s = α_s x̂_0(x_t) + σ_s ε̂(x_t) by fixed-point iteration, from the step that asks at x_s. Errors:
 /// Error where there is no way back, because the first time has no signal and is also the last.
-Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0);
+DTK_API Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0);
 
 /// Between two noises along the great circle, which keeps the length that noise has: share 0 is a, 1 is b. a, b: [B,
 /// ...], share: [B]
-Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share);
+DTK_API Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share);
 
 }  // namespace dtk
