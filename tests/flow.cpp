@@ -231,7 +231,10 @@ dtk::Denoiser denoiser_of_uniform(const std::shared_ptr<dtk::Process>& process) 
                     return (-0.5 * z.square()).exp() / std::sqrt(2 * std::numbers::pi);
                 };
                 const auto mass = at::special_ndtr(high) - at::special_ndtr(low);
-                return dtk::Prediction{dtk::PredictionType::x0, m + s * (density(low) - density(high)) / mass, {}};
+                // Far outside all mass stands at the nearer edge.
+                const auto x0 =
+                    at::where(mass > 1e-280, m + s * (density(low) - density(high)) / mass, m.clamp(-edge, edge));
+                return dtk::Prediction{dtk::PredictionType::x0, x0, {}};
             }};
 }
 }  // namespace
@@ -247,9 +250,9 @@ TEST_CASE("ode_nll of exact denoisers is −log p of the examples, by the exact 
                                              edm ? "schedule = {use = \"edm\", sigma_max = 4000}\nsteps = 1000"
                                                  : "schedule = \"flow\"\nsteps = 1000");
             const std::string fields =
-                "n = 40\nprecision = \"float64\"\nrtol = 1e-9\natol = 1e-9\nfirst_time = -0.999999";
+                "n = 12\nprecision = \"float64\"\nrtol = 1e-7\natol = 1e-7\nfirst_time = -0.999999";
             const auto m = measured("ode_nll", fields, view);
-            const auto x = view.data->test_examples(at::arange(40, at::kLong)).x.to(at::kDouble);
+            const auto x = view.data->test_examples(at::arange(12, at::kLong)).x.to(at::kDouble);
             const double exact = -view.data->density()->log_prob(x).mean().item<double>();
             CHECK(m.value == Approx(exact).margin(2e-5));
             CHECK(m.expected == view.data->density()->entropy());

@@ -61,6 +61,7 @@ TEST_CASE("where the reverse steps are the forward ones, isotropic Gaussian data
     for (const char* schedule :
          {"\"linear\"", "\"cosine\"", "\"sohl_dickstein\"", "\"learned\"", "\"monotone\"", "\"cosine_log_snr\""})
         for (const std::int64_t T : {40, 200}) {
+            if (T > 40 && std::string_view(schedule) == "\"monotone\"") continue;  // slow, and its steps are alike
             INFO(schedule << ", T = " << T);
             at::NoGradGuard no_grad;
             const auto process = gaussian(schedule, T, "reversed");
@@ -258,7 +259,7 @@ TEST_CASE("a monotone schedule falls for any numbers, and its tensors say what i
 }
 
 TEST_CASE("the bound's gradient in a monotone schedule is its slope") {
-    const auto process = gaussian("{use = \"monotone\", hidden = 3, log_snr_first = 4}", 30, "reversed");
+    const auto process = gaussian("{use = \"monotone\", hidden = 3, log_snr_first = 4}", 10, "reversed");
     expected_bound(*process, 0.7, 0.5, "small").backward();
     for (const auto& p : process->parameters())
         for (std::int64_t i = 0; i < p.numel(); ++i) {

@@ -80,12 +80,13 @@ TEST_CASE("inverted examples are what the same DDIM steps make of the noise that
         const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
                                          fmt::format("schedule = {}\nsteps = 1000", schedule));
         const auto denoise = support::denoiser(view);
-        const auto sampler = make<dtk::Sampler>("ddim", "steps = 60\ngrid = \"trailing\"", view);
+        const auto sampler = make<dtk::Sampler>("ddim", "steps = 40", view);
         const auto times = sampler->times(*view.chain);
         const auto x0 = view.data->test_examples(at::arange(20, at::kLong)).x.to(at::kDouble);
         const auto found = dtk::inverted(denoise, times, x0);
-        CHECK(distance(sampler->sample(denoise, times, found, stream), x0) <
-              (std::string(schedule) == "\"flow\"" ? 0.3 : 1e-4));  // the first time has no signal: see below
+        const auto again = sampler->sample(denoise, times, found, stream);
+        // From a time without signal no step leads back, only Euler's the other way.
+        CHECK(distance(again, x0) < (view.chain->levels().alpha(times.front()) == 0 ? 0.3 : 1e-4));
     }
 }
 
@@ -102,7 +103,7 @@ TEST_CASE("what is found for examples comes to the exact flow's noise as steps g
         CHECK(off < 0.62 * before);  // of order one
         before = off;
     }
-    CHECK(before < 0.02);
+    CHECK(before < 0.03);
     const auto one = make<dtk::Sampler>("ddim", "steps = 1", view);
     CHECK(says(complaint_of([&] { dtk::inverted(support::denoiser(view), one->times(*view.chain), x0); }),
                "without signal"));

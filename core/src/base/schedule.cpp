@@ -180,6 +180,12 @@ NoiseLevels::Rates NoiseLevels::rates(double t) const {
         const auto slope = [&](auto of) {
             return room > 0 ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
         };
+        // Where α² + σ² = 1 both follow from log-SNR, which does not stand still near α = 1.
+        const auto here = at(inside);
+        if (variance_preserving_ && room > 0 && here.alpha > 0 && here.sigma > 0) {
+            const double fall = slope([&](double x) { return log_snr(x); }) * T / 2;
+            return {here.alpha * here.sigma * here.sigma * fall, -here.sigma * here.alpha * here.alpha * fall};
+        }
         return {slope([&](double x) { return alpha(x); }) * T, slope([&](double x) { return sigma(x); }) * T};
     }
     // Between two entries log-SNR and log α are known functions of t; at a whole time it is the side of less noise.

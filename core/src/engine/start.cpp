@@ -112,8 +112,33 @@ Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share) {
     return (of_a.unsqueeze(1) * u + of_b.unsqueeze(1) * v).view(a.sizes()).to(a.scalar_type());
 }
 
+namespace {
+
+/// The x where `residual` is 0, row by row, from where it is said to begin. residual: a symmetric contraction towards
+/// it, the negative gradient of a convex function, as of a step of DDIM with an exact denoiser. Barzilai & Borwein,
+/// "Two-Point Step Size Gradient Methods", 1988.
+Tensor root(Tensor x, const std::function<Tensor(const Tensor&)>& residual) {
+    constexpr int most = 200;
+    constexpr double small = 1e-7;
+    auto off = residual(x);
+    auto length = at::ones({x.size(0)}, x.options().dtype(at::kDouble));
+    const auto norm2 = [](const Tensor& a, const Tensor& b) { return (a * b).flatten(1).to(at::kDouble).sum(1); };
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(x.dim()), 1);
+    rows[0] = -1;
+    for (int i = 0; i < most; ++i) {
+        if (norm2(off, off).le(small * small * (1 + norm2(x, x))).all().item<bool>()) break;
+        const auto step = length.view(rows).to(x.scalar_type()) * off;
+        x = x + step;
+        const auto next = residual(x), change = off - next;
+        length = (norm2(step, step) / norm2(step, change).clamp_min(1e-300)).clamp(0.02, 5.0);
+        off = next;
+    }
+    return x;
+}
+
+}  // namespace
+
 Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0) {
-    constexpr int iterations = 8;
     const auto& noise = denoise.noise();
     auto x = std::move(x0);
     double s = -1;
@@ -125,10 +150,10 @@ Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tenso
         // The network knows no clean data: the first step asks at its own end.
         const auto [estimate, eps] = denoise.estimate(x, s < 0 ? *t : s);
         auto next = to.alpha * estimate + to.sigma * eps;
-        if (to.alpha > 0)
-            for (int i = 0; i < iterations; ++i)
-                next = (to.alpha / from.alpha) * x +
-                       (to.sigma - to.alpha / from.alpha * from.sigma) * denoise.eps(next, *t);
+        if (to.alpha > 0) {
+            const double kept = to.alpha / from.alpha, added = to.sigma - kept * from.sigma;
+            next = root(next, [&](const Tensor& at) { return kept * x + added * denoise.eps(at, *t) - at; });
+        }
         x = next;
     }
     return x;

@@ -37,7 +37,7 @@ class Start {
 };
 
 /// The x at times.front() that the deterministic DDIM steps along `times` bring to x0 (Song et al. 2020, section 4.3).
-/// Each step solves x_s = α_s x̂_0(x_t) + σ_s ε̂(x_t) by fixed-point iteration, from the step that asks at x_s. Errors:
+/// Each step solves x_s = α_s x̂_0(x_t) + σ_s ε̂(x_t) for x_t, from the step that asks at x_s. Errors:
 /// Error where there is no way back, because the first time has no signal and is also the last.
 DTK_API Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0);
 
