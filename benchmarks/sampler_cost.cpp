@@ -52,10 +52,10 @@ int main(int count, char** arguments) {
     for (const auto& name : names) {
         const auto fields = fmt::format("steps = {}", steps);
         std::shared_ptr<dtk::Sampler> sampler;
+        auto told = view;
         try {
             sampler = support::make<dtk::Sampler>(name, fields, view);
         } catch (const dtk::Error&) {  // it has to be told what is known
-            auto told = view;
             told.data = support::make<dtk::Dataset>(
                 "observed", "of = {use = \"gaussian_mixture\", preset = \"gmm2d\"}\ncoordinates = [0]\nvalues = [0.3]",
                 view);

@@ -408,24 +408,28 @@ TEST_CASE("a pairwise cover holds every pair, and few rows") {
 
 TEST_CASE(
     "any sampler, schedule, grid, prediction and number of steps is finite and forgets, or is refused: all pairs") {
-    const auto samplers = all_samplers(), schedules = product::parts("schedule", false), grids = product::parts("grid");
-    CHECK(samplers.size() > 60);
+    const auto names = product::parts("sampler", false), schedules = product::parts("schedule", false),
+               grids = product::parts("grid", false), variants = all_samplers();
+    CHECK(variants.size() > 60);
     std::size_t ran = 0;
-    for (const auto& row : product::pairwise(
-             {samplers.size(), schedules.size(), grids.size(), predictions.size(), numbers_of_steps.size()})) {
-        Cell cell{samplers[row[0]], schedules[row[1]], grids[row[2]], predictions[row[3]], numbers_of_steps[row[4]]};
-        if (!check(cell)) {
-            ++ran;
-            continue;
-        }
+    const auto tried = [&](Cell cell) {
+        if (!check(cell)) return true;
         // What goes with anything, so that the sampler still meets the schedule.
         cell.grid = {"trailing", ""};
         cell.prediction = "x0";
         cell.n = 10;
-        ran += !check(cell);
-    }
-    INFO(ran << " cells ran");
-    CHECK(ran > samplers.size() * schedules.size() * 2 / 3);
+        return !check(cell);
+    };
+    for (const auto& row :
+         product::pairwise({names.size(), schedules.size(), grids.size(), predictions.size(), numbers_of_steps.size()}))
+        ran += tried({names[row[0]], schedules[row[1]], grids[row[2]], predictions[row[3]], numbers_of_steps[row[4]]});
+    CHECK(ran > names.size() * schedules.size() * 2 / 3);
+    // With other fields, and the schedules in turn.
+    std::size_t turn = 0;
+    for (const auto& row :
+         product::pairwise({variants.size(), grids.size(), predictions.size(), numbers_of_steps.size()}))
+        tried({variants[row[0]], schedules[++turn % schedules.size()], grids[row[1]], predictions[row[2]],
+               numbers_of_steps[row[3]]});
 }
 
 TEST_CASE("any sampler, schedule, grid, prediction and number of steps, all of them", "[slow]") {
@@ -465,7 +469,8 @@ TEST_CASE("every field of every sampler does something, if only beside one or tw
         std::vector<std::string> beside{""}, two;
         for (const auto& [key, each] : settings)
             for (const auto& one : each) {
-                for (const auto& other : beside) two.push_back(other.empty() ? one : other + ", " + one);
+                for (const auto& other : beside)
+                    if (!other.empty() && !other.starts_with(key + " = ")) two.push_back(other + ", " + one);
                 beside.push_back(one);
             }
         beside.insert(beside.end(), two.begin(), two.end());
@@ -545,9 +550,9 @@ TEST_CASE("the error of a sampler without noise to the exact flow falls from for
                grids = product::parts("grid", false);
     std::size_t turn = 0, ran = 0;
     for (const auto& sampler : samplers)
-        for (std::size_t k = 0; k < 4; ++k, ++turn)
+        for (std::size_t k = 0; k < 2; ++k, ++turn)
             ran += check_falling(sampler, schedules[turn % schedules.size()], grids[turn % grids.size()]);
-    CHECK(ran > samplers.size() / 2);
+    CHECK(ran > 20);
 }
 
 TEST_CASE("the error of a sampler without noise to the exact flow falls: any schedule and grid", "[slow]") {
