@@ -786,8 +786,11 @@ bool check_recursion(const Known& known, const std::string& schedule, const std:
     }
     const auto times = sampler->times(*view.chain);
     // From so much noise, but not from noise alone, too few digits are left of the data.
-    if (const double ratio = view.chain->levels().ratio(times.front()); ratio > 1e4 && std::isfinite(ratio))
-        return false;
+    const auto too_far = [&](double t) {
+        const double ratio = view.chain->levels().ratio(t);
+        return ratio > 1e4 && std::isfinite(ratio);
+    };
+    if (std::ranges::any_of(times, too_far)) return false;
     const auto law = law_of(known, view.chain->levels(), dtk::steps_along(times));
     const auto x = stream.stream("x").normal({6, 1}, at::kDouble) * view.chain->levels().sigma(times.front());
     auto expected = law.x[0] + law.x[1] * x;
