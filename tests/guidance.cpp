@@ -1,5 +1,8 @@
 // Guidance held against what it does to Gaussian laws, which is known exactly.
+#include <algorithm>
 #include <cmath>
+
+#include <fmt/ranges.h>
 
 #include <dtk/guidance.hpp>
 #include <dtk/schedule.hpp>
@@ -80,6 +83,42 @@ TEST_CASE("classifier-free guidance of two Gaussian laws ends with the deviation
     // The mean is that of the flow and not that of the tilted law p_c^w p_u^(1−w), which is 1.143 for w = 2.
     const auto law = flowed(view, guided(view, "classifier_free", "scale = 2", two_laws(view, 1, 0.5, 1)));
     CHECK(law.mean.item<double>() == Approx(1.3739).margin(1e-3));
+}
+
+TEST_CASE("classifier-free guidance of a mixture towards a component gives the reference samples") {
+    at::NoGradGuard no_grad;
+    for (const std::string schedule : {"linear", "cosine"})
+        for (const std::string data : {"gmm1d", "gmm2d"}) {
+            const auto& law = support::reference()["constants"][data];
+            std::vector<double> covariance;
+            for (const auto& row : law["cov"][1])
+                for (const auto& value : row) covariance.push_back(value);
+            const auto of = [&](const std::string& fields) {
+                return support::exact("gaussian_mixture", fields, fmt::format("schedule = \"{}\"", schedule),
+                                      "prediction = \"eps\"");
+            };
+            const auto all = of(fmt::format("preset = \"{}\"", data));
+            const auto one = of(fmt::format("preset = \"none\"\nmeans = [{}]\ncovariances = [[{}]]",
+                                            law["mu"][1].dump(), fmt::join(covariance, ", ")));
+            const auto ask = [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
+                auto with = one.network->forward(x, t, told);
+                if (told.given.defined())
+                    with.value = at::where(told.given.unsqueeze(1), with.value, all.network->forward(x, t, told).value);
+                return with;
+            };
+            const dtk::Denoiser denoise(all.chain, ask, {.label = at::zeros({1}, at::kLong)});
+            const auto ddim = make<dtk::Sampler>("ddim", "steps = 20\ngrid = \"trailing\"", all);
+            const auto& known = support::reference()["vp_samplers"][schedule][data];
+            for (const double scale : support::reference()["constants"]["guidance_scales"]) {
+                INFO(schedule << ", " << data << ", scale " << scale);
+                const auto guided_one = guided(all, "classifier_free", fmt::format("scale = {:.1f}", scale), denoise);
+                const auto x = ddim->sample(guided_one, ddim->times(*all.chain), support::tensor(known["x_T"]),
+                                            dtk::Random(1, "guidance"));
+                const auto expected =
+                    support::tensor(known["cfg_class1_ddim_trailing_20"][fmt::format("scale_{:g}", scale)]);
+                CHECK(distance(x, expected) < 1e-9 * std::max(1.0, expected.abs().max().item<double>()));
+            }
+        }
 }
 
 TEST_CASE("guidance acts on every channel alike") {
@@ -176,19 +215,27 @@ TEST_CASE("cfg_zero fits the scale of the unconditional velocity, and rests at t
     CHECK(distance(guidance.velocity(x, 500), denoise.velocity(x, 500)) < 1e-9);
 }
 
-TEST_CASE("thresholds keep the estimate in the range of the data") {
+TEST_CASE("thresholds keep the estimate in the range of the data, and ε̂ goes with it") {
     support::View view;
     view.data = make<dtk::Dataset>("dead_leaves", "size = 8", view);
     view.chain = make<dtk::Process>("gaussian", "", view);
-    if (!view.data->range()) return;
+    REQUIRE(view.data->range());
     const auto [least, most] = *view.data->range();
-    const dtk::Denoiser far(view.chain, [](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
-        return dtk::Prediction{dtk::PredictionType::x0, 10 * x, {}};
+    const double middle = (least + most) / 2, half = (most - least) / 2;
+    const dtk::Denoiser far(view.chain, [=](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
+        return dtk::Prediction{dtk::PredictionType::x0, middle + 2 * half * x, {}};
     });
-    const auto x = dtk::Random(1, "x").normal({2, 1, 8, 8}, at::kDouble);
-    for (const char* form : {"static", "dynamic"}) {
-        const auto kept = guided(view, "threshold", fmt::format("form = \"{}\"", form), far)(x, 10).value;
-        CHECK(kept.min().item<double>() >= least - 1e-9);
-        CHECK(kept.max().item<double>() <= most + 1e-9);
+    const auto x = at::stack({at::linspace(-0.2, 1, 64, at::kDouble), at::linspace(-0.4, 0.4, 64, at::kDouble)})
+                       .view({2, 1, 8, 8});
+    const auto away = 2 * half * x;
+    // Of all elements of a sample, by linear interpolation; the second one lies inside and stays.
+    const double s = 2 * half * (-0.2 + 1.2 * 0.9);
+    const auto dynamic = at::stack({away[0].clamp(-s, s) * (half / s), away[1]}) + middle;
+    for (const auto& [fields, expected] : {std::pair{"form = \"static\"", away.clamp(-half, half) + middle},
+                                           {"form = \"dynamic\"\nquantile = 0.9", dynamic}}) {
+        const auto kept = guided(view, "threshold", fields, far);
+        CHECK(distance(kept.x0(x, 10), expected) < 1e-6 * half);
+        const auto& process = dtk::gaussian(*view.chain, "the test");
+        CHECK(distance(kept.eps(x, 10), (x - process.alpha(10) * expected) / process.sigma(10)) < 1e-4);
     }
 }

@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "run_program.hpp"
@@ -112,7 +113,7 @@ std::string edited(std::string text, const Edits& edits) {
 }
 
 struct Row {
-    const char* what;
+    std::string what;
     Edits edits = {};
     std::vector<std::string> places = {};   ///< line:column in the file
     std::vector<std::string> phrases = {};  ///< of message and cure
@@ -238,6 +239,30 @@ TEST_CASE("a key, table or plugin that is not known is named with its place and 
                     {},
                     {"there is nothing to do: no [train], no [sample], no [[metric]]", "add [train]"}},
                });
+}
+
+TEST_CASE("a key of an earlier version is told where it went") {
+    std::vector<Row> rows;
+    for (const auto& [line, now] :
+         std::map<std::string, std::string>{{"optimizer = \"adam\"", "[optimizer] use"},
+                                            {"weight_decay = 0.1", "[optimizer] weight_decay"},
+                                            {"beta1 = 0.9", "[optimizer] beta1"},
+                                            {"beta2 = 0.99", "[optimizer] beta2"},
+                                            {"eps = 1e-8", "[optimizer] eps"},
+                                            {"decay = \"cosine\"", "[rate] use, such as \"cosine\""},
+                                            {"ema = 0.99", "[[average]] use = \"ema\", or `average` in [sample]"}})
+        rows.push_back({line, {{"batch = 16", "batch = 16\n" + line}}, {"21:1"}, {"any more", "say it in " + now}});
+    rows.push_back(
+        {"ema of [sample]", {{"n = 32", "n = 32\nema = false"}}, {"28:1"}, {"[sample] has no field `ema` any more"}});
+    rows.push_back({"times of a loss",
+                    {{"[train]", "[loss]\nuse = \"simple\"\ntimes = \"stratified\"\n\n[train]"}},
+                    {"20:1"},
+                    {"loss `simple` has no key `times`", "`times` stands in a table of its own, [times]"}});
+    rows.push_back({"times of a loss as a table",
+                    {{"[train]", "[loss]\nuse = \"simple\"\n\n[loss.times]\nuse = \"stratified\"\n\n[train]"}},
+                    {"21:7"},
+                    {"loss `simple` has no key `times`", "`times` stands in a table of its own, [times]"}});
+    check_rows(points, rows);
 }
 
 TEST_CASE("a value of the wrong type or out of its range is named with its place and with what is accepted") {

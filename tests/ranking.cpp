@@ -3,6 +3,7 @@
 // forms.
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "base/engine.hpp"
 #include "base/experiment.hpp"
@@ -26,8 +27,9 @@ const std::map<std::string, std::string> schedules{
     {"sigmoid_abar", "{use = \"sigmoid\"}"},
     {"exponential_beta", "{use = \"exponential\"}"}};
 
-/// An experiment without training is sampled → the values of its metrics.
-std::vector<double> outcome_of(const std::string& text) {
+/// An experiment without training is sampled, and shown to `use`.
+template <class Use>
+auto sampled(const std::string& text, const Use& use) {
     const Folder folder;
     dtk::write_atomically(folder / "experiment.toml", text);
     std::unique_ptr<dtk::Registry> registry;
@@ -44,13 +46,19 @@ std::vector<double> outcome_of(const std::string& text) {
     dtk::Stage stage(spec, experiment.seed, no_artefacts, true, mistakes);
     REQUIRE(mistakes.empty());
     stage.train(false);
-    const auto drawn = dtk::draw_samples(stage, *spec.sample, at::kCPU, dtk::Progress::Mode::none);
-    const dtk::EvaluationInput outcome{drawn.samples,      stage.dataset(), stage.process(),
-                                       stage.denoiser({}), at::kCPU,        drawn.start};
-    std::vector<double> values;
-    for (const auto& metric : stage.list<dtk::Metric>())
-        values.push_back(metric->evaluate(outcome, stage.random("metric")).value);
-    return values;
+    return use(stage, dtk::draw_samples(stage, *spec.sample, at::kCPU, dtk::Progress::Mode::none));
+}
+
+/// The values of its metrics.
+std::vector<double> outcome_of(const std::string& text) {
+    return sampled(text, [](const dtk::Stage& stage, const dtk::Drawn& drawn) {
+        const dtk::EvaluationInput outcome{drawn.samples,      stage.dataset(), stage.process(),
+                                           stage.denoiser({}), at::kCPU,        drawn.start};
+        std::vector<double> values;
+        for (const auto& metric : stage.list<dtk::Metric>())
+            values.push_back(metric->evaluate(outcome, stage.random("metric")).value);
+        return values;
+    });
 }
 
 /// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read
@@ -122,4 +130,25 @@ TEST_CASE("what samplers make of Gaussian data has the closed forms' mean, varia
                                    expected["KL_out_true"].get<double>()) < 1e-7);
                 }
         }
+}
+
+TEST_CASE("samples start from as much noise as there is where the grid begins") {
+    for (const auto& [schedule, grid, sd] :
+         {std::tuple("{use = \"edm\", sigma_max = 80}", "{use = \"trailing\"}", 80.0),
+          {"{use = \"edm\", sigma_max = 80}", "{use = \"karras\", sigma_max = 5}", 5.0},
+          {"{use = \"linear\"}", "{use = \"karras\", sigma_max = 5}", 1.0}}) {
+        INFO(schedule << ", " << grid);
+        const auto text = fmt::format(R"(
+dataset = {{use = "gaussian_mixture", preset = "gmm2d"}}
+process = {{steps = 100}}
+schedule = {}
+model = {{use = "exact"}}
+sampler = {{use = "euler", steps = 2, grid = {}}}
+sample = {{n = 20000, batch = 20000}}
+)",
+                                      schedule, grid);
+        CHECK(sampled(text, [](const dtk::Stage&, const dtk::Drawn& drawn) {
+                  return drawn.start.std().item<double>();
+              }) == Approx(sd).epsilon(0.02));
+    }
 }

@@ -1,7 +1,9 @@
 // Samplers against exact answers: with the exact denoiser what is left is the sampler's own error. Then the laws that
 // every sampler of the build keeps to.
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <optional>
 
@@ -9,6 +11,7 @@
 
 #include "catch.hpp"
 #include "line.hpp"
+#include "product.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -83,22 +86,51 @@ Fitted fitted(const std::string& name, const std::string& fields, const support:
     }
 }
 
-/// Every sampler of the build, by its name.
+/// May that sampler refuse these times? restart may, where none is near enough to the data to go back up from.
+bool may_refuse(const std::string& name, const std::vector<double>& times, const dtk::NoiseLevels& noise) {
+    constexpr double low = 0.06, high = 0.3;  // its interval
+    const auto away = [&](double t) { return std::abs(std::log(noise.ratio(t) / low)); };
+    const auto nearest = std::ranges::min_element(times, {}, away);
+    return name == "restart" && !(noise.ratio(*nearest) < high && high <= noise.ratio(noise.last()));
+}
+
+/// Every sampler of the build, by its name. Each must take these steps, but for what it may refuse, and then it must.
 template <class Law>
 void for_every_sampler(const support::View& view, const std::string& fields, const Law& law) {
+    const auto times = make<dtk::Sampler>("ddim", fields, view)->times(*view.chain);
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
-        // A sampler may refuse in words a grid that it cannot use; with the steps it has by default it may not.
-        std::optional<Fitted> told;
-        try {
-            told = fitted(name, fields, view, "preset = \"gmm2d\"");
-        } catch (const dtk::Error& error) {
-            INFO(error.what());
-            CHECK_NOTHROW(fitted(name, "", view, "preset = \"gmm2d\""));
+        if (may_refuse(name, times, view.chain->levels())) {
+            CHECK_THROWS_AS(make<dtk::Sampler>(name, fields, view), dtk::Error);
             continue;
         }
-        law(*told->sampler);
+        law(*fitted(name, fields, view, "preset = \"gmm2d\"").sampler);
     }
+}
+
+/// What takes x_t along the probability flow of N(mean, sd²) to where σ/α is `least`: a perfect consistency model.
+dtk::Denoiser consistency_function(std::shared_ptr<dtk::Process> process, double mean, double sd, double least) {
+    const auto ask = [process = process.get(), mean, sd, least](const Tensor& x, const dtk::Time& t,
+                                                                const dtk::Condition&) {
+        const auto& chain = dtk::gaussian(*process, "the test");
+        const auto a = chain.alpha(t),
+                   left = sqrt((sd * sd + least * least) / (square(a) * (sd * sd) + square(chain.sigma(t))));
+        return dtk::Prediction{dtk::PredictionType::x0, left * x + (mean - left * a * mean), {}};
+    };
+    return {std::move(process), ask};
+}
+
+/// The same answers, each row asked for alone.
+dtk::Denoiser row_by_row(const dtk::Denoiser& denoise) {
+    return denoise.replaced([denoise](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+        std::vector<Tensor> rows;
+        dtk::Prediction one;
+        for (std::int64_t k = 0; k < x.size(0); ++k) {
+            one = denoise(x.slice(0, k, k + 1), t.chunk(k, 1), condition.chunk(k, 1));
+            rows.push_back(one.value);
+        }
+        return dtk::Prediction{one.type, at::cat(rows), {}};
+    });
 }
 
 }  // namespace
@@ -213,13 +245,17 @@ TEST_CASE("every sampler reports each step once, and ends with what it reported 
     });
 }
 
-TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in") {
+TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in, to the bit") {
+    at::NoGradGuard no_grad;
     const auto view = preset("gmm2d", "cosine");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
     for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler) {
-        const auto parts =
-            at::cat({sampled(sampler, view, x.slice(0, 0, 3)), sampled(sampler, view, x.slice(0, 3), stream.from(3))});
-        CHECK(distance(sampled(sampler, view, x), parts) < 1e-12);
+        // Vectorised exponentials round by their place in a register, so the network is asked row by row.
+        const auto drawn = [&](const Tensor& x, const dtk::Random& random) {
+            return sampler.sample(row_by_row(support::denoiser(view)), sampler.times(*view.chain), x, random);
+        };
+        const auto parts = at::cat({drawn(x.slice(0, 0, 3), stream), drawn(x.slice(0, 3), stream.from(3))});
+        CHECK(at::equal(drawn(x, stream), parts));
     });
 }
 
@@ -241,21 +277,325 @@ TEST_CASE("every sampler comes closer to the data with more steps") {
                       inner = "preset = \"none\", means = [[0.3, 0.3]], std = [0.5]";
     const auto view = support::exact("gaussian_mixture", data, "schedule = \"linear\"");
     const auto x = stream.stream("x").normal({1500, 2}, at::kDouble);
+    at::NoGradGuard no_grad;
+    const auto consistent = consistency_function(view.chain, 0.3, 0.5, 0);
+    const auto exact =
+        product::GaussianData{at::full({2}, 0.3, at::kDouble), 0.5}.denoiser(view.chain, dtk::PredictionType::x0);
     for (const auto& name : support::registry().names("sampler")) {
         const auto w2 = [&](int steps) {
             const auto [told, sampler] = fitted(name, fmt::format("steps = {}", steps), view, inner);
-            const auto y = sampled(*sampler, told, x).select(1, -1);
+            const auto y =
+                sampler->sample(name == "consistency" ? consistent : exact, sampler->times(*view.chain), x, stream)
+                    .select(1, -1);
             return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);
         };
-        const double many = w2(500);
-        double few = INFINITY;  // of a sampler that refuses so few steps
-        try {
-            few = w2(20);
-        } catch (const dtk::Error& refused) {
-            INFO(refused.what());
-        }
+        const double few = w2(20), many = w2(500);
         INFO(name << ": " << few << " with 20 steps, " << many << " with 500");
         CHECK(many < few);
         CHECK(many < 0.03);
     }
+}
+
+// ---- The product of samplers, schedules, grids, predictions and numbers of steps.
+
+namespace {
+
+/// The samplers as declared, and what no declaration tells.
+std::vector<product::Part> all_samplers() {
+    auto all = product::parts("sampler");
+    for (const auto* churned : {"euler", "heun", "dpm2"}) all.push_back({churned, "s_churn = 4, s_noise = 1.003"});
+    all.push_back({"ddpm", "variance = \"large\""});
+    all.push_back({"restart", "intervals = [[0.1, 1, 2, 2], [0.5, 2, 1, 3]]"});
+    all.push_back({"sa_solver", "tau_min = 0, tau_max = 1e9"});
+    return all;
+}
+
+/// What a cell of the product is built from. Undefined process: the schedule or the prediction is refused in words.
+struct Chain {
+    support::View view;
+    std::string refusal;
+};
+const Chain& chain_of(const product::Part& schedule, const std::string& prediction, int T = 100) {
+    static std::map<std::string, Chain> made;
+    auto [found, fresh] = made.try_emplace(fmt::format("{} {} {}", schedule.toml(), prediction, T));
+    auto& [view, refusal] = found->second;
+    if (!fresh) return found->second;
+    try {
+        view.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", view);
+        view.chain = make<dtk::Process>("gaussian", fmt::format("schedule = {}\nsteps = {}", schedule.toml(), T), view);
+        view.network = make<dtk::Model>("exact", "", view);
+        view.chain->accept(dtk::prediction_type(prediction));
+    } catch (const dtk::Error& error) {
+        refusal = error.what() + std::string("\n") + error.help();
+        view.chain = nullptr;
+    }
+    return found->second;
+}
+
+struct Cell {
+    product::Part sampler, schedule, grid;
+    std::string prediction;
+    int n;
+    std::string text() const { return fmt::format("steps = {}\ngrid = {}\n{}", n, grid.toml(), sampler.lines()); }
+};
+
+/// Is it finite, the same to the bit however the batch is split, for a second call and for a fresh object? It may be
+/// refused in words by what builds it, nowhere else. → what is wrong; nothing where all is well
+struct Finding {
+    bool refused = false;
+    std::string fault = {};
+};
+Finding finding_of(const Cell& cell) {
+    at::NoGradGuard no_grad;
+    const auto& [view, refusal] = chain_of(cell.schedule, cell.prediction);
+    const auto told = [](const std::string& message) {
+        return Finding{true,
+                       message.size() < 30 || message.find('\n') + 5 > message.size() ? "refused in few words" : ""};
+    };
+    if (!view.chain) return told(refusal);
+    std::optional<Fitted> made;
+    std::vector<double> times;
+    try {
+        made = fitted(cell.sampler.name, cell.text(), view, "preset = \"gmm2d\"");
+        times = made->sampler->times(*view.chain);
+    } catch (const dtk::Error& error) {
+        return told(error.what() + std::string("\n") + error.help());
+    }
+    const auto denoise = product::GaussianData().denoiser(view.chain, dtk::prediction_type(cell.prediction));
+    const auto sampled = [&](const Tensor& x, const dtk::Random& random) {
+        return made->sampler->sample(denoise, times, x, random);
+    };
+    const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
+    const auto once = sampled(x, stream);
+    if (!at::isfinite(once).all().item<bool>()) return {false, "not finite"};
+    const auto apart = at::cat({sampled(x.slice(0, 0, 2), stream), sampled(x.slice(0, 2), stream.from(2))});
+    if (!at::equal(once, apart)) return {false, fmt::format("depends on the split: {}", distance(once, apart))};
+    if (!at::equal(once, sampled(x, stream))) return {false, "remembers"};
+    const auto fresh = fitted(cell.sampler.name, cell.text(), view, "preset = \"gmm2d\"");
+    if (!at::equal(once, fresh.sampler->sample(denoise, times, x, stream))) return {false, "differs from a fresh one"};
+    return {};
+}
+
+/// → was it refused?
+bool check(const Cell& cell) {
+    Finding found;
+    try {
+        found = finding_of(cell);
+    } catch (const std::exception& error) {
+        found.fault = error.what();
+    }
+    INFO(cell.sampler.toml() << ", " << cell.schedule.toml() << ", " << cell.grid.toml() << ", " << cell.n << ", "
+                             << cell.prediction << ": " << found.fault);
+    CHECK(found.fault.empty());
+    return found.refused;
+}
+
+const std::vector<std::string> predictions{"x0", "eps", "v", "score", "velocity", "edm", "mean"};
+const std::array numbers_of_steps{1, 2, 3, 10};
+
+}  // namespace
+
+TEST_CASE("a pairwise cover holds every pair, and few rows") {
+    const std::vector<std::size_t> levels{7, 5, 3, 4};
+    const auto rows = product::pairwise(levels);
+    for (std::size_t j = 0; j < levels.size(); ++j)
+        for (std::size_t i = 0; i < j; ++i)
+            for (std::size_t a = 0; a < levels[i]; ++a)
+                for (std::size_t b = 0; b < levels[j]; ++b)
+                    CHECK(std::ranges::any_of(rows, [&](const auto& row) { return row[i] == a && row[j] == b; }));
+    CHECK(rows.size() < 45);  // 35 at least
+}
+
+TEST_CASE(
+    "any sampler, schedule, grid, prediction and number of steps is finite and forgets, or is refused: all pairs") {
+    const auto names = product::parts("sampler", false), schedules = product::parts("schedule", false),
+               grids = product::parts("grid", false), variants = all_samplers();
+    CHECK(variants.size() > 60);
+    std::size_t ran = 0;
+    const auto tried = [&](Cell cell) {
+        if (!check(cell)) return true;
+        // What goes with anything, so that the sampler still meets the schedule.
+        cell.grid = {"trailing", ""};
+        cell.prediction = "x0";
+        cell.n = 10;
+        return !check(cell);
+    };
+    for (const auto& row :
+         product::pairwise({names.size(), schedules.size(), grids.size(), predictions.size(), numbers_of_steps.size()}))
+        ran += tried({names[row[0]], schedules[row[1]], grids[row[2]], predictions[row[3]], numbers_of_steps[row[4]]});
+    CHECK(ran > names.size() * schedules.size() * 2 / 3);
+    // With other fields, and the schedules in turn.
+    std::size_t turn = 0;
+    for (const auto& row :
+         product::pairwise({variants.size(), grids.size(), predictions.size(), numbers_of_steps.size()}))
+        tried({variants[row[0]], schedules[++turn % schedules.size()], grids[row[1]], predictions[row[2]],
+               numbers_of_steps[row[3]]});
+}
+
+TEST_CASE("any sampler, schedule, grid, prediction and number of steps, all of them", "[slow]") {
+    for (const auto& sampler : all_samplers())
+        for (const auto& schedule : product::parts("schedule", false))
+            for (const auto& grid : product::parts("grid"))
+                for (const auto& prediction : predictions)
+                    for (const int n : numbers_of_steps) check({sampler, schedule, grid, prediction, n});
+}
+
+TEST_CASE("every field of every sampler does something, if only beside one or two others") {
+    at::NoGradGuard no_grad;
+    const auto& view = chain_of({"linear", ""}, "x0").view;
+    const auto denoise = product::GaussianData().denoiser(view.chain, dtk::PredictionType::x0);
+    const auto x = stream.stream("x").normal({3, 2}, at::kDouble);
+    for (const auto& name : support::registry().names("sampler")) {
+        const auto samples = [&](const std::string& fields) -> std::optional<Tensor> {
+            try {
+                const Cell cell{{name, fields}, {}, {"trailing", ""}, "x0", 12};
+                const auto sampler = make<dtk::Sampler>(name, cell.text(), view);
+                return sampler->sample(denoise, sampler->times(*view.chain), x, stream);
+            } catch (const dtk::Error&) {
+                return {};
+            }
+        };
+        if (!samples("")) continue;  // it has to be told what is known; posteriors.cpp looks at its fields
+        std::map<std::string, std::vector<std::string>> settings;  // what to try of each field
+        for (const auto& field :
+             dtk::declared_fields(support::registry().load(support::registry().find("sampler", name)))) {
+            auto values = product::other_values(field);
+            if (field.type == "number") values.insert(values.end(), {"1e-6", "0.5", "2"});
+            if (field.type == "whole number") values.insert(values.end(), {"1", "2"});
+            if (field.key == "variance") values.push_back("\"large\"");
+            if (field.key == "steps" || values.empty()) continue;
+            for (const auto& value : values) settings[field.key].push_back(field.key + " = " + value);
+        }
+        std::vector<std::string> beside{""}, two;
+        for (const auto& [key, each] : settings)
+            for (const auto& one : each) {
+                for (const auto& other : beside)
+                    if (!other.empty() && !other.starts_with(key + " = ")) two.push_back(other + ", " + one);
+                beside.push_back(one);
+            }
+        beside.insert(beside.end(), two.begin(), two.end());
+        for (const auto& [key, each] : settings) {
+            const bool does = std::ranges::any_of(each, [&](const std::string& one) {
+                return std::ranges::any_of(beside, [&](const std::string& other) {
+                    if (other.starts_with(key + " = ") || other.find(", " + key + " = ") != other.npos) return false;
+                    const auto with = samples(other.empty() ? one : other + ", " + one), without = samples(other);
+                    return with && without && !at::equal(*with, *without);
+                });
+            });
+            INFO(name << ", " << key);
+            CHECK(does);
+        }
+    }
+}
+
+namespace {
+
+struct FlowError {
+    double error;         ///< of a sampler that draws nothing, at the grid's last time, beside the spread there
+    double first, last;   ///< times of the grid
+    double longest_step;  ///< in log-SNR
+};
+
+/// Nothing where it draws, or is refused.
+std::optional<FlowError> flow_error(const product::Part& sampler, const product::Part& schedule,
+                                    const product::Part& grid, int n) {
+    at::NoGradGuard no_grad;
+    const auto& [view, refusal] = chain_of(schedule, "x0", 1000);
+    if (!view.chain) return {};
+    const Cell cell{sampler, schedule, grid, "x0", n};
+    std::optional<Fitted> made;
+    try {
+        made = fitted(sampler.name, cell.text(), view, "preset = \"gmm2d\"");
+    } catch (const dtk::Error&) {
+        return {};
+    }
+    const product::GaussianData data;
+    const auto& noise = view.chain->levels();
+    const auto times = made->sampler->times(*view.chain);
+    const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
+    const auto before_last = [&](const dtk::Random& random) {
+        Tensor state;
+        made->sampler->sample(data.denoiser(view.chain, dtk::PredictionType::x0), times, x, random,
+                              [&](std::int64_t i, const Tensor& now) {
+                                  if (i + 1 == static_cast<std::int64_t>(times.size())) state = now;
+                              });
+        return state;
+    };
+    const auto there = before_last(stream);
+    if (!at::equal(there, before_last(stream.stream("other")))) return {};
+    const double error = distance(there, data.flow(x, noise, times.front(), times.back())) /
+                         std::sqrt(noise.alpha_bar(times.back()) * data.sd * data.sd + noise.sigma2(times.back()));
+    double longest = 0;
+    for (std::size_t i = noise.alpha(times.front()) > 0 ? 1 : 2; i < times.size(); ++i)
+        longest = std::max(longest, noise.log_snr(times[i]) - noise.log_snr(times[i - 1]));
+    return FlowError{error, times.front(), times.back(), longest};
+}
+
+/// Errors from n = 40 to 80 fall, or are rounding, where the grid keeps its ends and its steps become shorter. → were
+/// there any?
+bool check_falling(const product::Part& sampler, const product::Part& schedule, const product::Part& grid) {
+    const auto few = flow_error(sampler, schedule, grid, 40), more = flow_error(sampler, schedule, grid, 80);
+    if (!few || !more || few->first != more->first || std::abs(few->last - more->last) > 1e-9) return false;
+    if (more->longest_step > 0.6 * few->longest_step) return false;
+    INFO(sampler.toml() << ", " << schedule.toml() << ", " << grid.toml() << ": " << few->error << " → "
+                        << more->error);
+    CHECK((more->error < few->error || more->error < 1e-9));
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("the error of a sampler without noise to the exact flow falls from forty steps on") {
+    const auto samplers = all_samplers(), schedules = product::parts("schedule", false),
+               grids = product::parts("grid", false);
+    std::size_t turn = 0, ran = 0;
+    for (const auto& sampler : samplers)
+        for (std::size_t k = 0; k < 2; ++k, ++turn)
+            ran += check_falling(sampler, schedules[turn % schedules.size()], grids[turn % grids.size()]);
+    CHECK(ran > 20);
+}
+
+TEST_CASE("the error of a sampler without noise to the exact flow falls: any schedule and grid", "[slow]") {
+    for (const auto& sampler : all_samplers())
+        for (const auto& schedule : product::parts("schedule", false))
+            for (const auto& grid : product::parts("grid", false)) check_falling(sampler, schedule, grid);
+}
+
+// ---- What a consistency model does.
+
+TEST_CASE("with a perfect consistency model one step and many have the law of the data") {
+    at::NoGradGuard no_grad;
+    constexpr double mean = 0.7, sd = 0.5;
+    const auto x = stream.stream("x").normal({4, 2}, at::kDouble);
+    for (const char* schedule : {"\"linear\"", "{use = \"edm\", sigma_max = 80}", "\"flow\""})
+        for (const double least : {0.0, 0.3})
+            for (const int n : {1, 2, 5}) {
+                INFO(schedule << ", least " << least << ", " << n << " steps");
+                const auto view =
+                    support::exact("gaussian_mixture", "preset = \"gmm2d\"", fmt::format("schedule = {}", schedule));
+                const auto sampler = make<dtk::Sampler>(
+                    "consistency",
+                    fmt::format(
+                        "steps = {}\nsigma_min = {}\ngrid = {{use = \"karras\", sigma_min = 0.5, sigma_max = 10}}", n,
+                        least),
+                    view);
+                const auto times = sampler->times(*view.chain);
+                const auto& noise = view.chain->levels();
+                const auto start =
+                    noise.alpha(times.front()) * mean +
+                    std::sqrt(noise.alpha_bar(times.front()) * sd * sd + noise.sigma2(times.front())) * x;
+                // Song et al. 2023, algorithm 1, in x/α, with what f leaves of a standard normal number at each level.
+                const double whole = std::sqrt(sd * sd + least * least);
+                Tensor expected = mean + whole * x;
+                double variance = whole * whole;
+                for (int i = 1; i < n; ++i) {
+                    const double tau = noise.ratio(times[static_cast<std::size_t>(i)]),
+                                 f = whole / std::sqrt(sd * sd + tau * tau), up = std::sqrt(tau * tau - least * least);
+                    expected = mean + f * (expected - mean + up * stream.step(i - 1).normal(x.sizes(), x.options()));
+                    variance = f * f * (variance + up * up);
+                }
+                CHECK(variance == Approx(whole * whole).epsilon(1e-14));
+                CHECK(distance(sampler->sample(consistency_function(view.chain, mean, sd, least), times, start, stream),
+                               expected) < 1e-10);
+            }
 }

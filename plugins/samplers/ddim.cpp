@@ -1,7 +1,6 @@
 // x_s = α_s x̂_0 + √(σ_s² − ς²) ε̂ + ς z,   ς = η·√β̃(t, s)
 // Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2020, eqs. 12 and 16; η = 1 is `ddpm` with the small
 // variance.
-#include <algorithm>
 #include <cmath>
 
 #include <dtk/sampler.hpp>
@@ -24,8 +23,9 @@ struct Ddim final : dtk::GaussianSampler {
             const auto [x0, eps] = denoise.estimate(x, t);
 
             const double varsigma = c.eta * std::sqrt(noise.posterior_variance(t, s));
-            const double kept = std::max(0.0, noise.sigma2(s) - varsigma * varsigma);
-            x = noise.alpha(s) * x0 + std::sqrt(kept) * eps;
+            // √(σ_s² − ς²), a difference of nearly equal numbers where η is 1
+            const double gap = noise.log_snr(t) - noise.log_snr(s), eta2 = c.eta * c.eta;
+            x = noise.alpha(s) * x0 + noise.sigma(s) * std::sqrt(1 - eta2 + eta2 * std::exp(gap)) * eps;
             if (varsigma > 0) x = x + varsigma * random.step(i).normal(x.sizes(), x.options());
             done(i + 1, x);
         }

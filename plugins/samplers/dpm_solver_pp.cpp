@@ -6,12 +6,10 @@
 // Lu, Zhou, Bao, Chen, Li & Zhu, "DPM-Solver++", 2022, algorithms 1 and 2 and appendix. The published code of 3m has
 // half the last coefficient and is of order two. The first steps and the last one have the order that there are answers
 // for.
-#include <algorithm>
 #include <cmath>
-#include <deque>
-#include <string>
 
-#include <dtk/exponential.hpp>
+#include <dtk/multistep.hpp>
+#include <dtk/ratio_steps.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -27,46 +25,28 @@ struct DpmSolverPp final : dtk::GaussianSampler {
               "the order; s: two evaluations a step, m: earlier answers are used");
         }
     } c;
-    DpmSolverPp(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    DpmSolverPp(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
+        if (c.form == "2s") dtk::needs_times_between(view.process(), "dpm_solver_pp with form = \"2s\"");
+    }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,
                   const dtk::StepCallback& done) const override {
         const auto& noise = denoise.noise();
-        const std::size_t order = c.form == "1" || c.form == "2s" ? 1 : c.form == "2m" ? 2 : 3;
-        std::deque<Tensor> D;  // the newest first
-        std::deque<double> lambda;
+        dtk::Answers D(c.form == "2m" ? 2 : c.form == "3m" ? 3 : 1);
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
-            D.push_front(denoise.x0(x, t));
-            lambda.push_front(dtk::half_log_snr(noise, t));
-            const double h = dtk::half_log_snr(noise, s) - lambda[0];
-            const auto [kept, gain] = dtk::data_step(noise, t, s);
-
-            if (c.form == "2s" && !last && std::isfinite(h)) {
-                const double middle = noise.time(2 * lambda[0] + h);
+            const double from = dtk::half_log_snr(noise, t), to = dtk::half_log_snr(noise, s);
+            auto x0 = denoise.x0(x, t);
+            if (c.form == "2s" && std::isfinite(to - from)) {
+                const double middle = noise.time(from + to);  // log-SNR is 2λ
                 const auto half = dtk::data_step(noise, t, middle);
-                D[0] = denoise.x0(half.kept * x + half.gain * D[0], middle);
+                x0 = denoise.x0(half.kept * x + half.gain * x0, middle);
             }
-            const auto points = last ? 1 : std::min(order, D.size());
-            if (points == 1) {
-                x = kept * x + gain * D[0];
-            } else {
-                const double alpha = noise.alpha(s), r0 = (lambda[0] - lambda[1]) / h;
-                auto slope = (D[0] - D[1]) / r0;
-                if (points == 2) {
-                    x = kept * x + gain * D[0] + (gain / 2) * slope;
-                } else {
-                    const double r1 = (lambda[1] - lambda[2]) / h;
-                    const auto change = slope - (D[1] - D[2]) / r1;
-                    slope = slope + (r0 / (r0 + r1)) * change;
-                    const double first = alpha * (1 + std::expm1(-h) / h);
-                    const double second = 2 * alpha * (0.5 - 1 / h - std::expm1(-h) / (h * h));
-                    x = kept * x + gain * D[0] + first * slope + (second / (r0 + r1)) * change;
-                }
-            }
-            if (D.size() == order) {
-                D.pop_back();
-                lambda.pop_back();
-            }
+            D.add(x0, from);
+
+            const auto points = std::isfinite(to - from) ? D.size() : 1;
+            auto [kept, moments, sd] = dtk::exponential_step(noise, t, s, 0, points);
+            if (points == 2) moments[1] = moments[0] / 2;
+            x = dtk::combined(kept, x, dtk::interpolation_weights(D.nodes(from, to, points), moments), D);
             done(i + 1, x);
         }
         return x;

@@ -57,10 +57,10 @@ struct ErSde final : dtk::GaussianSampler {
 
     /// φ_s ∫ φ'/φ² r^j dσ with r = (σ − σ̃_t)/(σ̃_s − σ̃_t), by parts: 1 − φ_s ∫_0^1 j r^{j−1}/φ dr, integrated in log σ.
     double moment(double from, double to, std::size_t j) const {
-        const auto k = static_cast<double>(j);
+        const double k = static_cast<double>(j), end = log_g(to);
         const auto integrand = [&](double log_sigma) {
             const double sigma = std::exp(log_sigma), r = (sigma - from) / (to - from);
-            return k * std::pow(r, k - 1) * std::exp(log_g(to) - log_g(sigma)) * to / (to - from);
+            return k * std::pow(r, k - 1) * std::exp(end - log_g(sigma)) * to / (to - from);
         };
         return 1 - boost::math::quadrature::gauss<double, 20>::integrate(integrand, std::log(from), std::log(to));
     }

@@ -3,6 +3,7 @@
 // Karras, Aittala, Aila & Laine, "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,
 // algorithm 2.
 #include <dtk/churn.hpp>
+#include <dtk/ratio_steps.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -14,7 +15,9 @@ struct Euler final : dtk::GaussianSampler {
             churn.fields(f);
         }
     } c;
-    Euler(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    Euler(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
+        if (c.churn.s_churn > 0) dtk::needs_times_between(view.process(), "euler with s_churn");
+    }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

@@ -29,6 +29,7 @@ struct FlowOde final : dtk::GaussianSampler {
     } c;
     FlowOde(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
         dtk::needs_times_between(view.process(), "flow_ode");
+        view.process().accept(dtk::PredictionType::velocity);
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,

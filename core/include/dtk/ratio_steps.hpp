@@ -31,7 +31,7 @@ inline Tensor midpoint_step(const Denoiser& denoise, const Tensor& x, double t, 
     const auto& noise = denoise.noise();
     const auto [x0, eps] = denoise.estimate(x, t);
     const double from = noise.ratio(t), middle = std::sqrt(from * ratio);
-    if (middle == 0 || std::isinf(middle)) return x0 + ratio * eps;
+    if (ratio == 0 || std::isinf(from)) return x0 + ratio * eps;
     const double m = noise.time_of_ratio(middle);
     return x0 + ratio * eps + (ratio - from) * (denoise.eps(noise.alpha(m) * (x0 + noise.ratio(m) * eps), m) - eps);
 }
@@ -43,8 +43,9 @@ struct AncestralStep {
 };
 inline AncestralStep ancestral_step(const NoiseLevels& noise, double t, double s, double eta) {
     const double to = noise.ratio(s), part = std::isinf(noise.ratio(t)) ? 0 : to / noise.ratio(t);
-    const double share = std::min(1.0, eta * std::sqrt((1 - part) * (1 + part)));
-    return {to * std::sqrt((1 - share) * (1 + share)), to * share};
+    const double share = eta * std::sqrt((1 - part) * (1 + part));
+    if (share >= 1) return {0, to};
+    return {to * std::sqrt((1 - eta) * (1 + eta) + eta * eta * part * part), to * share};
 }
 
 }  // namespace dtk

@@ -371,8 +371,11 @@ void Reader::finish(const std::set<std::string>& also_known) {
     known.insert(known.end(), also_known.begin(), also_known.end());
     for (auto&& [key, value] : *table_) {
         if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
+        const auto kinds = reading_.registry.kinds();
         const auto near = nearest(key.str(), known);
-        const auto help = !near.empty()    ? fmt::format("did you mean `{}`?", near)
+        const auto help = std::find(kinds.begin(), kinds.end(), key.str()) != kinds.end()
+                              ? fmt::format("`{0}` stands in a table of its own, [{0}]", key.str())
+                          : !near.empty()  ? fmt::format("did you mean `{}`?", near)
                           : asked_.empty() ? fmt::format("{} has no keys", owner_)
                                            : fmt::format("it has {}", listed(asked_));
         reading_.mistakes.add(place_of(key.source()), fmt::format("{} has no key `{}`", owner_, key.str()), help);

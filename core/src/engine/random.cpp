@@ -37,9 +37,10 @@ struct Group {
     alignas(64) std::uint32_t block[lanes], sample[lanes], w0[lanes], w1[lanes], w2[lanes], w3[lanes];
 };
 
-void fill_words(const Draw& draw, Group& g) {
+/// Of a group that is not full only so many lanes.
+void fill_words(const Draw& draw, Group& g, int count) {
     const Draw d = draw;
-    for (int i = 0; i < lanes; ++i) {
+    for (int i = 0; i < count; ++i) {
         const philox::Words w =
             philox::philox4x32(philox::counter(d.kind, g.block[i], g.sample[i], d.step, d.stream), d.key);
         g.w0[i] = w.w0, g.w1[i] = w.w1, g.w2[i] = w.w2, g.w3[i] = w.w3;
@@ -60,8 +61,8 @@ struct Integer {
 };
 
 template <class Law>
-void numbers_of(const Law& law, const Group& g, typename Law::Number* out) {
-    for (int i = 0; i < lanes; ++i) law.numbers({g.w0[i], g.w1[i], g.w2[i], g.w3[i]}, out + i * Law::per_block);
+void numbers_of(const Law& law, const Group& g, int count, typename Law::Number* out) {
+    for (int i = 0; i < count; ++i) law.numbers({g.w0[i], g.w1[i], g.w2[i], g.w3[i]}, out + i * Law::per_block);
 }
 
 /// Calls run(row, block, done, blocks) for each stretch of `used` successive blocks that lies in one row.
@@ -91,8 +92,8 @@ void fill(const Draw& draw, const Law& law, typename Law::Number* out, std::int6
                 std::fill_n(group.sample + done, count, draw.sample(row));
                 std::iota(group.block + done, group.block + done + count, static_cast<std::uint32_t>(block));
             });
-            fill_words(draw, group);
-            numbers_of(law, group, numbers);
+            fill_words(draw, group, used);
+            numbers_of(law, group, used, numbers);
             for_each_run(first, row_blocks, used, [&](std::int64_t row, std::int64_t block, int done, int count) {
                 const std::int64_t element = block * per_block;
                 std::copy_n(numbers + done * per_block, std::min<std::int64_t>(count * per_block, row_size - element),

@@ -1,0 +1,66 @@
+// What a sampler itself costs: microseconds a step for one sample of two numbers, on one thread, where the network
+// answers at once. `sampler_cost [NAME…]` prints all samplers or those named, as a table.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+
+#include "support.hpp"
+
+namespace {
+
+constexpr int steps = 100, rounds = 41;
+
+struct Cost {
+    double evaluations, microseconds;  ///< of a step
+};
+
+Cost cost_of(const dtk::Sampler& sampler, const support::View& view) {
+    const auto times = sampler.times(*view.chain);
+    const dtk::Random random(1, "cost");
+    const auto x = random.normal({1, 2}, at::kFloat);
+    std::int64_t asked = 0;
+    const dtk::Denoiser denoise(view.chain, [&](const at::Tensor&, const dtk::Time&, const dtk::Condition&) {
+        ++asked;
+        return dtk::Prediction{dtk::PredictionType::eps, x, {}};
+    });
+    std::vector<double> seconds;
+    for (int round = 0; round < rounds; ++round) {
+        asked = 0;
+        const auto before = std::chrono::steady_clock::now();
+        sampler.sample(denoise, times, x, random);
+        seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count());
+    }
+    return {static_cast<double>(asked) / steps, std::ranges::min(seconds) / steps * 1e6};  // others' work only adds
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    at::set_num_threads(1);
+    at::NoGradGuard no_grad;
+    support::View view;
+    view.data = support::make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", view);
+    view.chain = support::make<dtk::Process>("gaussian", "schedule = \"linear\"", view);
+    view.network = support::make<dtk::Model>("exact", "prediction = \"eps\"", view);
+    std::vector<std::string> names(arguments + 1, arguments + count);
+    if (names.empty()) names = support::registry().names("sampler");
+    fmt::print("{:20} {:>12} {:>10}\n", "sampler", "evaluations", "µs a step");
+    for (const auto& name : names) {
+        const auto fields = fmt::format("steps = {}", steps);
+        std::shared_ptr<dtk::Sampler> sampler;
+        auto told = view;
+        try {
+            sampler = support::make<dtk::Sampler>(name, fields, view);
+        } catch (const dtk::Error&) {  // it has to be told what is known
+            told.data = support::make<dtk::Dataset>(
+                "observed", "of = {use = \"gaussian_mixture\", preset = \"gmm2d\"}\ncoordinates = [0]\nvalues = [0.3]",
+                view);
+            sampler = support::make<dtk::Sampler>(name, fields, told);
+        }
+        const auto [evaluations, microseconds] = cost_of(*sampler, view);
+        fmt::print("{:20} {:12.2f} {:10.1f}\n", name, evaluations, microseconds);
+    }
+}
