@@ -43,7 +43,7 @@ std::vector<Tensor> states(const dtk::Sampler& sampler, const dtk::Denoiser& den
 Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
                const dtk::Random& random = stream) {
     at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random);
+    return sampler.sample(support::denoiser(view, x), sampler.times(*view.chain), x, random);
 }
 
 // ---- 1. The order of deterministic samplers.
@@ -798,6 +798,9 @@ std::vector<std::pair<std::string, std::string>> variants() {
     add("restart", {"intervals = [[0.1, 1, 2, 2], [0.5, 2, 1, 3]]"});
     add("langevin", {"corrections = 3\ndelta = 1", "corrections = 0"});
     add("flow_ode", {"method = \"euler\"", "method = \"rk4\"", "method = \"dopri5\""});
+    add("repaint", {"jump = 1\nrepeats = 2", "jump = 2\nrepeats = 3\nrepeat_last = true"});
+    add("diffpir", {"xi = 0", "lambda = 7\nxi = 1"});
+    add("twisted", {"particles = 1", "particles = 4\nresample = 1\nvariance = \"large\""});
     add("flow_sde", {"diffusion = \"constant\"", "diffusion = \"variance\"", "scale = 0"});
     return all;
 }
@@ -832,13 +835,15 @@ std::optional<std::string> fault_of(const Cell& cell) {
         times = sampler->times(*view.chain);
     };
     try {
-        try {
-            made();
-        } catch (const dtk::Error&) {  // perhaps it has to be told what is known
-            view.data = make<dtk::Dataset>(
-                "observed", "of = {use = \"gaussian_mixture\", preset = \"gmm2d\"}\ncoordinates = [0]\nvalues = [0.3]",
-                view);
-            made();
+        for (const auto* known : {"", "values = [0.3]", "values = [0.3]\nsd = 0.5"}) {
+            if (*known)  // perhaps it has to be told what is known, exactly or nearly
+                view.seen = make<dtk::Observation>("elements", fmt::format("coordinates = [0]\n{}", known), view);
+            try {
+                made();
+                break;
+            } catch (const dtk::Error&) {
+                if (std::string(known).find("sd") != std::string::npos) throw;
+            }
         }
     } catch (const dtk::Error& error) {
         return std::string(error.what()).size() > 20 && !error.help().empty()

@@ -54,6 +54,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
             const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());
             condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
         }
+        if (const auto seen = stage.part<Observation>())
+            condition.observed = seen->y(i * chunk, chunk).to(options, /*non_blocking=*/true);
         auto trajectory = denoise.with(std::move(condition));
         if (remembers) trajectory = trajectory.begin();
         const auto done = [&](std::int64_t step, const Tensor&) {
