@@ -194,18 +194,23 @@ class StageRun {
     json evaluate() {
         stage_.train(false);
         Tensor samples, start;
+        KeptTrajectory trajectory;
         json result = json::object();
         if (const auto& settings = stage_.spec().sample) {
             timed("sample", [&] {
                 auto drawn = draw_samples(stage_, *settings, device_, progress_);
                 samples = drawn.samples;
                 start = drawn.start;
+                trajectory = std::move(drawn.trajectory);
                 result["network_evaluations"] = drawn.evaluations;
             });
             save_safetensors(
                 folder_ / "samples.safetensors",
                 {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
             picture("samples", samples);
+            if (settings->invert)
+                save_safetensors(folder_ / "start.safetensors", {{{"start", start}}, {{"experiment", text_}}});
+            if (!trajectory.empty()) picture_of_trajectory(trajectory);
             result["samples"] = samples.size(0);
             if (!at::isfinite(samples).all().item<bool>())
                 throw Error(
@@ -376,6 +381,15 @@ class StageRun {
             if (!file.empty()) Progress::note(fmt::format("picture  {}", (folder_ / file).string()));
         } catch (const Error& error) {
             Progress::note(fmt::format("no picture of the samples: {}; {}", error.what(), error.help()));
+        }
+    }
+
+    void picture_of_trajectory(const KeptTrajectory& trajectory) {
+        try {
+            const auto file = trajectory.save(folder_, stage_.dataset(), text_);
+            if (!file.empty()) Progress::note(fmt::format("picture  {}", (folder_ / file).string()));
+        } catch (const Error& error) {
+            Progress::note(fmt::format("no picture of the trajectories: {}; {}", error.what(), error.help()));
         }
     }
 

@@ -8,16 +8,9 @@
 
 #include "base/chart.hpp"
 #include "base/picture.hpp"
+#include "engine/start.hpp"
 
 namespace dtk {
-
-namespace {
-/// The middles of n equal shares of N(0, 1), rows first … first + rows − 1. → [rows, 1]
-Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, const at::TensorOptions& options) {
-    const auto share = (at::arange(first, first + rows, at::kDouble) + 0.5) / static_cast<double>(n);
-    return at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n))).unsqueeze(1).to(options);
-}
-}  // namespace
 
 Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
                    Progress::Mode progress_mode) {
@@ -29,8 +22,6 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     const auto steps = static_cast<std::int64_t>(times.size());
     const auto chunk = std::min(settings.batch, settings.n), chunks = (settings.n + chunk - 1) / chunk;
     const auto options = at::TensorOptions(device).dtype(settings.precision == "float64" ? at::kDouble : at::kFloat);
-    auto sizes = space.shape;
-    sizes.insert(sizes.begin(), chunk);
 
     Tensor classes;
     if (!settings.labels.empty())
@@ -46,6 +37,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         settings.seed < 0 ? stage.random("sample") : Random(static_cast<std::uint64_t>(settings.seed), "sample");
     const auto rows_before = stage.rows_asked();
     Progress progress("sample", chunks * steps, progress_mode);
+    const Start start(stage, settings, times);
+    KeptTrajectory kept(settings.trajectory, times);
     std::vector<Tensor> all;
     for (std::int64_t i = 0; i < chunks; ++i) {
         const auto random = drawn_with.from(i * chunk);
@@ -57,14 +50,15 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         if (const auto seen = stage.part<Observation>())
             condition.observed = seen->y(i * chunk, chunk).to(options, /*non_blocking=*/true);
         auto trajectory = denoise.with(std::move(condition));
-        if (remembers) trajectory = trajectory.begin();
-        const auto done = [&](std::int64_t step, const Tensor&) {
+        const bool keeps = i == 0 && !kept.empty();
+        const auto x = start.rows(i * chunk, chunk, options, drawn_with.stream("prior"), trajectory);
+        if (keeps) kept.see(0, x, {});
+        if (remembers || keeps) trajectory = trajectory.begin();
+        const auto done = [&](std::int64_t step, const Tensor& x) {
+            if (keeps) kept.see(step, x, trajectory.latest_x0());
             trajectory.advance();
             progress.at(i * steps + step);
         };
-        const auto x = settings.start == "quantiles"
-                           ? normal_quantiles(i * chunk, chunk, settings.n, options)
-                           : process.prior(sizes, options, random.stream("prior"), times.front());
         const auto samples = sampler->sample(trajectory, times, x, random.stream("steps"), done);
         if (samples.sizes() != x.sizes())
             throw PluginError(fmt::format("sampler `{}` answers samples of shape {} for x_T of shape {}",
@@ -75,7 +69,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     progress.finish();
     const auto drawn = at::cat(all, 1).slice(1, 0, settings.n);
     return {drawn[0], drawn[1],
-            static_cast<double>(stage.rows_asked() - rows_before) / static_cast<double>(chunks * chunk)};
+            static_cast<double>(stage.rows_asked() - rows_before) / static_cast<double>(chunks * chunk),
+            std::move(kept)};
 }
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {

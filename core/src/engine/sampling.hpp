@@ -1,6 +1,7 @@
 #pragma once
 #include "base/progress.hpp"
 #include "engine/stage.hpp"
+#include "engine/trajectory.hpp"
 
 namespace dtk {
 
@@ -8,6 +9,7 @@ namespace dtk {
 struct Drawn {
     Tensor samples, start;  ///< [n, ...] on the CPU
     double evaluations;     ///< of the network for each row; rows that only fill a portion up are not charged to others
+    KeptTrajectory trajectory;
 };
 
 /// n samples of the stage's sampler. Row k depends on the seed and on k, not on how the rows are portioned:

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "engine/start.hpp"
+
 namespace dtk {
 
 void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
@@ -98,9 +100,11 @@ void Stage::check_sampling(Mistakes& mistakes) const {
         }
     if (const auto seen = part<Observation>()) check_observation(*seen, mistakes);
     const auto space = this->space();
-    if (spec_.sample && spec_.sample->start == "quantiles" && space.shape != std::vector<std::int64_t>{1})
-        mistakes.add(spec_.reading->place("sample"), "start = \"quantiles\" is for data of one number",
-                     "leave it \"random\"");
+    if (spec_.sample) try {
+            check_start(*spec_.sample, space);
+        } catch (const Error& error) {
+            mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
+        }
     if (spec_.sample)
         for (const auto label : spec_.sample->labels)
             if (label >= space.classes)
