@@ -205,7 +205,9 @@ TEST_CASE("outside training a question has one answer, and its rows do not know 
             const auto row = [&](const Tensor& x) { return x.slice(0, i, i + 1); };
             const Question alone{row(q.x),
                                  q.t.chunk(i, 1),
-                                 {.label = row(q.condition.label), .self_condition = row(q.condition.self_condition)}};
+                                 {.label = row(q.condition.label),
+                                  .self_condition = row(q.condition.self_condition),
+                                  .observed = row(q.condition.observed)}};
             CHECK(distance(answer(*model, alone), row(together)) < 1e-5 * (1 + together.abs().max().item<double>()));
         }
     });

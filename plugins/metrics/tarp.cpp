@@ -4,7 +4,8 @@
 //   sup_c |share of groups with u < c  −  c|
 // Lemos, Coogan, Hezaveh & Perreault-Levasseur, "Sampling-Based Accuracy Testing of Posterior Estimators for General
 // Inference" (TARP), 2023. Of true samples it has Kolmogorov's law, here as for many groups, which is a little wide for
-// few.
+// few. p(x), which ignores y, passes too; and since the points lie on all sides, a shift shows as too little spread, a
+// small one hardly: see `sbc`.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -37,7 +37,8 @@ struct Matrix final : dtk::Observation {
             flat.insert(flat.end(), c.rows[i].begin(), c.rows[i].end());
         }
         const auto A = at::tensor(flat, at::kDouble).view({-1, d});
-        const auto m = A.size(0), rank = at::linalg_matrix_rank(A, std::nullopt, std::nullopt).item<std::int64_t>();
+        const auto m = A.size(0),
+                   rank = at::linalg_matrix_rank(A, 1e-10 * A.abs().max().item<double>()).item<std::int64_t>();
         if (c.sd == 0 && rank < m)
             throw dtk::Error(fmt::format("`rows` has {} rows of rank {}, so that exact values contradict each other or "
                                          "say a thing twice",

