@@ -936,6 +936,9 @@ TEST_CASE("sbc and tarp pass the posterior as often as they say, and find a shif
             return metric->evaluate(support::input(view, samples_of_posterior(view, groups, shift, scale, of)),
                                     dtk::Random(static_cast<std::uint64_t>(turn), "metric"));
         };
+        // χ² of 9 degrees exceeds 29.67 once in two thousand times; √G D exceeds 1.9495 once in a thousand.
+        CHECK(measured(0, 1, 0).limit.value() ==
+              Approx(name == std::string("sbc") ? 29.67 : 1.9495 / std::sqrt(200)).epsilon(1e-3));
         double sum = 0, square = 0;
         int missed = 0;
         constexpr int turns = 200;
