@@ -22,10 +22,11 @@ Cost cost_of(const dtk::Sampler& sampler, const support::View& view) {
     const dtk::Random random(1, "cost");
     const auto x = random.normal({1, 2}, at::kFloat);
     std::int64_t asked = 0;
-    const dtk::Denoiser denoise(view.chain, [&](const at::Tensor&, const dtk::Time&, const dtk::Condition&) {
+    const dtk::Denoiser network(view.chain, [&](const at::Tensor&, const dtk::Time&, const dtk::Condition&) {
         ++asked;
         return dtk::Prediction{dtk::PredictionType::eps, x, {}};
     });
+    const auto denoise = support::told(view, network, x);
     std::vector<double> seconds;
     for (int round = 0; round < rounds; ++round) {
         asked = 0;
@@ -55,12 +56,11 @@ int main(int count, char** arguments) {
         try {
             sampler = support::make<dtk::Sampler>(name, fields, view);
         } catch (const dtk::Error&) {  // it has to be told what is known
-            told.data = support::make<dtk::Dataset>(
-                "observed", "of = {use = \"gaussian_mixture\", preset = \"gmm2d\"}\ncoordinates = [0]\nvalues = [0.3]",
-                view);
+            told.seen =
+                support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.3]\nsd = 0.5", view);
             sampler = support::make<dtk::Sampler>(name, fields, told);
         }
-        const auto [evaluations, microseconds] = cost_of(*sampler, view);
+        const auto [evaluations, microseconds] = cost_of(*sampler, told);
         fmt::print("{:20} {:12.2f} {:10.1f}\n", name, evaluations, microseconds);
     }
 }

@@ -80,11 +80,17 @@ std::string pictures() {
     return fmt::format("{{use = \"idx\", folder = \"{}\"}}", folder.path.string());
 }
 
+/// Data of which something is known: the text of two tables.
+std::string observed(const std::string& observation, const std::string& data = "{use = \"gaussian_mixture\"}") {
+    return fmt::format("{}\nobservation = {}", data, observation);
+}
+
 /// Data of several kinds, the simplest first; then whatever else there is.
 std::vector<std::string> all_data() {
-    std::vector<std::string> all{
-        "{use = \"gaussian_mixture\"}", "{use = \"gaussian_mixture\", labels = true}", pictures(),
-        "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
+    std::vector<std::string> all{"{use = \"gaussian_mixture\"}", "{use = \"gaussian_mixture\", labels = true}",
+                                 pictures()};
+    for (const auto* known : {"values = [0.5]", "values = [0.5], sd = 0.5", "draws = 5, sd = 0.5"})
+        all.push_back(observed(fmt::format("{{use = \"elements\", coordinates = [0], {}}}", known)));
     for (const auto& name : support::registry().names("dataset")) all.push_back(fmt::format("{{use = \"{}\"}}", name));
     all.push_back("{use = \"gaussian_mixture\", preset = \"gmm1d\"}");  // what some metrics ask for
     return all;
@@ -222,8 +228,9 @@ Run run(Bench& bench, at::Device where) {
         result.sampling = pretend::counts() - before;
     }
 
-    const dtk::EvaluationInput outcome{result.samples, stage->dataset(), stage->process(), stage->denoiser({}),
-                                       where,          drawn.start};
+    dtk::EvaluationInput outcome{result.samples, stage->dataset(), stage->process(), stage->denoiser({}),
+                                 where,          drawn.start};
+    outcome.observation = stage->part<dtk::Observation>().get();
     const auto metrics = stage->list<dtk::Metric>();
     for (std::size_t i = 0; i < metrics.size(); ++i) {
         const auto random = stage->random("metric").stream(bench.spec().list("metric")[i].name);
@@ -331,6 +338,25 @@ Found guided(const std::string& name) {
         found.here = run(*found.bench, at::kCPU);
     else
         found.bench.reset();
+    return found;
+}
+
+/// An observation of data that it is of.
+Found observing(const std::string& name) {
+    Found found;
+    for (const auto& data : {std::string("{use = \"gaussian_mixture\"}"), pictures()})
+        for (const auto* fields : {"", ", coordinates = [0]", ", rows = [[1, 1]]", ", hidden = [0, 0, 2, 2]"}) {
+            const Tables tables{{"dataset", observed(fmt::format("{{use = \"{}\", sd = 0.5{}}}", name, fields), data)},
+                                {"model", "{use = \"exact\"}"},
+                                {"sampler", "{use = \"ddim\", steps = 6}"},
+                                {"guidance", "{use = \"pigdm\"}"}};
+            found.bench = std::make_unique<Bench>(tables, false);
+            found.complaint = found.bench->mistakes();
+            if (!found.complaint.empty()) continue;
+            found.here = run(*found.bench, at::kCPU);
+            return found;
+        }
+    found.bench.reset();
     return found;
 }
 
@@ -520,7 +546,7 @@ void kind_holds_on_device(const std::string& kind) {
     at::set_num_threads(1);
     for (const auto& name : support::registry().names(kind)) {
         INFO(kind << " " << name);
-        auto found = fitting({{kind, name}});
+        auto found = kind == "observation" ? observing(name) : fitting({{kind, name}});
         if (!found.bench && kind == "guidance") found = guided(name);
         INFO(found.complaint);
         // A plugin that needs a file or a trained network of its author's is tried where that is.

@@ -143,7 +143,8 @@ std::string pictures() {
 std::unique_ptr<Trial> fitting(const std::string& model) {
     const auto& plugins = support::registry();
     std::vector<std::string> datasets{
-        pictures(), "{use = \"observed\", of = {use = \"gaussian_mixture\"}, coordinates = [0], values = [0.5]}"};
+        pictures(),
+        "{use = \"gaussian_mixture\"}\nobservation = {use = \"elements\", coordinates = [0], values = [0.5]}"};
     for (const auto& name : plugins.names("dataset")) datasets.push_back(fmt::format("{{use = \"{}\"}}", name));
     const std::string train_some = "train = {steps = 4, batch = 8}\noptimizer = {use = \"adamw\", eps = 1e-3}\n",
                       sample_some = "sample = {n = 32}\n";

@@ -65,7 +65,9 @@ Question question(const dtk::View& view, std::int64_t B, at::ScalarType type = a
     for (const auto size : view.dataset().shape()) sizes.push_back(size);
     return {random.normal(sizes, at::kFloat).to(type),
             at::tensor({3.0, 400.0, 999.0}, at::kDouble).slice(0, 0, B),
-            {.label = at::arange(B) % 3, .self_condition = random.stream("x0").normal(sizes, at::kFloat).to(type)}};
+            {.label = at::arange(B) % 3,
+             .self_condition = random.stream("x0").normal(sizes, at::kFloat).to(type),
+             .observed = at::full({B, 1}, 0.5, type)}};
 }
 
 Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, q.t, q.condition).value; }
@@ -82,8 +84,9 @@ using Make = std::function<std::shared_ptr<dtk::Model>(const dtk::View&)>;
 
 /// Data of which something is known.
 support::View told() {
-    return view_of(support::make<dtk::Dataset>(
-        "observed", "of = {use = \"gaussian_mixture\"}\ncoordinates = [0]\nvalues = [0.5]", support::View{}));
+    auto view = mixture("gmm2d");
+    view.seen = support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.5]", view);
+    return view;
 }
 
 /// Calls law(make, view) for every model, on every kind of data it accepts, with and without the options it may have.
@@ -202,7 +205,9 @@ TEST_CASE("outside training a question has one answer, and its rows do not know 
             const auto row = [&](const Tensor& x) { return x.slice(0, i, i + 1); };
             const Question alone{row(q.x),
                                  q.t.chunk(i, 1),
-                                 {.label = row(q.condition.label), .self_condition = row(q.condition.self_condition)}};
+                                 {.label = row(q.condition.label),
+                                  .self_condition = row(q.condition.self_condition),
+                                  .observed = row(q.condition.observed)}};
             CHECK(distance(answer(*model, alone), row(together)) < 1e-5 * (1 + together.abs().max().item<double>()));
         }
     });

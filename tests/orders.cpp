@@ -44,7 +44,7 @@ std::vector<Tensor> states(const dtk::Sampler& sampler, const dtk::Denoiser& den
 Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
                const dtk::Random& random = stream) {
     at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(view), sampler.times(*view.chain), x, random);
+    return sampler.sample(support::denoiser(view, x), sampler.times(*view.chain), x, random);
 }
 
 // ---- 1. The order of deterministic samplers.

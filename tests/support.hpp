@@ -13,6 +13,7 @@
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/observation.hpp>
 #include <dtk/sampler.hpp>
 #include <dtk/schedule.hpp>
 #include <dtk/times.hpp>
@@ -33,6 +34,7 @@ struct View : dtk::View {
     std::shared_ptr<dtk::Dataset> data;
     std::shared_ptr<dtk::Process> chain;
     std::shared_ptr<dtk::Model> network;
+    std::shared_ptr<dtk::Observation> seen;
     std::uint64_t seed = 1;
     const dtk::Dataset& dataset() const override { return data ? *data : throw dtk::Error("no data set"); }
     dtk::Space space() const override {
@@ -45,6 +47,7 @@ struct View : dtk::View {
         throw dtk::Error("no trained network `" + reference.name() + "`");
     }
     bool running() const override { return true; }
+    const dtk::Observation* observation() const override { return seen.get(); }
 };
 
 /// The plugin of that kind and name, its fields from `toml` ("width = 8\ndepth = 2"). Throws Error with every mistake.
@@ -82,6 +85,22 @@ inline dtk::Denoiser denoiser(const View& view) {
     return {view.chain, [model = view.network](const at::Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
                 return model->forward(x, t, told);
             }};
+}
+
+/// The denoiser, told what is known of as many rows as x has.
+inline dtk::Denoiser told(const View& view, const dtk::Denoiser& denoise, const at::Tensor& x) {
+    if (!view.seen) return denoise;
+    auto condition = denoise.condition();
+    condition.observed = view.seen->y(0, x.size(0)).to(x.options());
+    return denoise.with(condition);
+}
+inline dtk::Denoiser denoiser(const View& view, const at::Tensor& x) { return told(view, denoiser(view), x); }
+
+/// What a metric is shown of samples.
+inline dtk::EvaluationInput input(const View& view, const at::Tensor& samples) {
+    dtk::EvaluationInput input{samples, *view.data, *view.chain, denoiser(view)};
+    input.observation = view.seen.get();
+    return input;
 }
 
 /// What stands in for a network that nobody is to ask.

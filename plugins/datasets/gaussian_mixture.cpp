@@ -2,9 +2,10 @@
 //   log q_t(x_t)  = log Σ_k w_k Π_j N(y_j; 0, v_j)
 //   E[x_0 | x_t] = Σ_k r_k m_k,   m_k = μ_k + Q (α λ/v · y),   r_k the posterior of component k
 //   Var[x_0 | x_t] = Σ_k r_k (Q² (σ² λ/v) + (m_k − E[x_0 | x_t])²),   element by element
-// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0. Given y = x_K + sd·z of some elements K
-// it is a mixture again: with S_k = C_k[K, K] + sd² I and G_k = C_k[:, K] S_k⁻¹,
-//   w_k ∝ w_k N(y; μ_k[K], S_k),   μ_k + G_k (y − μ_k[K]),   C_k − G_k C_k[K, :]
+// No difference of nearly equal numbers in it, so it holds from σ = 0 to α = 0. Given y = A x + sd·z it is a mixture
+// again: with S_k = A C_k Aᵀ + sd² I and G_k = C_k Aᵀ S_k⁻¹,
+//   w_k ∝ w_k N(y; A μ_k, S_k),   μ_k + G_k (y − A μ_k),   C_k − G_k A C_k
+// whose weights and means depend on y, row by row, and its covariances do not. With sd = 0 these have the rank d − m.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -22,64 +23,53 @@ constexpr double log_2pi = 1.8378770664093454836;
 class Mixture final : public dtk::Density {
  public:
     /// weights: [K], means: [K, d], covariances: [K, d, d], float64
-    Mixture(const Tensor& weights, Tensor means, const Tensor& covariances)
-        : log_weights_(weights.log()), means_(std::move(means)) {
+    Mixture(const Tensor& weights, const Tensor& means, const Tensor& covariances)
+        : log_weights_(weights.log().unsqueeze(1)), means_(means.unsqueeze(1)) {
         std::tie(lambda_, axes_) = at::linalg_eigh(covariances);
     }
 
     Tensor log_prob(const Tensor& x) const override {
         const auto one = at::ones({x.size(0)}, x.options().dtype(at::kDouble)), zero = at::zeros_like(one);
-        const auto rows = x.to(at::kDouble);
-        return dtk::in_portions(x.size(0), portion(x),
-                                [&](std::int64_t first, std::int64_t last) {
-                                    return terms(rows.slice(0, first, last), one.slice(0, first, last),
-                                                 zero.slice(0, first, last))
-                                        .log_joint.logsumexp(0);
-                                })
-            .to(x.scalar_type());
+        return by_rows(x, one, zero, [](const Mixture& of, const Tensor& x, const Tensor& alpha, const Tensor& sigma) {
+            return of.terms(x, alpha, sigma).log_joint.logsumexp(0);
+        });
     }
 
     Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
-        const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble),
-                   b = sigma.to(x.device(), at::kDouble);
-        return dtk::in_portions(x.size(0), portion(x),
-                                [&](std::int64_t first, std::int64_t last) {
-                                    return denoised(rows.slice(0, first, last), a.slice(0, first, last),
-                                                    b.slice(0, first, last));
-                                })
-            .to(x.scalar_type());
+        return by_rows(x, alpha, sigma, [](const Mixture& of, const Tensor& x, const Tensor& a, const Tensor& s) {
+            return of.denoised(x, a, s);
+        });
     }
 
     Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
-        const auto rows = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble),
-                   b = sigma.to(x.device(), at::kDouble);
-        return dtk::in_portions(x.size(0), portion(x),
-                                [&](std::int64_t first, std::int64_t last) {
-                                    return spread(rows.slice(0, first, last), a.slice(0, first, last),
-                                                  b.slice(0, first, last));
-                                })
-            .to(x.scalar_type());
+        return by_rows(x, alpha, sigma, [](const Mixture& of, const Tensor& x, const Tensor& a, const Tensor& s) {
+            return of.spread(x, a, s);
+        });
     }
 
-    std::shared_ptr<dtk::Density> given(const Tensor& known, const Tensor& y, double sd) const override {
-        const auto seen = (known > 0).nonzero().flatten();
-        const auto left = sd > 0 ? at::arange(dimensions()) : (known == 0).nonzero().flatten();
-        if (left.numel() == 0) return nullptr;
-        const auto error2 = sd * sd * at::eye(seen.numel(), at::kDouble);
-        std::vector<Tensor> log_weights, means, covariances;
-        for (std::int64_t k = 0; k < components(); ++k) {
-            const auto c = axes_[k].matmul(lambda_[k].diag()).matmul(axes_[k].t());
-            const auto across = c.index_select(0, left).index_select(1, seen);
-            const auto factor = at::linalg_cholesky(c.index_select(0, seen).index_select(1, seen) + error2);
-            const auto off = (y.to(at::kDouble).index_select(0, seen) - means_[k].index_select(0, seen)).unsqueeze(1);
-            const auto white = at::linalg_solve_triangular(factor, off, /*upper=*/false);
-            const auto gain = at::cholesky_solve(across.t(), factor);
-            log_weights.push_back(log_weights_[k] - 0.5 * (white.square() + log_2pi).sum() -
-                                  factor.diagonal().log().sum());
-            means.push_back(means_[k].index_select(0, left) + gain.t().matmul(off).squeeze(1));
-            covariances.push_back(c.index_select(0, left).index_select(1, left) - across.matmul(gain));
-        }
-        return std::make_shared<Mixture>(at::stack(log_weights).softmax(0), at::stack(means), at::stack(covariances));
+    std::shared_ptr<dtk::Density> given(const Tensor& A, const Tensor& y, double sd) const override {
+        if (of_rows()) throw dtk::Error("a law that is given y already is not asked what else it is given");
+        const auto m = A.size(0);
+        const auto all = y.to(at::kDouble);
+        const auto covariances = axes_.matmul(lambda_.unsqueeze(2) * axes_.transpose(1, 2));
+        const auto seen = A.matmul(covariances);  // [K, m, d]
+        const auto factor = at::linalg_cholesky(seen.matmul(A.t()) + sd * sd * at::eye(m, at::kDouble));
+        const auto gain = at::cholesky_solve(seen, factor);  // G_kᵀ
+        const auto inverse = at::linalg_solve_triangular(factor, at::eye(m, at::kDouble).expand_as(factor), false);
+
+        const auto to = [&](const Tensor& constant) { return constant.to(all.device(), /*non_blocking=*/true); };
+        const auto off = all - to(means_.matmul(A.t()));  // [K, n, m]
+        const auto log_weights = to(log_weights_ - factor.diagonal(0, 1, 2).log().sum(1, true)) -
+                                 0.5 * off.matmul(to(inverse.transpose(1, 2))).square().sum(2);
+        Mixture posterior(at::ones({components()}, at::kDouble), means_.squeeze(1),
+                          covariances - gain.transpose(1, 2).matmul(seen));
+        posterior.log_weights_ = log_weights - log_weights.logsumexp(0, true);
+        posterior.means_ = to(means_) + off.matmul(to(gain));
+        // Of rank d − m, but for rounding.
+        if (sd == 0) posterior.lambda_.slice(1, 0, m).zero_();
+        posterior.lambda_.clamp_min_(0);
+        posterior.singular_ = sd == 0;
+        return std::make_shared<Mixture>(posterior);
     }
 
     double entropy() const override { return averages().entropy; }
@@ -103,19 +93,50 @@ class Mixture final : public dtk::Density {
         double entropy, sd;
         std::vector<double> assigned;
     };
+    struct Lazy {
+        std::once_flag once;
+        Averages averages;
+    };
+
+    /// Is it a law of its own for every row?
+    bool of_rows() const { return means_.size(1) > 1; }
+    /// The laws of some rows.
+    Mixture some_rows(std::int64_t first, std::int64_t last) const {
+        if (!of_rows()) return *this;
+        auto some = *this;
+        some.log_weights_ = log_weights_.slice(1, first, last);
+        some.means_ = means_.slice(1, first, last);
+        return some;
+    }
+    /// what(law, x, alpha, sigma) of float64 rows, in portions.
+    template <class What>
+    Tensor by_rows(const Tensor& x, const Tensor& alpha, const Tensor& sigma, const What& what) const {
+        const auto all = x.to(at::kDouble), a = alpha.to(x.device(), at::kDouble),
+                   b = sigma.to(x.device(), at::kDouble);
+        return dtk::in_portions(x.size(0), portion(x),
+                                [&](std::int64_t first, std::int64_t last) {
+                                    return what(some_rows(first, last), all.slice(0, first, last),
+                                                a.slice(0, first, last), b.slice(0, first, last));
+                                })
+            .to(x.scalar_type());
+    }
 
     std::int64_t components() const { return means_.size(0); }
-    std::int64_t dimensions() const { return means_.size(1); }
+    std::int64_t dimensions() const { return means_.size(2); }
     std::int64_t portion(const Tensor& x) const {
         return std::max<std::int64_t>(dtk::numbers_at_once(x) / (components() * dimensions()), 1);
     }
 
     Terms terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
-        const auto to = [&](const Tensor& constant) { return constant.to(x.device(), true).unsqueeze(1); };
+        const auto to = [&](const Tensor& constant) { return constant.to(x.device(), true); };
         const auto a = alpha.unsqueeze(1);
-        const auto y = (x - a * to(means_)).bmm(axes_.to(x.device(), true));
-        const auto v = a.square() * to(lambda_) + sigma.unsqueeze(1).square();
-        return {to(log_weights_) - 0.5 * (y.square() / v + v.log() + log_2pi).sum(2), y, v};
+        const auto y = (x - a * to(means_)).bmm(to(axes_));
+        auto v = a.square() * to(lambda_).unsqueeze(1) + sigma.unsqueeze(1).square();
+        if (!singular_) return {to(log_weights_) - 0.5 * (y.square() / v + v.log() + log_2pi).sum(2), y, v};
+        // Directions that have no spread do not count.
+        const auto spread = v > 0;
+        v = at::where(spread, v, 1);
+        return {to(log_weights_) - 0.5 * (spread * (y.square() / v + v.log() + log_2pi)).sum(2), y, v};
     }
 
     /// The posterior of each component, r: [K, n, 1], its mean and the variances along its axes: [K, n, d].
@@ -126,7 +147,7 @@ class Mixture final : public dtk::Density {
         const auto [log_joint, y, v] = terms(x, alpha, sigma);
         const auto lambda = lambda_.to(x.device(), true).unsqueeze(1);
         const auto shrunk = (alpha.unsqueeze(1) * lambda / v * y).bmm(axes_.to(x.device(), true).transpose(1, 2));
-        return {log_joint.softmax(0).unsqueeze(2), means_.to(x.device(), true).unsqueeze(1) + shrunk,
+        return {log_joint.softmax(0).unsqueeze(2), means_.to(x.device(), true) + shrunk,
                 sigma.unsqueeze(1).square() * lambda / v};
     }
 
@@ -164,7 +185,8 @@ class Mixture final : public dtk::Density {
     }
 
     const Averages& averages() const {
-        std::call_once(once_, [&] {
+        if (of_rows()) throw dtk::Error("a law for each row has no one entropy");
+        std::call_once(lazy_->once, [&] {
             at::NoGradGuard no_grad;
             double mean = 0, square = 0;
             auto assigned = at::zeros({components()}, at::kDouble);
@@ -184,16 +206,17 @@ class Mixture final : public dtk::Density {
                 }
             }
             assigned /= assigned.sum();
-            averages_ = {-mean,
-                         std::sqrt(std::max(square - mean * mean, 0.0)),
-                         {assigned.const_data_ptr<double>(), assigned.const_data_ptr<double>() + components()}};
+            lazy_->averages = {-mean,
+                               std::sqrt(std::max(square - mean * mean, 0.0)),
+                               {assigned.const_data_ptr<double>(), assigned.const_data_ptr<double>() + components()}};
         });
-        return averages_;
+        return lazy_->averages;
     }
 
-    Tensor log_weights_, means_, lambda_, axes_;
-    mutable std::once_flag once_;
-    mutable Averages averages_;
+    Tensor log_weights_, means_;  ///< [K, R] and [K, R, d], R = 1 where all rows have one law
+    Tensor lambda_, axes_;        ///< [K, d] and [K, d, d]: variances and axes of the components
+    bool singular_ = false;       ///< have some directions no spread?
+    std::shared_ptr<Lazy> lazy_ = std::make_shared<Lazy>();
 };
 
 /// What a file says of a mixture, or what a preset says in its stead.

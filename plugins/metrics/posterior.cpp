@@ -1,9 +1,9 @@
-// Do the samples follow p(x | y)? The worst of the standardised errors of mean and variance of every element that is
-// not known:
+// Do the samples follow p(x | y)? The worst of the standardised errors of mean and variance of every element that y
+// leaves open:
 //   (x̄ − m)/√(v/n)   and   (s² − v)/√(var w/n),  w = (x − x̄)²
 // with x̄ and s² of the samples, m and v of p(x | y). Of true samples each is N(0, 1), and so is the largest of 2d of
 // them in absolute value known; it passes below its 99.9 % point for independent ones, the most it can be. Infinite
-// where elements that are known exactly are not what they are known to be.
+// where what is known exactly is not so in every sample.
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -12,6 +12,7 @@
 #include <boost/math/distributions/normal.hpp>
 
 #include <dtk/metric.hpp>
+#include <dtk/observation.hpp>
 
 namespace {
 
@@ -38,41 +39,45 @@ struct Largest {
     }
 };
 
-const dtk::Observation& with_posterior(const dtk::Dataset& data) {
-    const auto& seen = dtk::observation(data, "posterior");
-    if (!seen.posterior)
+void needs_one_posterior(const dtk::Observation& seen) {
+    if (seen.draws() > 0)
+        throw dtk::Error("posterior holds all samples against one law, and there is a y for every few of them",
+                         "use metrics sbc and tarp, or leave out `draws` of [observation]");
+    if (!seen.posterior(at::zeros({1, seen.size()}, at::kDouble)))
         throw dtk::Error(
             "posterior needs the law of the data given what is known of them, and nobody has worked it out",
-            "use data that know it, such as gaussian_mixture");
-    return seen;
+            "use data that know it, such as gaussian_mixture, or metrics sbc and tarp");
 }
 
 struct Posterior final : dtk::Metric {
-    explicit Posterior(const dtk::View& view) { with_posterior(view.dataset()); }
+    explicit Posterior(const dtk::View& view) { needs_one_posterior(dtk::observation(view, "posterior")); }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "standard errors"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random&) const override {
-        const auto& seen = with_posterior(input.data);
-        const auto all = input.samples.flatten(1).to(at::kDouble);
-        const auto is_known = (seen.known.flatten() > 0).logical_and(at::scalar_tensor(seen.sd == 0));
-        const auto left = is_known.logical_not().nonzero().flatten(), fixed = is_known.nonzero().flatten();
-        const auto x = all.index_select(1, left);
-        const auto n = static_cast<double>(x.size(0));
+        at::NoGradGuard no_grad;
+        const auto& seen = *input.observation;
+        const auto all = input.samples.to(at::kDouble);
+        const auto n = static_cast<double>(all.size(0));
 
         // What says nothing leaves the posterior as it is: α = 0.
-        const auto nothing = at::zeros({1, left.numel()}, at::kDouble), zero = at::zeros({1}, at::kDouble),
+        const auto y = seen.y(0, 1);
+        const auto posterior = seen.posterior(y);
+        const auto nothing = at::zeros_like(all.slice(0, 0, 1).flatten(1)), zero = at::zeros({1}, at::kDouble),
                    one = at::ones({1}, at::kDouble);
-        const auto m = seen.posterior->posterior_mean(nothing, zero, one)[0],
-                   v = seen.posterior->posterior_variance(nothing, zero, one)[0];
+        const auto means = posterior->posterior_mean(nothing, zero, one)[0],
+                   variances = posterior->posterior_variance(nothing, zero, one)[0];
+
+        // Elements that y leaves open.
+        const auto left = (variances > 1e-12 * variances.max()).nonzero().flatten();
+        const auto x = all.flatten(1).index_select(1, left);
+        const auto m = means.index_select(0, left), v = variances.index_select(0, left);
         const auto mean = x.mean(0), variance = x.var(0), square = (x - mean).square();
         const auto of_mean = (mean - m) / (v / n).sqrt(), of_variance = (variance - v) / (square.var(0) / n).sqrt();
         const double worst = at::cat({of_mean, of_variance}).abs().max().item<double>();
 
-        const auto wrong =
-            (all.index_select(1, fixed) - seen.value.flatten().to(at::kDouble).index_select(0, fixed)).abs();
-        const double off = wrong.numel() > 0 ? wrong.max().item<double>() : 0;
-        const bool disagrees = !(off <= 1e-5 * (1 + seen.value.abs().max().item<double>()));
+        const double off = seen.sd() == 0 ? (seen.of(all) - y).abs().max().item<double>() : 0;
+        const bool disagrees = !(off <= 1e-5 * (1 + y.abs().max().item<double>()));
 
         const Largest expected(2 * static_cast<double>(left.numel()));
         dtk::MetricResult result{

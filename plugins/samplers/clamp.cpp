@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include <dtk/dataset.hpp>
+#include <dtk/observation.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -30,19 +30,18 @@ struct Clamp final : dtk::GaussianSampler {
         }
     } c;
     Clamp(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "clamp")) {
+        : GaussianSampler(config, view), c(config), seen_(dtk::observed_elements(view, "clamp")) {
         view.process().accept_variance(c.variance);
-        if (seen_.sd > 0)
+        if (seen_.sd() > 0)
             throw dtk::Error(
-                "clamp takes what was observed for exact, but its error has `sd` " + fmt::format("{}", seen_.sd),
-                "use sampler multiply, or sd = 0");
+                fmt::format("clamp takes what was observed for exact, but its error has `sd` {}", seen_.sd()),
+                "use sampler multiply, guidance such as tmpd, or sd = 0");
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
                   const dtk::StepCallback& done) const override {
-        const auto known = seen_.known.to(x.device(), /*non_blocking=*/true) > 0;
-        const auto y = seen_.value.to(x.options(), /*non_blocking=*/true).expand_as(x);
-        const auto clamped = [&](const Tensor& x, double t, std::int64_t step) {
+        const auto [known, y] = dtk::known_elements(seen_, dtk::observed(denoise.condition()), x);
+        const auto clamped = [&, &known = known, &y = y](const Tensor& x, double t, std::int64_t step) {
             const auto draw = random.stream("known").step(step);
             return at::where(known, c.noised ? denoise.process().noised(y, t, draw).x : y, x);
         };

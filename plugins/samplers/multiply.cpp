@@ -10,7 +10,7 @@
 // product adds all of the score of r. Of x ~ N(0, 1) seen at 1 with variance ½, "constant" makes N(0.80, 0.20),
 // "linear" N(0.68, 0.25), where N(0.67, 0.33) is right. See model `exact_conditional`.
 
-#include <dtk/dataset.hpp>
+#include <dtk/observation.hpp>
 #include <dtk/sampler.hpp>
 
 namespace {
@@ -28,23 +28,24 @@ struct Multiply final : dtk::GaussianSampler {
         }
     } c;
     Multiply(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view.dataset(), "multiply")) {
+        : GaussianSampler(config, view), c(config), seen_(dtk::observed_elements(view, "multiply")) {
         view.process().accept_variance(c.variance);
-        if (c.form == "shift" && seen_.sd == 0)
+        if (c.form == "shift" && seen_.sd() == 0)
             throw dtk::Error("where y is exact, log r has no slope to shift the mean by",
-                             "use form = \"product\", or data with `sd` above 0");
+                             "use form = \"product\", or an observation with `sd` above 0");
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
                   const dtk::StepCallback& done) const override {
-        const auto known = seen_.known.to(x.options(), /*non_blocking=*/true),
-                   y = seen_.value.to(x.options(), /*non_blocking=*/true);
+        const auto [mask, value] = dtk::known_elements(seen_, dtk::observed(denoise.condition()), x);
+        const auto known = mask.to(x.scalar_type()), y = value;
+        const double error2 = seen_.sd() * seen_.sd();
         const auto T = static_cast<double>(denoise.process().steps());
         const auto weight = [&](double t) { return c.power == "linear" ? (T - 1 - t) / T : 1.0; };  // t is 0-based
         const auto gain = [&](const Tensor& variance, double t) {
             const double w = weight(t);
             if (w == 0) return at::zeros_like(known);
-            return seen_.sd == 0 ? known : known * (w * variance / (w * variance + seen_.sd * seen_.sd));
+            return error2 == 0 ? known : known * (w * variance / (w * variance + error2));
         };
 
         // x is a draw of the prior N(0, v), which is made one of N(0, v) r(x).
@@ -55,7 +56,7 @@ struct Multiply final : dtk::GaussianSampler {
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
             auto [mean, variance] = denoise.reverse(x, t, s, c.variance);
             if (c.form == "shift") {
-                mean = mean + known * variance * (weight(s) / (seen_.sd * seen_.sd)) * (y - mean);
+                mean = mean + known * variance * (weight(s) / error2) * (y - mean);
             } else {
                 const auto g = gain(variance, s);
                 mean = mean + g * (y - mean);

@@ -12,7 +12,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 3
+#define DTK_Dataset_VERSION 4
 
 namespace dtk {
 
@@ -41,17 +41,10 @@ class DTK_API Density {
     /// Var[x_0 | α·x_0 + σ·ε = x] of each element, the diagonal of the covariance. As posterior_mean. Errors: Error
     /// where nobody has worked it out.
     virtual Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const;
-    /// The law of x given y = x + sd·z, z ~ N(0, I), of the elements that `known` (0 and 1) marks; with sd = 0 of the
-    /// other elements alone, in their order. known, y: [d] float64. Null where nobody has worked it out.
-    virtual std::shared_ptr<Density> given(const Tensor& known, const Tensor& y, double sd) const;
-};
-
-/// What is known beforehand of every example that is to be drawn: y = x + sd·z of the elements that `known` marks.
-struct Observation {
-    Tensor known;                             ///< 0 and 1, shaped as an example, float32 on the CPU
-    Tensor value;                             ///< y, and 0 where nothing is known
-    double sd = 0;                            ///< of y's error; 0: y is x
-    std::shared_ptr<Density> posterior = {};  ///< the law that is right, as Density::given says, where it is known
+    /// The law of x given y = A x + sd·z, z ~ N(0, I). A: [m, d] float64 on the CPU, of rank m; y: [n, m], the law of
+    /// row i is that given y_i, or one y for all rows. With sd = 0 it is a law on the x that agree with y, and log_prob
+    /// its density among them. Null where nobody has worked it out.
+    virtual std::shared_ptr<Density> given(const Tensor& A, const Tensor& y, double sd) const;
 };
 
 /// Examples by number, so that the order, the batch size and the number of workers change nothing. Synthetic ones make
@@ -74,11 +67,7 @@ class DTK_API Dataset {
     }                                         ///< least and greatest value
     virtual int levels() const { return 0; }  ///< 256 for 8-bit values spread evenly over range()
     virtual const Density* density() const { return nullptr; }
-    virtual std::string fingerprint() const { return {}; }              ///< hash of the files it was read from
-    virtual const Observation* observation() const { return nullptr; }  ///< what samples are to agree with
+    virtual std::string fingerprint() const { return {}; }  ///< hash of the files it was read from
 };
-
-/// What is known of the data that are to be drawn. Errors: Error that says that `who` needs it.
-DTK_API const Observation& observation(const Dataset& data, const char* who);
 
 }  // namespace dtk

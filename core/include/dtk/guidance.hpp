@@ -4,7 +4,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Guidance_VERSION 1
+#define DTK_Guidance_VERSION 2
 
 namespace dtk {
 

@@ -11,7 +11,7 @@
 #include <dtk/process.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Loss_VERSION 2
+#define DTK_Loss_VERSION 3
 
 namespace dtk {
 

@@ -12,7 +12,7 @@
 #include <dtk/process.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Metric_VERSION 5
+#define DTK_Metric_VERSION 6
 
 namespace dtk {
 
@@ -26,6 +26,7 @@ struct EvaluationInput {
     Tensor start = {};             ///< x_T that each sample came from, as `samples`
     /// To be told how far long work has come.
     std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
+    const Observation* observation = nullptr;  ///< what was known of the samples beforehand; null: nothing
 };
 
 /// What a metric's number is, known before anything is measured.

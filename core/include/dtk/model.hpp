@@ -5,7 +5,7 @@
 #include <dtk/prediction.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Model_VERSION 2
+#define DTK_Model_VERSION 3
 
 namespace dtk {
 

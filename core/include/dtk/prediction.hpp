@@ -39,6 +39,7 @@ struct DTK_API Condition {
     Tensor mask = {};            ///< [B, ...] of 0 and 1: which elements of the state exist
     Tensor given = {};           ///< [B] bool: rows that are told their label and tokens; undefined: all of them
     Tensor self_condition = {};  ///< [B, ...] x̂_0 of an earlier step; zero in the first one
+    Tensor observed = {};        ///< [B, m] y of what is known beforehand (dtk/observation.hpp); no network is told
     std::map<std::string, Tensor> named = {};
     const Random* random = nullptr;    ///< the numbers of this step, for dropout; absent outside training
     Trajectory* trajectory = nullptr;  ///< where guidance remembers; absent outside a trajectory
@@ -47,6 +48,8 @@ struct DTK_API Condition {
     Condition to(at::Device device) const;
     /// Rows first … first + n − 1; after the last row that row again.
     Condition chunk(std::int64_t first, std::int64_t n) const;
+    /// Every row so many times, one after the other.
+    Condition repeated(std::int64_t times) const;
     /// The same rows, told nothing of label and tokens: what classifier-free guidance calls the unconditional network.
     Condition null(std::int64_t batch) const;
     /// The rows of a, then those of b; both have the same tensors.

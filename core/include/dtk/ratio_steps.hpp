@@ -31,7 +31,7 @@ inline Tensor midpoint_step(const Denoiser& denoise, const Tensor& x, double t, 
     const auto& noise = denoise.noise();
     const auto [x0, eps] = denoise.estimate(x, t);
     const double from = noise.ratio(t), middle = std::sqrt(from * ratio);
-    if (ratio == 0 || std::isinf(from)) return x0 + ratio * eps;
+    if (!(middle > 0) || std::isinf(middle)) return x0 + ratio * eps;  // ∞ · 0 among them
     const double m = noise.time_of_ratio(middle);
     return x0 + ratio * eps + (ratio - from) * (denoise.eps(noise.alpha(m) * (x0 + noise.ratio(m) * eps), m) - eps);
 }

@@ -10,7 +10,7 @@
 #include <dtk/schedule.hpp>
 #include <dtk/view.hpp>
 
-#define DTK_Sampler_VERSION 2
+#define DTK_Sampler_VERSION 3
 
 namespace dtk {
 

@@ -16,6 +16,7 @@ namespace dtk {
 class Dataset;
 class Denoiser;
 class Model;
+class Observation;
 class Process;
 
 /// What the chain lives in: that of the data set, or of the latents of a codec.
@@ -41,8 +42,8 @@ struct TrainedNetwork {
     DTK_API Denoiser denoiser() const;
 };
 
-/// What a plugin's constructor may look at: what is already built (dataset, then process, then model), nothing to
-/// change.
+/// What a plugin's constructor may look at: what is already built (dataset, observation, process, model, in this
+/// order), nothing to change.
 class DTK_API View {
  public:
     virtual ~View();
@@ -60,6 +61,9 @@ class DTK_API View {
     virtual TrainedNetwork trained(const Reference& reference) const = 0;
     /// False while a file is only checked: then nothing has been trained and artefacts of stages do not exist.
     virtual bool running() const = 0;
+    /// What is known of what is drawn; null where nothing is. Whoever needs it asks dtk::observation, with words for
+    /// that.
+    virtual const Observation* observation() const { return nullptr; }
 };
 
 }  // namespace dtk

@@ -96,6 +96,23 @@ const std::map<std::string, std::string> moved_fields{
     {"ema", "[[average]] use = \"ema\", or `average` in [sample]"},
 };
 
+/// Where plugins went that earlier versions had, by kind and name.
+const std::map<std::pair<std::string, std::string>, std::string> moved_plugins{
+    {{"dataset", "observed"},
+     "name the data, its `of`, in [dataset], and what is known in [observation]: use = \"elements\" for `coordinates`, "
+     "\"box\" for `hidden`"}};
+
+/// Does the table or text name one of those? Then that is said.
+bool has_moved(const char* kind, const toml::node& node, Mistakes& mistakes) {
+    const auto* use = node.is_table() ? node.as_table()->get("use") : &node;
+    const auto* name = use ? use->as_string() : nullptr;
+    const auto moved = name ? moved_plugins.find({kind, name->get()}) : moved_plugins.end();
+    if (moved == moved_plugins.end()) return false;
+    mistakes.add(place_of(name->source()), fmt::format("there is no {} `{}` any more", kind, name->get()),
+                 moved->second);
+    return true;
+}
+
 template <class Settings>
 std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved) {
     const auto* node = reading.find(name);
@@ -172,10 +189,11 @@ std::vector<PluginSpec> read_part(StageSpec& stage, const StagePart& part) {
                                          listed(reading.registry.names(part.kind), "or")));
         return {};
     }
+    if (node && has_moved(part.kind, *node, reading.mistakes)) return {};
     const bool wanted = part.when == StagePart::When::always ||
                         (part.when == StagePart::When::training && stage.train) ||
                         (part.when == StagePart::When::sampling && stage.sample);
-    if (!node && !wanted) return {};
+    if (!node && (part.optional || !wanted)) return {};
     auto spec = read_plugin(reading, part.kind, node, reading.place(part.kind));
     if (!spec) return {};
     if (part.list)

@@ -37,11 +37,13 @@ struct StagePart {
     const char* kind;
     When when = When::always;  ///< with what the kind's default stands in where the file names none
     bool required = false;     ///< must the file name one?
+    bool optional = false;     ///< is there none where the file names none?
     bool list = false;         ///< [[kind]], any number
     bool labelled = false;     ///< each of a list has a name of its own
 };
 inline constexpr StagePart stage_parts[] = {
     {.kind = "dataset", .required = true},
+    {.kind = "observation", .when = StagePart::When::sampling, .optional = true},
     {.kind = "process"},
     {.kind = "model", .required = true},
     {.kind = "loss", .when = StagePart::When::training},

@@ -179,7 +179,7 @@ NoiseLevels::Rates NoiseLevels::rates(double t) const {
         const double inside = std::max(t, -1 + 1e-9 * T), room = std::min(inside + 1, last() - inside);
         const auto slope = [&](auto of) {
             // So near the noisy end that differences around it are rounding, they are taken behind it.
-            return last() - inside > 1e-6 * T ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
+            return last() - inside >= 1e-6 * T ? ridders(of, inside, room / 2, 2) : ridders(of, inside, T / 8, 1);
         };
         // Where α² + σ² = 1 both follow from log-SNR, which does not stand still near α = 1.
         const auto here = at(inside);

@@ -105,8 +105,8 @@ namespace {
 /// Every tensor of the condition, changed by `change` where it is there.
 template <class Change>
 Condition each_tensor(Condition condition, const Change& change) {
-    for (auto* tensor :
-         {&condition.label, &condition.tokens, &condition.mask, &condition.given, &condition.self_condition})
+    for (auto* tensor : {&condition.label, &condition.tokens, &condition.mask, &condition.given,
+                         &condition.self_condition, &condition.observed})
         if (tensor->defined()) *tensor = change(*tensor);
     for (auto& [name, tensor] : condition.named)
         if (tensor.defined()) tensor = change(tensor);
@@ -128,6 +128,10 @@ Condition Condition::chunk(std::int64_t first, std::int64_t n) const {
     return each_tensor(*this, [&](const Tensor& all) { return rows_padded(all, first, n); });
 }
 
+Condition Condition::repeated(std::int64_t times) const {
+    return each_tensor(*this, [&](const Tensor& all) { return all.repeat_interleave(times, 0); });
+}
+
 Condition Condition::null(std::int64_t batch) const {
     auto other = *this;
     const auto& like = label.defined() ? label : tokens.defined() ? tokens : mask;
@@ -142,6 +146,7 @@ Condition Condition::cat(const Condition& a, std::int64_t n, const Condition& b,
     both.mask = joined(a.mask, b.mask, "mask");
     both.trajectory = a.trajectory;
     both.self_condition = joined(a.self_condition, b.self_condition, "self_condition");
+    both.observed = joined(a.observed, b.observed, "observed");
     for (auto& [name, tensor] : both.named) {
         const auto other = b.named.find(name);
         tensor = joined(tensor, other == b.named.end() ? Tensor() : other->second, name.c_str());

@@ -281,6 +281,7 @@ class StageRun {
         DenoiserOptions asked;
         if (!settings || settings->clip) asked.clip = stage_.space().range;
         EvaluationInput input{samples, stage_.dataset(), stage_.process(), stage_.denoiser(asked), device_, start};
+        input.observation = stage_.part<Observation>().get();
         const auto metrics = stage_.list<Metric>();
         say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
         for (std::size_t i = 0; i < metrics.size(); ++i) {
@@ -339,6 +340,7 @@ class StageRun {
                   {"average", average},
                   {"clip", (!settings || settings->clip) && stage_.space().range.has_value()},
                   {"guidance", guidance}};
+        if (const auto& seen = stage_.spec().part("observation")) card["observation"] = toml_value(seen.resolved);
         if (!m.split.empty()) card["split"] = m.split;
         if (!m.features.empty()) card["features"] = m.features;
         if (const auto data = stage_.dataset().fingerprint(); !data.empty()) card["data"] = data;

@@ -47,6 +47,8 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
             const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());
             condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
         }
+        if (const auto seen = stage.part<Observation>())
+            condition.observed = seen->y(i * chunk, chunk).to(options, /*non_blocking=*/true);
         auto trajectory = denoise.with(std::move(condition));
         const bool keeps = i == 0 && !kept.empty();
         const auto x = start.rows(i * chunk, chunk, options, drawn_with.stream("prior"), trajectory);

@@ -252,12 +252,6 @@ const BernoulliProcess& bernoulli(const Process& process, const char* who) {
                 "use process `bernoulli` with data of bits, such as heartbeat");
 }
 
-const Observation& observation(const Dataset& data, const char* who) {
-    if (const auto* known = data.observation()) return *known;
-    throw Error(fmt::format("{} needs to be told what is known of the samples", who),
-                "use data `observed`, which stands around other data and says what was seen of them");
-}
-
 const Density& known_density(const Dataset& data, const char* who) {
     if (const auto* density = data.density()) return *density;
     throw Error(fmt::format("{} needs data whose density is known", who),

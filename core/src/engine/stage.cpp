@@ -10,12 +10,12 @@
 namespace dtk {
 
 void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
+    asked_in_vain_ = false;
     try {
         parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
     } catch (const Error& error) {
         // What is wrong with the part it asked for has been said.
         if (!asked_in_vain_ || mistakes.empty()) mistakes.add_plugin(plugin.place, error);
-        asked_in_vain_ = false;
     }
 }
 
@@ -27,7 +27,9 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
             const std::string_view kind = part.kind;
             const bool has_data = this->part<Dataset>() != nullptr, has_process = this->part<Process>() != nullptr;
             if (kind != "dataset" && !has_data) continue;
-            if (kind != "dataset" && kind != "process" && kind != "metric" && !has_process) continue;
+            const bool needs_process =
+                kind != "dataset" && kind != "observation" && kind != "process" && kind != "metric";
+            if (needs_process && !has_process) continue;
             if (part.when == StagePart::When::training && !model_fits) continue;
             build(plugin, mistakes);
             if (kind == "model") model_fits = check_model(mistakes);
@@ -96,6 +98,7 @@ void Stage::check_sampling(Mistakes& mistakes) const {
                                 plugin.name, spec_.part("model").name),
                     "set conditional = true in [model] and drop_condition in [train], such as 0.1");
         }
+    if (const auto seen = part<Observation>()) check_observation(*seen, mistakes);
     const auto space = this->space();
     if (spec_.sample) try {
             check_start(*spec_.sample, space);
@@ -115,6 +118,32 @@ void Stage::check_sampling(Mistakes& mistakes) const {
             spec_.reading->place("train"),
             fmt::format("a batch of {} is more than the {} examples there are", spec_.train->batch, data->size()),
             "make `batch` smaller");
+}
+
+void Stage::check_observation(const Observation& seen, Mistakes& mistakes) const {
+    const auto& plugin = spec_.part("observation");
+    if (!observation_used_ && mistakes.empty())
+        mistakes.add(plugin.place, "[observation] says what is known, and samples are drawn without looking at it",
+                     "add guidance by it, such as [[guidance]] use = \"tmpd\", or remove the table");
+    if (!spec_.sample || seen.draws() == 0) return;
+    if (spec_.sample->n % seen.draws() != 0)
+        mistakes.add(
+            plugin.place,
+            fmt::format("{} samples are not a multiple of the {} `draws` for each y", spec_.sample->n, seen.draws()),
+            fmt::format("set n of [sample] to {}", (spec_.sample->n / seen.draws() + 1) * seen.draws()));
+    const auto there = dataset().test_size(), wanted = spec_.sample->n / seen.draws();
+    if (there > 0 && wanted > there)
+        mistakes.add(plugin.place,
+                     fmt::format("{} samples, {} for each y, are for {} test examples, and there are {}",
+                                 spec_.sample->n, seen.draws(), wanted, there),
+                     "lower n of [sample], or raise `draws`");
+}
+
+const Observation* Stage::observation() const {
+    observation_used_ = true;
+    const auto seen = part<Observation>();
+    asked_in_vain_ = asked_in_vain_ || (!seen && spec_.reading->find("observation"));
+    return seen.get();
 }
 
 Space Stage::space() const {

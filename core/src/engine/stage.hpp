@@ -10,6 +10,7 @@
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/observation.hpp>
 #include <dtk/process.hpp>
 #include <dtk/sampler.hpp>
 #include <dtk/times.hpp>
@@ -46,6 +47,7 @@ class DTK_API Stage : public View {
     Random random(std::string_view stream) const override;
     TrainedNetwork trained(const Reference& reference) const override;
     bool running() const override { return running_; }
+    const Observation* observation() const override;
 
     /// The trained networks that its plugins asked for, by the name in the file.
     const std::map<std::string, TrainedNetwork>& trained_networks() const { return trained_; }
@@ -95,6 +97,7 @@ class DTK_API Stage : public View {
     /// → does the process know what to do with its answers?
     bool check_model(Mistakes& mistakes) const;
     void check_sampling(Mistakes& mistakes) const;
+    void check_observation(const Observation& seen, Mistakes& mistakes) const;
 
     StageSpec& spec_;
     std::int64_t seed_;
@@ -102,6 +105,7 @@ class DTK_API Stage : public View {
     mutable std::map<std::string, TrainedNetwork> trained_;  ///< those that were asked for, by the name in the file
     bool running_;
     mutable bool asked_in_vain_ = false;  ///< a plugin asked for a part that could not be built
+    mutable bool observation_used_ = false;
     std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);
     std::map<std::string, std::vector<std::shared_ptr<void>>> parts_;
 };
