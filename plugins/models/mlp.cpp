@@ -5,6 +5,7 @@
 
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
+#include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
 #include <dtk/process.hpp>
 
@@ -12,7 +13,7 @@ namespace {
 struct Mlp final : dtk::Model {
     struct Config {
         std::int64_t width = 128, depth = 3, time_features = 64;
-        std::string prediction = "eps";
+        std::string prediction = "eps", variance = "fixed";
         bool conditional = false;
         void fields(dtk::Fields& f) {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
@@ -20,10 +21,13 @@ struct Mlp final : dtk::Model {
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
             f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm", "logits"},
               "what the network answers; logits: of bits, the log-odds of x_0");
+            f("variance", variance, {"fixed", "range", "direct"},
+              "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
             f("conditional", conditional, "is the network told the class?");
         }
     };
-    Mlp(const Config& config, const dtk::View& view) : predicts_(dtk::prediction_type(config.prediction)) {
+    Mlp(const Config& config, const dtk::View& view)
+        : predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
         const auto space = view.space();
         const auto init = view.random("init");
         const auto d = space.elements();
@@ -40,7 +44,7 @@ struct Mlp final : dtk::Model {
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
-        out_ = child<dtk::Linear>("out", init, config.width, d, dtk::Start::zeros);
+        out_ = child<dtk::Linear>("out", init, config.width, variance_.outputs() * d, dtk::Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -52,11 +56,12 @@ struct Mlp final : dtk::Model {
         if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
-        return {predicts_, (*out_)(h).to(x.scalar_type()).view_as(x), {}};
+        return variance_(predicts_, (*out_)(h), x, t);
     }
 
  private:
     dtk::PredictionType predicts_;
+    dtk::LearnedVariance variance_;
     std::shared_ptr<dtk::SinusoidalEmbedding> time_;
     std::shared_ptr<dtk::Embedding> label_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;

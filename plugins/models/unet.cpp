@@ -11,6 +11,7 @@
 
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
+#include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
 #include <dtk/process.hpp>
 
@@ -28,7 +29,7 @@ struct Config {
     std::int64_t channels = 32, blocks = 2, heads = 1, groups = 8;
     std::vector<std::int64_t> multipliers{1, 2, 2}, attention{};
     double dropout = 0;
-    std::string prediction = "eps";
+    std::string prediction = "eps", variance = "fixed";
     bool conditional = false, self_condition = false;
     void fields(dtk::Fields& f) {
         f("channels", channels, dtk::at_least(1), "channels at full size");
@@ -41,6 +42,8 @@ struct Config {
         f("groups", groups, dtk::at_least(1), "groups of channels that are normalised together");
         f("dropout", dropout, dtk::up_from(0, 1), "share of zeroed activations in residual blocks");
         f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm"}, "what the network answers");
+        f("variance", variance, {"fixed", "range", "direct"},
+          "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
         f("conditional", conditional, "is the network told the class?");
         f("self_condition", self_condition, "is it shown its earlier estimate of x_0 (Chen et al. 2022)?");
     }
@@ -101,7 +104,8 @@ struct SelfAttention final : dtk::Module {
 
 struct UNet final : dtk::Model {
     using Config = ::Config;
-    UNet(const Config& config, const dtk::View& view) : c(config), predicts_(dtk::prediction_type(config.prediction)) {
+    UNet(const Config& config, const dtk::View& view)
+        : c(config), predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
         const auto space = view.space();
         const auto sizes = level_sizes(space.shape);
         check_fields(sizes, space.classes);
@@ -146,7 +150,7 @@ struct UNet final : dtk::Model {
                 up_.push_back({.resize = child<Conv2d>(fmt::format("up{}.double", level), init, width, width, 3)});
         }
         norm_ = child<GroupNorm>("norm", init, width, c.groups, Then::silu);
-        out_ = child<Conv2d>("out", init, width, image, 3, 1, Start::zeros);
+        out_ = child<Conv2d>("out", init, width, variance_.outputs() * image, 3, 1, Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -175,7 +179,7 @@ struct UNet final : dtk::Model {
                 kept.pop_back();
             }
         }
-        return {predicts_, (*out_)((*norm_)(h)).to(xt.scalar_type()).contiguous(), {}};
+        return variance_(predicts_, (*out_)((*norm_)(h)), xt, t);
     }
 
  private:
@@ -256,6 +260,7 @@ struct UNet final : dtk::Model {
 
     Config c;
     dtk::PredictionType predicts_;
+    dtk::LearnedVariance variance_;
     std::int64_t embedding_;
     std::shared_ptr<dtk::SinusoidalEmbedding> positions_;
     std::shared_ptr<Linear> time1_, time2_;
