@@ -7,13 +7,14 @@
 #include <dtk/layers.hpp>
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_input.hpp>
 #include <dtk/process.hpp>
 
 namespace {
 struct Mlp final : dtk::Model {
     struct Config {
         std::int64_t width = 128, depth = 3, time_features = 64;
-        std::string prediction = "eps", variance = "fixed";
+        std::string prediction = "eps", variance = "fixed", noise_label = "time";
         bool conditional = false;
         void fields(dtk::Fields& f) {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
@@ -23,6 +24,8 @@ struct Mlp final : dtk::Model {
               "what the network answers; logits: of bits, the log-odds of x_0");
             f("variance", variance, {"fixed", "range", "direct"},
               "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
+            f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
+              "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
             f("conditional", conditional, "is the network told the class?");
         }
     };
@@ -33,8 +36,8 @@ struct Mlp final : dtk::Model {
         const auto d = space.elements();
         std::int64_t features = d + config.time_features;
 
-        time_ = child(
-            "time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
+        noise_ = child("noise", std::make_shared<dtk::NoiseInput>(predicts_, config.noise_label, config.time_features,
+                                                                  view.process()));
         if (config.conditional) {
             if (space.classes == 0)
                 throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
@@ -52,7 +55,7 @@ struct Mlp final : dtk::Model {
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
 
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
-        std::vector<at::Tensor> input{x.flatten(1).to(at::kFloat), (*time_)(t.on(x))};
+        std::vector<at::Tensor> input{noise_->scaled(x, t).flatten(1).to(at::kFloat), noise_->embedding(x, t)};
         if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
@@ -62,7 +65,7 @@ struct Mlp final : dtk::Model {
  private:
     dtk::PredictionType predicts_;
     dtk::LearnedVariance variance_;
-    std::shared_ptr<dtk::SinusoidalEmbedding> time_;
+    std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<dtk::Embedding> label_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;
     std::shared_ptr<dtk::Linear> out_;

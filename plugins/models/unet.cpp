@@ -13,6 +13,7 @@
 #include <dtk/layers.hpp>
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_input.hpp>
 #include <dtk/process.hpp>
 
 namespace {
@@ -29,7 +30,7 @@ struct Config {
     std::int64_t channels = 32, blocks = 2, heads = 1, groups = 8;
     std::vector<std::int64_t> multipliers{1, 2, 2}, attention{};
     double dropout = 0;
-    std::string prediction = "eps", variance = "fixed";
+    std::string prediction = "eps", variance = "fixed", noise_label = "time";
     bool conditional = false, self_condition = false;
     void fields(dtk::Fields& f) {
         f("channels", channels, dtk::at_least(1), "channels at full size");
@@ -44,6 +45,8 @@ struct Config {
         f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm"}, "what the network answers");
         f("variance", variance, {"fixed", "range", "direct"},
           "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
+        f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
+          "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
         f("conditional", conditional, "is the network told the class?");
         f("self_condition", self_condition, "is it shown its earlier estimate of x_0 (Chen et al. 2022)?");
     }
@@ -113,8 +116,8 @@ struct UNet final : dtk::Model {
         const auto base = c.channels, image = space.shape[0];
         embedding_ = 4 * base;
 
-        positions_ = child(
-            "positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
+        noise_ = child("noise",
+                       std::make_shared<dtk::NoiseInput>(predicts_, c.noise_label, base + base % 2, view.process()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional)
@@ -160,7 +163,7 @@ struct UNet final : dtk::Model {
 
     dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
         const Shown shown{at::silu(embed(xt, t, condition)), condition.random};
-        auto x = xt.to(at::kFloat);
+        auto x = noise_->scaled(xt, t).to(at::kFloat);
         if (c.self_condition)
             x = at::cat(
                 {x, condition.self_condition.defined() ? condition.self_condition.to(at::kFloat) : at::zeros_like(x)},
@@ -207,7 +210,7 @@ struct UNet final : dtk::Model {
     }
 
     Tensor embed(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) const {
-        const auto embedded = (*time2_)(at::silu((*time1_)((*positions_)(t.on(x)))));
+        const auto embedded = (*time2_)(at::silu((*time1_)(noise_->embedding(x, t))));
         return label_ ? embedded + (*label_)(condition) : embedded;
     }
 
@@ -262,7 +265,7 @@ struct UNet final : dtk::Model {
     dtk::PredictionType predicts_;
     dtk::LearnedVariance variance_;
     std::int64_t embedding_;
-    std::shared_ptr<dtk::SinusoidalEmbedding> positions_;
+    std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<Linear> time1_, time2_;
     std::shared_ptr<dtk::Embedding> label_;
     std::shared_ptr<Conv2d> in_, out_;
