@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include <dtk/assignment.hpp>
+#include <dtk/distillation.hpp>
 #include <dtk/noise_input.hpp>
 #include <dtk/optimizer.hpp>
 #include <dtk/weighting.hpp>
@@ -572,4 +573,296 @@ TEST_CASE("networks are told the noise as they ask for it, and a stage shows eac
     const dtk::NoiseInput input(PredictionType::eps, "log_snr", 8, *view.chain);
     CHECK(distance(input.label(x, t), t.map([&](double t) { return l.log_snr(t); }).rows(x)) < 1e-12);
     CHECK(at::equal(input.scaled(x, t), x));
+}
+
+namespace {
+
+/// A student's view with the exact denoiser of N(0.7, 0.5²) for its teacher.
+struct Taught final : support::View {
+    support::View teacher;
+    dtk::TrainedNetwork trained(const dtk::Reference&) const override { return {teacher.network, teacher.chain, {}}; }
+};
+
+Taught taught(const std::string& process, const std::string& own_process = {}) {
+    Taught view;
+    view.teacher = normal(process, "prediction = \"x0\"");
+    static_cast<support::View&>(view) = normal(own_process.empty() ? process : own_process, "prediction = \"x0\"");
+    return view;
+}
+
+/// x → slope·x + shift
+struct Affine {
+    double slope = 1, shift = 0;
+    Affine after(const Affine& first) const { return {slope * first.slope, slope * first.shift + shift}; }
+};
+
+/// What a DDIM step of the exact denoiser of N(m, s²) does, t → s.
+Affine exact_step(const dtk::NoiseLevels& l, double t, double s) {
+    const double a = l.alpha(t), v = l.sigma2(t), k = a * variance / (a * a * variance + v), m = mean - k * a * mean;
+    // x̂_0 = k x + m, ε̂ = (x − α x̂_0)/σ
+    const double ratio = l.sigma(s) / std::sqrt(v);
+    return {l.alpha(s) * k + ratio * (1 - a * k), l.alpha(s) * m - ratio * a * m};
+}
+
+/// A network whose x̂_0 is affine in x_t, by the time.
+dtk::Denoiser affine(const support::View& view, std::function<Affine(double t)> map) {
+    return support::nobody(view.chain)
+        .replaced([map = std::move(map)](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+            const auto slope = t.map([&](double t) { return map(t).slope; }),
+                       shift = t.map([&](double t) { return map(t).shift; });
+            return dtk::Prediction{PredictionType::x0, slope * x + shift.beside(x), {}};
+        });
+}
+
+/// The loss of each example is 0 there, and more for any other map.
+void check_least(const dtk::Loss& loss, const support::View& view, const std::function<Affine(double t)>& map,
+                 const dtk::Batch& data, const dtk::Time& t) {
+    const auto value = [&](double slope, double shift) {
+        const auto moved = affine(view, [=](double t) { return Affine{map(t).slope * slope, map(t).shift + shift}; });
+        return loss(moved, data, t, stream).objectives[0].value;
+    };
+    CHECK(value(1, 0).max().item<double>() < 1e-20);
+    CHECK(value(1, 0.1).mean().item<double>() > 1e-6);
+    CHECK(value(1.1, 0).mean().item<double>() > 1e-6);
+}
+
+/// b + (x/α − b)·√(a²/(a² + ρ²)), ρ = σ/α: where the flow of N(b, a²) ends, with a and b trained.
+struct Ends {
+    Tensor a = at::full({}, 1.0, at::kDouble).set_requires_grad(true),
+           b = at::full({}, 0.0, at::kDouble).set_requires_grad(true);
+    dtk::Denoiser of(const support::View& view) const {
+        return support::nobody(view.chain)
+            .replaced([*this, &view](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                const auto& l = view.chain->levels();
+                const auto rho2 = t.map([&](double t) { return std::pow(l.ratio(t), 2); }).beside(x);
+                const auto y = x / t.map([&](double t) { return l.alpha(t); });
+                return dtk::Prediction{PredictionType::x0, b + (y - b) * (a * a / (a * a + rho2)).sqrt(), {}};
+            });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("consistency: the teacher's own steps are least for distillation, and two parameters land on its law") {
+    const auto view = taught("steps = 40\nschedule = \"linear\"");
+    const auto loss = make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8", view);
+    const auto& l = view.chain->levels();
+    const auto map = [&](double t) {  // the rest of the way, in strides of 5
+        Affine way;
+        for (; t > 0; t -= 5) way = exact_step(l, t, t - 5).after(way);
+        return way;
+    };
+    const auto data = batch(view, 64);
+    const auto grid = dtk::Time(stream.stream("k").integers(8, {64}).to(at::kDouble) * 5 + 4);
+    CHECK((*loss)(affine(view, map), data, grid, stream).objectives[0].error_of == PredictionType::x0);
+    check_least(*loss, view, map, data, grid);
+    check_least(*make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8\nhuber = 0.1", view), view, map, data,
+                grid);
+
+    const auto close = taught("steps = 400\nschedule = \"linear\"");
+    const auto fine = make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 200", close),
+               alone = make<dtk::Loss>("consistency", "steps = 200", close);
+    for (const auto& one : {fine, alone}) {
+        const Ends ends;
+        const auto adam = make<dtk::Optimizer>("adam");
+        dtk::Parameters trained{{"a", "b"}, {ends.a, ends.b}, {false, false}};
+        adam->begin(trained);
+        const auto many = batch(close, 4096);
+        for (int i = 0; i < 600; ++i) {
+            for (auto& p : trained.tensors) p.mutable_grad().reset();
+            (*one)(ends.of(close), many, stream.stream("t").step(i).integers(400, {4096}).to(at::kDouble),
+                   stream.step(i))
+                .objectives[0]
+                .value.mean()
+                .backward();
+            at::NoGradGuard no_grad;
+            adam->step(at::full({}, i < 300 ? 0.03 : 0.003, at::kFloat), at::zeros({}, at::kFloat));
+        }
+        INFO("a " << ends.a.item<double>() << ", b " << ends.b.item<double>());
+        CHECK(ends.b.item<double>() == Approx(mean).margin(0.03));
+        CHECK(ends.a.item<double>() == Approx(std::sqrt(variance)).margin(0.03));
+    }
+}
+
+TEST_CASE("consistency training without a teacher is off by 1/N: by 1/N² in each of N strides") {
+    const auto view = normal("steps = 160\nschedule = \"vp\"", "prediction = \"x0\"");
+    Ends exact;
+    exact.a = at::full({}, std::sqrt(variance), at::kDouble), exact.b = at::full({}, mean, at::kDouble);
+    const auto n = std::int64_t{1500000};
+    const auto data = batch(view, n);
+    const dtk::Time t(at::full({n}, 99.0, at::kDouble));
+    const Direction along = [](const Tensor& x, const dtk::Time&) { return x; };
+    double before = 0;
+    for (const std::int64_t N : {10, 20, 40}) {
+        const auto loss = make<dtk::Loss>("consistency", fmt::format("steps = {}", N), view);
+        const auto [bias, se] = expected_gradient(*loss, exact.of(view), data, t, along);
+        INFO("N " << N << ": " << bias << " ± " << se);
+        CHECK(std::abs(bias) > 5 * se);
+        if (before != 0) CHECK(before / bias == Approx(4).margin(1));
+        before = bias;
+    }
+}
+
+TEST_CASE("progressive: one step of the student ends where two of the teacher's do") {
+    const auto view = taught("steps = 40\nschedule = \"cosine\"");
+    const auto& l = view.chain->levels();
+    const auto loss = make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", view);
+    const auto two = [&](double t) { return exact_step(l, t - 5, t - 10).after(exact_step(l, t, t - 5)); };
+    const auto student = [&](double t) {  // the x̂_0 whose DDIM step t → t−10 that is
+        const double r = t - 10, kept = l.sigma(r) / l.sigma(t), under = l.alpha(r) - kept * l.alpha(t);
+        return Affine{(two(t).slope - kept) / under, two(t).shift / under};
+    };
+    const auto data = batch(view, 64);
+    const auto drawn = some_times(*view.chain, 64);  // the loss brings them to 9, 19, 29, 39
+    check_least(*loss, view, student, data, drawn);
+    for (const double t : {9.0, 19.0, 39.0}) {
+        const auto x = stream.normal({5, 1}, at::kDouble);
+        const auto one = dtk::flow_step(affine(view, student), x, t, t - 10);
+        const auto first = dtk::flow_step(support::denoiser(view.teacher), x, t, t - 5);
+        CHECK(distance(one, dtk::flow_step(support::denoiser(view.teacher), first, t - 5, t - 10)) < 1e-12);
+    }
+    const auto whole = make<dtk::Process>("gaussian", "steps = 40\nschedule = \"learned\"", view);
+    CHECK(says(complaint_of([&] { dtk::must_divide(*whole, 6); }), "grid of 6"));
+    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "", view); }), "`teacher` is not set"));
+    const auto other = taught("steps = 40\nschedule = \"cosine\"", "steps = 40\nschedule = \"linear\"");
+    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", other); }),
+               "noise levels"));
+}
+
+TEST_CASE("reflow: straight lines to where the teacher's flow ends, which one Euler step then reaches") {
+    const auto view = taught("steps = 40\nschedule = \"linear\"", "steps = 100\nschedule = \"flow\"");
+    const auto& l = view.teacher.chain->levels();
+    const auto loss = make<dtk::Loss>("reflow", "teacher = \"t\"\nsteps = 8", view);
+    Affine way{l.sigma(39), 0};
+    for (double t = 39; t > 0; t -= 5) way = exact_step(l, t, t - 5).after(way);
+    // x_t = (1 − u)(A z + B) + u z, so z = (x_t − (1 − u) B)/((1 − u) A + u) and the end is A z + B.
+    const auto ends = [&](double t) {
+        const double u = (t + 1) / 100, under = (1 - u) * way.slope + u;
+        return Affine{way.slope / under, way.shift - way.slope * (1 - u) * way.shift / under};
+    };
+    const auto data = batch(view, 64);
+    // Its value is the velocity's, 1/u² of x̂_0's.
+    const auto t = dtk::Time(stream.stream("t").integers(90, {64}).to(at::kDouble) + 9);
+    check_least(*loss, view, ends, data, t);
+    CHECK((*loss)(affine(view, ends), data, t, stream).objectives[0].error_of == PredictionType::velocity);
+    const auto z = stream.normal({5, 1}, at::kDouble);
+    CHECK(distance(dtk::flow_step(affine(view, ends), z, 99, -1), way.slope * z + way.shift) < 1e-12);
+}
+
+TEST_CASE("dmd: the generator's gradient is that of the divergence under noise, and it lands on the teacher's law") {
+    const std::string process = "steps = 40\nschedule = \"linear\"";
+    auto view = taught(process);
+    const auto& l = view.chain->levels();
+    const auto n = std::int64_t{5000};
+    const auto data = batch(view, n);
+    auto a = at::full({}, 0.8, at::kDouble).set_requires_grad(true),
+         b = at::full({}, 0.2, at::kDouble).set_requires_grad(true);
+    const auto generator =
+        support::nobody(view.chain).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+            CHECK(t.value() == 39);
+            return dtk::Prediction{PredictionType::x0, a * x + b, {}};
+        });
+    // The fake network that knows what the generator makes.
+    const auto at_now = [&](const std::string& weight) {
+        view.data = make<dtk::Dataset>(
+            "gaussian_mixture",
+            fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", b.item<double>(), a.item<double>()), view);
+        return make<dtk::Loss>(
+            "dmd", "teacher = \"t\"\nfake = {use = \"exact\", prediction = \"eps\"}\nweight = \"" + weight + "\"",
+            view);
+    };
+    const auto gradient = [&](const dtk::Loss& loss, const dtk::Time& t, const dtk::Random& random) {
+        a.mutable_grad().reset(), b.mutable_grad().reset();
+        loss(generator, data, t, random).objectives[0].value.mean().backward();
+        return std::pair{a.grad().item<double>(), b.grad().item<double>()};
+    };
+    for (const auto& [a_now, b_now] : {std::pair{0.8, 0.2}, {0.3, 1.5}, {0.5, 0.7}}) {
+        a.detach().fill_(a_now), b.detach().fill_(b_now);
+        const auto loss = at_now("kl");
+        for (const double t : {5.0, 20.0}) {
+            const double a2 = l.alpha_bar(t), v_real = a2 * variance + l.sigma2(t),
+                         v_fake = a2 * a_now * a_now + l.sigma2(t);
+            const auto [by_a, by_b] = gradient(*loss, dtk::Time(at::full({n}, t, at::kDouble)), stream);
+            INFO("N(" << b_now << ", " << a_now << "²), t " << t);
+            CHECK(by_a == Approx(a2 * a_now * (1 / v_real - 1 / v_fake)).margin(0.1 * a2 / v_real));
+            CHECK(by_b == Approx(a2 * (b_now - mean) / v_real).margin(0.1 * a2 / v_real));
+            if (a_now == 0.5) CHECK((std::abs(by_a) < 1e-10 && std::abs(by_b) < 1e-10));
+        }
+    }
+    // The second objective is the plain error of the fake network on what is made, and does not reach the generator.
+    a.detach().fill_(0.8), b.detach().fill_(0.2);
+    const auto values = (*at_now("kl"))(generator, data, 5, stream);
+    REQUIRE(values.objectives.size() == 2);
+    CHECK(values.objectives[0].trains == "model");
+    CHECK(values.objectives[1].trains == "loss");
+    CHECK_FALSE(values.objectives[1].value.requires_grad());
+    const double signal = l.alpha_bar(5) * 0.64;
+    CHECK(values.objectives[1].value.mean().item<double>() == Approx(signal / (signal + l.sigma2(5))).epsilon(0.05));
+
+    // Normalised it is that over |x − D_real| of the example.
+    const auto xt = view.chain->noised(
+        0.8 * view.chain->prior({n, 1}, data.x.options(), stream.stream("start"), 39) + 0.2, 5, stream.stream("noise"));
+    const auto made = (xt.x - l.sigma(5) * xt.noise) / l.alpha(5);
+    const auto size = (made - support::denoiser(view.teacher).x0(xt.x, 5)).abs().flatten();
+    const auto kl = values.objectives[0].value.detach(),
+               normalised = (*at_now("normalised"))(generator, data, 5, stream).objectives[0].value.detach();
+    const double of_kl = l.alpha_bar(5) / l.sigma2(5);
+    CHECK(distance(normalised * (size * of_kl).square() / kl, at::ones_like(kl)) < 1e-6);
+
+    for (int i = 0; i < 60; ++i) {
+        const auto t = dtk::Time(stream.stream("t").step(i).integers(40, {n}).to(at::kDouble));
+        const auto [by_a, by_b] = gradient(*at_now("kl"), t, stream.step(i));
+        a.detach().sub_(0.15 * by_a), b.detach().sub_(0.15 * by_b);
+    }
+    CHECK(a.item<double>() == Approx(std::sqrt(variance)).margin(0.02));
+    CHECK(b.item<double>() == Approx(mean).margin(0.02));
+}
+
+TEST_CASE("every loss trains a stage of a file, those that need a teacher after one") {
+    const Folder folder;
+    std::ofstream(folder / "stages.toml") << R"(
+seed = 3
+threads = 1
+dataset = {use = "gaussian_mixture"}
+process = {steps = 16}
+schedule = {use = "cosine"}
+model = {use = "mlp", width = 16, depth = 1, prediction = "v"}
+train = {steps = 8, batch = 16, log_every = 4}
+[[stage]]
+name = "teacher"
+[[stage]]
+name = "hybrid"
+model = {use = "mlp", width = 16, depth = 1, variance = "range"}
+loss = {use = "hybrid"}
+[[stage]]
+name = "huber"
+loss = {use = "huber", schedule = "snr"}
+[[stage]]
+name = "uncertainty"
+loss = {use = "uncertainty"}
+[[stage]]
+name = "flow"
+schedule = {use = "flow"}
+loss = {use = "flow_matching", coupling = "optimal"}
+[[stage]]
+name = "consistency"
+loss = {use = "consistency", teacher = "teacher", steps = 8}
+[[stage]]
+name = "progressive"
+loss = {use = "progressive", teacher = "teacher", steps = 4}
+[[stage]]
+name = "reflow"
+schedule = {use = "flow"}
+loss = {use = "reflow", teacher = "teacher", steps = 4}
+[[stage]]
+name = "dmd"
+loss = {use = "dmd", teacher = "teacher", fake = {use = "mlp", width = 16, depth = 1, prediction = "v"}}
+)";
+    const auto run =
+        Running({DTK_PROGRAM, "run", "stages.toml", "--out", "run"}, folder.path, own_environment()).wait();
+    INFO(run.out << run.err);
+    CHECK(run.code == 0);
+    for (const std::string stage :
+         {"hybrid", "huber", "uncertainty", "flow", "consistency", "progressive", "reflow", "dmd"})
+        CHECK(std::filesystem::exists(folder / "run" / stage / "metrics.jsonl"));
 }

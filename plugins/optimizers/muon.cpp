@@ -33,7 +33,7 @@ struct Muon final : dtk::Optimizer {
         double momentum = 0.95, factor = 1, weight_decay = 0;
         bool nesterov = true;
         std::int64_t iterations = 5;
-        std::string scale = "adamw", precision = "auto";
+        std::string scale = "adamw", precision = "full";
         std::vector<std::string> rest;
         double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
         void fields(dtk::Fields& f) {
@@ -43,8 +43,8 @@ struct Muon final : dtk::Optimizer {
             f("factor", factor, dtk::above(0), "f, the learning rate of matrices over that of the rest");
             f("scale", scale, {"adamw", "spectral"},
               "s: 0.2·√max(n, m), steps as large as AdamW's, or √max(1, n/m), as Jordan's");
-            f("precision", precision, {"auto", "bf16", "full"},
-              "of the iteration; auto: bfloat16 on an accelerator, that of the parameters on a CPU");
+            f("precision", precision, {"full", "bf16"},
+              "of the iteration: that of the parameters, or bfloat16, which is faster on a GPU");
             f("weight_decay", weight_decay, dtk::at_least(0), "λ per step, times the learning rate");
             f("rest", rest, "parts of the names of matrices that AdamW moves too: embeddings, the last layer");
             f("beta1", beta1, dtk::up_from(0, 1), "of AdamW: decay of the mean gradient");
@@ -110,10 +110,7 @@ struct Muon final : dtk::Optimizer {
         return c.scale == "adamw" ? 0.2 * std::sqrt(std::max(n, m)) : std::sqrt(std::max(1.0, n / m));
     }
 
-    at::ScalarType type_of(const Tensor& x) const {
-        const bool bf16 = c.precision == "bf16" || (c.precision == "auto" && !x.device().is_cpu());
-        return bf16 ? at::kBFloat16 : x.scalar_type();
-    }
+    at::ScalarType type_of(const Tensor& x) const { return c.precision == "bf16" ? at::kBFloat16 : x.scalar_type(); }
 
     dtk::Parameters matrices_;
     dtk::Moments momentum_;

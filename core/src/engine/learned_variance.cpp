@@ -1,15 +1,9 @@
 // The variance of a reverse step from a network's second output.
 #include <dtk/learned_variance.hpp>
 
-#include <algorithm>
+#include <dtk/distillation.hpp>
 
 namespace dtk {
-
-namespace {
-Time at_least(const Time& t, double least) {
-    return t.uniform() ? Time(std::max(t.value(), least)) : Time(t.rows(0).clamp_min(least));
-}
-}  // namespace
 
 LearnedVariance::LearnedVariance(const std::string& how, const Process& process)
     : how_(how == "range"    ? How::range
@@ -28,8 +22,8 @@ Prediction LearnedVariance::operator()(PredictionType type, const Tensor& output
     const auto v = parts[1].contiguous().view_as(x);
     if (how_ == How::direct) return {type, value, v.exp()};
 
-    const auto later = at_least(t, 1), before = later.minus(1);
-    const auto log_beta = process_->forward(x, at_least(t.minus(1), -1), t).variance.log();
+    const auto later = not_before(1, t), before = later.minus(1);
+    const auto log_beta = process_->forward(x, not_before(-1, t.minus(1)), t).variance.log();
     const auto log_posterior = process_->forward(x, before, later).variance.log() +
                                (2 * log(process_->sigma(before) / process_->sigma(later))).beside(x);
     const auto f = (v + 1) / 2;
