@@ -388,7 +388,7 @@ TEST_CASE("flow matching is least at the exact velocity, whatever the network pr
                 support::exact("gaussian_mixture", one_d, fmt::format("steps = 100\nschedule = \"{}\"", schedule),
                                fmt::format("prediction = \"{}\"", prediction));
             const auto loss = make<dtk::Loss>("flow_matching", "", view);
-            check_stationary(*loss, support::denoiser(view), batch(view, 20000), some_times(*view.chain, 20000));
+            check_stationary(*loss, support::denoiser(view), batch(view, 8000), some_times(*view.chain, 8000));
         }
     const auto view = flow("gaussian_mixture", one_d);
     const auto data = batch(view, 1000);
@@ -570,6 +570,11 @@ TEST_CASE("networks are told the noise as they ask for it, and a stage shows eac
     CHECK(distance(answer("noise_label = \"time\""), answer("")) == 0);
     CHECK(distance(answer("noise_label = \"log_snr\""), answer("")) > 1e-4);
     CHECK(distance(answer("noise_label = \"c_noise\""), answer("")) > 1e-4);
+    const double sd = dtk::gaussian(*view.chain, "the test").data_sd();
+    const dtk::NoiseInput scaling(PredictionType::edm, "time", 8, *view.chain);
+    const auto in = t.map([&](double t) { return 1 / (l.alpha(t) * std::sqrt(std::pow(l.ratio(t), 2) + sd * sd)); });
+    CHECK(distance(scaling.scaled(x, t), in * x) < 1e-12);
+    CHECK(at::equal(scaling.label(x, t), t.rows(2)));
     const dtk::NoiseInput input(PredictionType::eps, "log_snr", 8, *view.chain);
     CHECK(distance(input.label(x, t), t.map([&](double t) { return l.log_snr(t); }).rows(x)) < 1e-12);
     CHECK(at::equal(input.scaled(x, t), x));
@@ -715,6 +720,14 @@ TEST_CASE("progressive: one step of the student ends where two of the teacher's 
     const auto data = batch(view, 64);
     const auto drawn = some_times(*view.chain, 64);  // the loss brings them to 9, 19, 29, 39
     check_least(*loss, view, student, data, drawn);
+    // The student is asked at the times of its own grid, the next after the one that was drawn.
+    const auto next = (((drawn.rows(64) + 1) / 10).ceil() * 10) - 1;
+    const auto listening =
+        affine(view, student).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+            CHECK(distance(t.rows(64), next) < 1e-9);
+            return dtk::Prediction{PredictionType::x0, x, {}};
+        });
+    (*loss)(listening, data, drawn, stream);
     for (const double t : {9.0, 19.0, 39.0}) {
         const auto x = stream.normal({5, 1}, at::kDouble);
         const auto one = dtk::flow_step(affine(view, student), x, t, t - 10);
