@@ -280,6 +280,13 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
             }
         return false;
     };
+    // Does a wanted plugin lack what only its author has? Nothing else can mend that.
+    const auto lacks = [&] {
+        return std::ranges::any_of(wanted, [&](const auto& one) {
+            const auto said = found.complaint.find(fmt::format("{} `{}`: ", one.first, one.second));
+            return said != std::string::npos && found.complaint.find("is not set", said) != std::string::npos;
+        });
+    };
     for (const bool small : {true, false}) {
         const auto table = [&](const std::string& kind, const std::string& name, const std::string& more = {}) {
             return fmt::format("{{use = \"{}\"{}{}{}{}}}", name, small ? Declared(kind, name).small : "",
@@ -293,6 +300,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                 for (const auto& sampler : candidates("sampler")) {
                     tables["loss"] = table("loss", loss), tables["sampler"] = table("sampler", sampler);
                     if (fits(tables)) return true;
+                    if (lacks()) return false;
                     const auto model = found.bench->model();
                     // None of these is mended by another loss or sampler.
                     if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted) ||
@@ -309,6 +317,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                         tables["process"] = table("process", process),
                         tables["model"] = table("model", model, option + model_fields);
                         if (has_partners()) return true;
+                        if (lacks()) return false;
                         if (std::ranges::any_of(wanted, [&](const auto& one) {
                                 return found.complaint.find(one.second + " needs to be told") != std::string::npos;
                             }))
@@ -319,6 +328,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
         for (const auto& data : all_data()) {
             tables["dataset"] = data;
             if (has_chain_and_model()) return found;
+            if (lacks()) break;
         }
     }
     found.bench.reset();

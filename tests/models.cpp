@@ -94,7 +94,9 @@ void for_every_model(const std::function<void(const Make&, const support::View&)
     for (const auto& name : support::registry().names("model")) {
         int accepted = 0;
         const auto tried = [&](const support::View& view) {
-            for (const std::string fields : {"", "conditional = true", "self_condition = true", "prediction = \"v\""}) {
+            for (const std::string fields :
+                 {"", "conditional = true", "self_condition = true", "prediction = \"v\"",
+                  "prediction = \"edm\"\nnoise_label = \"c_noise\"", "variance = \"range\""}) {
                 try {
                     support::make<dtk::Model>(name, fields, view);
                 } catch (const dtk::Error&) {

@@ -5,14 +5,16 @@
 
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
+#include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_input.hpp>
 #include <dtk/process.hpp>
 
 namespace {
 struct Mlp final : dtk::Model {
     struct Config {
         std::int64_t width = 128, depth = 3, time_features = 64;
-        std::string prediction = "eps";
+        std::string prediction = "eps", variance = "fixed", noise_label = "time";
         bool conditional = false;
         void fields(dtk::Fields& f) {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
@@ -20,17 +22,22 @@ struct Mlp final : dtk::Model {
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
             f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm", "logits"},
               "what the network answers; logits: of bits, the log-odds of x_0");
+            f("variance", variance, {"fixed", "range", "direct"},
+              "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
+            f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
+              "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
             f("conditional", conditional, "is the network told the class?");
         }
     };
-    Mlp(const Config& config, const dtk::View& view) : predicts_(dtk::prediction_type(config.prediction)) {
+    Mlp(const Config& config, const dtk::View& view)
+        : predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
         const auto space = view.space();
         const auto init = view.random("init");
         const auto d = space.elements();
         std::int64_t features = d + config.time_features;
 
-        time_ = child(
-            "time", std::make_shared<dtk::SinusoidalEmbedding>(config.time_features, 1000.0 / view.process().steps()));
+        noise_ = child("noise", std::make_shared<dtk::NoiseInput>(predicts_, config.noise_label, config.time_features,
+                                                                  view.process()));
         if (config.conditional) {
             if (space.classes == 0)
                 throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
@@ -40,7 +47,7 @@ struct Mlp final : dtk::Model {
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
-        out_ = child<dtk::Linear>("out", init, config.width, d, dtk::Start::zeros);
+        out_ = child<dtk::Linear>("out", init, config.width, variance_.outputs() * d, dtk::Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -48,16 +55,17 @@ struct Mlp final : dtk::Model {
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
 
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
-        std::vector<at::Tensor> input{x.flatten(1).to(at::kFloat), (*time_)(t.on(x))};
+        std::vector<at::Tensor> input{noise_->scaled(x, t).flatten(1).to(at::kFloat), noise_->embedding(x, t)};
         if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
-        return {predicts_, (*out_)(h).to(x.scalar_type()).view_as(x), {}};
+        return variance_(predicts_, (*out_)(h), x, t);
     }
 
  private:
     dtk::PredictionType predicts_;
-    std::shared_ptr<dtk::SinusoidalEmbedding> time_;
+    dtk::LearnedVariance variance_;
+    std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<dtk::Embedding> label_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;
     std::shared_ptr<dtk::Linear> out_;

@@ -11,7 +11,9 @@
 
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
+#include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_input.hpp>
 #include <dtk/process.hpp>
 
 namespace {
@@ -28,7 +30,7 @@ struct Config {
     std::int64_t channels = 32, blocks = 2, heads = 1, groups = 8;
     std::vector<std::int64_t> multipliers{1, 2, 2}, attention{};
     double dropout = 0;
-    std::string prediction = "eps";
+    std::string prediction = "eps", variance = "fixed", noise_label = "time";
     bool conditional = false, self_condition = false;
     void fields(dtk::Fields& f) {
         f("channels", channels, dtk::at_least(1), "channels at full size");
@@ -41,6 +43,10 @@ struct Config {
         f("groups", groups, dtk::at_least(1), "groups of channels that are normalised together");
         f("dropout", dropout, dtk::up_from(0, 1), "share of zeroed activations in residual blocks");
         f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm"}, "what the network answers");
+        f("variance", variance, {"fixed", "range", "direct"},
+          "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
+        f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
+          "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
         f("conditional", conditional, "is the network told the class?");
         f("self_condition", self_condition, "is it shown its earlier estimate of x_0 (Chen et al. 2022)?");
     }
@@ -101,7 +107,8 @@ struct SelfAttention final : dtk::Module {
 
 struct UNet final : dtk::Model {
     using Config = ::Config;
-    UNet(const Config& config, const dtk::View& view) : c(config), predicts_(dtk::prediction_type(config.prediction)) {
+    UNet(const Config& config, const dtk::View& view)
+        : c(config), predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
         const auto space = view.space();
         const auto sizes = level_sizes(space.shape);
         check_fields(sizes, space.classes);
@@ -109,8 +116,8 @@ struct UNet final : dtk::Model {
         const auto base = c.channels, image = space.shape[0];
         embedding_ = 4 * base;
 
-        positions_ = child(
-            "positions", std::make_shared<dtk::SinusoidalEmbedding>(base + base % 2, 1000.0 / view.process().steps()));
+        noise_ = child("noise",
+                       std::make_shared<dtk::NoiseInput>(predicts_, c.noise_label, base + base % 2, view.process()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional)
@@ -146,7 +153,7 @@ struct UNet final : dtk::Model {
                 up_.push_back({.resize = child<Conv2d>(fmt::format("up{}.double", level), init, width, width, 3)});
         }
         norm_ = child<GroupNorm>("norm", init, width, c.groups, Then::silu);
-        out_ = child<Conv2d>("out", init, width, image, 3, 1, Start::zeros);
+        out_ = child<Conv2d>("out", init, width, variance_.outputs() * image, 3, 1, Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -156,7 +163,7 @@ struct UNet final : dtk::Model {
 
     dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
         const Shown shown{at::silu(embed(xt, t, condition)), condition.random};
-        auto x = xt.to(at::kFloat);
+        auto x = noise_->scaled(xt, t).to(at::kFloat);
         if (c.self_condition)
             x = at::cat(
                 {x, condition.self_condition.defined() ? condition.self_condition.to(at::kFloat) : at::zeros_like(x)},
@@ -175,7 +182,7 @@ struct UNet final : dtk::Model {
                 kept.pop_back();
             }
         }
-        return {predicts_, (*out_)((*norm_)(h)).to(xt.scalar_type()).contiguous(), {}};
+        return variance_(predicts_, (*out_)((*norm_)(h)), xt, t);
     }
 
  private:
@@ -203,7 +210,7 @@ struct UNet final : dtk::Model {
     }
 
     Tensor embed(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) const {
-        const auto embedded = (*time2_)(at::silu((*time1_)((*positions_)(t.on(x)))));
+        const auto embedded = (*time2_)(at::silu((*time1_)(noise_->embedding(x, t))));
         return label_ ? embedded + (*label_)(condition) : embedded;
     }
 
@@ -256,8 +263,9 @@ struct UNet final : dtk::Model {
 
     Config c;
     dtk::PredictionType predicts_;
+    dtk::LearnedVariance variance_;
     std::int64_t embedding_;
-    std::shared_ptr<dtk::SinusoidalEmbedding> positions_;
+    std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<Linear> time1_, time2_;
     std::shared_ptr<dtk::Embedding> label_;
     std::shared_ptr<Conv2d> in_, out_;

@@ -4,8 +4,7 @@
 
 namespace {
 struct Adam final : dtk::Optimizer {
-    struct Config {
-        double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+    struct Config : dtk::AdamMoments::Fields {
         void fields(dtk::Fields& f) {
             f("beta1", beta1, dtk::up_from(0, 1), "decay of the mean gradient");
             f("beta2", beta2, dtk::up_from(0, 1), "decay of the mean squared gradient");
@@ -15,34 +14,15 @@ struct Adam final : dtk::Optimizer {
     } c;
     explicit Adam(const Config& config) : c(config) {}
 
-    void begin(const dtk::Parameters& parameters) override {
-        parameters_ = parameters;
-        moments_.begin(parameters, {"mean", "square"});
-    }
-
+    void begin(const dtk::Parameters& parameters) override { moments_.begin(parameters); }
     void step(const at::Tensor& rate, const at::Tensor& skip) override {
-        const auto g = dtk::gradients(parameters_.tensors);
-        auto& steps = moments_.steps();
-        at::_foreach_add_(steps, 1);
-        for (const bool decays : {true, false}) {
-            const auto some = [&](const std::vector<at::Tensor>& all) {
-                return c.weight_decay == 0 ? all : dtk::marked(all, parameters_.decays, decays);
-            };
-            auto tensors = some(parameters_.tensors);
-            if (tensors.empty()) continue;
-            at::_fused_adam_(tensors, some(g), some(moments_[0]), some(moments_[1]), {}, some(steps), rate, c.beta1,
-                             c.beta2, decays ? c.weight_decay : 0, c.eps, false, false, {}, skip);
-            if (c.weight_decay == 0) break;
-        }
-        at::_foreach_sub_(steps, at::TensorList(std::vector<at::Tensor>(steps.size(), skip)));
+        moments_.step(rate, skip, c, dtk::AdamMoments::Decay::of_gradient);
     }
-
     dtk::NamedTensors state() const override { return moments_.state(); }
     void restore(const dtk::NamedTensors& state) override { moments_.restore(state); }
 
  private:
-    dtk::Parameters parameters_;
-    dtk::Moments moments_;
+    dtk::AdamMoments moments_;
 };
 }  // namespace
 

@@ -99,7 +99,7 @@ struct Gaussian final : dtk::GaussianProcess {
         const auto step = this->step(t, s);
         const auto x0 = convert(prediction, PredictionType::x0, xt, t);
         auto mean = step.mean_x0 * x0 + step.mean_xt * xt;
-        auto spread = model_variance(step, prediction, t, variance, xt);
+        auto spread = model_variance(step, prediction, t, s, variance, xt);
         if (s.all(before_data)) return {mean, spread};
         const auto last = is_last(s);
         if (!reversed_) return {mean, spread * where(last, 0, 1)};
@@ -181,7 +181,7 @@ struct Gaussian final : dtk::GaussianProcess {
                              : decoder(x0, estimate, sigma2);
         };
         if (prediction.variance) {  // a variance for every element
-            const auto sigma2 = model_variance(step, prediction, t, variance, xt).expand_as(x0);
+            const auto sigma2 = model_variance(step, prediction, t, s, variance, xt).expand_as(x0);
             const auto posterior = kept.beside(xt);
             const auto kl =
                 0.5 * ((sigma2 / posterior).log() + (posterior + square(step.mean_x0) * error2) / sigma2 - 1);
@@ -388,24 +388,24 @@ struct Gaussian final : dtk::GaussianProcess {
         throw dtk::Error("a Gaussian process has no reverse variance `" + variance + "`", "use \"small\" or \"large\"");
     }
 
-    /// Of the step, shaped to stand beside x; before the first step there is none.
-    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Time& t,
+    /// Of the step t → s, shaped to stand beside x.
+    Tensor model_variance(const Step& step, const dtk::Prediction& prediction, const Time& t, const Time& s,
                           const std::string& variance, const Tensor& x) const {
         if (!prediction.variance) return fixed_variance(step, variance).beside(x);
-        // log Σ = f·log β + (1 − f)·log β̃ with the f of the one step that the prediction is of
-        const auto safe_log = [](const Coefficient& v) {
-            return Coefficient::apply(
-                v, [](double x) { return std::log(std::max(x, 1e-300)); },
-                [](const Tensor& x) { return x.clamp_min(1e-300).log(); });
+        // log Σ = f·log β + (1 − f)·log β̃ with the f of the one step that the prediction is of. Before the first step
+        // β̃ = 0, and its place is taken by that of the step after t.
+        const auto log_least = [](const Step& step, const Time& s) {
+            return log(where(is_last(s), step.decoder, step.posterior));
         };
-        const auto of_one = this->step(t, t.minus(1));
-        const auto room = Coefficient::apply(
-            safe_log(of_one.added) - safe_log(of_one.posterior), [](double x) { return std::max(x, 1e-12); },
-            [](const Tensor& x) { return x.clamp_min(1e-12); });
-        const auto stretch = (safe_log(step.added) - safe_log(step.posterior)) / room;
-        return (prediction.variance->log() * stretch.beside(x) +
-                (safe_log(step.posterior) - stretch * safe_log(of_one.posterior)).beside(x))
-            .exp();
+        const auto before = t.minus(1);
+        const auto of_one = this->step(t, before);
+        const auto least = log_least(step, s), least_of_one = log_least(of_one, before);
+        const auto room = log(of_one.added) - least_of_one;
+        const auto has_room = Coefficient::apply(
+            room, [](double x) { return std::abs(x) > 1e-12 ? 1.0 : 0.0; },
+            [](const Tensor& x) { return (x.abs() > 1e-12).to(x.scalar_type()); });
+        const auto stretch = where(has_room, (log(step.added) - least) / where(has_room, room, 1), 1);
+        return (prediction.variance->log() * stretch.beside(x) + (least - stretch * least_of_one).beside(x)).exp();
     }
 
     void read_levels(const dtk::Space& space, bool needed) {

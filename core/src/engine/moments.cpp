@@ -3,14 +3,14 @@
 
 namespace dtk {
 
-void Moments::begin(const Parameters& parameters, std::vector<std::string> names) {
+void Moments::begin(const Parameters& parameters, std::vector<std::string> names, bool counted) {
     names_ = std::move(names);
     parameters_ = parameters.names;
     tensors_.assign(names_.size(), {});
     steps_.clear();
     for (const auto& p : parameters.tensors) {
         for (auto& list : tensors_) list.push_back(at::zeros_like(p));
-        steps_.push_back(at::zeros({}, p.options().dtype(at::kFloat)));
+        if (counted) steps_.push_back(at::zeros({}, p.options().dtype(at::kFloat)));
     }
 }
 
@@ -37,6 +37,53 @@ void Moments::restore(const NamedTensors& state) {
     for (auto& steps : steps_) steps.copy_(found("steps"));
 }
 
+void AdamMoments::begin(const Parameters& parameters) {
+    parameters_ = parameters;
+    moments_.begin(parameters, {"mean", "square"}, /*counted=*/true);
+}
+
+void AdamMoments::step(const Tensor& rate, const Tensor& skip, const Fields& fields, Decay decay) {
+    if (parameters_.tensors.empty()) return;
+    const auto g = gradients(parameters_.tensors);
+    auto& steps = moments_.steps();
+    at::_foreach_add_(steps, 1);
+    const auto& [beta1, beta2, eps, weight_decay] = fields;
+    const bool all_alike = weight_decay == 0;
+    for (const bool decays : {true, false}) {
+        const auto some = [&](const std::vector<Tensor>& all) {
+            return all_alike ? all : marked(all, parameters_.decays, decays);
+        };
+        const auto tensors = some(parameters_.tensors);
+        if (tensors.empty()) continue;
+        const double lambda = decays ? weight_decay : 0;
+        if (decay == Decay::of_gradient)
+            at::_fused_adam_(tensors, some(g), some(moments_[0]), some(moments_[1]), {}, some(steps), rate, beta1,
+                             beta2, lambda, eps, false, false, {}, skip);
+        else
+            at::_fused_adamw_(tensors, some(g), some(moments_[0]), some(moments_[1]), {}, some(steps), rate, beta1,
+                              beta2, lambda, eps, false, false, {}, skip);
+        if (all_alike) break;
+    }
+    at::_foreach_sub_(steps, at::TensorList(std::vector<Tensor>(steps.size(), skip)));
+}
+
+void descend(const Parameters& parameters, const std::vector<Tensor>& delta, const Tensor& rate, double decay,
+             const Tensor& skip) {
+    for (const bool decays : {true, false}) {
+        const auto some = [&](const std::vector<Tensor>& all) {
+            return decay == 0 ? all : marked(all, parameters.decays, decays);
+        };
+        if (const auto tensors = some(parameters.tensors); !tensors.empty())
+            at::_fused_sgd_(tensors, some(delta), {}, decays ? decay : 0, 0, rate, 0, false, false, false, {}, skip);
+        if (decay == 0) break;
+    }
+}
+
+void average(const std::vector<Tensor>& mean, const std::vector<Tensor>& value, double beta, const Tensor& skip) {
+    if (mean.empty()) return;
+    at::_fused_sgd_(mean, at::_foreach_sub(mean, value), {}, 0, 0, 1 - beta, 0, false, false, false, {}, skip);
+}
+
 std::vector<Tensor> gradients(const std::vector<Tensor>& tensors) {
     std::vector<Tensor> all;
     for (const auto& tensor : tensors) {
@@ -50,6 +97,17 @@ std::vector<Tensor> marked(const std::vector<Tensor>& all, const std::vector<boo
     std::vector<Tensor> some;
     for (std::size_t i = 0; i < all.size(); ++i)
         if (marks[i] == value) some.push_back(all[i]);
+    return some;
+}
+
+Parameters marked(const Parameters& all, const std::vector<bool>& marks, bool value) {
+    Parameters some;
+    for (std::size_t i = 0; i < marks.size(); ++i) {
+        if (marks[i] != value) continue;
+        some.names.push_back(all.names[i]);
+        some.tensors.push_back(all.tensors[i]);
+        some.decays.push_back(all.decays[i]);
+    }
     return some;
 }
 

@@ -269,17 +269,6 @@ Ask self_conditioned(Ask ask, const Random& random, std::shared_ptr<Process> pro
         return ask(x, t, condition);
     };
 }
-
-/// The input c_in·x_t/α of Karras et al. 2022, table 1.
-Ask scaled_for_edm(Ask ask, std::shared_ptr<Process> process) {
-    return [ask = std::move(ask), process = std::move(process)](const Tensor& x, const Time& t,
-                                                                const Condition& condition) {
-        const auto& gaussian = dtk::gaussian(*process, "prediction = \"edm\"");
-        const double sd = gaussian.data_sd();
-        const auto scale = 1.0 / sqrt(square(gaussian.sigma(t)) + square(gaussian.alpha(t)) * (sd * sd));
-        return ask(scale * x, t, condition);
-    };
-}
 }  // namespace
 
 Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) const {
@@ -299,7 +288,6 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
                               "its answer must be shaped as x");
         return prediction;
     };
-    if (model->predicts() == PredictionType::edm) ask = scaled_for_edm(std::move(ask), process);
     if (options.bf16) ask = in_bf16(std::move(ask));
     if (options.rows > 0) ask = in_chunks(std::move(ask), options.rows);
     if (model->self_conditions() && options.random) ask = self_conditioned(std::move(ask), *options.random, process);
