@@ -16,12 +16,4 @@ struct Drawn {
 DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
                            Progress::Mode progress);
 
-/// The first n true examples that training never sees: what samples are held against in pictures.
-Tensor true_examples(const Dataset& data, std::int64_t n);
-
-/// A grid for images, a scatter plot for points in the plane, a curve of the density on the line; nothing for others.
-/// → the file's name, empty where there is none. Errors: Error when the picture cannot be made.
-std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
-                         const Dataset& data, const std::string& provenance);
-
 }  // namespace dtk
