@@ -95,6 +95,13 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
 }  // namespace
 
 int sample(SampleRequest& request) {
+    if (fs::is_regular_file(request.run)) {  // RUN/checkpoints/00000100.safetensors
+        if (request.step)
+            throw Mistaken(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
+                           "leave --step out, or name the folder of the run");
+        request.checkpoint = fs::absolute(request.run).lexically_normal();
+        request.run = request.checkpoint->parent_path().parent_path();
+    }
     // A folder of its own, however many begin within the same second; gone again where nothing came of it.
     std::signal(SIGPIPE, SIG_IGN);
     std::optional<fs::path> made;

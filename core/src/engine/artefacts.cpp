@@ -8,6 +8,7 @@
 #include "base/json.hpp"
 #include "engine/checkpoint.hpp"
 #include "engine/device.hpp"
+#include "engine/init.hpp"
 
 namespace dtk {
 
@@ -82,21 +83,33 @@ TrainedNetwork untrained_artefact(const fs::path& file, const std::map<std::stri
 }
 }  // namespace
 
-std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded) {
+std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded, bool begins) {
     std::map<std::string, std::shared_ptr<Stage>> earlier;
+    const auto path_of = [&](const std::string& name) {
+        const auto given = loaded.experiment.artefacts.find(name);
+        const bool is_given = given != loaded.experiment.artefacts.end();
+        const auto path = is_given ? given->second : fs::path(name);
+        if (!is_given && !fs::is_directory(path))
+            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name),
+                        fmt::format("or say where it is: --artefact {}=RUN", name));
+        return path;
+    };
     for (auto& spec : loaded.experiment.stages) {
         const auto artefacts = [&](const std::string& name) -> TrainedNetwork {
             if (const auto found = earlier.find(name); found != earlier.end())
                 return {found->second->part<Model>(), found->second->part<Process>(), {}};
-            const auto given = loaded.experiment.artefacts.find(name);
-            const auto path = given != loaded.experiment.artefacts.end() ? given->second : fs::path(name);
-            if (fs::is_directory(path)) return load_artefact(path);
-            if (given != loaded.experiment.artefacts.end())
-                return untrained_artefact(path, loaded.experiment.artefacts);
-            throw Error(fmt::format("`{}` is neither an earlier stage of this file nor the folder of a run", name),
-                        fmt::format("or say where it is: --artefact {}=RUN", name));
+            const auto path = path_of(name);
+            return fs::is_directory(path) ? load_artefact(path) : untrained_artefact(path, loaded.experiment.artefacts);
         };
-        earlier[spec.name] = std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
+        const auto stage = earlier[spec.name] =
+            std::make_shared<Stage>(spec, loaded.experiment.seed, artefacts, false, loaded.mistakes);
+        if (!begins || !spec.init || !stage->part<Model>() || earlier.contains(spec.init->run.name())) continue;
+        try {
+            const auto path = path_of(spec.init->run.name());
+            if (fs::is_directory(path)) check_init(*stage, init_checkpoint(path));
+        } catch (const Error& error) {
+            loaded.mistakes.add(spec.reading->place("init"), error.what(), error.help());
+        }
     }
     return earlier;
 }

@@ -26,7 +26,7 @@ std::filesystem::path folder_of_artefact(const std::filesystem::path& folder, co
 /// A trained network by the folder of the run or stage that made it.
 TrainedNetwork load_artefact(const std::filesystem::path& folder);
 
-/// Every stage, built as far as it can be.
-std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded);
+/// Every stage, built as far as it can be. With `begins`, what [init] names must be there and fit.
+std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded, bool begins = true);
 
 }  // namespace dtk

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include "base/blame.hpp"
+#include "base/files.hpp"
 #include "engine/artefacts.hpp"
 #include "engine/commands.hpp"
 #include "engine/device.hpp"
+#include "engine/init.hpp"
 #include "engine/say.hpp"
 
 namespace dtk {
@@ -39,6 +41,8 @@ class TorchEngine final : public Engine {
             for (const auto& [name, stage] : check_stages(loaded)) {
                 if (stage->part<Dataset>()) data += stage->dataset().fingerprint();
                 for (const auto& [reference, network] : stage->trained_networks()) data += network.sha256;
+                if (const auto& init = stage->spec().init; init && fs::is_directory(init->run.name()))
+                    data += sha256_of_file(init_checkpoint(init->run.name()));
             }
         mistakes = loaded.mistakes;
         return data;

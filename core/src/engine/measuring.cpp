@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/engine.hpp"
 #include "base/json.hpp"
+#include "base/stop.hpp"
 #include "engine/say.hpp"
 
 namespace dtk {
@@ -55,6 +57,13 @@ json card_of(const Stage& stage, const PluginSpec& spec, const MetricResult& m) 
         if (key.str() != "use" && key.str() != "name") card["fields"][std::string(key.str())] = toml_value(value);
     return card;
 }
+
+/// Of a metric that needs data which are not there.
+json left_out(const PluginSpec& spec, const std::string& why) {
+    const auto note = "left out: " + why;
+    say(fmt::format("{:<22}{}", spec.label, note));
+    return {{"metric", spec.label}, {"plugin", spec.name}, {"value", nullptr}, {"note", note}};
+}
 }  // namespace
 
 json measure(const Stage& stage, const Tensor& samples, const Tensor& start, const json& drawn, at::Device device,
@@ -63,18 +72,34 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
     const auto& settings = stage.spec().sample;
     DenoiserOptions asked;
     if (!settings || settings->clip) asked.clip = stage.space().range;
-    EvaluationInput input{samples, stage.dataset(), stage.process(), stage.denoiser(asked), device, start};
+    const auto network = stage.denoiser(asked);
+    const auto denoise = network.replaced([&](const Tensor& x, const Time& t, const Condition& condition) {
+        end_if_asked("while the run was measured");
+        return network(x, t, condition);
+    });
+    EvaluationInput input{samples, stage.dataset(), stage.process(), denoise, device, start};
     const auto metrics = stage.list<Metric>();
     say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
     for (std::size_t i = 0; i < metrics.size(); ++i) {
+        end_if_asked("while the run was measured");
         const auto& spec = stage.spec().list("metric")[i];
         std::optional<Progress> progress;
         input.progress = [&](std::int64_t done, std::int64_t of) {
             if (!progress) progress.emplace(spec.label, of, Progress::Settings{.mode = progress_mode, .start = done});
             progress->at(done);
+            end_if_asked("while the run was measured");
         };
         // By the plugin and not by its own name: the same metric asks the same way under any.
-        const auto m = metrics[i]->evaluate(input, stage.random("metric").stream(spec.name));
+        MetricResult m;
+        try {
+            m = metrics[i]->evaluate(input, stage.random("metric").stream(spec.name));
+        } catch (const Interrupted&) {
+            throw;
+        } catch (const Error& error) {
+            if (stage.missing_data().empty()) throw;
+            all.push_back(left_out(spec, error.what()));
+            continue;
+        }
         if (progress) progress->finish();
         print_result(spec.label, m);
         all.push_back(record_of(spec, m));

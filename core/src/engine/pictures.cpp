@@ -64,7 +64,8 @@ std::string draw_points(const std::filesystem::path& folder, const std::string& 
 
 std::string draw_line(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
                       const Dataset& data) {
-    const auto truth = true_examples(data, samples.size(0)).to(at::kDouble).flatten();
+    const auto n = std::min<std::int64_t>(samples.size(0), 1'000'000);
+    const auto truth = true_examples(data, n).to(at::kDouble).flatten();
     const double lo = truth.min().item<double>(), hi = truth.max().item<double>();
     constexpr std::int64_t bins = 80;
     const double width = (hi - lo) / bins;
@@ -77,8 +78,9 @@ std::string draw_line(const std::filesystem::path& folder, const std::string& na
                 series.y.push_back(counts[i].item<double>());
         return series;
     };
-    write_chart(folder / (name + ".svg"),
-                {.title = "density", .x_label = "x", .series = {curve("data", truth), curve("samples", samples)}});
+    write_chart(folder / (name + ".svg"), {.title = "density",
+                                           .x_label = "x",
+                                           .series = {curve("data", truth), curve("samples", samples.slice(0, 0, n))}});
     return name + ".svg";
 }
 }  // namespace

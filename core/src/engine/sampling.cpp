@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/stop.hpp"
+
 namespace dtk {
 
 namespace {
@@ -15,8 +17,14 @@ Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, c
 }
 }  // namespace
 
-Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
-                   Progress::Mode progress_mode) {
+Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
+    if (!settings.labels.empty()) return at::tensor(settings.labels, at::kLong);
+    const auto classes = stage.space().classes;
+    return classes > 0 ? at::arange(classes, at::kLong) : Tensor();
+}
+
+double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode,
+                    const TakeSamples& take) {
     at::NoGradGuard no_grad;
     const auto& process = stage.process();
     const auto sampler = stage.part<Sampler>();
@@ -28,11 +36,7 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
     auto sizes = space.shape;
     sizes.insert(sizes.begin(), chunk);
 
-    Tensor classes;
-    if (!settings.labels.empty())
-        classes = at::tensor(settings.labels, at::kLong);
-    else if (space.classes > 0)
-        classes = at::arange(space.classes, at::kLong);
+    const auto classes = classes_in_turn(stage, settings);
     DenoiserOptions asked{.bf16 = settings.precision == "bf16", .rows = settings.network_batch, .guided = true};
     if (settings.clip) asked.clip = space.range;
     const auto denoise = stage.denoiser(asked);
@@ -42,7 +46,6 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         settings.seed < 0 ? stage.random("sample") : Random(static_cast<std::uint64_t>(settings.seed), "sample");
     const auto rows_before = stage.rows_asked();
     Progress progress("sample", chunks * steps, progress_mode);
-    std::vector<Tensor> all;
     for (std::int64_t i = 0; i < chunks; ++i) {
         const auto random = drawn_with.from(i * chunk);
         Condition condition;
@@ -53,6 +56,7 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
         auto trajectory = denoise.with(std::move(condition));
         if (remembers) trajectory = trajectory.begin();
         const auto done = [&](std::int64_t step, const Tensor&) {
+            end_if_asked("while samples were drawn");
             trajectory.advance();
             progress.at(i * steps + step);
         };
@@ -64,12 +68,23 @@ Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Devic
             throw PluginError(fmt::format("sampler `{}` answers samples of shape {} for x_T of shape {}",
                                           stage.spec().part("sampler").name, fmt::join(samples.sizes(), "×"),
                                           fmt::join(x.sizes(), "×")));
-        all.push_back(at::stack({samples, x}).cpu());  // one wait for both
+        const auto both = at::stack({samples, x}).cpu();  // one wait for both
+        const auto rows = std::min(chunk, settings.n - i * chunk);
+        take(both[0].slice(0, 0, rows), both[1].slice(0, 0, rows));
     }
     progress.finish();
-    const auto drawn = at::cat(all, 1).slice(1, 0, settings.n);
-    return {drawn[0], drawn[1],
-            static_cast<double>(stage.rows_asked() - rows_before) / static_cast<double>(chunks * chunk)};
+    return static_cast<double>(stage.rows_asked() - rows_before) / static_cast<double>(chunks * chunk);
+}
+
+Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
+                   Progress::Mode progress_mode) {
+    std::vector<Tensor> samples, starts;
+    const auto evaluations =
+        draw_samples(stage, settings, device, progress_mode, [&](const Tensor& some, const Tensor& start) {
+            samples.push_back(some);
+            starts.push_back(start);
+        });
+    return {at::cat(samples), at::cat(starts), evaluations};
 }
 
 }  // namespace dtk

@@ -10,9 +10,19 @@ struct Drawn {
     double evaluations;     ///< of the network for each row; rows that only fill a portion up are not charged to others
 };
 
-/// n samples of the stage's sampler. Row k depends on the seed and on k, not on how the rows are portioned:
-/// every portion has the same size (what the last one holds too much is cut), so the network always sees the same
-/// shape.
+/// The class that is asked of the network for each row in turn, int64; undefined where the data have none.
+DTK_API Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings);
+
+/// Some of the samples, in their order, and the x_T that each came from: [rows, ...] on the CPU, contiguous or not.
+using TakeSamples = std::function<void(const Tensor& samples, const Tensor& start)>;
+
+/// n samples of the stage's sampler, handed over as they come → network evaluations for each row. Row k depends on the
+/// seed and on k, not on how the rows are portioned: every portion has the same size (what the last one holds too much
+/// is cut), so the network always sees the same shape. Errors: Interrupted where somebody asks to stop.
+DTK_API double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
+                            Progress::Mode progress, const TakeSamples& take);
+
+/// All of them at once.
 DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
                            Progress::Mode progress);
 

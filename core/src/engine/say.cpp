@@ -5,6 +5,7 @@
 #include <dtk/tensor.hpp>
 
 #include "base/engine.hpp"
+#include "base/stop.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -28,7 +29,8 @@ int report(const Mistakes& mistakes) {
 int guarded(const std::function<int()>& work,
             const std::function<void(const std::string& status, const std::string& error)>& record) {
     const auto ended = [&](const char* status, const std::string& message, const std::string& help, int code) {
-        Progress::note(fmt::format("{}: {}", code == interrupted ? "dtk" : "error", harmless(message)));
+        Progress::note(
+            fmt::format("{}: {}", code == interrupted || code == taken_back ? "dtk" : "error", harmless(message)));
         if (!help.empty()) Progress::note("  = help: " + harmless(help));
         if (record) try {
                 record(status, message);
@@ -40,7 +42,7 @@ int guarded(const std::function<int()>& work,
     try {
         return work();
     } catch (const Interrupted& error) {
-        return ended("interrupted", error.what(), error.help(), interrupted);
+        return ended("interrupted", error.what(), error.help(), stop_code());
     } catch (const Mistaken& error) {
         return ended("failed", error.what(), error.help(), mistaken);
     } catch (const PluginError& error) {

@@ -2,21 +2,40 @@
 
 #include <cmath>
 #include <ctime>
+#include <fstream>
 
 #include <fmt/format.h>
 
+#include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/stop.hpp"
+#include "engine/init.hpp"
 #include "engine/measuring.hpp"
 #include "engine/pictures.hpp"
-#include "engine/safetensors.hpp"
-#include "engine/sampling.hpp"
-#include "engine/stop.hpp"
+#include "engine/sample_file.hpp"
 
 namespace dtk {
 
 namespace fs = std::filesystem;
 using json = nlohmann::json;
+
+namespace {
+/// Lines of steps that come again, and those that were cut short, go.
+void cut_log(const fs::path& file, std::int64_t last_step) {
+    std::ifstream in(file, std::ios::binary);
+    std::string kept;
+    bool cut = false;
+    for (std::string text; std::getline(in, text);) {
+        const auto line = json::parse(text, nullptr, false);
+        const bool stays = line.is_object() && line.contains("step") && line["step"].is_number_integer() &&
+                           line["step"].get<std::int64_t>() <= last_step && !in.eof();
+        cut = cut || !stays;
+        if (stays) kept += text + "\n";
+    }
+    if (cut) write_atomically(file, kept);
+}
+}  // namespace
 
 template <class Work>
 void StageRun::timed(const char* what, Work work) {
@@ -25,60 +44,62 @@ void StageRun::timed(const char* what, Work work) {
     seconds_[what] = monotonic_seconds() - began;
 }
 
-json StageRun::run(bool resume) {
+json StageRun::run(const From& from) {
     fs::create_directories(folder_);
     remove_temporaries(folder_);
     write_atomically(folder_ / "stage.toml", text_);
     stage_.to(device_);
-    if (stage_.spec().train) timed("train", [&] { train(resume); });
+    if (from.init && !from.checkpoint) Progress::note(begin_as(stage_, *from.init));
+    if (stage_.spec().train)
+        timed("train", [&] { train(from); });
+    else if (stage_.spec().init)
+        take(from);
     return evaluate();
 }
 
 json StageRun::evaluate() {
     stage_.train(false);
-    Tensor samples, start;
+    SampleFile drawn;
     json result = json::object();
+    const bool measures = !stage_.list<Metric>().empty();
     if (const auto& settings = stage_.spec().sample) {
+        std::map<std::string, std::string> about{{"seed", std::to_string(stage_.seed())}, {"experiment", text_}};
+        if (const auto range = stage_.space().range) about["range"] = fmt::format("{} {}", range->first, range->second);
         timed("sample", [&] {
-            auto drawn = draw_samples(stage_, *settings, device_, progress_);
-            samples = drawn.samples;
-            start = drawn.start;
-            result["network_evaluations"] = drawn.evaluations;
+            drawn = draw_into(folder_ / "samples.safetensors", stage_, *settings, device_, progress_, about, measures);
         });
-        save_safetensors(folder_ / "samples.safetensors",
-                         {{{"samples", samples}}, {{"seed", std::to_string(stage_.seed())}, {"experiment", text_}}});
-        picture("samples", samples);
-        result["samples"] = samples.size(0);
-        if (!at::isfinite(samples).all().item<bool>())
-            throw Error(
-                fmt::format("{} of {} samples are not finite",
-                            (~at::isfinite(samples.flatten(1)).all(1)).sum().item<std::int64_t>(), samples.size(0)),
-                "train longer, lower the learning rate, or give the sampler more steps");
+        picture("samples", drawn.samples);
+        result["network_evaluations"] = drawn.evaluations;
+        result["samples"] = settings->n;
+        if (drawn.not_finite > 0)
+            throw Error(fmt::format("{} of {} samples are not finite", drawn.not_finite, settings->n),
+                        "train longer, lower the learning rate, or give the sampler more steps");
     }
     std::int64_t parameters = 0;
     for (const auto& p : stage_.model().parameters()) parameters += p.numel();
     result["parameters"] = parameters;
-    if (!stage_.list<Metric>().empty())
-        timed("measure", [&] { result["metrics"] = measure(stage_, samples, start, result, device_, progress_); });
+    if (measures)
+        timed("measure",
+              [&] { result["metrics"] = measure(stage_, drawn.samples, drawn.start, result, device_, progress_); });
     return result;
 }
 
-void StageRun::train(bool resume) {
+void StageRun::train(const From& from) {
     const auto checkpoints = folder_ / "checkpoints";
     fs::create_directories(checkpoints);
     remove_temporaries(checkpoints);
     Trainer trainer(stage_, device_);
     const auto steps = stage_.spec().train->steps;
-    if (resume) {
-        std::string notes;
-        if (const auto path = newest_checkpoint(checkpoints, notes)) {
-            const auto from = load_checkpoint(*path);
-            restore(stage_, from, nullptr, path->string());
-            trainer.restore(from);
-        }
-        if (!notes.empty()) Progress::note(notes);
-        Progress::note(fmt::format("going on after step {} of {}", trainer.step(), steps));
+    if (from.checkpoint) {
+        const auto held = load_checkpoint(*from.checkpoint);
+        restore(stage_, held, nullptr, from.checkpoint->string());
+        trainer.restore(held);
     }
+    if (from.resumed)
+        Progress::note(
+            fmt::format("going on after step {} of {}{}", trainer.step(), steps,
+                        from.checkpoint ? ", from checkpoints/" + from.checkpoint->filename().string() : ""));
+    cut_log(folder_ / "metrics.jsonl", trainer.step());
     if (trainer.step() < steps) {
         trainer.run(
             text_, progress_,
@@ -91,11 +112,27 @@ void StageRun::train(bool resume) {
     use_average(trainer);
 }
 
+/// A network that is not trained here is kept nevertheless, so that the run can be sampled without the one it is of.
+void StageRun::take(const From& from) {
+    const auto checkpoints = folder_ / "checkpoints";
+    fs::create_directories(checkpoints);
+    if (from.checkpoint) {
+        restore(stage_, load_checkpoint(*from.checkpoint), nullptr, from.checkpoint->string());
+        return;
+    }
+    Checkpoint checkpoint;
+    checkpoint.experiment = text_;
+    for (const auto& named : stage_.named_tensors())
+        if (named.saved) checkpoint.tensors.emplace(named.name, named.tensor->detach());
+    save_checkpoint(checkpoint_path(checkpoints, 0), checkpoint, stage_);
+}
+
 /// What is sampled and measured: the average that [sample] names.
 void StageRun::use_average(Trainer& trainer) {
     at::NoGradGuard no_grad;
     const auto& sample = stage_.spec().sample;
-    const Checkpoint held{.averages = trainer.averages().state()};
+    Checkpoint held;
+    held.averages = trainer.averages().state();
     const auto* average = average_of(stage_, held, sample ? sample->average : "");
     if (!average) return;
     for (auto& named : stage_.named_tensors())
@@ -122,9 +159,12 @@ void StageRun::log(std::int64_t step, const std::vector<std::pair<std::string, d
 void StageRun::picture_at(std::int64_t step) {
     auto settings = stage_.spec().sample.value_or(SampleSettings{});
     settings.n = std::min<std::int64_t>(settings.n, stage_.dataset().shape().size() == 3 ? 64 : 5000);
-    if (stage_.part<Sampler>())
+    if (!stage_.part<Sampler>()) return;
+    try {
         picture(fmt::format("samples-{:08}", step),
                 draw_samples(stage_, settings, device_, Progress::Mode::none).samples);
+    } catch (const Interrupted&) {  // training sees it, too, and saves itself
+    }
 }
 
 /// A picture is worth no run: where it cannot be made, that is said and the run goes on.

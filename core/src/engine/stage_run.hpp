@@ -17,8 +17,14 @@ class StageRun {
     StageRun(Stage& stage, std::filesystem::path folder, std::string text, at::Device device, Progress::Mode progress)
         : stage_(stage), folder_(std::move(folder)), text_(std::move(text)), device_(device), progress_(progress) {}
 
-    /// Trains where the stage has [train], from the last checkpoint on where `resume` says so, and evaluates.
-    nlohmann::json run(bool resume);
+    /// From where a stage goes on or begins.
+    struct From {
+        bool resumed = false;
+        std::optional<std::filesystem::path> checkpoint = {};  ///< of its own, to go on from
+        std::optional<std::filesystem::path> init = {};        ///< of another run, to begin as
+    };
+    /// Trains where the stage has [train], and evaluates.
+    nlohmann::json run(const From& from);
 
     /// Draws samples where the stage has [sample], measures all that is to be measured, and writes both.
     nlohmann::json evaluate();
@@ -29,7 +35,8 @@ class StageRun {
  private:
     template <class Work>
     void timed(const char* what, Work work);
-    void train(bool resume);
+    void train(const From& from);
+    void take(const From& from);
     void use_average(Trainer& trainer);
     void save(const Checkpoint& checkpoint);
     void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
