@@ -6,6 +6,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "line.hpp"
 #include "support.hpp"
 
@@ -204,4 +205,81 @@ TEST_CASE("metrics of the flow and of the noise say what they lack") {
     bits.chain = make<dtk::Process>("bernoulli", "", bits);
     CHECK_THROWS_AS(make<dtk::Metric>("ode_error", "", bits), dtk::Error);
     CHECK_THROWS_AS(make<dtk::Metric>("eps_error", "", bits), dtk::Error);
+}
+
+namespace {
+/// 256 levels of one number, each as likely: spread over their bins they are uniform, whose exact denoiser is a
+/// truncated normal law's mean.
+struct EvenLevels final : dtk::Dataset {
+    std::vector<std::int64_t> shape() const override { return {1}; }
+    std::int64_t size() const override { return 0; }
+    dtk::Batch examples(const Tensor& index) const override {
+        return {.x = (index.remainder(256).to(at::kFloat) * (2.0 / 255) - 1).unsqueeze(1)};
+    }
+    dtk::Batch test_examples(const Tensor& index) const override { return examples(index); }
+    std::optional<std::pair<double, double>> range() const override { return std::pair{-1.0, 1.0}; }
+    int levels() const override { return 256; }
+};
+
+dtk::Denoiser denoiser_of_uniform(const std::shared_ptr<dtk::Process>& process) {
+    return {process, [process](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                const auto& chain = dtk::gaussian(*process, "the test");
+                const auto a = chain.alpha(t).beside(x), s = chain.sigma(t).beside(x) / a;
+                const double edge = 256.0 / 255;
+                const auto m = x / a, low = (-edge - m) / s, high = (edge - m) / s;
+                const auto density = [](const Tensor& z) {
+                    return (-0.5 * z.square()).exp() / std::sqrt(2 * std::numbers::pi);
+                };
+                const auto mass = at::special_ndtr(high) - at::special_ndtr(low);
+                return dtk::Prediction{dtk::PredictionType::x0, m + s * (density(low) - density(high)) / mass, {}};
+            }};
+}
+}  // namespace
+
+TEST_CASE("ode_nll of exact denoisers is −log p of the examples, by the exact trace and by Hutchinson's") {
+    for (const auto& [preset, d] :
+         {std::pair{"preset = \"gmm1d\"", 1},
+          {"preset = \"none\"\nmeans = [[0.5, -1]]\ncovariances = [[0.5, 0.3, 0.3, 0.4]]", 2}})
+        for (const char* schedule : {"flow", "\"edm\""}) {
+            const bool edm = schedule[0] == '"';
+            INFO(preset << ", " << schedule);
+            const auto view = support::exact("gaussian_mixture", preset,
+                                             edm ? "schedule = {use = \"edm\", sigma_max = 4000}\nsteps = 1000"
+                                                 : "schedule = \"flow\"\nsteps = 1000");
+            const std::string fields =
+                "n = 40\nprecision = \"float64\"\nrtol = 1e-9\natol = 1e-9\nfirst_time = -0.999999";
+            const auto m = measured("ode_nll", fields, view);
+            const auto x = view.data->test_examples(at::arange(40, at::kLong)).x.to(at::kDouble);
+            const double exact = -view.data->density()->log_prob(x).mean().item<double>();
+            CHECK(m.value == Approx(exact).margin(2e-5));
+            CHECK(m.expected == view.data->density()->entropy());
+            CHECK(m.split == "test");
+            const auto estimated = measured("ode_nll", fields + "\ntrace = \"hutchinson\"\nprobes = 3", view);
+            if (d == 1) {  // e² = 1
+                CHECK(estimated.value == Approx(exact).margin(2e-5));
+            } else {
+                REQUIRE(estimated.parts.size() == 1);
+                CHECK(estimated.parts[0].second > 1e-4);
+                CHECK(std::abs(estimated.value - exact) < 4 * estimated.parts[0].second);
+            }
+        }
+}
+
+TEST_CASE("ode_nll of levels that are as likely is eight bits, and is refused without dequantisation") {
+    support::View view;
+    view.data = std::make_shared<EvenLevels>();
+    view.chain = make<dtk::Process>("gaussian", "schedule = \"flow\"\nsteps = 1000", view);
+    const auto metric = make<dtk::Metric>(
+        "ode_nll", "n = 256\ndequantise = \"uniform\"\nprecision = \"float64\"\nrtol = 1e-6\natol = 1e-6", view);
+    const auto m = metric->evaluate(
+        {.samples = {}, .data = *view.data, .process = *view.chain, .denoise = denoiser_of_uniform(view.chain)},
+        stream);
+    // Of the noise at the first time a share of some thousandths has left the bins.
+    CHECK(m.value == Approx(8).margin(0.01));
+    CHECK(m.card.unit == "bits/dim, uniformly dequantised");
+    CHECK(says(complaint_of([&] { make<dtk::Metric>("ode_nll", "", view); }), "come in levels"));
+    const auto continuous = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "schedule = \"flow\"");
+    CHECK(says(complaint_of([&] { make<dtk::Metric>("ode_nll", "dequantise = \"uniform\"", continuous); }),
+               "come in levels"));
+    CHECK(says(complaint_of([&] { make<dtk::Metric>("ode_nll", "first_time = 1000", continuous); }), "first_time"));
 }

@@ -4,7 +4,10 @@
 
 #include <sched.h>
 
+#include <cmath>
 #include <cstring>
+#include <fstream>
+#include <random>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -105,7 +108,8 @@ std::map<std::string, std::string> bits_of(const fs::path& file) {
 }
 
 fs::path checkpoint(const fs::path& run, int step) {
-    return run / "checkpoints" / (std::string(step < 100 ? "000000" : "00000") + std::to_string(step) + ".safetensors");
+    const auto number = std::to_string(step);
+    return run / "checkpoints" / (std::string(8 - number.size(), '0') + number + ".safetensors");
 }
 
 void check_same(const fs::path& one, const fs::path& other, int step) {
@@ -681,4 +685,111 @@ TEST_CASE("the classes that were asked for stand beside the samples, in every fo
     // A network that is told no class has none to tell of.
     dtk(folder, {"run", "images.toml", "--out", "plain", "--set", "model.conditional=false"});
     CHECK_FALSE(bits_of(folder / "plain/samples.safetensors").contains("labels"));
+}
+
+namespace {
+/// How training went on from a step: what run.json says, and what the command line said.
+struct Segment {
+    std::int64_t from = 0;
+    std::string lr, steps;
+};
+
+/// Of a run whose rate and length were changed each time it was gone on with.
+std::vector<Segment> segments_of(const json& record) {
+    std::vector<Segment> segments(1);
+    for (const auto& entry : record["history"]) {
+        auto next = segments.back();
+        next.from = entry["from"].empty() ? 0 : entry["from"]["run"]["step"].get<std::int64_t>();
+        for (const auto& change : entry["changes"]) {
+            const bool is_rate = change["key"] == "train.lr";
+            if (!is_rate && change["key"] != "train.steps") continue;
+            auto& then = is_rate ? segments.back().lr : segments.back().steps;
+            if (then.empty()) then = change["before"];
+            CHECK(then == change["before"]);
+            (is_rate ? next.lr : next.steps) = change["after"];
+        }
+        segments.push_back(next);
+    }
+    return segments;
+}
+}  // namespace
+
+TEST_CASE("a run that is killed forty times, with another rate and length each time, is that of clean stops",
+          "[slow]") {
+    const Folder folder;
+    auto text = changed(experiment, "keep = 99", "keep = 100000");
+    write(folder / "small.toml",
+          changed(text, "checkpoint_every = 10", "checkpoint_every = 50") + "[rate]\nuse = \"cosine\"\n");
+    const auto command = [&](const std::string& name, const std::string& lr, const std::string& steps) {
+        return std::vector<std::string>{
+            "run",   "small.toml",          "--out", name, "--resume", "--progress", "none", "--set", "train.lr=" + lr,
+            "--set", "train.steps=" + steps};
+    };
+    std::mt19937 random(7);
+    const auto began = std::chrono::steady_clock::now();
+    REQUIRE(dtk_program(command("warm", "0.001", "50"), folder.path).code == 0);
+    const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
+    int kills = 0, steps = 4000;
+    std::string lr = "0.001";
+    while (kills < 40) {
+        lr = "0.00" + std::to_string(1 + random() % 9) + std::to_string(1 + random() % 9);
+        steps += 100;
+        auto running = start_dtk(command("killed", lr, std::to_string(steps)), folder.path);
+        std::this_thread::sleep_for(start * static_cast<int>(20 + random() % 130) / 100);
+        running.send(SIGKILL);
+        const auto end = running.wait();
+        INFO(end.err);
+        REQUIRE((end.signal == SIGKILL || end.code == 0));
+        kills += end.signal == SIGKILL;
+    }
+    const auto last = std::to_string(steps += 100);
+    REQUIRE(dtk_program(command("killed", "0.0005", last), folder.path).code == 0);
+    const auto record = json::parse(read(folder / "killed/run.json"));
+    CHECK(record["status"] == "completed");
+    CHECK(record["history"].size() > 5);
+
+    // The same changes at the same steps, each stop a clean one after its step.
+    const auto segments = segments_of(record);
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+        const bool ends = i + 1 == segments.size();
+        if (!ends && segments[i + 1].from == segments[i].from) continue;
+        auto running = start_dtk(command("clean", segments[i].lr, segments[i].steps), folder.path);
+        if (!ends) {
+            const auto until = segments[i + 1].from;
+            while (!fs::exists(checkpoint(folder / "clean", static_cast<int>(until))) && !running.ended())
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            running.send(SIGINT);
+            running.wait();
+            for (const auto& entry : fs::directory_iterator(folder / "clean/checkpoints"))
+                if (std::stoll(entry.path().stem().string()) > until) fs::remove(entry.path());
+        } else
+            REQUIRE(running.wait().code == 0);
+    }
+    check_same(folder / "killed", folder / "clean", steps);
+    const auto logged = logged_steps(folder / "killed");
+    REQUIRE(std::ssize(logged) == steps / 10);
+    for (std::size_t i = 0; i < logged.size(); ++i) CHECK(logged[i] == static_cast<std::int64_t>(10 * (i + 1)));
+}
+
+TEST_CASE("memory does not grow with the number of samples", "[slow]") {
+    const Finished f;
+    // Of the process's own pages, not of files that it looks into.
+    const auto most_held = [&](const std::string& n) {
+        auto running = start_dtk({"sample", "run", "--n", n, "--set", "sample.batch=4096", "--out", "n" + n, "--progress", "none"},
+                                 f.folder.path);
+        long most = 0;
+        while (!running.ended()) {
+            std::ifstream status("/proc/" + std::to_string(running.pid()) + "/status");
+            for (std::string line; std::getline(status, line);)
+                if (line.starts_with("RssAnon:")) most = std::max(most, std::atol(line.c_str() + 8));
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+        const auto end = running.wait();
+        INFO(end.err);
+        CHECK(end.code == 0);
+        return most;
+    };
+    const auto few = most_held("4096"), many = most_held("8000000");  // 64 MB of them
+    CHECK(fs::file_size(f.folder / "n8000000/samples.safetensors") > 64'000'000);
+    CHECK(many < few + 40'000);
 }

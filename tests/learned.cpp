@@ -7,6 +7,7 @@
 #include <dtk/relative_step.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -57,7 +58,8 @@ Tensor expected_bound(const dtk::Process& process, double mean, double sd, const
 
 TEST_CASE("where the reverse steps are the forward ones, isotropic Gaussian data cost exactly their entropy") {
     const double entropy = 0.5 * (1 + std::log(2 * std::numbers::pi));
-    for (const char* schedule : {"\"linear\"", "\"cosine\"", "\"sohl_dickstein\"", "\"learned\"", "\"cosine_log_snr\""})
+    for (const char* schedule :
+         {"\"linear\"", "\"cosine\"", "\"sohl_dickstein\"", "\"learned\"", "\"monotone\"", "\"cosine_log_snr\""})
         for (const std::int64_t T : {40, 200}) {
             INFO(schedule << ", T = " << T);
             at::NoGradGuard no_grad;
@@ -224,6 +226,55 @@ TEST_CASE("what a learned schedule's process answers follows its numbers") {
         kept *= 1 - odds / (1 + odds);
     }
     CHECK(l.alpha_bar(15) == Approx(kept).epsilon(1e-12));
+}
+
+TEST_CASE("a monotone schedule falls for any numbers, and its tensors say what its levels say, between steps too") {
+    at::NoGradGuard no_grad;
+    const auto process = gaussian("{use = \"monotone\", hidden = 16}", 25);
+    CHECK_FALSE(process->whole_steps());
+    const auto& chain = dtk::gaussian(*process, "the test");
+    for (std::int64_t trial = 0; trial < 4; ++trial) {
+        if (trial > 0) {
+            std::int64_t number = 0;
+            for (const auto& p : process->parameters())
+                p.copy_(3 * stream.step(trial).stream(fmt::format("{}", number++)).normal(p.sizes(), p.options()));
+        }
+        const auto& l = process->levels();
+        const auto t = at::tensor({-1.0, -0.5, 0.0, 3.0, 3.25, 17.9, 24.0}, at::kDouble),
+                   x = at::ones({7, 1}, at::kDouble);
+        const auto alpha = chain.alpha(t).beside(x), sigma = chain.sigma(t).beside(x);
+        for (std::int64_t i = 0; i < 7; ++i) {
+            INFO("trial " << trial << ", t = " << t[i].item<double>());
+            CHECK(alpha[i].item<double>() == Approx(l.alpha(t[i].item<double>())).epsilon(1e-12));
+            CHECK(sigma[i].item<double>() == Approx(l.sigma(t[i].item<double>())).epsilon(1e-9));
+            if (i > 1) CHECK(l.log_snr(t[i].item<double>()) < l.log_snr(t[i - 1].item<double>()));
+        }
+        if (trial > 0) continue;
+        CHECK(l.log_snr(24) == Approx(-5).epsilon(1e-6));
+        CHECK(l.log_snr(-1 + 1e-9) == Approx(13.3).epsilon(1e-6));
+        CHECK(l.log_snr(11.5) == Approx(0.5 * (13.3 - 5)).epsilon(0.02));  // it starts nearly linear
+    }
+    CHECK(says(complaint_of([] { gaussian("{use = \"monotone\", log_snr_first = -6}", 25); }), "must fall"));
+}
+
+TEST_CASE("the bound's gradient in a monotone schedule is its slope") {
+    const auto process = gaussian("{use = \"monotone\", hidden = 3, log_snr_first = 4}", 30, "reversed");
+    expected_bound(*process, 0.7, 0.5, "small").backward();
+    for (const auto& p : process->parameters())
+        for (std::int64_t i = 0; i < p.numel(); ++i) {
+            at::NoGradGuard no_grad;
+            const float before = p[i].item<float>();
+            const auto at_step = [&](float h) {
+                p[i] = before + h;
+                return expected_bound(*process, 0.7, 0.5, "small").item<double>();
+            };
+            const float h = std::ldexp(1.0f, std::ilogb(before) - 6);  // a share of the number
+            const double above = p[i].item<float>() + h, below = p[i].item<float>() - h;
+            const double slope = (at_step(h) - at_step(-h)) / (static_cast<double>(static_cast<float>(above)) -
+                                                               static_cast<double>(static_cast<float>(below)));
+            p[i] = before;
+            CHECK(p.grad()[i].item<double>() == Approx(slope).epsilon(1e-3).margin(1e-7));
+        }
 }
 
 TEST_CASE("the best bound of the swiss roll is the one that was computed beside dtk") {

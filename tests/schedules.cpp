@@ -533,3 +533,17 @@ TEST_CASE("grids are the published ones") {
                   reference[fmt::format("{}_{}", name, n)]["timesteps"].get<std::vector<double>>());
         }
 }
+
+TEST_CASE("what other toolkits call a schedule is refused with its name here") {
+    for (const auto& [theirs, ours] : {std::pair{"squaredcos_cap_v2", "cosine"},
+                                       {"scaled_linear", "quadratic"},
+                                       {"quad", "quadratic"},
+                                       {"jsd", "linear_alpha_bar"},
+                                       {"vpsde", "vp"},
+                                       {"rectified_flow", "flow"},
+                                       {"vdm", "monotone"}}) {
+        INFO(theirs);
+        CHECK(says(complaint_of([&] { make<dtk::Schedule>(theirs); }), fmt::format("called `{}` here", ours)));
+    }
+    CHECK_FALSE(says(complaint_of([] { make<dtk::Schedule>("squaredcos"); }), "called"));
+}

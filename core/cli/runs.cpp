@@ -255,7 +255,8 @@ std::vector<std::string> history_of(const Record& r) {
     std::vector<std::string> lines;
     for (const auto& entry : r.content.value("history", json::array())) {
         std::vector<std::string> from;
-        for (const auto& [stage, at] : entry.value("from", json::object()).items())
+        const auto steps = entry.value("from", json::object());
+        for (const auto& [stage, at] : steps.items())
             from.push_back(fmt::format("{}step {}", stage == "run" ? "" : stage + " ", at.value("step", 0)));
         lines.push_back(fmt::format("{} after {}", here(entry.value("time", "")),
                                     from.empty() ? std::string("nothing that was saved") : listed(from)));

@@ -83,6 +83,14 @@ Shown shown(const Registry& registry, const ScheduleRequest& request, const std:
     }
 }
 
+/// Density of log-SNR at time t where u is uniform on (0, 1]: 1/|d log-SNR/du|; 0 where α or σ is 0.
+double log_snr_density(const NoiseLevels& levels, std::int64_t t) {
+    const auto [alpha_rate, sigma_rate] = levels.rates(static_cast<double>(t));
+    const auto level = levels.at(static_cast<double>(t));
+    if (level.alpha == 0 || level.sigma == 0) return 0;
+    return 1 / (2 * std::abs(sigma_rate / level.sigma - alpha_rate / level.alpha));
+}
+
 /// One column of the table: a heading and a value at each step.
 struct Column {
     const char* heading;
@@ -96,12 +104,14 @@ constexpr Column columns[] = {
     {"SNR", "snr", [](const NoiseLevels& l, std::int64_t t) { return l.snr(t); }},
     {"log SNR", "log_snr", [](const NoiseLevels& l, std::int64_t t) { return l.log_snr(t); }},
     {"β̃", "posterior_variance", [](const NoiseLevels& l, std::int64_t t) { return l.posterior_variance(t, t - 1); }},
+    {"p(log SNR)", "log_snr_density", log_snr_density},
 };
 
 void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
     for (const auto& [name, levels] : schedules) {
         const auto T = levels.steps(), n = rows == 0 ? T : std::min(rows, T);
-        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0))\n", name, T);
+        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0); p is of uniform times)\n",
+                   name, T);
         fmt::print("{:>7}", "t");
         for (const auto& column : columns)
             fmt::print("  {}{}",
@@ -150,7 +160,8 @@ void print_json(const std::vector<Shown>& schedules) {
 void draw(const std::vector<Shown>& schedules, const fs::path& file) {
     Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"},
         log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
-        beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true};
+        beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true},
+        density{.title = "how often uniform times meet a log SNR", .x_label = "log(α²/σ²)", .y_label = "density"};
     const auto other_T = [&](const Shown& one) { return one.levels.steps() != schedules.front().levels.steps(); };
     const bool rates =
         std::any_of(schedules.begin(), schedules.end(), other_T);  // β of fewer steps is larger; β·T is not
@@ -168,8 +179,11 @@ void draw(const std::vector<Shown>& schedules, const fs::path& file) {
         beta.series.push_back(curve(columns[0].value, rates ? static_cast<double>(T) : 1));
         alpha_bar.series.push_back(curve(columns[1].value));
         log_snr.series.push_back(curve(columns[4].value));
+        auto met = curve(columns[6].value);
+        met.x = log_snr.series.back().y;
+        density.series.push_back(std::move(met));
     }
-    write_charts(file, {alpha_bar, log_snr, beta}, 3);
+    write_charts(file, {alpha_bar, log_snr, beta, density}, 2);
     fmt::print(stderr, "picture  {}\n", file.string());
 }
 

@@ -61,14 +61,14 @@ struct Gaussian final : dtk::GaussianProcess {
     }
 
     std::int64_t steps() const override { return steps_; }
-    bool whole_steps() const override { return learned_ != nullptr; }
+    bool whole_steps() const override { return learned_ && learned_->whole_steps(); }
     const dtk::NoiseLevels& levels() const override {
         if (learned_) levels_ = learned_->levels(steps_);
         return levels_;
     }
 
     Coefficient alpha(const Time& t) const override {
-        if (learned_) return sqrt(exp(tables().log_alpha_bar(t)));
+        if (learned_) return exp(0.5 * log_alpha_bar(t));
         return t.map([&](double t) { return levels_.alpha(t); });
     }
     Coefficient sigma(const Time& t) const override { return sqrt(sigma2(t)); }
@@ -228,7 +228,7 @@ struct Gaussian final : dtk::GaussianProcess {
                 return;
             case PredictionType::velocity:
                 if (learned_)
-                    throw dtk::Error("a learned schedule is known at its steps alone, and a velocity is dx/du",
+                    throw dtk::Error("a velocity is dx/du, and how a learned schedule moves with u is not followed",
                                      "use prediction = \"v\", or another schedule");
                 return;
             case PredictionType::x0:
@@ -247,37 +247,27 @@ struct Gaussian final : dtk::GaussianProcess {
         return s.map([](double s) { return s <= -1 ? 1.0 : 0.0; });
     }
 
-    /// Of a learned schedule as it is now, [T + 1] float64 where its tensors are, differentiable; entry t + 1 is time
-    /// t.
-    struct Tables {
-        Tensor log, beta;
-        static Coefficient pick(const Tensor& table, const Time& t) {
-            if (t.uniform()) return Coefficient::of_rows(table.slice(0, whole(t.value()) + 1, whole(t.value()) + 2));
-            return Coefficient::of_rows(
-                table.index_select(0, t.rows(0).to(at::kLong).to(table.device(), /*non_blocking=*/true) + 1));
-        }
-        Coefficient log_alpha_bar(const Time& t) const { return pick(log, t); }
-    };
-    static std::int64_t whole(double t) { return static_cast<std::int64_t>(t); }
-    Tables tables() const {
-        const auto beta = at::constant_pad_nd(learned_->betas(steps_), {1, 0});
-        return {(-beta).log1p().cumsum(0), beta};
+    /// log ᾱ_t of a learned schedule as it is now, differentiable.
+    Coefficient log_alpha_bar(const Time& t) const {
+        const auto there = at::TensorOptions(learned_->parameters().front().device()).dtype(at::kDouble);
+        const auto rows = t.uniform() ? at::full({1}, t.value(), there) : t.rows(0).to(there, /*non_blocking=*/true);
+        return Coefficient::of_rows(learned_->log_alpha_bar(rows, steps_));
+    }
+
+    static Coefficient minus_expm1(const Coefficient& log) {
+        return Coefficient::apply(
+            log, [](double x) { return -std::expm1(x); }, [](const Tensor& x) { return -x.expm1(); });
     }
 
     Coefficient sigma2(const Time& t) const {
-        if (!learned_) return t.map([&](double t) { return levels_.sigma2(t); });
-        return Coefficient::apply(
-            tables().log_alpha_bar(t), [](double x) { return -std::expm1(x); },
-            [](const Tensor& x) { return -x.expm1(); });
+        if (learned_) return minus_expm1(log_alpha_bar(t));
+        return t.map([&](double t) { return levels_.sigma2(t); });
     }
 
     /// The variance that is added between s and t.
     Coefficient added(const Time& t, const Time& s) const {
-        if (!learned_) return t.map(s, [&](double t, double s) { return levels_.added_variance(t, s); });
-        const auto now = tables();
-        const auto ratio = exp(now.log_alpha_bar(t) - now.log_alpha_bar(s));
-        const auto is_next = t.map(s, [](double t, double s) { return s == t - 1 ? 1.0 : 0.0; });
-        return where(is_next, Tables::pick(now.beta, t), sigma2(t) - ratio * sigma2(s));
+        if (learned_) return minus_expm1(log_alpha_bar(t) - log_alpha_bar(s));
+        return t.map(s, [&](double t, double s) { return levels_.added_variance(t, s); });
     }
 
     /// What a step t → s needs.
@@ -311,7 +301,7 @@ struct Gaussian final : dtk::GaussianProcess {
     };
     Rates rates(const Time& t) const {
         if (learned_)
-            throw dtk::Error("a learned schedule is known at its steps alone, and a velocity is dx/du",
+            throw dtk::Error("a velocity is dx/du, and how a learned schedule moves with u is not followed",
                              "use another schedule, or a sampler and a prediction without velocity");
         return {t.map([&](double t) { return levels_.rates(t).alpha; }),
                 t.map([&](double t) { return levels_.rates(t).sigma; })};

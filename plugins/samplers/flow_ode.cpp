@@ -5,9 +5,8 @@
 // Formulae", 1980. A schedule that is a table has a velocity with jumps at its whole times, so that errors stop to fall
 // with one over its number of steps; one that is a function of u has none.
 #include <algorithm>
-#include <utility>
-#include <vector>
 
+#include <dtk/dormand_prince.hpp>
 #include <dtk/ratio_steps.hpp>
 #include <dtk/row_steps.hpp>
 #include <dtk/sampler.hpp>
@@ -15,25 +14,6 @@
 namespace {
 
 using at::Tensor;
-
-/// Dormand & Prince: stage i stands at c_i and adds Σ_j a_ij k_j; the last row is the step itself; e is the difference
-/// of both methods.
-constexpr double c_dp[] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
-const std::vector<std::vector<double>> a_dp{{},
-                                            {1. / 5},
-                                            {3. / 40, 9. / 40},
-                                            {44. / 45, -56. / 15, 32. / 9},
-                                            {19372. / 6561, -25360. / 2187, 64448. / 6561, -212. / 729},
-                                            {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
-                                            {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84}};
-const std::vector<double> e_dp{71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525, -1. / 40};
-
-Tensor weighted(const std::vector<double>& weights, const std::vector<Tensor>& k) {
-    auto sum = weights[0] * k[0];
-    for (std::size_t j = 1; j < weights.size(); ++j)
-        if (weights[j] != 0) sum = at::add(sum, k[j], weights[j]);
-    return sum;
-}
 
 struct FlowOde final : dtk::GaussianSampler {
     struct Config : dtk::Sampler::Config {
@@ -54,6 +34,10 @@ struct FlowOde final : dtk::GaussianSampler {
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,
                   const dtk::StepCallback& done) const override {
         const auto T = static_cast<double>(denoise.process().steps());
+        const auto velocity = [&](const Tensor& x, const dtk::Time& u) {
+            const auto t = u.map([&](double u) { return std::min(u * T, T) - 1; });
+            return denoise.velocity(x, dtk::Time(t.rows(x)));
+        };
         dtk::RowSteps adaptive(c.rtol, c.atol, 0.05, 5);
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
             const double h = (s - t) / T, middle = (t + s) / 2;
@@ -71,28 +55,12 @@ struct FlowOde final : dtk::GaussianSampler {
             } else {
                 x = adaptive.along(x, (t + 1) / T, (s + 1) / T,
                                    [&](const Tensor& x, const dtk::Time& a, const dtk::Time& b) {
-                                       return dormand_prince(denoise, x, a, b, T);
+                                       return dtk::dormand_prince(x, a, b, velocity);
                                    });
             }
             done(i + 1, x);
         }
         return x;
-    }
-
- private:
-    /// One step from u = a to u = b, rows apart: of order five, and of order four.
-    static std::pair<Tensor, Tensor> dormand_prince(const dtk::Denoiser& denoise, const Tensor& x, const dtk::Time& a,
-                                                    const dtk::Time& b, double T) {
-        const auto h = a.map(b, [](double a, double b) { return b - a; });
-        std::vector<Tensor> k;
-        Tensor next = x;
-        for (std::size_t stage = 0; stage < a_dp.size(); ++stage) {
-            if (stage > 0) next = x + h * weighted(a_dp[stage], k);
-            const auto t =
-                a.map(b, [&](double a, double b) { return std::min((a + c_dp[stage] * (b - a)) * T, T) - 1; });
-            k.push_back(denoise.velocity(next, dtk::Time(t.rows(x))));
-        }
-        return {next, next - h * weighted(e_dp, k)};
     }
 };
 }  // namespace

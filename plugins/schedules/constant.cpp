@@ -21,4 +21,5 @@ struct Constant final : dtk::BetaSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, constant, Constant, "the same β at every step (Ho et al. 2020, in their code)")
+DTK_PLUGIN(Schedule, constant, Constant,
+           "the same β at every step (Ho et al. 2020, in their code); elsewhere: const, exp")

@@ -27,4 +27,5 @@ struct Cosine final : dtk::BetaSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, cosine, Cosine, "ᾱ falls like a squared cosine (Nichol & Dhariwal 2021)")
+DTK_PLUGIN(Schedule, cosine, Cosine,
+           "ᾱ falls like a squared cosine (Nichol & Dhariwal 2021); elsewhere: squaredcos_cap_v2, squared_cosine")

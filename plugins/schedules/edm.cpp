@@ -16,4 +16,4 @@ struct Edm final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, edm, Edm, "α = 1 and σ linear (Karras et al. 2022); with it the grid `karras`")
+DTK_PLUGIN(Schedule, edm, Edm, "α = 1 and σ linear (Karras et al. 2022); with it the grid `karras`; elsewhere: karras")

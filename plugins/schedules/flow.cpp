@@ -21,4 +21,6 @@ struct Flow final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, flow, Flow, "the straight path of rectified flow and flow matching, α = 1 − u and σ = u")
+DTK_PLUGIN(Schedule, flow, Flow,
+           "the straight path of rectified flow and flow matching, α = 1 − u and σ = u; elsewhere: rectified_flow, "
+           "rectified, cond_ot, condot, flow_matching")

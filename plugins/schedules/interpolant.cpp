@@ -32,4 +32,5 @@ struct Interpolant final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, interpolant, Interpolant, "linear, trigonometric or polynomial paths (Albergo et al. 2023)")
+DTK_PLUGIN(Schedule, interpolant, Interpolant,
+           "linear, trigonometric or polynomial paths (Albergo et al. 2023); elsewhere: gvp, trigonometric")

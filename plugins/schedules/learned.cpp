@@ -10,7 +10,7 @@ namespace {
 
 using at::Tensor;
 
-struct Learned final : dtk::LearnedSchedule {
+struct Learned final : dtk::LearnedBetas {
     struct Config {
         dtk::Choice<dtk::Schedule> start{"sohl_dickstein"};
         std::int64_t bumps = 10;

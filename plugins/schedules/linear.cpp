@@ -9,4 +9,4 @@ struct Linear final : dtk::BetaRamp {
 };
 }  // namespace
 
-DTK_DEFAULT_PLUGIN(Schedule, linear, Linear, "β rises linearly (Ho et al. 2020)")
+DTK_DEFAULT_PLUGIN(Schedule, linear, Linear, "β rises linearly (Ho et al. 2020); elsewhere: sqrt_linear")

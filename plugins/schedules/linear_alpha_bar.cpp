@@ -14,4 +14,4 @@ struct LinearAlphaBar final : dtk::BetaSchedule {
 }  // namespace
 
 DTK_PLUGIN(Schedule, linear_alpha_bar, LinearAlphaBar,
-           "ᾱ falls linearly to 0, β = 1/(T − t + 1) (Sohl-Dickstein et al. 2015)")
+           "ᾱ falls linearly to 0, β = 1/(T − t + 1) (Sohl-Dickstein et al. 2015); elsewhere: jsd")

@@ -22,4 +22,5 @@ struct LogLinear final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, log_linear, LogLinear, "log-SNR falls linearly (Kingma et al. 2021)")
+DTK_PLUGIN(Schedule, log_linear, LogLinear,
+           "log-SNR falls linearly (Kingma et al. 2021); elsewhere: linear_log_snr")

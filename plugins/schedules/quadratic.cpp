@@ -14,4 +14,4 @@ struct Quadratic final : dtk::BetaRamp {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, quadratic, Quadratic, "√β rises linearly (Song et al. 2020)")
+DTK_PLUGIN(Schedule, quadratic, Quadratic, "√β rises linearly (Song et al. 2020); elsewhere: scaled_linear, quad")

@@ -61,4 +61,5 @@ struct Table final : dtk::Schedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, table, Table, "the levels that a file lists: β, ᾱ or log-SNR of each step")
+DTK_PLUGIN(Schedule, table, Table,
+           "the levels that a file lists: β, ᾱ or log-SNR of each step; elsewhere: trained_betas, alphas_cumprod")

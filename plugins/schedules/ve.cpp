@@ -23,4 +23,5 @@ struct Ve final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, ve, Ve, "the variance-exploding SDE, α = 1 and log σ linear (Song et al. 2021)")
+DTK_PLUGIN(Schedule, ve, Ve,
+           "the variance-exploding SDE, α = 1 and log σ linear (Song et al. 2021); elsewhere: vesde, ve_sde")

@@ -24,4 +24,4 @@ struct Vp final : dtk::ContinuousSchedule {
 };
 }  // namespace
 
-DTK_PLUGIN(Schedule, vp, Vp, "the variance-preserving SDE (Song et al. 2021)")
+DTK_PLUGIN(Schedule, vp, Vp, "the variance-preserving SDE (Song et al. 2021); elsewhere: vpsde, vp_sde")

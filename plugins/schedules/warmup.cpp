@@ -34,4 +34,5 @@ struct Warmup final : dtk::BetaSchedule {
 }  // namespace
 
 DTK_PLUGIN(Schedule, warmup, Warmup,
-           "β rises linearly over a share of the steps, then stays (Ho et al. 2020, in their code)")
+           "β rises linearly over a share of the steps, then stays (Ho et al. 2020, in their code); elsewhere: "
+           "warmup10, warmup50")

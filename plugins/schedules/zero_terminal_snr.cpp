@@ -35,4 +35,5 @@ struct ZeroTerminalSnr final : dtk::Schedule {
 }  // namespace
 
 DTK_PLUGIN(Schedule, zero_terminal_snr, ZeroTerminalSnr,
-           "another schedule stretched to no signal at the last step (Lin et al. 2023)")
+           "another schedule stretched to no signal at the last step (Lin et al. 2023); elsewhere: ztsnr, "
+           "rescale_betas_zero_snr")

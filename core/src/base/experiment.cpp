@@ -41,9 +41,16 @@ void SampleSettings::fields(Fields& f) {
     f("seed", seed, at_least(-1), "of what is drawn: x_T and the sampler's noise; -1: the experiment's");
     f("precision", precision, {"float32", "float64", "bf16"},
       "of the state, if the model takes it; bf16: of the network's products only");
-    f("start", start, {"random", "quantiles"},
-      "x_T: drawn, or of data of one number the middles of n equal shares of N(0, 1), so that nothing is left to "
-      "chance");
+    f("start", start,
+      "x_T: random; quantiles, of data of one number the middles of n equal shares of N(0, 1), so that nothing is left "
+      "to chance; or a safetensors file with a tensor `start`, [n, …]");
+    f("invert", invert,
+      "the file holds examples x_0: x_T is what the deterministic DDIM steps lead from to them, and is kept in "
+      "start.safetensors");
+    f("interpolate", interpolate, in(0, 4294967296.0),
+      "samples from one noise to another along the great circle between them: so many for each pair; 0: none");
+    f("trajectory", trajectory, in(0, 1000000),
+      "states x_t and estimates of x_0 that are kept of the first 64 samples, with a picture; 0: none");
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
     f("average", average,
       "the average of the parameters to sample with, by its name; empty: the first there is, none: the parameters");
@@ -203,6 +210,11 @@ void read_stage(StageSpec& stage) {
     if (stage.init && stage.init->run.name().empty())
         reading.mistakes.add(reading.place("init"), "[init] does not say which network to begin as",
                              "init = \"RUN\", the folder of a run that has trained");
+    if (stage.sample && stage.sample->starts_from_file()) {
+        const auto file = (reading.folder / stage.sample->start).lexically_normal().string();
+        stage.sample->start = file;
+        stage.resolved["sample"].as_table()->insert_or_assign("start", file);
+    }
     if (stage.train) check_train(*stage.train, reading);
     for (const auto& part : stage_parts) {
         if (std::string_view(part.kind) == "sampler") {

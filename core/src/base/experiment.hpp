@@ -26,6 +26,7 @@ struct SampleSettings {
     std::string average;
     std::vector<std::int64_t> labels;
     std::string precision = "float32", start = "random";
+    bool starts_from_file() const { return start != "random" && start != "quantiles"; }
     void fields(Fields& f);
 };
 

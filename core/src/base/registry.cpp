@@ -246,6 +246,19 @@ std::string foreign(const fs::path& folder, const fs::path& file) {
     return {};
 }
 
+/// Does a summary end in "elsewhere: a, b", and is that one of its words?
+bool called_elsewhere(const std::string& summary, const std::string& name) {
+    constexpr std::string_view lead = "elsewhere: ";
+    auto at = summary.rfind(lead);
+    if (at == summary.npos) return false;
+    for (at += lead.size(); at < summary.size();) {
+        const auto end = std::min(summary.find(", ", at), summary.size());
+        if (std::string_view(summary).substr(at, end - at) == name) return true;
+        at = end + 2;
+    }
+    return false;
+}
+
 }  // namespace
 
 PluginError::~PluginError() = default;
@@ -320,6 +333,15 @@ std::vector<std::string> Registry::names(const std::string& kind) const {
     return names;
 }
 
+const PluginFile* Registry::named_elsewhere(const std::string& kind, const std::string& name) const {
+    std::vector<PluginFile> of_kind;
+    std::ranges::copy_if(plugins_, std::back_inserter(of_kind), [&](const auto& one) { return one.kind == kind; });
+    const auto probes = probe(of_kind);
+    for (std::size_t i = 0; i < probes.size(); ++i)
+        if (called_elsewhere(probes[i].summary, name)) return &find(kind, of_kind[i].name);
+    return nullptr;
+}
+
 const PluginFile& Registry::find(const std::string& kind, const std::string& name) const {
     std::vector<const PluginFile*> found;
     for (const auto& plugin : plugins_)
@@ -331,6 +353,8 @@ const PluginFile& Registry::find(const std::string& kind, const std::string& nam
     if (found.empty()) {
         const auto near = nearest(name, known);
         auto help = near.empty() ? std::string() : fmt::format("did you mean `{}`? ", near);
+        if (const auto* ours = named_elsewhere(kind, name))
+            help = fmt::format("that is called `{}` here; ", ours->name);
         for (const auto& plugin : plugins_)
             if (plugin.name == name) help += fmt::format("`{}` is a {}, not a {}; ", name, plugin.kind, kind);
         help += known.empty()

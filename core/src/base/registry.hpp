@@ -55,6 +55,8 @@ class DTK_API Registry {
     std::vector<Probe> probe(const std::vector<PluginFile>& plugins) const;
 
  private:
+    /// The plugin whose summary says that other toolkits call it so; null where there is none.
+    const PluginFile* named_elsewhere(const std::string& kind, const std::string& name) const;
     void read_folder(const std::filesystem::path& folder);
     void read_file(const std::filesystem::path& folder, const std::filesystem::path& file);
 

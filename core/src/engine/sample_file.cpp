@@ -89,13 +89,15 @@ SampleFile draw_into(const fs::path& file, const Stage& stage, const SampleSetti
             to.write(labels->second.const_data_ptr(), labels->second.nbytes());
             offset += labels->second.nbytes();
         }
-        drawn.evaluations =
-            draw_samples(stage, settings, device, progress, [&](const Tensor& samples, const Tensor& start_of_them) {
+        drawn.evaluations = draw_samples(
+            stage, settings, device, progress,
+            [&](const Tensor& samples, const Tensor& start_of_them) {
                 const auto whole = samples.to(type).contiguous();
                 drawn.not_finite += (~at::isfinite(whole.flatten(1)).all(1)).sum().item<std::int64_t>();
                 to.write(whole.const_data_ptr(), whole.nbytes());
                 if (want_start) starts.write(start_of_them.to(type).contiguous(), file.parent_path());
-            });
+            },
+            &drawn.trajectory);
     });
     drawn.samples = Mapped::existing(file).tensor(offset, sizes, type);
     if (want_start) drawn.start = starts.tensor(0, sizes, type);

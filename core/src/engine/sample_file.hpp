@@ -13,6 +13,7 @@ namespace dtk {
 struct SampleFile {
     Tensor samples, start;        ///< [n, ...], as they lie in files; no start where it is not wanted
     double evaluations = 0;       ///< of the network for each row
+    KeptTrajectory trajectory;    ///< where [sample] asks for it
     std::int64_t not_finite = 0;  ///< samples with an element that is no finite number
 };
 

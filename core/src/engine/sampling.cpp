@@ -6,16 +6,9 @@
 #include <fmt/ranges.h>
 
 #include "base/stop.hpp"
+#include "engine/start.hpp"
 
 namespace dtk {
-
-namespace {
-/// The middles of n equal shares of N(0, 1), rows first … first + rows − 1. → [rows, 1]
-Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, const at::TensorOptions& options) {
-    const auto share = (at::arange(first, first + rows, at::kDouble) + 0.5) / static_cast<double>(n);
-    return at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n))).unsqueeze(1).to(options);
-}
-}  // namespace
 
 Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
     if (!settings.labels.empty()) return at::tensor(settings.labels, at::kLong);
@@ -24,7 +17,7 @@ Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
 }
 
 double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode,
-                    const TakeSamples& take) {
+                    const TakeSamples& take, KeptTrajectory* kept) {
     at::NoGradGuard no_grad;
     const auto& process = stage.process();
     const auto sampler = stage.part<Sampler>();
@@ -33,8 +26,6 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     const auto steps = static_cast<std::int64_t>(times.size());
     const auto chunk = std::min(settings.batch, settings.n), chunks = (settings.n + chunk - 1) / chunk;
     const auto options = at::TensorOptions(device).dtype(settings.precision == "float64" ? at::kDouble : at::kFloat);
-    auto sizes = space.shape;
-    sizes.insert(sizes.begin(), chunk);
 
     const auto classes = classes_in_turn(stage, settings);
     DenoiserOptions asked{.bf16 = settings.precision == "bf16", .rows = settings.network_batch, .guided = true};
@@ -46,6 +37,8 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         settings.seed < 0 ? stage.random("sample") : Random(static_cast<std::uint64_t>(settings.seed), "sample");
     const auto rows_before = stage.rows_asked();
     Progress progress("sample", chunks * steps, progress_mode);
+    const Start start(stage, settings, times);
+    if (kept) *kept = KeptTrajectory(settings.trajectory, times);
     for (std::int64_t i = 0; i < chunks; ++i) {
         const auto random = drawn_with.from(i * chunk);
         Condition condition;
@@ -54,15 +47,16 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
             condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
         }
         auto trajectory = denoise.with(std::move(condition));
-        if (remembers) trajectory = trajectory.begin();
-        const auto done = [&](std::int64_t step, const Tensor&) {
+        const bool keeps = i == 0 && kept && !kept->empty();
+        const auto x = start.rows(i * chunk, chunk, options, drawn_with.stream("prior"), trajectory);
+        if (keeps) kept->see(0, x, {});
+        if (remembers || keeps) trajectory = trajectory.begin();
+        const auto done = [&](std::int64_t step, const Tensor& x) {
             end_if_asked("while samples were drawn");
+            if (keeps) kept->see(step, x, trajectory.latest_x0());
             trajectory.advance();
             progress.at(i * steps + step);
         };
-        const auto x = settings.start == "quantiles"
-                           ? normal_quantiles(i * chunk, chunk, settings.n, options)
-                           : process.prior(sizes, options, random.stream("prior"), times.front());
         const auto samples = sampler->sample(trajectory, times, x, random.stream("steps"), done);
         if (samples.sizes() != x.sizes())
             throw PluginError(fmt::format("sampler `{}` answers samples of shape {} for x_T of shape {}",

@@ -1,6 +1,7 @@
 #pragma once
 #include "base/progress.hpp"
 #include "engine/stage.hpp"
+#include "engine/trajectory.hpp"
 
 namespace dtk {
 
@@ -18,9 +19,11 @@ using TakeSamples = std::function<void(const Tensor& samples, const Tensor& star
 
 /// n samples of the stage's sampler, handed over as they come → network evaluations for each row. Row k depends on the
 /// seed and on k, not on how the rows are portioned: every portion has the same size (what the last one holds too much
-/// is cut), so the network always sees the same shape. Errors: Interrupted where somebody asks to stop.
+/// is cut), so the network always sees the same shape. `kept` is given the states that [sample]
+/// trajectory asks for. Errors: Interrupted where somebody asks to stop.
 DTK_API double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
-                            Progress::Mode progress, const TakeSamples& take);
+                            Progress::Mode progress, const TakeSamples& take,
+                            KeptTrajectory* kept = nullptr);
 
 /// All of them at once.
 DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,

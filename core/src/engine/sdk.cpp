@@ -151,11 +151,20 @@ NoiseLevels LearnedSchedule::levels(std::int64_t steps) const {
         now.emplace_back(named.tensor->unsafeGetTensorImpl(), named.tensor->_version());
     if (now != known_of_ || known_.steps() != steps) {
         at::NoGradGuard no_grad;
-        const auto beta = betas(steps).cpu().contiguous();
-        known_ = NoiseLevels::from_betas({beta.const_data_ptr<double>(), beta.const_data_ptr<double>() + steps});
+        known_ = read(steps);
         known_of_ = std::move(now);
     }
     return known_;
+}
+
+Tensor LearnedBetas::log_alpha_bar(const Tensor& t, std::int64_t steps) const {
+    const auto table = at::constant_pad_nd((-betas(steps)).log1p().cumsum(0), {1, 0});
+    return table.index_select(0, t.to(at::kLong) + 1);
+}
+
+NoiseLevels LearnedBetas::read(std::int64_t steps) const {
+    const auto beta = betas(steps).cpu().contiguous();
+    return NoiseLevels::from_betas({beta.const_data_ptr<double>(), beta.const_data_ptr<double>() + steps});
 }
 
 Tensor Density::posterior_variance(const Tensor&, const Tensor&, const Tensor&) const {

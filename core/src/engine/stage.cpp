@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "engine/remembered_data.hpp"
+#include "engine/start.hpp"
 
 namespace dtk {
 
@@ -126,9 +127,11 @@ void Stage::check_sampling(Mistakes& mistakes) const {
                     "set conditional = true in [model] and drop_condition in [train], such as 0.1");
         }
     const auto space = this->space();
-    if (spec_.sample && spec_.sample->start == "quantiles" && space.shape != std::vector<std::int64_t>{1})
-        mistakes.add(spec_.reading->place("sample"), "start = \"quantiles\" is for data of one number",
-                     "leave it \"random\"");
+    if (spec_.sample) try {
+            check_start(*spec_.sample, space);
+        } catch (const Error& error) {
+            mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
+        }
     if (spec_.sample)
         for (const auto label : spec_.sample->labels)
             if (label >= space.classes)

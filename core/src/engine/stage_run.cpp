@@ -13,6 +13,7 @@
 #include "engine/init.hpp"
 #include "engine/measuring.hpp"
 #include "engine/pictures.hpp"
+#include "engine/safetensors.hpp"
 #include "engine/sample_file.hpp"
 
 namespace dtk {
@@ -66,9 +67,13 @@ json StageRun::evaluate() {
         std::map<std::string, std::string> about{{"seed", std::to_string(stage_.seed())}, {"experiment", text_}};
         if (const auto range = stage_.space().range) about["range"] = fmt::format("{} {}", range->first, range->second);
         timed("sample", [&] {
-            drawn = draw_into(folder_ / "samples.safetensors", stage_, *settings, device_, progress_, about, measures);
+            drawn = draw_into(folder_ / "samples.safetensors", stage_, *settings, device_, progress_, about,
+                              measures || settings->invert);
         });
         picture("samples", drawn.samples);
+        if (settings->invert)
+            save_safetensors(folder_ / "start.safetensors", {{{"start", drawn.start}}, {{"experiment", text_}}});
+        if (!drawn.trajectory.empty()) picture_of_trajectory(drawn.trajectory);
         result["network_evaluations"] = drawn.evaluations;
         result["samples"] = settings->n;
         if (drawn.not_finite > 0)
@@ -82,6 +87,15 @@ json StageRun::evaluate() {
         timed("measure",
               [&] { result["metrics"] = measure(stage_, drawn.samples, drawn.start, result, device_, progress_); });
     return result;
+}
+
+void StageRun::picture_of_trajectory(const KeptTrajectory& trajectory) {
+    try {
+        const auto file = trajectory.save(folder_, stage_.dataset(), text_);
+        if (!file.empty()) Progress::note(fmt::format("picture  {}", (folder_ / file).string()));
+    } catch (const Error& error) {
+        Progress::note(fmt::format("no picture of the trajectories: {}; {}", error.what(), error.help()));
+    }
 }
 
 void StageRun::train(const From& from) {

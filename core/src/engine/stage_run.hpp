@@ -8,6 +8,7 @@
 #include "base/progress.hpp"
 #include "engine/stage.hpp"
 #include "engine/trainer.hpp"
+#include "engine/trajectory.hpp"
 
 namespace dtk {
 
@@ -43,6 +44,7 @@ class StageRun {
              const std::vector<double>& by_noise);
     void picture_at(std::int64_t step);
     void picture(const std::string& name, const Tensor& samples);
+    void picture_of_trajectory(const KeptTrajectory& trajectory);
 
     Stage& stage_;
     std::filesystem::path folder_;

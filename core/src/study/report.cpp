@@ -180,6 +180,14 @@ bool in_panels(const fs::path& folder) {
     }
 }
 
+/// A run's picture of that name as it stands in a page; empty where there is none.
+std::string picture_url(const fs::path& folder, const std::string& name) {
+    if (const auto png = folder / (name + ".png"); fs::exists(png)) return page::data_url("image/png", read_file(png));
+    if (const auto svg = folder / (name + ".svg"); fs::exists(svg))
+        return page::data_url("image/svg+xml", read_file(svg));
+    return {};
+}
+
 std::string samples_html(const Drawn& drawn) {
     const auto& study = drawn.study;
     constexpr std::size_t most = 16;  // a page of hundreds of pictures opens nowhere
@@ -194,14 +202,15 @@ std::string samples_html(const Drawn& drawn) {
     for (const auto& cell : study.cells) {
         if (study.place_of(cell) != 0) continue;
         const auto folder = folder_of(study.task(cell.task), drawn.folder, drawn.accept_rebuilt);
-        const auto png = fs::exists(folder / "samples.png");
-        if ((!png && !fs::exists(folder / "samples.svg")) || ++count > most) continue;
-        const auto url = png ? page::data_url("image/png", read_file(folder / "samples.png"))
-                             : page::data_url("image/svg+xml", read_file(folder / "samples.svg"));
-        const auto panels = png && in_panels(folder);
-        if (panels && count == 1) add(url, "half", "The data", "data");
-        add(url, panels ? "half right" : "",
-            fmt::format("Samples of {}, seed {}", study.arms[cell.arm].name, cell.seed), study.arms[cell.arm].name);
+        const auto samples = picture_url(folder, "samples");
+        if (samples.empty() || ++count > most) continue;
+        const auto& arm = study.arms[cell.arm].name;
+        const auto panels = fs::exists(folder / "samples.png") && in_panels(folder);
+        if (panels && count == 1) add(samples, "half", "The data", "data");
+        add(samples, panels ? "half right" : "", fmt::format("Samples of {}, seed {}", arm, cell.seed), arm);
+        if (const auto way = picture_url(folder, "trajectory"); !way.empty())
+            add(way, "", fmt::format("States on the way to the first samples of {}, seed {}", arm, cell.seed),
+                arm + ": x_t and the estimate of x_0 on the way");
     }
     if (pictures.empty()) return {};
     return fmt::format(

@@ -1,0 +1,137 @@
+#include "engine/start.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "engine/safetensors.hpp"
+
+namespace dtk {
+
+namespace {
+
+/// The middles of n equal shares of N(0, 1), rows first … first + rows − 1. → [rows, 1]
+Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, const at::TensorOptions& options) {
+    const auto share = (at::arange(first, first + rows, at::kDouble) + 0.5) / static_cast<double>(n);
+    return at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n))).unsqueeze(1).to(options);
+}
+
+/// Rows of x_T that n samples begin from: with `interpolate` both ends of every pair.
+std::int64_t rows_needed(const SampleSettings& settings) {
+    const auto each = settings.interpolate;
+    return each > 0 ? 2 * ((settings.n + each - 1) / each) : settings.n;
+}
+
+/// The one tensor of the file that can be meant: `start`, `samples`, or the only one there is.
+Tensor given_rows(const SampleSettings& settings, const std::vector<std::int64_t>& shape) {
+    const auto& file = settings.start;
+    const auto content = load_safetensors(file);
+    const auto cure = "write a safetensors file with a tensor `start`, or with one tensor alone";
+    Tensor rows;
+    for (const char* name : {"start", "samples"})
+        if (const auto found = content.tensors.find(name); !rows.defined() && found != content.tensors.end())
+            rows = found->second;
+    if (!rows.defined() && content.tensors.size() == 1) rows = content.tensors.begin()->second;
+    if (!rows.defined())
+        throw Error(fmt::format("{} holds {} tensors and none called `start`", file, content.tensors.size()), cure);
+    if (rows.dim() < 1 || rows.size(0) == 0 || !std::ranges::equal(rows.sizes().slice(1), shape))
+        throw Error(fmt::format("{} holds a tensor of shape {}, but samples are {}", file, fmt::join(rows.sizes(), "×"),
+                                fmt::join(shape, "×")),
+                    fmt::format("it must be [n, {}]", fmt::join(shape, ", ")));
+    if (!rows.is_floating_point() || !at::isfinite(rows).all().item<bool>())
+        throw Error(fmt::format("{} holds what is no finite number", file), "write float32 or float64 numbers");
+    if (const auto needed = rows_needed(settings); rows.size(0) < needed)
+        throw Error(fmt::format("{} holds {} rows, and {} samples need {}", file, rows.size(0), settings.n, needed),
+                    "lower [sample] n, or give more rows");
+    return rows;
+}
+
+}  // namespace
+
+void check_start(const SampleSettings& settings, const Space& space) {
+    if (settings.start == "quantiles" && (space.shape != std::vector<std::int64_t>{1} || settings.interpolate > 0))
+        throw Error("start = \"quantiles\" is for data of one number, and leaves nothing to interpolate",
+                    "leave it \"random\"");
+    if (settings.invert && !settings.starts_from_file())
+        throw Error("`invert` needs examples whose noise is to be found",
+                    "say in `start` which file holds them, such as the samples.safetensors of a run");
+    if (settings.invert && settings.interpolate > 0)
+        throw Error("`invert` and `interpolate` are two steps",
+                    "invert first, then interpolate with start = \".../start.safetensors\" of that run");
+    if (settings.starts_from_file()) given_rows(settings, space.shape);
+}
+
+Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times)
+    : process_(stage.process()),
+      shape_(stage.space().shape),
+      times_(std::move(times)),
+      n_(settings.n),
+      interpolate_(settings.interpolate),
+      quantiles_(settings.start == "quantiles"),
+      invert_(settings.invert) {
+    check_start(settings, stage.space());
+    if (settings.starts_from_file()) given_ = given_rows(settings, shape_);
+}
+
+Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                   const Denoiser& denoise) const {
+    return interpolate_ > 0 ? between(first, rows, options, random, denoise)
+                            : ends(first, rows, options, random, denoise);
+}
+
+Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                   const Denoiser& denoise) const {
+    if (quantiles_) return normal_quantiles(first, rows, n_, options);
+    if (given_.defined()) {
+        const auto x = rows_padded(given_, std::min(first, given_.size(0) - 1), rows).to(options);
+        return invert_ ? inverted(denoise, times_, x) : x;
+    }
+    auto sizes = shape_;
+    sizes.insert(sizes.begin(), rows);
+    return process_.prior(sizes, options, random.from(first), times_.front());
+}
+
+Tensor Start::between(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                      const Denoiser& denoise) const {
+    // Sample k is number k mod K of pair k div K, whose ends are rows 2k and 2k + 1 of what would be started from.
+    const auto pair = first / interpolate_, pairs = (first + rows - 1) / interpolate_ - pair + 1;
+    const auto both = ends(2 * pair, 2 * pairs, options, random, denoise);
+    const auto number = at::arange(first, first + rows, at::kLong);
+    const auto a = (2 * (number.floor_divide(interpolate_) - pair)).to(both.device());
+    const auto share = number.remainder(interpolate_).to(options.dtype(at::kDouble)) /
+                       static_cast<double>(std::max<std::int64_t>(1, interpolate_ - 1));
+    return spherical(both.index_select(0, a), both.index_select(0, a + 1), share);
+}
+
+Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share) {
+    const auto u = a.flatten(1).to(at::kDouble), v = b.flatten(1).to(at::kDouble);
+    const auto angle = ((u * v).sum(1) / (u.norm(2, 1) * v.norm(2, 1))).clamp(-1, 1).acos();
+    // Where the two are as good as parallel, the circle is the line.
+    const auto flat = angle.sin() < 1e-6, safe = at::where(flat, 1.0, angle.sin());
+    const auto of_a = at::where(flat, 1 - share, ((1 - share) * angle).sin() / safe),
+               of_b = at::where(flat, share, (share * angle).sin() / safe);
+    return (of_a.unsqueeze(1) * u + of_b.unsqueeze(1) * v).view(a.sizes()).to(a.scalar_type());
+}
+
+Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0) {
+    constexpr int iterations = 8;
+    const auto& noise = denoise.noise();
+    auto x = std::move(x0);
+    double s = -1;
+    for (auto t = times.rbegin(); t != times.rend(); s = *t++) {
+        const auto from = noise.at(s), to = noise.at(*t);
+        if (s < 0 && to.alpha == 0)
+            throw Error("examples cannot be inverted in one step to a time without signal",
+                        "give the sampler more `steps`, or a grid that begins earlier");
+        // The network knows no clean data: the first step asks at its own end.
+        const auto [estimate, eps] = denoise.estimate(x, s < 0 ? *t : s);
+        auto next = to.alpha * estimate + to.sigma * eps;
+        if (to.alpha > 0)
+            for (int i = 0; i < iterations; ++i)
+                next = (to.alpha / from.alpha) * x +
+                       (to.sigma - to.alpha / from.alpha * from.sigma) * denoise.eps(next, *t);
+        x = next;
+    }
+    return x;
+}
+
+}  // namespace dtk

@@ -1,0 +1,48 @@
+#pragma once
+// What sampling starts from: noise that is drawn, read from a file, found for given examples, or between two noises.
+#include <string>
+#include <vector>
+
+#include "engine/stage.hpp"
+
+namespace dtk {
+
+/// Refuses what [sample] says of x_T where it fits no examples of that shape, or does not go together. Errors: Error
+/// with the cure.
+void check_start(const SampleSettings& settings, const Space& space);
+
+/// x_T of every sample, as [sample] says.
+class Start {
+ public:
+    /// times: the sampler's, falling. Errors: those of check_start.
+    Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times);
+
+    /// Rows first … first + rows − 1 of x_T; where there are fewer, the last one again. `denoise` is asked where
+    /// examples are inverted.
+    Tensor rows(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                const Denoiser& denoise) const;
+
+ private:
+    Tensor ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                const Denoiser& denoise) const;
+    Tensor between(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                   const Denoiser& denoise) const;
+
+    const Process& process_;
+    std::vector<std::int64_t> shape_;
+    std::vector<double> times_;
+    std::int64_t n_, interpolate_;
+    bool quantiles_, invert_;
+    Tensor given_;  ///< of the file
+};
+
+/// The x at times.front() that the deterministic DDIM steps along `times` bring to x0 (Song et al. 2020, section 4.3).
+/// Each step solves x_s = α_s x̂_0(x_t) + σ_s ε̂(x_t) by fixed-point iteration, from the step that asks at x_s. Errors:
+/// Error where there is no way back, because the first time has no signal and is also the last.
+DTK_API Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tensor x0);
+
+/// Between two noises along the great circle, which keeps the length that noise has: share 0 is a, 1 is b. a, b: [B,
+/// ...], share: [B]
+DTK_API Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share);
+
+}  // namespace dtk

@@ -1,0 +1,171 @@
+// What sampling starts from: files, inversion, ways between two noises; and the states that are kept on the way.
+#include "engine/start.hpp"
+
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+#include "complaint.hpp"
+#include "engine/safetensors.hpp"
+#include "run_program.hpp"
+#include "support.hpp"
+
+using at::Tensor;
+using support::distance;
+using support::make;
+
+namespace {
+
+const dtk::Random stream(23, "starts");
+
+const std::string experiment = R"(name = "tiny"
+seed = 5
+threads = 1
+[dataset]
+use = "gaussian_mixture"
+[process]
+steps = 200
+schedule = "cosine"
+[model]
+use = "exact"
+[sampler]
+use = "ddim"
+steps = 20
+[sample]
+n = 40
+batch = 16
+precision = "float64"
+)";
+
+/// Runs the experiment with those settings of [sample]; its folder.
+std::filesystem::path ran(const Folder& folder, const std::string& name, std::vector<std::string> settings) {
+    write(folder / "tiny.toml", experiment);
+    std::vector<std::string> command{"run", "tiny.toml", "--out", name, "--progress", "none"};
+    for (auto& one : settings) command.insert(command.end(), {"--set", "sample." + std::move(one)});
+    const auto outcome = dtk_program(command, folder.path);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    return folder / name;
+}
+
+Tensor samples_of(const std::filesystem::path& run) {
+    return dtk::load_safetensors((run / "samples.safetensors").string()).tensors.at("samples");
+}
+
+}  // namespace
+
+TEST_CASE("between two noises along the great circle the length stays") {
+    const auto a = stream.normal({4, 3, 2}, at::kDouble);
+    auto b = stream.stream("b").normal({4, 3, 2}, at::kDouble);
+    b[3] = 2 * a[3];  // the same direction
+    const auto norm = [](const Tensor& x) { return x.flatten(1).norm(2, 1); };
+    const auto all = [](double share) { return at::full({4}, share, at::kDouble); };
+    CHECK(distance(dtk::spherical(a, b, all(0)), a) < 1e-12);
+    CHECK(distance(dtk::spherical(a, b, all(1)), b) < 1e-12);
+    CHECK(distance(dtk::spherical(a, b, all(0.25))[3], 1.25 * a[3]) < 1e-9);
+    // Of two of one length all between have it, and stand at equal angles.
+    const auto c = b.slice(0, 0, 3) / norm(b.slice(0, 0, 3)).view({3, 1, 1}),
+               d = a.slice(0, 0, 3) / norm(a.slice(0, 0, 3)).view({3, 1, 1});
+    const auto third = dtk::spherical(d, c, at::full({3}, 1.0 / 3, at::kDouble));
+    CHECK(distance(norm(third), at::ones({3}, at::kDouble)) < 1e-12);
+    const auto angle = [](const Tensor& x, const Tensor& y) { return (x * y).flatten(1).sum(1).acos(); };
+    CHECK(distance(3 * angle(d, third), angle(d, c)) < 1e-9);
+}
+
+TEST_CASE("inverted examples are what the same DDIM steps make of the noise that was found") {
+    at::NoGradGuard no_grad;
+    for (const char* schedule : {"\"linear\"", "\"cosine\"", "\"flow\"", "\"edm\""}) {
+        INFO(schedule);
+        const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
+                                         fmt::format("schedule = {}\nsteps = 1000", schedule));
+        const auto denoise = support::denoiser(view);
+        const auto sampler = make<dtk::Sampler>("ddim", "steps = 60\ngrid = \"trailing\"", view);
+        const auto times = sampler->times(*view.chain);
+        const auto x0 = view.data->test_examples(at::arange(20, at::kLong)).x.to(at::kDouble);
+        const auto found = dtk::inverted(denoise, times, x0);
+        CHECK(distance(sampler->sample(denoise, times, found, stream), x0) <
+              (std::string(schedule) == "\"flow\"" ? 0.3 : 1e-4));  // the first time has no signal: see below
+    }
+}
+
+TEST_CASE("what is found for examples comes to the exact flow's noise as steps grow finer") {
+    at::NoGradGuard no_grad;
+    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\ncovariances = [[0.09]]",
+                                     "schedule = \"flow\"\nsteps = 1000");
+    const auto x0 = at::linspace(0, 1.4, 7, at::kDouble).unsqueeze(1);
+    const auto exact = (x0 - 0.7) / 0.3;  // N(0.7, 0.3²) to N(0, 1)
+    double before = 1;
+    for (const int steps : {20, 40, 80, 160}) {
+        const auto sampler = make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), view);
+        const double off = distance(dtk::inverted(support::denoiser(view), sampler->times(*view.chain), x0), exact);
+        CHECK(off < 0.62 * before);  // of order one
+        before = off;
+    }
+    CHECK(before < 0.02);
+    const auto one = make<dtk::Sampler>("ddim", "steps = 1", view);
+    CHECK(says(complaint_of([&] { dtk::inverted(support::denoiser(view), one->times(*view.chain), x0); }),
+               "without signal"));
+}
+
+TEST_CASE("samples start from a file, from what was found for examples, and between two noises") {
+    const Folder folder;
+    const auto plain = samples_of(ran(folder, "plain", {}));
+    // The noise that leads to them, and from that noise they again.
+    const auto found = ran(folder, "found", {"start=\"plain/samples.safetensors\"", "invert=true"});
+    const auto start = dtk::load_safetensors((found / "start.safetensors").string()).tensors.at("start");
+    CHECK(start.sizes() == plain.sizes());
+    CHECK(distance(samples_of(found), plain) < 1e-3);
+    const auto again = ran(folder, "again", {"start=\"found/start.safetensors\""});
+    CHECK(distance(samples_of(again), samples_of(found)) < 1e-12);
+    // Five for each pair, whatever the batch; the ends are what their noises give alone.
+    const auto between = samples_of(ran(folder, "between", {"interpolate=5"}));
+    CHECK(distance(between[0], plain[0]) < 1e-9);
+    CHECK(distance(between[4], plain[1]) < 1e-9);
+    CHECK(distance(between[5], plain[2]) < 1e-9);
+    CHECK(distance(between[39], plain[15]) < 1e-9);
+    CHECK(distance(between[2], plain[0]) > 1e-3);
+    CHECK(distance(samples_of(ran(folder, "portions", {"interpolate=5", "batch=7"})), between) < 1e-9);
+}
+
+TEST_CASE("a kept trajectory goes from x_T to the sample, and its picture is drawn") {
+    const Folder folder;
+    const auto run = ran(folder, "kept", {"trajectory=6"});
+    const auto kept = dtk::load_safetensors((run / "trajectory.safetensors").string()).tensors;
+    const auto x = kept.at("x"), x0 = kept.at("x0"), t = kept.at("t");
+    CHECK(x.sizes() == at::IntArrayRef({6, 16, 2}));  // those of the first portion
+    CHECK(x0.sizes() == x.sizes());
+    CHECK(t[0].item<double>() == 199);
+    CHECK(t[5].item<double>() == -1);
+    CHECK(distance(x[5], samples_of(run).slice(0, 0, 16)) == 0);
+    CHECK(x0[0].isnan().all().item<bool>());
+    CHECK(distance(x0[5], x[5]) < 1e-12);  // the last step of DDIM takes the estimate
+    CHECK(read(run / "trajectory.svg").find("<svg") != std::string::npos);
+    // It changes no sample.
+    CHECK(distance(samples_of(ran(folder, "bare", {})), samples_of(run)) == 0);
+}
+
+TEST_CASE("what cannot be started from is refused before anything is drawn") {
+    const Folder folder;
+    write(folder / "tiny.toml", experiment);
+    dtk::save_safetensors(folder / "short.safetensors", {{{"start", at::zeros({3, 2})}}, {}});
+    dtk::save_safetensors(folder / "shape.safetensors", {{{"start", at::zeros({50, 3})}}, {}});
+    dtk::save_safetensors(folder / "two.safetensors", {{{"a", at::zeros({50, 2})}, {"b", at::zeros({50, 2})}}, {}});
+    dtk::save_safetensors(folder / "nan.safetensors", {{{"start", at::full({50, 2}, std::nan(""))}}, {}});
+    const auto refused = [&](std::vector<std::string> settings, const char* reason) {
+        std::vector<std::string> command{"check", "tiny.toml"};
+        for (auto& one : settings) command.insert(command.end(), {"--set", "sample." + std::move(one)});
+        const auto outcome = dtk_program(command, folder.path);
+        INFO(outcome.err);
+        CHECK(outcome.code == 2);
+        CHECK(says(outcome.err, reason));
+    };
+    refused({"start=\"short.safetensors\""}, "3 rows, and 40 samples need 40");
+    refused({"start=\"shape.safetensors\""}, "of shape 50×3, but samples are 2");
+    refused({"start=\"two.safetensors\""}, "2 tensors and none called `start`");
+    refused({"start=\"nan.safetensors\""}, "no finite number");
+    refused({"start=\"nowhere.safetensors\""}, "nowhere.safetensors");
+    refused({"invert=true"}, "`invert` needs examples");
+    refused({"start=\"quantiles\""}, "data of one number");
+    refused({"start=\"plain.safetensors\"", "invert=true", "interpolate=3"}, "two steps");
+}
