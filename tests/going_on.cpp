@@ -49,8 +49,8 @@ steps = 3
 n = 20
 )";
 
-Outcome dtk(const Folder& folder, std::vector<std::string> arguments, int code = 0) {
-    arguments.insert(arguments.end(), {"--progress", "none"});
+Outcome call(const Folder& folder, std::vector<std::string> arguments, int code = 0) {
+    if (arguments[0] != "check") arguments.insert(arguments.end(), {"--progress", "none"});
     const auto outcome = dtk_program(arguments, folder.path);
     INFO(outcome.out << outcome.err);
     CHECK(outcome.code == code);
@@ -64,7 +64,7 @@ struct Finished {
         static const Folder keep;
         static const bool made = [] {
             write(keep / "small.toml", experiment);
-            dtk(keep, {"run", "small.toml", "--out", "run"});
+            call(keep, {"run", "small.toml", "--out", "run"});
             return true;
         }();
         REQUIRE(made);
@@ -72,7 +72,7 @@ struct Finished {
     }
     Outcome resume(std::vector<std::string> more = {}, int code = 0) const {
         more.insert(more.begin(), {"run", "small.toml", "--resume=run"});
-        return dtk(folder, more, code);
+        return call(folder, more, code);
     }
     /// The file says something else from now on.
     void change(const std::string& from, const std::string& to) const {
@@ -242,7 +242,7 @@ TEST_CASE("a completed run is given more steps, to the bits of one that had them
     const auto on = f.resume();
     CHECK(says(on.err, "from step 40: train.steps 40 → 60"));
     CHECK(says(on.err, "going on after step 40 of 60, from checkpoints/00000040.safetensors"));
-    dtk(f.folder, {"run", "small.toml", "--out", "straight"});
+    call(f.folder, {"run", "small.toml", "--out", "straight"});
     check_same(f.folder / "run", f.folder / "straight", 60);
     const auto record = f.record();
     CHECK(record["status"] == "completed");
@@ -262,8 +262,8 @@ TEST_CASE("a completed run is given more steps, to the bits of one that had them
 TEST_CASE("more steps under a rate that depends on their number are a change of law, and recorded as one") {
     const Folder folder;
     write(folder / "small.toml", experiment + "[rate]\nuse = \"cosine\"\n");
-    dtk(folder, {"run", "small.toml", "--out", "run"});
-    const auto on = dtk(folder, {"run", "small.toml", "--resume=run", "--set", "train.steps=80"});
+    call(folder, {"run", "small.toml", "--out", "run"});
+    const auto on = call(folder, {"run", "small.toml", "--resume=run", "--set", "train.steps=80"});
     // ½ (1 + cos(π · 40/80)) of 1e-3, where it was ½ (1 + cos π) = 0
     CHECK(says(on.err, "from step 40: train.steps 40 → 80, and with it the learning rate of that step, 0 → 0.0005"));
     const auto change = json::parse(read(folder / "run/run.json"))["history"][0]["changes"][0];
@@ -301,7 +301,7 @@ TEST_CASE("another rate is taken where it is asked for, recorded, and refused wi
     CHECK(f.resume({"--set", "train.steps=60", "--set", "train.clip=0.5", "--set", "weighting=edm", "--set",
                     "optimizer.beta1=0.8", "--set", "rate=linear"})
               .code == 0);
-    CHECK(says(f.resume({"--set", "optimizer=sgd"}, 2).err, "optimizer.use"));
+    CHECK(says(f.resume({"--set", "optimizer=adam"}, 2).err, "optimizer.use"));
     CHECK(f.record()["history"].size() == 2);
 }
 
@@ -331,8 +331,8 @@ TEST_CASE("logging, checkpoints, threads, samples and metrics change on the way,
 TEST_CASE("what has been learned already cannot be changed: that is refused with the reason and the way out") {
     const Finished f;
     const auto before = read(f.folder / "run/run.json");
-    for (const auto* set : {"model.width=9", "seed=6", "train.batch=16", "process.steps=21", "dataset.modes=3",
-                            "schedule=linear", "loss=elbo", "name=other"}) {
+    for (const auto* set : {"model.width=9", "seed=6", "train.batch=16", "process.steps=21", "dataset.labels=true",
+                            "schedule.s=0.01", "loss=elbo", "name=other"}) {
         const auto refused = f.resume({"--set", set}, 2);
         INFO(set << "\n" << refused.err);
         CHECK(says(refused.err, "was run with another experiment"));
@@ -346,7 +346,7 @@ TEST_CASE("what has been learned already cannot be changed: that is refused with
 TEST_CASE("advice after a failure works when it is pasted") {
     const Folder folder;
     write(folder / "it's \"new\".toml", changed(experiment, "batch = 8", "batch = 8\nclip = 0\nlr = 1e30"));
-    const auto failed = dtk(folder, {"run", "it's \"new\".toml", "--out", "the run", "--set", "name=\"a b\""}, 1);
+    const auto failed = call(folder, {"run", "it's \"new\".toml", "--out", "the run", "--set", "name=\"a b\""}, 1);
     const auto after = [&](const std::string& text, const std::string& phrase) {
         const auto at = text.find(phrase);
         REQUIRE(at != text.npos);
@@ -373,7 +373,7 @@ TEST_CASE("advice after a failure works when it is pasted") {
 
     // Too few samples for what is to be measured.
     write(folder / "few.toml", changed(experiment, "n = 20", "n = 5") + "[[metric]]\nuse = \"mmd\"\n");
-    const auto few = dtk(folder, {"run", "few.toml", "--out", "few"}, 1);
+    const auto few = call(folder, {"run", "few.toml", "--out", "few"}, 1);
     CHECK(says(few.err, "raise `n` in [sample]"));
     CHECK(paste(few.err, "--set sample.n=20").code == 0);
     CHECK(json::parse(read(folder / "few/run.json"))["result"]["samples"] == 20);
@@ -383,28 +383,28 @@ TEST_CASE("one command begins a run, goes on with it and finds it complete") {
     const Folder folder;
     write(folder / "small.toml", experiment);
     const std::vector<std::string> command{"run", "small.toml", "--out", "out", "--resume"};
-    CHECK(says(dtk(folder, command).err, "there is no run in out yet: it begins"));
+    CHECK(says(call(folder, command).err, "there is no run in out yet: it begins"));
     fs::remove(checkpoint(folder / "out", 40));
     write(folder / "out/run.json",
           changed(read(folder / "out/run.json"), "\"status\": \"completed\"", "\"status\": \"running\""));
-    CHECK(says(dtk(folder, command).err, "going on after step 30 of 40"));
-    CHECK(says(dtk(folder, command).err, "is complete: nothing is left to do"));
+    CHECK(says(call(folder, command).err, "going on after step 30 of 40"));
+    CHECK(says(call(folder, command).err, "is complete: nothing is left to do"));
     CHECK(logged_steps(folder / "out") == std::vector<std::int64_t>{10, 20, 30, 40});
     CHECK_FALSE(fs::exists(folder / "runs"));
     // Another experiment's run is left alone, and so is a folder of something else.
     write(folder / "other.toml", changed(experiment, "width = 8", "width = 9"));
-    CHECK(says(dtk(folder, {"run", "other.toml", "--out", "out", "--resume"}, 2).err, "another experiment"));
+    CHECK(says(call(folder, {"run", "other.toml", "--out", "out", "--resume"}, 2).err, "another experiment"));
     fs::create_directory(folder / "mine");
     write(folder / "mine/letter", "x");
-    CHECK(says(dtk(folder, {"run", "small.toml", "--out", "mine", "--resume"}, 2).err, "is not empty"));
-    CHECK(says(dtk(folder, {"run", "small.toml", "--out", "a", "--resume=out"}, 2).err, "name two folders"));
+    CHECK(says(call(folder, {"run", "small.toml", "--out", "mine", "--resume"}, 2).err, "is not empty"));
+    CHECK(says(call(folder, {"run", "small.toml", "--out", "a", "--resume=out"}, 2).err, "name two folders"));
     // A seed that nobody gave is drawn once.
     write(folder / "free.toml", changed(experiment, "seed = 5\n", ""));
     const std::vector<std::string> free{"run", "free.toml", "--out", "free", "--resume"};
-    dtk(folder, free);
+    call(folder, free);
     const auto seed = json::parse(read(folder / "free/run.json"))["seed"];
     fs::remove(folder / "free/samples.safetensors");
-    dtk(folder, free);
+    call(folder, free);
     CHECK(json::parse(read(folder / "free/run.json"))["seed"] == seed);
 }
 
@@ -476,7 +476,7 @@ TEST_CASE("a signal while samples are drawn or measured keeps what was trained, 
     for (const bool measuring : {false, true}) {
         const Folder folder;
         auto text = changed(experiment, "n = 20", measuring ? "n = 20" : "n = 100000000\nbatch = 64");
-        if (measuring) text += "[[metric]]\nuse = \"bound\"\nn = 100000000\n";
+        if (measuring) text += "[[metric]]\nuse = \"eps_error\"\nn = 10000000\n";
         write(folder / "small.toml", text);
         auto running = start_dtk({"run", "small.toml", "--out", "run", "--progress", "plain"}, folder.path);
         const auto begun = [&] {
@@ -497,8 +497,8 @@ TEST_CASE("a signal while samples are drawn or measured keeps what was trained, 
         CHECK(fs::exists(checkpoint(folder / "run", 40)));
         for (const auto& entry : fs::directory_iterator(folder / "run")) CHECK(entry.path().extension() != ".tmp");
         const auto trained = read(checkpoint(folder / "run", 40));
-        const auto on =
-            dtk(folder, {"run", "small.toml", "--resume=run", "--set", measuring ? "metric.bound.n=8" : "sample.n=50"});
+        const auto on = call(folder, {"run", "small.toml", "--resume=run", "--set",
+                                      measuring ? "metric.eps_error.n=64" : "sample.n=50"});
         CHECK(says(on.err, "going on after step 40 of 40"));
         CHECK(read(checkpoint(folder / "run", 40)) == trained);
         CHECK(json::parse(read(folder / "run/run.json"))["result"]["samples"] == (measuring ? 20 : 50));
@@ -522,18 +522,18 @@ TEST_CASE("the log is cut back to the checkpoint that is gone on from, and what 
 TEST_CASE("other data or another build of a plugin that trained are refused, or recorded where that is asked for") {
     const Folder folder;
     write_images(folder, 0);
-    dtk(folder, {"run", "images.toml", "--out", "run"});
+    call(folder, {"run", "images.toml", "--out", "run"});
     const auto record = [&] { return json::parse(read(folder / "run/run.json")); };
     const auto before = record();
     write_images(folder, 1);
     const std::vector<std::string> more{"run", "images.toml", "--resume=run", "--set", "train.steps=50"};
-    const auto refused = dtk(folder, more, 2);
-    CHECK(says(refused.err, "what the data set is read from is not what"));
+    const auto refused = call(folder, more, 2);
+    CHECK(says(refused.err, "\n  the data: SHA-256 "));
     CHECK(says(refused.err, "--accept-changed"));
     CHECK(record() == before);
     auto accepted = more;
     accepted.emplace_back("--accept-changed");
-    CHECK(says(dtk(folder, accepted).err, "from step 40: data "));
+    CHECK(says(call(folder, accepted).err, "from step 40: data "));
     CHECK(record()["history"][0]["changes"].dump().find("\"data\"") != std::string::npos);
     CHECK(record()["data"]["sha256"] != before["data"]["sha256"]);
 
@@ -545,8 +545,8 @@ TEST_CASE("other data or another build of a plugin that trained are refused, or 
         write(f.folder / "run/run.json", content.dump());
         return f.resume({"--set", "train.steps=50"}, code);
     };
-    CHECK(says(with_another("mlp", 2).err, "model plugin `mlp` is not what"));
-    CHECK(says(with_another("cosine", 2).err, "schedule plugin `cosine` is not what"));
+    CHECK(says(with_another("mlp", 2).err, "\n  model plugin `mlp`: SHA-256 000000000000… then"));
+    CHECK(says(with_another("cosine", 2).err, "\n  schedule plugin `cosine`: "));
     CHECK(says(f.resume({"--accept-changed", "--set", "train.steps=50"}).err, "plugin mlp"));
     CHECK(with_another("ddim", 0).code == 0);  // it only draws
 }
@@ -555,34 +555,34 @@ TEST_CASE("a network begins as one that has been trained") {
     const Finished f;
     const auto text = changed(experiment, "steps = 40", "steps = 1\nlr = 1e-30") + "[optimizer]\nweight_decay = 0\n";
     write(f.folder / "tune.toml", "init = \"run\"\n" + text);
-    const auto tuned = dtk(f.folder, {"run", "tune.toml", "--out", "tuned"});
+    const auto tuned = call(f.folder, {"run", "tune.toml", "--out", "tuned"});
     CHECK(says(tuned.err, "tensors from step 40 of run/checkpoints/00000040.safetensors"));
     // The average of the run it begins as, from which a step of 1e-30 does not lead away.
     CHECK((bits_of(f.folder / "tuned/samples.safetensors").at("samples") ==
            bits_of(f.folder / "run/samples.safetensors").at("samples")));
     CHECK(json::parse(read(f.folder / "tuned/run.json"))["init"]["sha256"].get<std::string>().size() == 64);
     CHECK(says(read(f.folder / "tuned/resolved.toml"), "[init]"));
-    dtk(f.folder, {"run", "tune.toml", "--out", "raw", "--set", "init={run=\"run\",average=\"none\"}"});
+    call(f.folder, {"run", "tune.toml", "--out", "raw", "--set", "init={run=\"run\",average=\"none\"}"});
     CHECK((bits_of(f.folder / "raw/samples.safetensors") != bits_of(f.folder / "run/samples.safetensors")));
 
     // What does not fit is said, and refused on request.
-    const auto deeper = dtk(
+    const auto deeper = call(
         f.folder, {"run", "tune.toml", "--out", "deeper", "--set", "model.depth=2", "--set", "model.time_features=32"});
     CHECK(says(deeper.err, "of another shape, left as drawn: model.hidden0.weight (8×66 there, 8×34 here)"));
     CHECK(says(deeper.err, "not there, left as drawn: model.hidden1.weight, model.hidden1.bias"));
     CHECK(bits_of(checkpoint(f.folder / "deeper", 1)).at("model.out.weight") ==
           bits_of(checkpoint(f.folder / "tuned", 1)).at("model.out.weight"));
-    const auto strict = dtk(
+    const auto strict = call(
         f.folder,
         {"run", "tune.toml", "--out", "no", "--set", "model.depth=2", "--set", "init={run=\"run\",strict=true}"}, 2);
     CHECK(says(strict.err, "does not fit whole"));
     CHECK(says(strict.err, "leave `strict` out"));
-    CHECK(says(dtk(f.folder, {"check", "tune.toml", "--set", "model.width=9", "--set", "model.time_features=2"}, 2).err,
+    CHECK(says(call(f.folder, {"check", "tune.toml", "--set", "model.width=9", "--set", "dataset.preset=gmm1d"}, 2).err,
                "no tensor of"));
-    CHECK(says(dtk(f.folder, {"check", "tune.toml", "--set", "init=nowhere"}, 2).err, "`nowhere` is neither"));
-    CHECK(says(dtk(f.folder, {"check", "tune.toml", "--set", "init={run=\"run\",average=\"best\"}"}).out, "in order"));
+    CHECK(says(call(f.folder, {"check", "tune.toml", "--set", "init=nowhere"}, 2).err, "`nowhere` is neither"));
+    CHECK(says(call(f.folder, {"check", "tune.toml", "--set", "init={run=\"run\",average=\"best\"}"}).out, "in order"));
     CHECK(
-        says(dtk(f.folder, {"run", "tune.toml", "--out", "no", "--set", "init={run=\"run\",average=\"best\"}"}, 2).err,
+        says(call(f.folder, {"run", "tune.toml", "--out", "no", "--set", "init={run=\"run\",average=\"best\"}"}, 2).err,
              "is one of none, ema"));
 }
 
@@ -590,18 +590,18 @@ TEST_CASE("an experiment without training samples a network that another run tra
     const Finished f;
     const auto begin = experiment.find("[train]"), end = experiment.find("[sampler]");
     write(f.folder / "draw.toml", "init = \"run\"\n" + experiment.substr(0, begin) + experiment.substr(end));
-    dtk(f.folder, {"run", "draw.toml", "--out", "drawn"});
+    call(f.folder, {"run", "draw.toml", "--out", "drawn"});
     const auto right = bits_of(f.folder / "run/samples.safetensors").at("samples");
     CHECK((bits_of(f.folder / "drawn/samples.safetensors").at("samples") == right));
-    CHECK(says(dtk(f.folder, {"run", "draw.toml", "--out", "no", "--set", "model.depth=2"}, 2).err, "add [train]"));
+    CHECK(says(call(f.folder, {"run", "draw.toml", "--out", "no", "--set", "model.depth=2"}, 2).err, "add [train]"));
     // Afterwards it needs the other run no more: to be sampled, to be gone on with, to be begun from.
     fs::remove_all(f.folder / "run");
-    dtk(f.folder, {"sample", "drawn", "--out", "again"});
+    call(f.folder, {"sample", "drawn", "--out", "again"});
     CHECK((bits_of(f.folder / "again/samples.safetensors").at("samples") == right));
     fs::remove(f.folder / "drawn/samples.safetensors");
-    dtk(f.folder, {"run", "draw.toml", "--resume=drawn"});
+    call(f.folder, {"run", "draw.toml", "--resume=drawn"});
     CHECK((bits_of(f.folder / "drawn/samples.safetensors").at("samples") == right));
-    dtk(f.folder, {"run", "draw.toml", "--out", "third", "--set", "init=drawn"});
+    call(f.folder, {"run", "draw.toml", "--out", "third", "--set", "init=drawn"});
     CHECK((bits_of(f.folder / "third/samples.safetensors").at("samples") == right));
 }
 
@@ -612,42 +612,44 @@ TEST_CASE("a stage begins as an earlier one ended") {
         "[[stage]]\nname = \"first\"\n[[stage]]\nname = \"second\"\ninit = \"first\"\n"
         "train = {steps = 1, lr = 1e-30}\noptimizer = {use = \"adamw\", weight_decay = 0}\n";
     write(folder / "two.toml", text);
-    CHECK(says(dtk(folder, {"run", "two.toml", "--out", "run"}).err, "tensors from step 10 of "));
+    CHECK(says(call(folder, {"run", "two.toml", "--out", "run"}).err, "tensors from step 10 of "));
     CHECK((bits_of(folder / "run/first/samples.safetensors").at("samples") ==
            bits_of(folder / "run/second/samples.safetensors").at("samples")));
     // The first is not trained on under the second's feet.
-    const auto refused = dtk(folder, {"run", "two.toml", "--resume=run", "--set", "stage.first.train.steps=20"}, 2);
+    const auto refused = call(folder, {"run", "two.toml", "--resume=run", "--set", "stage.first.train.steps=20"}, 2);
     CHECK(says(refused.err, "and stage `second` has been trained after it already"));
-    CHECK(says(dtk(folder, {"run", "two.toml", "--resume=run", "--set", "stage.second.train.steps=2"}).err,
+    CHECK(says(call(folder, {"run", "two.toml", "--resume=run", "--set", "stage.second.train.steps=2"}).err,
                "from step 1: stage second: train.steps 1 → 2"));
 }
 
 TEST_CASE("a run is sampled without its data, and metrics that need them say so") {
     for (const auto* prediction : {"eps", "edm"}) {
         const Folder folder;
-        write_images(folder, 0, "[[metric]]\nuse = \"frechet\"\nrepeats = 2\n[[metric]]\nuse = \"gaussian_fit\"\n");
+        write_images(folder, 0,
+                     "[[metric]]\nuse = \"frechet\"\nrepeats = 2\n[[metric]]\nuse = \"bits_per_dim\"\nn = 4\n");
         write(folder / "images.toml", changed(read(folder / "images.toml"), "width = 8",
                                               std::string("width = 8\nprediction = \"") + prediction + "\""));
-        dtk(folder, {"run", "images.toml", "--out", "run"});
-        dtk(folder, {"sample", "run", "--out", "with"});
+        call(folder, {"run", "images.toml", "--out", "run"});
+        call(folder, {"sample", "run", "--out", "with"});
         fs::rename(folder / "data", folder / "gone");
-        const auto without = dtk(folder, {"sample", "run", "--out", "without"});
+        const auto without = call(folder, {"sample", "run", "--out", "without"});
         INFO(prediction);
         CHECK(says(without.err, "the data cannot be read"));
         CHECK((bits_of(folder / "without/samples.safetensors") == bits_of(folder / "with/samples.safetensors")));
         const auto metrics = json::parse(read(folder / "without/result.json"))["metrics"];
         REQUIRE(metrics.size() == 2);
-        CHECK(metrics[0]["metric"] == "frechet");
-        CHECK(metrics[0]["value"].is_null());
-        CHECK(says(metrics[0]["note"], "left out"));
+        for (const auto& metric : metrics) {
+            CHECK(metric["value"].is_null());
+            CHECK(says(metric["note"], "left out: "));
+        }
         CHECK(fs::exists(folder / "without/samples.png"));
     }
 }
 
 TEST_CASE("an earlier checkpoint is sampled, by its step or its path") {
     const Finished f;
-    dtk(f.folder, {"sample", "run", "--step", "20", "--out", "by_step"});
-    dtk(f.folder, {"sample", "run/checkpoints/00000020.safetensors", "--out", "by_path"});
+    call(f.folder, {"sample", "run", "--step", "20", "--out", "by_step"});
+    call(f.folder, {"sample", "run/checkpoints/00000020.safetensors", "--out", "by_path"});
     const auto right = bits_of(f.folder / "by_step/samples.safetensors").at("samples");
     CHECK((bits_of(f.folder / "by_path/samples.safetensors").at("samples") == right));
     CHECK((bits_of(f.folder / "run/samples.safetensors").at("samples") != right));
@@ -656,18 +658,18 @@ TEST_CASE("an earlier checkpoint is sampled, by its step or its path") {
     CHECK(says(result["checkpoint"], "run/checkpoints/00000020.safetensors"));
     // The step is the one inside, whatever the file is called; the newest is said.
     fs::rename(checkpoint(f.folder / "run", 20), f.folder / "run/checkpoints/z.safetensors");
-    dtk(f.folder, {"sample", "run", "--step", "20", "--out", "renamed"});
+    call(f.folder, {"sample", "run", "--step", "20", "--out", "renamed"});
     CHECK((bits_of(f.folder / "renamed/samples.safetensors").at("samples") == right));
-    CHECK(says(dtk(f.folder, {"sample", "run", "--out", "newest"}).err, "network  step 40 of "));
-    CHECK(says(dtk(f.folder, {"sample", "run", "--step", "25", "--out", "no"}, 2).err,
+    CHECK(says(call(f.folder, {"sample", "run", "--out", "newest"}).err, "network  step 40 of "));
+    CHECK(says(call(f.folder, {"sample", "run", "--step", "25", "--out", "no"}, 2).err,
                "there are those of 40, 30, 20, 10"));
-    CHECK(dtk(f.folder, {"sample", "run/checkpoints/z.safetensors", "--step", "10", "--out", "no"}, 2).code == 2);
+    CHECK(call(f.folder, {"sample", "run/checkpoints/z.safetensors", "--step", "10", "--out", "no"}, 2).code == 2);
 }
 
 TEST_CASE("the classes that were asked for stand beside the samples, in every format") {
     const Folder folder;
     write_images(folder, 0);
-    dtk(folder, {"run", "images.toml", "--out", "run"});
+    call(folder, {"run", "images.toml", "--out", "run"});
     const auto labels = [&](const fs::path& drawn) {
         const auto bytes = bits_of(drawn / "samples.safetensors").at("labels");
         std::vector<std::int64_t> all(bytes.size() / 8);
@@ -677,13 +679,13 @@ TEST_CASE("the classes that were asked for stand beside the samples, in every fo
     const auto in_turn = labels(folder / "run");
     REQUIRE(in_turn.size() == 20);
     for (std::size_t i = 0; i < in_turn.size(); ++i) CHECK(in_turn[i] == static_cast<std::int64_t>(i % 3));
-    dtk(folder,
-        {"sample", "run", "--n", "5", "--set", "sample.labels=[2,0]", "--set", "sample.batch=2", "--out", "chosen"});
+    call(folder,
+         {"sample", "run", "--n", "5", "--set", "sample.labels=[2,0]", "--set", "sample.batch=2", "--out", "chosen"});
     CHECK(labels(folder / "chosen") == std::vector<std::int64_t>{2, 0, 2, 0, 2});
     REQUIRE(dtk_program({"export", "run", "--to", "npz", "--out", "run.npz"}, folder.path).code == 0);
     CHECK(says(read(folder / "run.npz"), "labels.npy"));
     // A network that is told no class has none to tell of.
-    dtk(folder, {"run", "images.toml", "--out", "plain", "--set", "model.conditional=false"});
+    call(folder, {"run", "images.toml", "--out", "plain", "--set", "model.conditional=false"});
     CHECK_FALSE(bits_of(folder / "plain/samples.safetensors").contains("labels"));
 }
 
@@ -775,8 +777,9 @@ TEST_CASE("memory does not grow with the number of samples", "[slow]") {
     const Finished f;
     // Of the process's own pages, not of files that it looks into.
     const auto most_held = [&](const std::string& n) {
-        auto running = start_dtk({"sample", "run", "--n", n, "--set", "sample.batch=4096", "--out", "n" + n, "--progress", "none"},
-                                 f.folder.path);
+        auto running =
+            start_dtk({"sample", "run", "--n", n, "--set", "sample.batch=4096", "--out", "n" + n, "--progress", "none"},
+                      f.folder.path);
         long most = 0;
         while (!running.ended()) {
             std::ifstream status("/proc/" + std::to_string(running.pid()) + "/status");

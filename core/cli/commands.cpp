@@ -161,7 +161,7 @@ int plugins_list(const PluginsRequest& request) {
 int plugins_describe(const PluginsRequest& request) {
     const auto all = registry(request.folders);
     json list = json::array();
-    for (const auto& plugin : named(all, request.names)) {
+    for (const auto& plugin : request.names.empty() ? all.plugins() : named(all, request.names)) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
             throw PluginError(probe.problem, probe.help);

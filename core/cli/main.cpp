@@ -305,9 +305,9 @@ int main(int argc, char** argv) {
     list_command->callback([&] { code = dtk::cli::plugins_list(plugins); });
     auto* describe_command =
         plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
-    describe_command->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice")
-        ->required()
-        ->expected(1, 2)
+    describe_command
+        ->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice; all if left out")
+        ->expected(0, 2)
         ->type_name("[KIND] NAME");
     describe_command->add_flag("--json", plugins.json, "as JSON");
     add_plugin_path(describe_command, plugins.folders);

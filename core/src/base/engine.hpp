@@ -23,8 +23,8 @@ struct RunRequest {
 
 struct SampleRequest {
     std::filesystem::path run;
-    std::optional<std::filesystem::path> checkpoint;  ///< one of the run's; otherwise that of `step`, or the newest
-    std::optional<std::int64_t> step;
+    std::optional<std::filesystem::path> checkpoint = {};  ///< one of the run's; otherwise that of `step`, or the newest
+    std::optional<std::int64_t> step = {};
     Overrides overrides;
     std::optional<std::filesystem::path> out;
     Progress::Mode progress = Progress::Mode::automatic;

@@ -151,30 +151,27 @@ GoingOn go_on(const RunFolder& run, const Loaded& loaded, const std::map<std::st
 
     const bool has_learned = std::any_of(standings.begin(), standings.end(),
                                          [](const auto& one) { return one.second.checkpoint.has_value(); });
-    const auto other = [&](const std::string& what, const std::string& key, const std::string& was,
-                           const std::string& is) {
+    std::string others;
+    const auto compare = [&](const std::string& what, const std::string& key, const std::string& was,
+                             const std::string& is) {
         if (was.empty() || was == is || !has_learned) return;
-        if (!accept_changed)
-            throw Mistaken(fmt::format("{} is not what {} was trained with: SHA-256 {} then, {} now", what,
-                                       run.path().string(), was.substr(0, 12), is.empty() ? "none" : is.substr(0, 12)),
-                           "bring it back as it was; or go on with what is there and have it recorded: "
-                           "--accept-changed");
+        others += fmt::format("\n  {}: SHA-256 {}… then, {} now", what, was.substr(0, 12),
+                              is.empty() ? "none" : is.substr(0, 12) + "…");
         add({"", key, was, is, Kind::law}, true, standings.begin()->second.step);
     };
-    const auto text_in = [](const json& table, const std::string& key) {
-        return table.is_object() ? table.value(key, std::string()) : std::string();
-    };
-    const auto data = run.record().value("data", json());
+    const auto data = run.record().value("data", json::object());
     for (const auto& [name, stage] : stages)
-        other(name.empty() ? "what the data set is read from" : "what the data set of stage " + name + " is read from",
-              name.empty() ? "data" : "data of " + name, text_in(data, name.empty() ? "sha256" : name),
-              stage->dataset().fingerprint());
+        compare(name.empty() ? "the data" : "the data of stage " + name, name.empty() ? "data" : "data of " + name,
+                data.value(name.empty() ? "sha256" : name, std::string()), stage->dataset().fingerprint());
     const auto plugins = run.record().value("plugins", json::array());
     for (const auto& now : plugin_records(experiment, true))
         for (const auto& was : plugins)
             if (was["kind"] == now["kind"] && was["name"] == now["name"])
-                other(fmt::format("{} plugin `{}`", now["kind"].get<std::string>(), now["name"].get<std::string>()),
-                      "plugin " + now["name"].get<std::string>(), was["sha256"], now["sha256"]);
+                compare(fmt::format("{} plugin `{}`", now["kind"].get<std::string>(), now["name"].get<std::string>()),
+                        "plugin " + now["name"].get<std::string>(), was["sha256"], now["sha256"]);
+    if (!others.empty() && !accept_changed)
+        throw Mistaken(fmt::format("what is there is not what {} was trained with:{}", run.path().string(), others),
+                       "bring it back as it was; or go on with what is there and have it recorded: --accept-changed");
     return going;
 }
 
