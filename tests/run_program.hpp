@@ -61,6 +61,8 @@ class Running {
         if (child_ > 0) ::kill(child_, signal);
     }
 
+    pid_t pid() const { return child_; }
+
     bool ended() {
         if (child_ > 0 && ::waitpid(child_, &status_, WNOHANG) == child_) child_ = 0;
         return child_ == 0;

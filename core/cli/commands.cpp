@@ -95,6 +95,13 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
 }  // namespace
 
 int sample(SampleRequest& request) {
+    if (fs::is_regular_file(request.run)) {  // RUN/checkpoints/00000100.safetensors
+        if (request.step)
+            throw Mistaken(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
+                           "leave --step out, or name the folder of the run");
+        request.checkpoint = fs::absolute(request.run).lexically_normal();
+        request.run = request.checkpoint->parent_path().parent_path();
+    }
     // A folder of its own, however many begin within the same second; gone again where nothing came of it.
     std::signal(SIGPIPE, SIG_IGN);
     std::optional<fs::path> made;
@@ -154,7 +161,7 @@ int plugins_list(const PluginsRequest& request) {
 int plugins_describe(const PluginsRequest& request) {
     const auto all = registry(request.folders);
     json list = json::array();
-    for (const auto& plugin : named(all, request.names)) {
+    for (const auto& plugin : request.names.empty() ? all.plugins() : named(all, request.names)) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
             throw PluginError(probe.problem, probe.help);

@@ -40,13 +40,15 @@ int export_run(const ExportRequest& request) {
     if (exporter == exporters().end()) throw Mistaken(fmt::format("there is no format `{}`", request.to));
     const auto* usual = study ? exporter->of_study : exporter->of_run;
     if (!usual)
-        throw Mistaken(fmt::format("{} is no study, and `{}` is for studies", r.folder.string(), request.to),
-                       "its metrics and samples: dtk export … --to npz");
+        throw study ? Mistaken(fmt::format("{} is a study, and `{}` is for runs", r.folder.string(), request.to),
+                               "name one of its cells: `dtk show` lists their folders")
+                    : Mistaken(fmt::format("{} is no study, and `{}` is for studies", r.folder.string(), request.to),
+                               "its metrics and samples: dtk export … --to npz");
     const auto out = request.out.value_or(r.folder / usual);
     if (!exporter->folder && fs::is_directory(out))
         throw Mistaken(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
     if (exporter->folder && fs::is_regular_file(out))
-        throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: event files lie in one");
+        throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: it holds several files");
     if (out.has_parent_path()) {
         std::error_code error;
         fs::create_directories(out.parent_path(), error);

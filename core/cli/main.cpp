@@ -23,7 +23,8 @@
 namespace {
 
 const char* const footer =
-    "Exit codes: 0 done, 1 the experiment failed, 2 usage or a mistake in a file, 3 a plugin, 130 interrupted.\n"
+    "Exit codes: 0 done, 1 the experiment failed, 2 usage or a mistake in a file, 3 a plugin, 85 stopped by a queue's\n"
+    "signal (SIGTERM, SIGHUP, SIGUSR1), 130 interrupted.\n"
     "Start with: dtk run experiments/quickstart.toml";
 
 /// What an option takes that is a whole number.
@@ -217,10 +218,15 @@ int main(int argc, char** argv) {
     add_progress(run_command, run.progress);
     run_command->add_option("--out", run.out, "the run's folder; otherwise a fresh one, runs/NAME/TIME")
         ->type_name("DIR");
-    run_command->add_option("--resume", run.resume, "go on with the latest run of this experiment, or with that one")
+    run_command
+        ->add_option("--resume", run.resume,
+                     "go on with the latest run of this experiment, or with that one; with --out DIR go on in DIR, or "
+                     "begin there where no run is yet")
         ->type_name("RUN")
         ->expected(0, 1)
         ->default_str("latest");
+    run_command->add_flag("--accept-changed", run.accept_changed,
+                          "with --resume: go on though data or plugins are not those that the run was trained with");
     run_command->add_flag(
         "-n,--dry-run", run.dry_run,
         "check everything, print the experiment with every field (of a study what there is to do), and stop");
@@ -269,10 +275,14 @@ int main(int argc, char** argv) {
     dtk::SampleRequest sample;
     std::optional<std::int64_t> how_many;
     auto* sample_command = app.add_subcommand("sample", "draw samples from a run that has trained");
-    sample_command->add_option("run", sample.run, "the run's folder, or that of one of its stages")
+    sample_command
+        ->add_option("run", sample.run, "the run's folder, that of one of its stages, or one of its checkpoints")
         ->required()
         ->type_name("RUN");
     sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(whole_number(1));
+    sample_command->add_option("--step", sample.step, "the checkpoint of that step; otherwise the newest")
+        ->type_name("N")
+        ->check(whole_number(0));
     add_overrides(sample_command, sample.overrides);
     add_plugin_path(sample_command, sample.overrides.plugin_path);
     add_progress(sample_command, sample.progress);
@@ -295,9 +305,9 @@ int main(int argc, char** argv) {
     list_command->callback([&] { code = dtk::cli::plugins_list(plugins); });
     auto* describe_command =
         plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
-    describe_command->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice")
-        ->required()
-        ->expected(1, 2)
+    describe_command
+        ->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice; all if left out")
+        ->expected(0, 2)
         ->type_name("[KIND] NAME");
     describe_command->add_flag("--json", plugins.json, "as JSON");
     add_plugin_path(describe_command, plugins.folders);

@@ -115,7 +115,10 @@ int sample_again(const Record& sample, const fs::path& out, Progress::Mode progr
     write_atomically(as_run / "stage.toml", read_file(sample.folder / "resolved.toml"));
     if (fs::exists(trained / "checkpoints"))
         fs::create_directory_symlink(fs::absolute(trained / "checkpoints"), as_run / "checkpoints");
-    const auto code = engine().sample({.run = as_run, .overrides = {}, .out = out / "again", .progress = progress});
+    SampleRequest request{.run = as_run, .overrides = {}, .out = out / "again", .progress = progress};
+    if (const auto step = sample.content.value("step", json()); step.is_number_integer())
+        request.step = step.get<std::int64_t>();
+    const auto code = engine().sample(request);
     fs::remove_all(as_run);
     return code;
 }

@@ -250,6 +250,22 @@ std::vector<std::string> provenance(const Record& r) {
     return lines;
 }
 
+/// When it was gone on with, from where, and what was changed.
+std::vector<std::string> history_of(const Record& r) {
+    std::vector<std::string> lines;
+    for (const auto& entry : r.content.value("history", json::array())) {
+        std::vector<std::string> from;
+        const auto steps = entry.value("from", json::object());
+        for (const auto& [stage, at] : steps.items())
+            from.push_back(fmt::format("{}step {}", stage == "run" ? "" : stage + " ", at.value("step", 0)));
+        lines.push_back(fmt::format("{} after {}", here(entry.value("time", "")),
+                                    from.empty() ? std::string("nothing that was saved") : listed(from)));
+        for (const auto& change : entry.value("changes", json::array()))
+            lines.push_back("  " + change.value("text", std::string()));
+    }
+    return lines;
+}
+
 json show_json(const Record& r) {
     auto one = summary(r);
     one["record"] = r.content;
@@ -411,6 +427,7 @@ int show_run(const std::string& run, bool as_json) {
     if (!r.problem.empty()) show("            {}\n", r.problem);
     if (const auto text = timings(r); !text.empty()) fmt::print("took        {}\n", text);
     print_lines("experiment", experiment_of(r));
+    if (const auto history = history_of(r); !history.empty()) print_lines("gone on", history);
     print_measured(r);
     fmt::print("\n");
     if (r.is_run()) {

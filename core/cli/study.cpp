@@ -1,12 +1,12 @@
 // dtk run, check and report, of studies and of single experiments.
-#include <atomic>
 #include <csignal>
-#include <thread>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/stop.hpp"
+#include "base/threads.hpp"
 #include "cli/commands.hpp"
 #include "cli/runs.hpp"
 #include "study/components.hpp"
@@ -59,15 +59,8 @@ Hardware hardware_for(const RunRequest& request) {
         const auto gpus = visible_gpus();
         return {threads, std::max<std::int64_t>(1, std::ssize(gpus)), gpus};
     }
-    const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+    const auto cores = cores_to_use().count;
     return {threads, device != "cpu" || threads == 0 ? 1 : std::max<std::int64_t>(1, cores / threads), {}};
-}
-
-std::atomic<int> signals_seen{0};
-void on_signal(int number) {
-    if (signals_seen.fetch_add(1) == 0) return;
-    std::signal(number, SIG_DFL);
-    std::raise(number);
 }
 
 std::size_t cells_done(const Study& study, const fs::path& folder, bool accept_rebuilt) {
@@ -153,10 +146,8 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
             keep_study(study, folder, asked, cells_done(study, folder, options.accept_rebuilt));
             fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
                        study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
-            std::signal(SIGINT, on_signal);
-            std::signal(SIGTERM, on_signal);
-            run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress,
-                              [] { return signals_seen.load() > 0; }});
+            watch_signals();
+            run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress, stop_asked});
             const auto results = results_of(study, folder, options.accept_rebuilt);
             if (const auto more = next_look(study, results)) {
                 fmt::print(stderr, "{} seeds do not decide; the next look is after {}\n", study.seeds.size(), *more);
@@ -167,7 +158,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
             return conclude(study, results, folder, options.accept_rebuilt);
         } catch (const Interrupted& error) {
             fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
-            return interrupted;
+            return stop_code();
         } catch (const Mistaken&) {
             throw;
         } catch (const PluginError&) {

@@ -14,13 +14,17 @@ struct RunRequest {
     std::filesystem::path file;
     Overrides overrides;
     std::optional<std::filesystem::path> out;  ///< the run's folder; otherwise a fresh one under runs/<name>
-    std::optional<std::string> resume;         ///< a run's folder, or "latest"
+    /// A run's folder, or "latest". With `out` it is "latest", and goes on there if a run of this file is, else begins.
+    std::optional<std::string> resume;
+    bool accept_changed = false;  ///< go on though data or plugins are others than the run's
     bool dry_run = false;
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
 struct SampleRequest {
     std::filesystem::path run;
+    std::optional<std::filesystem::path> checkpoint = {};  ///< one of the run's; otherwise that of `step`, or the newest
+    std::optional<std::int64_t> step = {};
     Overrides overrides;
     std::optional<std::filesystem::path> out;
     Progress::Mode progress = Progress::Mode::automatic;
@@ -42,7 +46,7 @@ class Engine {
 };
 
 /// Exit codes, everywhere.
-enum ExitCode { done = 0, failed = 1, mistaken = 2, plugin_fault = 3, interrupted = 130 };
+enum ExitCode { done = 0, failed = 1, mistaken = 2, plugin_fault = 3, taken_back = 85, interrupted = 130 };
 
 /// A run was stopped by a signal, after it saved what it had.
 class DTK_API Interrupted : public Error {

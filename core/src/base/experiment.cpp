@@ -57,6 +57,13 @@ void SampleSettings::fields(Fields& f) {
     f("labels", labels, at_least(0), "classes to draw, in turn, where the data have classes; empty: all of them");
 }
 
+void InitSettings::fields(Fields& f) {
+    f("run", run, "the run, the earlier stage or the name given by --artefact whose network this one begins as");
+    f("strict", strict, "refuse where a tensor has no counterpart of its name and shape; otherwise that is said");
+    f("average", average,
+      "the average of its parameters to begin from; empty: the first there is, none: the parameters");
+}
+
 namespace {
 
 const std::vector<std::string> experiment_keys{"name",    "seed",    "device", "threads",
@@ -64,7 +71,7 @@ const std::vector<std::string> experiment_keys{"name",    "seed",    "device", "
 std::vector<std::string> keys_of_stages() {
     std::vector<std::string> keys;
     for (const auto& part : stage_parts) keys.emplace_back(part.kind);
-    keys.insert(keys.end(), {"train", "sample"});
+    keys.insert(keys.end(), {"train", "sample", "init"});
     return keys;
 }
 
@@ -76,7 +83,8 @@ struct ExperimentSettings {
         f("seed", seed, at_least(0), "one number behind every random number of the run");
         f("device", device, "cpu, cuda or cuda:N");
         f("streams", streams, "of a stage that is run by itself: its name, which its own random numbers go by");
-        f("threads", threads, in(0, 1024), "threads of one operation; 0: as many as there are cores");
+        f("threads", threads, in(0, 1024),
+          "threads of one operation; 0: what OMP_NUM_THREADS says, or as many as there are cores to use");
     }
 };
 
@@ -113,11 +121,18 @@ bool has_moved(const char* kind, const toml::node& node, Mistakes& mistakes) {
     return true;
 }
 
+/// `shorthand`: the field that a text in the place of the table means.
 template <class Settings>
-std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved) {
+std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved,
+                                      const char* shorthand = nullptr) {
     const auto* node = reading.find(name);
     if (!node) return std::nullopt;
     const auto* table = node->as_table();
+    toml::table only;
+    if (const auto* text = node->as_string(); text && shorthand) {
+        only.insert_or_assign(shorthand, *text);
+        table = &only;
+    }
     if (!table) {
         reading.mistakes.add(place_of(node->source()), fmt::format("`{}` must be a table, [{}]", name, name));
         return std::nullopt;
@@ -209,6 +224,10 @@ void read_stage(StageSpec& stage) {
     auto& reading = *stage.reading;
     stage.train = read_settings<TrainSettings>(reading, "train", stage.resolved);
     stage.sample = read_settings<SampleSettings>(reading, "sample", stage.resolved);
+    stage.init = read_settings<InitSettings>(reading, "init", stage.resolved, "run");
+    if (stage.init && stage.init->run.name().empty())
+        reading.mistakes.add(reading.place("init"), "[init] does not say which network to begin as",
+                             "init = \"RUN\", the folder of a run that has trained");
     if (stage.sample && stage.sample->starts_from_file()) {
         const auto file = (reading.folder / stage.sample->start).lexically_normal().string();
         stage.sample->start = file;

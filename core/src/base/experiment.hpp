@@ -30,6 +30,14 @@ struct SampleSettings {
     void fields(Fields& f);
 };
 
+/// `init = "RUN"`, or [init]: the trained network that a stage's own begins as.
+struct InitSettings {
+    Reference run;
+    bool strict = false;
+    std::string average;
+    void fields(Fields& f);
+};
+
 /// A part of a stage. All that is done with parts (reading, building, moving, saving, hashing, showing) goes by this
 /// table, in its order.
 struct StagePart {
@@ -64,6 +72,7 @@ struct StageSpec {
     std::map<std::string, std::vector<PluginSpec>> parts;  ///< by kind; those of a mistaken table are left out
     std::optional<TrainSettings> train;
     std::optional<SampleSettings> sample;
+    std::optional<InitSettings> init;
     std::unique_ptr<Reading> reading;
     std::set<const PluginFile*> trained_with;   ///< the plugins that fields of the parts before the sampler name
     std::set<std::string> training_references;  ///< the trained networks that those parts and their fields name

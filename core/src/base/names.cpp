@@ -12,8 +12,8 @@ namespace {
 constexpr std::size_t longest_name = 255;  // bytes, of the file systems of Linux
 
 /// Folders that a run makes in its own, and the endings of the files it writes there.
-constexpr std::array<std::string_view, 5> folders_of_a_run{"checkpoints", "sampled", "reproduced", "tensorboard",
-                                                           "latest"};
+constexpr std::array<std::string_view, 6> folders_of_a_run{"checkpoints", "sampled",     "reproduced",
+                                                           "images",      "tensorboard", "latest"};
 constexpr std::array<std::string_view, 8> endings_of_a_run{".toml", ".json", ".jsonl", ".csv",
                                                            ".png",  ".svg",  ".npz",   ".safetensors"};
 

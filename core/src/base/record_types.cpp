@@ -21,7 +21,8 @@ const json& types() {
             "metrics": [{"metric": "text!", "plugin": "text", "value": "value?", "better": "text", "unit": "text",
                          "note": "text", "passes": "truth", "standard_error": "value?", "expected": "value?",
                          "expected_sd": "value?", "parts": {"*": "value?"}, "card": {}}],
-            "samples": "whole", "parameters": "whole", "network_evaluations": "number", "seconds": {"*": "number"}},
+            "samples": "whole", "parameters": "whole", "network_evaluations": "number", "seconds": {"*": "number"},
+            "step": "whole", "checkpoint": "text"},
         "run.json": {
             "schema": "whole", "id": "text", "name": "text", "start_time": "text", "stop_time": "text", "cwd": "text",
             "status": "text", "error": "text", "pid": "whole", "seed": "whole", "config_hash": "text",
@@ -30,7 +31,12 @@ const json& types() {
             "device": "text", "threads": "whole",
             "plugins": [{"kind": "text!", "name": "text!", "path": "text!", "sha256": "text!", "build_id": "text",
                          "shadows": ["text"]}],
-            "artefacts": {"*": "text"}, "data": {"*": "text"}, "seconds": {"*": "number"}, "result": "result"},
+            "artefacts": {"*": "text"}, "data": {"*": "text"}, "seconds": {"*": "number"}, "result": "result",
+            "threads_by": "text", "init": {"*": "text"},
+            "history": [{"time": "text", "from": {"*": {"step": "whole", "checkpoint": "text"}},
+                         "changes": [{"stage": "text", "key": "text", "before": "text", "after": "text",
+                                      "law": "truth", "text": "text"}],
+                         "result": "result"}]},
         "study.json": {
             "file": "text", "set": ["text"], "threads": "whole", "device": "text?", "plugin_path": ["text"],
             "accept_rebuilt": "truth", "name": "text", "question": "text",

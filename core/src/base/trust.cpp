@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -55,16 +55,20 @@ void trust(const fs::path& folder) {
     ::setenv(variable, all.c_str(), 1);
 }
 
-bool is_trusted(const fs::path& folder) {
+std::vector<fs::path> trusted() {
+    std::vector<fs::path> folders;
     const char* all = std::getenv(variable);
-    const auto wanted = plain(folder);
     for (std::string_view list = all ? all : ""; !list.empty();) {
         const auto end = std::min(list.find(':'), list.size());
-        const fs::path one(list.substr(0, end));
-        if (one.is_absolute() && plain(one) == wanted) return true;
+        if (const fs::path one(list.substr(0, end)); one.is_absolute()) folders.push_back(plain(one));
         list.remove_prefix(std::min(end + 1, list.size()));
     }
-    return false;
+    return folders;
+}
+
+bool is_trusted(const fs::path& folder) {
+    const auto all = trusted();
+    return std::find(all.begin(), all.end(), plain(folder)) != all.end();
 }
 
 std::string writable_by_others(const fs::path& path) {

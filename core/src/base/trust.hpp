@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace dtk {
 
 /// The user's word that plugins may be loaded from this folder: `--trust DIR`. Programs that dtk starts know it, too.
 DTK_API void trust(const std::filesystem::path& folder);
+/// The folders of which trust() was told.
+DTK_API std::vector<std::filesystem::path> trusted();
 DTK_API bool is_trusted(const std::filesystem::path& folder);
 
 /// Why a file or folder may not be taken for the user's own, "every user can write there"; empty where it may: it

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,12 +45,23 @@ toml::table experiment_in(const std::string& text) {
 std::int64_t step_in(const std::string& text, const std::string& experiment, const fs::path& path) {
     std::int64_t step = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
-    const auto steps = experiment_in(experiment)["train"]["steps"].value_or(std::int64_t{-1});
+    const auto steps = experiment_in(experiment)["train"]["steps"].value_or(std::int64_t{0});
     if (error != std::errc() || end != text.data() + text.size() || step < 0 || step > steps)
         throw Mistaken(fmt::format("{} is damaged: it is said to be of step {}, and its experiment has {} steps",
                                    path.string(), quoted_name(text), steps),
                        "fetch it again, or go on from an earlier checkpoint");
     return step;
+}
+
+/// What the metadata say of the space; those of an older dtk say less.
+Space space_in(std::map<std::string, std::string>& metadata) {
+    Space space;
+    std::istringstream shape(metadata["shape"]), range(metadata["range"]);
+    for (std::int64_t size = 0; shape >> size;) space.shape.push_back(size);
+    if (double least = 0, most = 0; range >> least >> most) space.range = {least, most};
+    std::istringstream(metadata["levels"]) >> space.levels;
+    std::istringstream(metadata["classes"]) >> space.classes;
+    return space;
 }
 
 /// In what a checkpoint's experiment cannot be that of the run it lies in; empty where it can. How long and how fast is
@@ -63,8 +75,8 @@ std::string foreign_part(const std::string& checkpoint, const toml::table& run) 
     return {};
 }
 
-/// What the header of each file says its step is, highest first; those that say none last.
-std::vector<fs::path> by_step(const fs::path& folder) {
+/// What the header of each file says its step is, and the file, the highest step first.
+std::vector<std::pair<std::int64_t, fs::path>> by_step(const fs::path& folder) {
     std::vector<std::pair<std::int64_t, fs::path>> files;
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -84,9 +96,7 @@ std::vector<fs::path> by_step(const fs::path& folder) {
         files.emplace_back(step, entry.path());
     }
     std::sort(files.rbegin(), files.rend());
-    std::vector<fs::path> paths;
-    for (auto& [step, path] : files) paths.push_back(std::move(path));
-    return paths;
+    return files;
 }
 }  // namespace
 
@@ -106,8 +116,13 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
         {"shape", fmt::format("{}", fmt::join(stage.space().shape, " "))},
         {"build", std::string(torch_build_text())},
     };
-    if (const auto range = stage.space().range)
-        file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
+    const auto space = stage.space();
+    if (space.range) file.metadata["range"] = fmt::format("{} {}", space.range->first, space.range->second);
+    file.metadata["levels"] = std::to_string(space.levels);
+    file.metadata["classes"] = std::to_string(space.classes);
+    if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
+        gaussian && stage.model().predicts() == PredictionType::edm)
+        file.metadata["data_sd"] = fmt::format("{}", gaussian->data_sd());
     file.metadata["checksum"] = checksum_of(file);
     save_safetensors(path, file);
 }
@@ -130,6 +145,8 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     checkpoint.optimizer = taken(file, "optimizer.");
     checkpoint.sums = taken(file, "sums.");
     checkpoint.pending = taken(file, "pending.");
+    checkpoint.space = space_in(file.metadata);
+    std::istringstream(file.metadata["data_sd"]) >> checkpoint.data_sd;
     for (const auto* part : {"model.", "process.", "loss.", "times."})
         for (const auto& [name, tensor] : taken(file, part)) checkpoint.tensors.emplace(part + name, tensor);
     return checkpoint;
@@ -209,11 +226,22 @@ void prune_checkpoints(const fs::path& folder, std::int64_t keep, std::int64_t e
     }
 }
 
+fs::path checkpoint_of_step(const fs::path& folder, std::int64_t step) {
+    std::vector<std::int64_t> there;
+    for (const auto& [own, file] : by_step(folder)) {
+        if (own == step) return file;
+        there.push_back(own);
+    }
+    throw Mistaken(
+        fmt::format("{} holds no checkpoint of step {}", folder.string(), step),
+        there.empty() ? "let the run save one first" : fmt::format("there are those of {}", fmt::join(there, ", ")));
+}
+
 std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes) {
     const auto stage = folder / ".." / "stage.toml";
     std::error_code error;
     const auto run = fs::exists(stage, error) ? experiment_in(read_file(stage)) : toml::table();
-    for (const auto& file : by_step(folder)) try {
+    for (const auto& [step, file] : by_step(folder)) try {
             const auto checkpoint = load_checkpoint(file);
             const auto foreign = run.empty() ? std::string() : foreign_part(checkpoint.experiment, run);
             if (foreign.empty()) return file;

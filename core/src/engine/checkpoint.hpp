@@ -22,6 +22,8 @@ struct Checkpoint {
     NamedTensors optimizer;                        ///< Optimizer::state
     NamedTensors sums;                             ///< of the metrics since their last line
     NamedTensors pending;                          ///< errors that the time sampler has not been told of
+    Space space = {};                              ///< what the network lives in, of a checkpoint that was read
+    double data_sd = 0;                            ///< of the data, where the network's input depends on it
 };
 
 DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Stage& stage);
@@ -42,6 +44,9 @@ DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTens
 /// without fault and belongs to the run: seed, data, process, model and loss are those of stage.toml beside the folder.
 /// What was passed over, and why, is said in `notes`.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes);
+
+/// The one of that step. Errors: Mistaken that names the steps there are.
+std::filesystem::path checkpoint_of_step(const std::filesystem::path& folder, std::int64_t step);
 
 /// Removes all but the newest `keep` of the files that checkpoint_path names, and those of every so many steps.
 void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep, std::int64_t every);

@@ -9,10 +9,10 @@
 
 #include <charconv>
 #include <filesystem>
-#include <thread>
 
 #include <dtk/error.hpp>
 
+#include "base/threads.hpp"
 #include "engine/device_random.hpp"
 
 namespace dtk {
@@ -83,9 +83,6 @@ std::string device_report() {
     return text;
 }
 
-void use_threads(std::int64_t threads) {
-    at::set_num_threads(threads > 0 ? static_cast<int>(threads)
-                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
-}
+void use_threads(std::int64_t threads) { at::set_num_threads(static_cast<int>(threads_for(threads).count)); }
 
 }  // namespace dtk

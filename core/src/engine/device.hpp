@@ -13,7 +13,7 @@ DTK_API at::Device device_of(const std::string& name);
 /// A line on LibTorch and some on CUDA.
 std::string device_report();
 
-/// How many threads an operation may use; 0: as many as there are cores.
+/// How many threads an operation may use; 0: as threads_for says.
 void use_threads(std::int64_t threads);
 
 }  // namespace dtk

@@ -17,6 +17,7 @@
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/threads.hpp"
 
 namespace dtk {
 
@@ -24,8 +25,6 @@ namespace fs = std::filesystem;
 using json = nlohmann::json;
 
 namespace {
-std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
-
 std::string cpu_name() {
     std::ifstream info("/proc/cpuinfo");
     for (std::string line; std::getline(info, line);)
@@ -42,13 +41,15 @@ json host() {
             {"cores", std::thread::hardware_concurrency()}};
 }
 
-void use_plugins(const StageSpec& stage, std::map<std::string, const PluginFile*>& used) {
-    const auto add = [&](const PluginSpec& spec) {
-        if (spec) used.emplace(spec.kind + " " + spec.name, spec.file);
-    };
-    for (const auto& part : stage_parts)
-        for (const auto& spec : stage.list(part.kind)) add(spec);
-    for (const auto* nested : stage.reading->chosen) used.emplace(nested->kind + " " + nested->name, nested);
+void use_plugins(const StageSpec& stage, bool trained_with, std::map<std::string, const PluginFile*>& used) {
+    for (const auto& part : stage_parts) {
+        const bool afterwards = part.when == StagePart::When::sampling || std::string_view(part.kind) == "metric";
+        if (trained_with && afterwards) continue;
+        for (const auto& spec : stage.list(part.kind))
+            if (spec) used.emplace(spec.kind + " " + spec.name, spec.file);
+    }
+    for (const auto* nested : trained_with ? stage.trained_with : stage.reading->chosen)
+        used.emplace(nested->kind + " " + nested->name, nested);
 }
 
 constexpr const char* lease_name = "run.lease";
@@ -145,10 +146,11 @@ fs::path latest_run(const std::string& name) {
     return fs::canonical(link);
 }
 
-void RunFolder::begin(const Experiment& experiment, const std::string& device) {
-    remove_temporaries(path_);
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+json plugin_records(const Experiment& experiment, bool trained_with) {
     std::map<std::string, const PluginFile*> used;
-    for (const auto& stage : experiment.stages) use_plugins(stage, used);
+    for (const auto& stage : experiment.stages) use_plugins(stage, trained_with, used);
     json plugins = json::array();
     for (const auto& [name, file] : used) {
         json one{{"kind", file->kind},
@@ -159,13 +161,30 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
         for (const auto& shadowed : file->shadowed) one["shadows"].push_back(shadowed.string());
         plugins.push_back(std::move(one));
     }
+    return plugins;
+}
+
+void RunFolder::change(json entry) {
+    if (!entry["changes"].empty() && was_completed_) {
+        if (record_.contains("result")) entry["result"] = record_["result"];
+        record_.erase("result");
+        was_completed_ = false;
+    }
+    auto& history = record_["history"];
+    const auto same = [&](const char* key) { return history.back()[key] == entry[key]; };
+    if (!history.empty() && same("from") && same("changes")) return;  // ended before it came any further
+    history.push_back(std::move(entry));
+}
+
+void RunFolder::begin(const Experiment& experiment, const std::string& device) {
+    remove_temporaries(path_);
     const auto resolved = experiment.resolved();
-    if (!record_.is_object() || record_.empty())
-        record_ = {{"schema", 1},
-                   {"id", path_.filename().string()},
-                   {"name", experiment.name},
-                   {"start_time", utc_now()},
-                   {"cwd", fs::current_path().string()}};
+    if (!record_.contains("schema"))
+        record_.update({{"schema", 1},
+                        {"id", path_.filename().string()},
+                        {"name", experiment.name},
+                        {"start_time", utc_now()},
+                        {"cwd", fs::current_path().string()}});
     if (!was_completed_) record_["status"] = "running";
     record_["pid"] = ::getpid();
     record_["seed"] = experiment.seed;
@@ -175,16 +194,25 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     record_["host"] = host();
     record_["device"] = device;
     record_["threads"] = at::get_num_threads();
-    record_["plugins"] = plugins;
+    record_["threads_by"] = threads_for(experiment.threads).why;
+    record_["plugins"] = plugin_records(experiment);
     for (const auto& [name, path] : experiment.artefacts) record_["artefacts"][name] = path.string();
+    // A change is on record before it is made.
+    const bool there = fs::exists(path_ / "run.json");
+    if (there && !was_completed_) write();
     write_atomically(path_ / "experiment.toml", experiment.text);
     write_atomically(path_ / "resolved.toml", resolved);
-    if (!was_completed_) write();
+    if (!there) write();
     if (under_runs_) make_latest();
 }
 
 void RunFolder::reads(const std::string& stage, const std::string& fingerprint) {
     if (!fingerprint.empty()) record_["data"][stage.empty() ? "sha256" : stage] = fingerprint;
+}
+
+void RunFolder::begins_as(const std::string& stage, const std::string& sha256) {
+    record_["init"][stage.empty() ? "sha256" : stage] = sha256;
+    if (!was_completed_) write();
 }
 
 void RunFolder::took(const json& seconds) {

@@ -1,4 +1,5 @@
 #pragma once
+// The record of one run on disk.
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -22,11 +23,19 @@ class RunFolder {
     static RunFolder existing(const std::filesystem::path& path);
 
     const std::filesystem::path& path() const { return path_; }
-    /// Writes the file as given and as resolved, and then run.json with its status "running". The record of a completed
-    /// run stays as it is until it is completed again.
+    /// What run.json says of it; empty for a fresh one.
+    const nlohmann::json& record() const { return record_; }
+    /// What the run is asked to do from now on, other than what it was completed with: its record is no longer that of
+    /// a completed run; what it measured then stays in `entry`. Errors: none.
+    void change(nlohmann::json entry);
+    /// Writes run.json with its status "running", and the file as given and as resolved. The record of a completed run
+    /// that nothing has changed stays as it is until it is completed again.
     void begin(const Experiment& experiment, const std::string& device);
-    /// Keeps the hash of the files that a stage's data were read from, if they were read from files.
+    /// Keeps, from the beginning on, the hash of the files that a stage's data are read from, if they are read from
+    /// files.
     void reads(const std::string& stage, const std::string& fingerprint);
+    /// Keeps the hash of the checkpoint that a stage began as.
+    void begins_as(const std::string& stage, const std::string& sha256);
     /// Adds seconds of training, sampling and measuring to those of earlier stages and processes.
     void took(const nlohmann::json& seconds);
     /// Rewrites run.json with that status, unless the run was completed before and is not now: results are never lost.
@@ -39,10 +48,17 @@ class RunFolder {
     void make_latest() const;
     std::filesystem::path path_;
     KeptLease lease_;
-    nlohmann::json record_;
+    nlohmann::json record_ = nlohmann::json::object();
     bool was_completed_ = false;
     bool under_runs_ = false;  ///< it lies where `latest` points to the newest
 };
+
+/// The plugins of an experiment, with the hashes of their files, for run.json; `trained_with`: only those that had a
+/// say in training.
+nlohmann::json plugin_records(const Experiment& experiment, bool trained_with = false);
+
+/// The time now, as run.json has it.
+std::string utc_now();
 
 /// The time of day here as a name for a folder: 20261122-031500.
 std::string time_stamp();

@@ -66,6 +66,7 @@ std::vector<Item> laid_out(const fs::path& path, const Safetensors& content) {
     return items;
 }
 
+/// The length of the header and the header.
 std::string header_of(const fs::path& path, const Safetensors& content, const std::vector<Item>& items) {
     nlohmann::ordered_json header = nlohmann::ordered_json::object();
     if (!content.metadata.empty()) header[tensor_header::metadata_key] = content.metadata;
@@ -90,18 +91,21 @@ std::string header_of(const fs::path& path, const Safetensors& content, const st
     if (text.size() > tensor_header::most_bytes || items.size() > tensor_header::most_tensors)
         throw Error(fmt::format("cannot write {}: {} tensors and a header of {} bytes are too many", path.string(),
                                 items.size(), text.size()));
-    return text;
+    const std::uint64_t length = text.size();
+    return std::string(reinterpret_cast<const char*>(&length), tensor_header::length_bytes) + text;
 }
 
 }  // namespace
 
+std::string safetensors_start(const fs::path& path, const Safetensors& content) {
+    return header_of(path, content, laid_out(path, content));
+}
+
 void save_safetensors(const fs::path& path, const Safetensors& content) {
     const auto items = laid_out(path, content);
-    const auto header = header_of(path, content, items);
+    const auto start = header_of(path, content, items);
     write_atomically(path, [&](OutputFile& file) {
-        const std::uint64_t length = header.size();
-        file.write(&length, tensor_header::length_bytes);
-        file.write(header);
+        file.write(start);
         for (const auto& [name, tensor] : items) {
             const auto plain = tensor.detach().cpu().contiguous().resolve_neg();
             file.write(plain.const_data_ptr(), plain.nbytes());

@@ -33,6 +33,10 @@ struct SafetensorsHeader {
 /// Error.
 DTK_API void save_safetensors(const std::filesystem::path& path, const Safetensors& content);
 
+/// What stands in the file before the data of the tensors, which follow in the order of `save_safetensors`. Their
+/// values need not be there (at::kMeta). Throws Error.
+DTK_API std::string safetensors_start(const std::filesystem::path& path, const Safetensors& content);
+
 /// Reads and checks the header alone: lengths, names, dtypes, shapes, and that the data is covered exactly.
 /// Throws Error naming the file, the tensor and the reason. A header is at most 16 MB, 100 000 tensors, rank 8.
 DTK_API SafetensorsHeader read_safetensors_header(const std::filesystem::path& path);

@@ -9,21 +9,24 @@ namespace dtk {
 struct Drawn {
     Tensor samples, start;  ///< [n, ...] on the CPU
     double evaluations;     ///< of the network for each row; rows that only fill a portion up are not charged to others
-    KeptTrajectory trajectory;
 };
 
-/// n samples of the stage's sampler. Row k depends on the seed and on k, not on how the rows are portioned:
-/// every portion has the same size (what the last one holds too much is cut), so the network always sees the same
-/// shape.
+/// The class that is asked of the network for each row in turn, int64; undefined where the data have none.
+DTK_API Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings);
+
+/// Some of the samples, in their order, and the x_T that each came from: [rows, ...] on the CPU, contiguous or not.
+using TakeSamples = std::function<void(const Tensor& samples, const Tensor& start)>;
+
+/// n samples of the stage's sampler, handed over as they come → network evaluations for each row. Row k depends on the
+/// seed and on k, not on how the rows are portioned: every portion has the same size (what the last one holds too much
+/// is cut), so the network always sees the same shape. `kept` is given the states that [sample]
+/// trajectory asks for. Errors: Interrupted where somebody asks to stop.
+DTK_API double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
+                            Progress::Mode progress, const TakeSamples& take,
+                            KeptTrajectory* kept = nullptr);
+
+/// All of them at once.
 DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
                            Progress::Mode progress);
-
-/// The first n true examples that training never sees: what samples are held against in pictures.
-Tensor true_examples(const Dataset& data, std::int64_t n);
-
-/// A grid for images, a scatter plot for points in the plane, a curve of the density on the line; nothing for others.
-/// → the file's name, empty where there is none. Errors: Error when the picture cannot be made.
-std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
-                         const Dataset& data, const std::string& provenance);
 
 }  // namespace dtk

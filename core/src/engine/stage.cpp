@@ -5,22 +5,51 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "engine/remembered_data.hpp"
 #include "engine/start.hpp"
 
 namespace dtk {
+
+namespace {
+/// In the place of a metric that cannot be built without the data.
+class MissingMetric final : public Metric {
+ public:
+    explicit MissingMetric(const Error& error) : error_(error) {}
+    MetricCard card() const override { return {}; }
+    MetricResult measure(const EvaluationInput&, const Random&) const override { throw error_; }
+    bool needs_samples() const override { return false; }
+
+ private:
+    Error error_;
+};
+}  // namespace
 
 void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
     asked_in_vain_ = false;
     try {
         parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
     } catch (const Error& error) {
+        if (remembered_ && plugin.kind == "dataset") {
+            missing_data_ = error.what();
+            parts_[plugin.kind].push_back(remembered_data(*remembered_, missing_data_));
+            return;
+        }
+        if (!missing_data_.empty() && plugin.kind == "metric") {
+            parts_[plugin.kind].push_back(std::shared_ptr<Metric>(std::make_shared<MissingMetric>(error)));
+            return;
+        }
         // What is wrong with the part it asked for has been said.
         if (!asked_in_vain_ || mistakes.empty()) mistakes.add_plugin(plugin.place, error);
     }
 }
 
-Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes)
-    : spec_(spec), seed_(seed), find_trained_(std::move(trained)), running_(running) {
+Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes,
+             std::optional<Space> remembered)
+    : spec_(spec),
+      seed_(seed),
+      find_trained_(std::move(trained)),
+      running_(running),
+      remembered_(std::move(remembered)) {
     bool model_fits = false;
     for (const auto& part : stage_parts)
         for (const auto& plugin : spec.list(part.kind)) {
@@ -56,9 +85,10 @@ bool Stage::check_model(Mistakes& mistakes) const {
     if (spec_.train && model->parameters().empty())
         mistakes.add(spec_.reading->place("train"), fmt::format("model `{}` has no parameters to train", plugin.name),
                      "remove [train], or use a model that learns");
-    if (!spec_.reading->find("train") && !model->parameters().empty())
+    if (!spec_.reading->find("train") && !spec_.reading->find("init") && !model->parameters().empty())
         mistakes.add(plugin.place, fmt::format("model `{}` has parameters, and there is no [train]", plugin.name),
-                     "add [train] with steps, or use a model without parameters");
+                     "add [train] with steps, `init = \"RUN\"` for those of a run that has trained, or use a model "
+                     "without parameters");
     std::vector<std::string> names;
     for (const auto& named : model->named_tensors()) names.push_back(named.name);
     std::sort(names.begin(), names.end());

@@ -34,8 +34,10 @@ class DTK_API Stage : public View {
  public:
     using Trained = std::function<TrainedNetwork(const std::string&)>;
     /// Builds the parts in the order of `stage_parts`. What does not fit goes into `mistakes`; parts that need a part
-    /// that failed are then left out.
-    Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes);
+    /// that failed are then left out. With `remembered`, data that cannot be read are no mistake: that space stands in
+    /// for them, and metrics that need more say so when they are asked.
+    Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes,
+          std::optional<Space> remembered = {});
 
     const Dataset& dataset() const override { return given<Dataset>("data set"); }
     Space space() const override;
@@ -52,6 +54,8 @@ class DTK_API Stage : public View {
     /// The trained networks that its plugins asked for, by the name in the file.
     const std::map<std::string, TrainedNetwork>& trained_networks() const { return trained_; }
     const StageSpec& spec() const { return spec_; }
+    /// Why the data cannot be read, where their space stands in for them; else empty.
+    const std::string& missing_data() const { return missing_data_; }
     std::int64_t seed() const { return seed_; }
     /// What orders the training data.
     std::uint64_t data_seed() const;
@@ -104,6 +108,8 @@ class DTK_API Stage : public View {
     Trained find_trained_;
     mutable std::map<std::string, TrainedNetwork> trained_;  ///< those that were asked for, by the name in the file
     bool running_;
+    std::optional<Space> remembered_;
+    std::string missing_data_;
     mutable bool asked_in_vain_ = false;  ///< a plugin asked for a part that could not be built
     mutable bool observation_used_ = false;
     std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);

@@ -116,11 +116,10 @@ Checkpoint Trainer::snapshot(const std::string& experiment) const {
     return checkpoint;
 }
 
-double Trainer::rate(std::int64_t step) const {
-    const auto warmup = settings_.warmup;
+double learning_rate(const TrainSettings& settings, const Rate& law, std::int64_t step) {
+    const auto warmup = settings.warmup;
     const double warm = warmup > 0 ? std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(warmup)) : 1;
-    const auto law = stage_.part<Rate>();
-    return settings_.lr * warm * law->share(std::max<std::int64_t>(0, step - warmup), settings_.steps - warmup);
+    return settings.lr * warm * law.share(std::max<std::int64_t>(0, step - warmup), settings.steps - warmup);
 }
 
 Tensor Trainer::part_of_step(Batch batch, const Random& random) {
@@ -194,8 +193,9 @@ void Trainer::tell_times() {
 void Trainer::refuse_bad(std::int64_t bad) const {
     if (bad >= 0)
         throw Error(fmt::format("the loss or its gradient is not finite at step {}", bad + 1),
-                    "its update and those after it were left out of the parameters; lower `lr`, or look at the data "
-                    "and the loss");
+                    fmt::format("its update and those after it were left out of the parameters; lower `lr`, by adding "
+                                "--set train.lr={:g} to the command that goes on, or look at the data and the loss",
+                                std::min(settings_.lr / 10, 1e-3)));
 }
 
 void Trainer::run(const std::string& experiment, Progress::Mode mode, const TrainingLog& log) {

@@ -27,6 +27,9 @@ struct TrainingLog {
     std::function<bool()> stop;
 };
 
+/// The learning rate of the step of that number, from 0.
+double learning_rate(const TrainSettings& settings, const Rate& law, std::int64_t step);
+
 /// Fits the stage's trained tensors. A number is read back from the device once per logging interval, no more.
 class DTK_API Trainer {
  public:
@@ -41,7 +44,7 @@ class DTK_API Trainer {
 
  private:
     Checkpoint snapshot(const std::string& experiment) const;
-    double rate(std::int64_t step) const;
+    double rate(std::int64_t step) const { return learning_rate(settings_, *stage_.part<Rate>(), step); }
     void one_step(class BatchQueue& batches);
     /// Gradients of one part of a batch → is everything finite? A scalar bool on the device.
     Tensor part_of_step(Batch batch, const Random& random);

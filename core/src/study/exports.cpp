@@ -14,6 +14,7 @@
 #include "base/tensor_file.hpp"
 #include "base/tensorboard.hpp"
 #include "study/kept.hpp"
+#include "study/sample_images.hpp"
 #include "study/tables.hpp"
 
 namespace dtk {
@@ -352,6 +353,10 @@ const std::vector<Exporter>& exporters() {
         {"npz", "NumPy: samples, log, metrics, noise levels", "run.npz", "results.npz", false, export_npz},
         {"tensorboard", "event files", "tensorboard", "tensorboard", true, export_tensorboard},
         {"csv", "the training's log, a line for each logged step", "metrics.csv", "curves.csv", false, export_csv},
+        {"images", "a PNG for each sample", "images", nullptr, true,
+         [](const Record& record, const fs::path& out, const Exporter::Levels&) { export_images(record, out); }},
+        {"uint8", "NumPy: the samples alone as 8-bit images, arr_0", "uint8.npz", nullptr, false,
+         [](const Record& record, const fs::path& out, const Exporter::Levels&) { export_uint8(record, out); }},
         {"json", "of a study: all its numbers", nullptr, "results.json", false, export_json},
         {"cells", "of a study: a line of CSV for each cell and metric", nullptr, "results.csv", false,
          export_table_csv},

@@ -1,0 +1,37 @@
+#include "base/stop.hpp"
+
+#include <atomic>
+#include <csignal>
+
+#include <fmt/format.h>
+
+#include "base/engine.hpp"
+
+namespace dtk {
+
+namespace {
+std::atomic<int> seen{0};  // the first signal that came; 0: none
+
+void on_signal(int number) {
+    int none = 0;
+    if (seen.compare_exchange_strong(none, number)) return;
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+}
+}  // namespace
+
+void watch_signals() {
+    seen = 0;
+    for (const int number : {SIGINT, SIGTERM, SIGUSR1}) std::signal(number, on_signal);
+    if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+}
+
+bool stop_asked() { return seen.load() != 0; }
+
+void end_if_asked(std::string_view doing) {
+    if (stop_asked()) throw Interrupted(fmt::format("stopped {}", doing));
+}
+
+int stop_code() { return seen.load() == 0 || seen.load() == SIGINT ? interrupted : taken_back; }
+
+}  // namespace dtk

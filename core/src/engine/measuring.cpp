@@ -1,0 +1,114 @@
+#include "engine/measuring.hpp"
+
+#include <fmt/format.h>
+
+#include "base/engine.hpp"
+#include "base/json.hpp"
+#include "base/stop.hpp"
+#include "engine/say.hpp"
+
+namespace dtk {
+
+using json = nlohmann::json;
+
+namespace {
+void print_result(const std::string& name, const MetricResult& m) {
+    const auto passes = m.passes();
+    say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", name, m.value,
+                    m.expected             ? fmt::format("{:.6g} ± {:<6.2g}", *m.expected, m.expected_sd)
+                    : m.standard_error > 0 ? fmt::format("(± {:.2g})", m.standard_error)
+                                           : "",
+                    !passes   ? ""
+                    : *passes ? "as true samples"
+                              : "off",
+                    m.note.empty() ? "" : "  (" + m.note + ")"));
+    for (const auto& [part, value] : m.parts) say(fmt::format("  {:<20}{:>12.6g}", part, value));
+}
+
+json record_of(const PluginSpec& spec, const MetricResult& m) {
+    json record{{"metric", spec.label},          {"plugin", spec.name},
+                {"value", json_number(m.value)}, {"better", std::string(name_of(m.card.better))},
+                {"unit", m.card.unit},           {"note", m.note}};
+    if (m.standard_error > 0) record["standard_error"] = json_number(m.standard_error);
+    if (m.expected) record["expected"] = json_number(*m.expected);
+    if (m.expected) record["expected_sd"] = json_number(m.expected_sd);
+    if (const auto passes = m.passes()) record["passes"] = *passes;
+    for (const auto& [part, value] : m.parts) record["parts"][part] = json_number(value);
+    return record;
+}
+
+/// Under what conditions the number was found: numbers with different cards do not compare.
+json card_of(const Stage& stage, const PluginSpec& spec, const MetricResult& m) {
+    const auto& settings = stage.spec().sample;
+    const auto& averages = stage.spec().list("average");
+    const auto average = settings && !settings->average.empty() ? settings->average
+                         : averages.empty()                     ? std::string("none")
+                                                                : averages.front().label;
+    std::string guidance;
+    for (const auto& one : stage.spec().list("guidance")) guidance += toml_value(one.resolved);
+    json card{{"n", m.n},
+              {"average", average},
+              {"clip", (!settings || settings->clip) && stage.space().range.has_value()},
+              {"guidance", guidance}};
+    if (const auto& seen = stage.spec().part("observation")) card["observation"] = toml_value(seen.resolved);
+    if (!m.split.empty()) card["split"] = m.split;
+    if (!m.features.empty()) card["features"] = m.features;
+    if (const auto data = stage.dataset().fingerprint(); !data.empty()) card["data"] = data;
+    for (auto&& [key, value] : spec.resolved)
+        if (key.str() != "use" && key.str() != "name") card["fields"][std::string(key.str())] = toml_value(value);
+    return card;
+}
+
+/// Of a metric that needs data which are not there.
+json left_out(const PluginSpec& spec, const std::string& why) {
+    const auto note = "left out: " + why;
+    say(fmt::format("{:<22}{}", spec.label, note));
+    return {{"metric", spec.label}, {"plugin", spec.name}, {"value", nullptr}, {"note", note}};
+}
+}  // namespace
+
+json measure(const Stage& stage, const Tensor& samples, const Tensor& start, const json& drawn, at::Device device,
+             Progress::Mode progress_mode) {
+    json all = json::array();
+    const auto& settings = stage.spec().sample;
+    DenoiserOptions asked;
+    if (!settings || settings->clip) asked.clip = stage.space().range;
+    const auto network = stage.denoiser(asked);
+    const auto denoise = network.replaced([&](const Tensor& x, const Time& t, const Condition& condition) {
+        end_if_asked("while the run was measured");
+        return network(x, t, condition);
+    });
+    EvaluationInput input{samples, stage.dataset(), stage.process(), denoise, device, start};
+    input.observation = stage.part<Observation>().get();
+    const auto metrics = stage.list<Metric>();
+    say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
+    for (std::size_t i = 0; i < metrics.size(); ++i) {
+        end_if_asked("while the run was measured");
+        const auto& spec = stage.spec().list("metric")[i];
+        std::optional<Progress> progress;
+        input.progress = [&](std::int64_t done, std::int64_t of) {
+            if (!progress) progress.emplace(spec.label, of, Progress::Settings{.mode = progress_mode, .start = done});
+            progress->at(done);
+            end_if_asked("while the run was measured");
+        };
+        // By the plugin and not by its own name: the same metric asks the same way under any.
+        MetricResult m;
+        try {
+            m = metrics[i]->evaluate(input, stage.random("metric").stream(spec.name));
+        } catch (const Interrupted&) {
+            throw;
+        } catch (const Error& error) {
+            if (stage.missing_data().empty()) throw;
+            all.push_back(left_out(spec, error.what()));
+            continue;
+        }
+        if (progress) progress->finish();
+        print_result(spec.label, m);
+        all.push_back(record_of(spec, m));
+        auto& card = all.back()["card"] = card_of(stage, spec, m);
+        if (samples.defined()) card["evaluations"] = drawn["network_evaluations"];
+    }
+    return all;
+}
+
+}  // namespace dtk

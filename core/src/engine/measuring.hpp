@@ -1,0 +1,14 @@
+#pragma once
+// The metrics of a stage: what each says, printed and as a record.
+#include <nlohmann/json.hpp>
+
+#include "base/progress.hpp"
+#include "engine/stage.hpp"
+
+namespace dtk {
+
+/// What every metric says, each with its card. `drawn`: what the run's result says of the samples.
+nlohmann::json measure(const Stage& stage, const Tensor& samples, const Tensor& start, const nlohmann::json& drawn,
+                       at::Device device, Progress::Mode progress);
+
+}  // namespace dtk

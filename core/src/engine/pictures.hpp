@@ -1,0 +1,23 @@
+#pragma once
+// Pictures of samples beside the data, and of the loss.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <dtk/dataset.hpp>
+
+namespace dtk {
+
+/// The first n true examples that training never sees: what samples are held against in pictures.
+Tensor true_examples(const Dataset& data, std::int64_t n);
+
+/// A grid for images, a scatter plot for points in the plane, a curve of the density on the line; nothing for others.
+/// → the file's name, empty where there is none. Errors: Error when the picture cannot be made.
+std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                         const Dataset& data, const std::string& provenance);
+
+/// loss.svg: the loss over the steps, from the folder's metrics.jsonl, and by noise level. One that cannot be made is
+/// said to be so.
+void draw_loss(const std::filesystem::path& folder, const std::vector<double>& by_noise);
+
+}  // namespace dtk

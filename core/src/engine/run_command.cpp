@@ -1,0 +1,210 @@
+// dtk run: an experiment in a folder of its own, begun or gone on with.
+#include <algorithm>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/files.hpp"
+#include "base/json.hpp"
+#include "base/stop.hpp"
+#include "base/threads.hpp"
+#include "base/trust.hpp"
+#include "base/words.hpp"
+#include "engine/artefacts.hpp"
+#include "engine/checkpoint.hpp"
+#include "engine/commands.hpp"
+#include "engine/going_on.hpp"
+#include "engine/init.hpp"
+#include "engine/run_folder.hpp"
+#include "engine/say.hpp"
+#include "engine/stage_run.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+std::string shape_text(const Stage& stage) { return fmt::format("{}", fmt::join(stage.dataset().shape(), "×")); }
+
+std::string summary(const Stage& stage) {
+    const auto& spec = stage.spec();
+    std::int64_t parameters = 0;
+    for (const auto& p : stage.model().parameters()) parameters += p.numel();
+    return fmt::format("data `{}` of shape {}, process `{}` of {} steps, model `{}` ({} parameters, predicts {})",
+                       spec.part("dataset").name, shape_text(stage), spec.part("process").name, stage.process().steps(),
+                       spec.part("model").name, parameters, name_of(stage.model().predicts()));
+}
+
+/// The run that is gone on with, held against others; nothing where one begins. It knows the seed that was drawn.
+std::optional<RunFolder> held_run(const RunRequest& request, Overrides& overrides) {
+    if (!request.resume) return std::nullopt;
+    const bool named = *request.resume != "latest";
+    if (request.out && named && fs::weakly_canonical(*request.out) != fs::weakly_canonical(*request.resume))
+        throw Mistaken(fmt::format("--resume={} and --out {} name two folders", *request.resume, request.out->string()),
+                       "name one: --out DIR --resume goes on in DIR, or begins there where no run is yet");
+    Mistakes ignored;
+    const auto root = read_toml(request.file, overrides.set, ignored);
+    const auto name = root["name"].value_or(request.file.stem().string());
+    const auto path = request.out ? *request.out : named ? fs::path(*request.resume) : latest_run(name);
+    if (request.out && !named && !fs::exists(path / "run.json")) {
+        Progress::note(fmt::format("there is no run in {} yet: it begins", path.string()));
+        return std::nullopt;
+    }
+    auto run = RunFolder::existing(path);
+    const auto& record = run.record();
+    if (!overrides.seed && !root.contains("seed") && record.contains("seed"))
+        overrides.seed = record["seed"].get<std::int64_t>();
+    return run;
+}
+
+/// A run of an experiment: its stages, each in its folder.
+class ExperimentRun {
+ public:
+    ExperimentRun(Loaded& loaded, fs::path folder)
+        : loaded_(loaded), folder_(std::move(folder)), many_(loaded.experiment.root->contains("stage")) {}
+
+    fs::path folder_of(const std::string& stage) const { return many_ ? folder_ / stage : folder_; }
+
+    /// Where the network of that name is: an earlier stage's, one that the command line names, or a run's by its path.
+    fs::path folder_of_network(const std::string& name) const {
+        const auto& experiment = loaded_.experiment;
+        for (const auto& stage : experiment.stages)
+            if (stage.name == name && many_) return folder_of(name);
+        const auto given = experiment.artefacts.find(name);
+        return given != experiment.artefacts.end() ? given->second : fs::path(name);
+    }
+
+    /// How far each stage that keeps a network has come.
+    std::map<std::string, Standing> standings() const {
+        std::map<std::string, Standing> all;
+        for (const auto& spec : loaded_.experiment.stages) {
+            auto& standing = all[spec.name];
+            standing.folder = folder_of(spec.name);
+            std::string notes;
+            standing.checkpoint = newest_checkpoint(standing.folder / "checkpoints", notes);
+            if (!notes.empty()) Progress::note(notes);
+            if (standing.checkpoint) standing.step = load_checkpoint(*standing.checkpoint).step;
+        }
+        return all;
+    }
+
+    /// Is there nothing left to train, to draw or to measure of a run whose record says that it is complete?
+    bool is_whole(const std::map<std::string, Standing>& standings) const {
+        const auto& stages = loaded_.experiment.stages;
+        return std::all_of(stages.begin(), stages.end(), [&](const StageSpec& spec) {
+            const auto& standing = standings.at(spec.name);
+            const bool trained = !spec.train || standing.step == spec.train->steps;
+            return trained && (!spec.sample || fs::is_regular_file(standing.folder / "samples.safetensors"));
+        });
+    }
+
+    /// `result` is told of each stage as it ends.
+    void run(RunFolder& record, bool resumed, const std::map<std::string, Standing>& standings, Progress::Mode progress,
+             json& result) {
+        auto& experiment = loaded_.experiment;
+        for (auto& spec : experiment.stages) {
+            end_if_asked("before the stage began");
+            const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_network(name)); };
+            Stage stage(spec, experiment.seed, artefacts, true, loaded_.mistakes);
+            if (!loaded_.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded_.mistakes.text());
+            Progress::note(many_ ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
+            StageRun::From from{.resumed = resumed};
+            if (const auto standing = standings.find(spec.name); standing != standings.end())
+                from.checkpoint = standing->second.checkpoint;
+            if (spec.init && !from.checkpoint) {
+                from.init = init_checkpoint(folder_of_network(spec.init->run.name()));
+                record.begins_as(spec.name, sha256_of_file(*from.init));
+            }
+            StageRun stage_run(stage, folder_of(spec.name), experiment.resolved(spec), loaded_.device, progress);
+            auto one = stage_run.run(from);
+            record.took(stage_run.seconds());
+            if (many_)
+                result[spec.name] = std::move(one);
+            else
+                result = std::move(one);
+        }
+    }
+
+ private:
+    Loaded& loaded_;
+    fs::path folder_;
+    bool many_;
+};
+
+int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& folder, json& result) {
+    watch_signals();
+    auto overrides = request.overrides;
+    auto held = held_run(request, overrides);
+    const bool resumed = held.has_value();
+    read(loaded, request.file, overrides);
+    std::map<std::string, std::shared_ptr<Stage>> stages;
+    if (!loaded.experiment.stages.empty()) stages = check_stages(loaded, !resumed);
+    if (!loaded.mistakes.empty()) return report(loaded.mistakes);
+    auto& experiment = loaded.experiment;
+    say_notes(experiment);
+    if (request.dry_run) {
+        fmt::print("{}", experiment.resolved());
+        return done;
+    }
+    for (const auto& [name, path] : experiment.artefacts)
+        if (!fs::is_directory(path))
+            throw Mistaken(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()),
+                           "train it first: dtk run " + path.string());
+    end_if_asked("before it began");
+
+    std::map<std::string, Standing> standings;
+    if (resumed) {
+        const ExperimentRun run(loaded, held->path());
+        standings = run.standings();
+        auto going = go_on(*held, loaded, stages, standings, request.overrides.set, request.accept_changed);
+        for (const auto& note : going.notes) Progress::note("changed  " + note);
+        if (going.only_idle && held->record().value("status", "") == "completed" && run.is_whole(standings)) {
+            Progress::note(fmt::format("{} is complete: nothing is left to do", held->path().string()));
+            say(fmt::format("\nrun      {}", held->path().string()));
+            return done;
+        }
+        held->change(std::move(going.entry));
+    }
+    folder = resumed ? std::move(*held) : RunFolder::fresh(experiment, request.out);
+    for (const auto& [name, stage] : stages) folder->reads(name, stage->dataset().fingerprint());
+    stages.clear();  // what was built to be looked at
+    folder->begin(experiment, loaded.device.str());
+    const auto threads = threads_for(experiment.threads);
+    Progress::note(fmt::format("run      {}\ndevice   {}, {} threads{}, seed {}", folder->path().string(),
+                               loaded.device.str(), at::get_num_threads(),
+                               threads.why.empty() ? "" : " (" + threads.why + ")", experiment.seed));
+    ExperimentRun(loaded, folder->path()).run(*folder, resumed, standings, request.progress, result);
+    folder->finish("completed", result);
+    say(fmt::format("\nrun      {}", folder->path().string()));
+    return done;
+}
+
+/// The command that goes on with a run, as it can be pasted.
+std::string command_to_go_on(const RunRequest& request, const fs::path& run) {
+    std::vector<std::string> words{"dtk", "run", request.file.string()};
+    for (auto& word : request.overrides.words()) words.push_back(std::move(word));
+    for (const auto& folder : trusted()) words.insert(words.end(), {"--trust", folder.string()});
+    if (request.accept_changed) words.emplace_back("--accept-changed");
+    words.push_back("--resume=" + run.string());
+    return shell_command(words);
+}
+
+}  // namespace
+
+int run_experiment(const RunRequest& request) {
+    std::optional<RunFolder> folder;
+    Loaded loaded;
+    json result = json::object();
+    return guarded([&] { return run_in(request, loaded, folder, result); },
+                   [&](const std::string& status, const std::string& error) {
+                       if (!folder) return;
+                       folder->finish(status, result, error);
+                       Progress::note(fmt::format("{}go on with: {}", status == "failed" ? "once that is mended, " : "",
+                                                  command_to_go_on(request, folder->path())));
+                   });
+}
+
+}  // namespace dtk

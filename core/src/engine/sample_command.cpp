@@ -1,0 +1,105 @@
+// dtk sample: samples of a network that a run has trained.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/files.hpp"
+#include "base/stop.hpp"
+#include "engine/artefacts.hpp"
+#include "engine/checkpoint.hpp"
+#include "engine/commands.hpp"
+#include "engine/run_folder.hpp"
+#include "engine/say.hpp"
+#include "engine/stage_run.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+
+namespace {
+
+/// The one that is asked for; the newest otherwise, and nothing where the run has none.
+std::optional<fs::path> wanted_checkpoint(const SampleRequest& request) {
+    const auto folder = request.run / "checkpoints";
+    if (request.checkpoint) return request.checkpoint;
+    if (request.step) return checkpoint_of_step(folder, *request.step);
+    std::string notes;
+    const auto newest = newest_checkpoint(folder, notes);
+    if (!notes.empty()) Progress::note(notes);
+    return newest;
+}
+
+/// The stage as the run recorded it. Data that cannot be read any more are made up for by what the checkpoint remembers
+/// of them. Null where something is mistaken, and that has been said.
+std::unique_ptr<Stage> stage_to_sample(Loaded& loaded, const SampleRequest& request, const Overrides& overrides,
+                                       const std::optional<Checkpoint>& checkpoint) {
+    read(loaded, request.run / "stage.toml", overrides);
+    if (!loaded.mistakes.empty()) return nullptr;
+    auto& spec = loaded.experiment.stages.front();
+    if (!spec.sample || !spec.part("sampler")) throw Mistaken("the run has no [sample]", "say how many: --n 64");
+    const auto artefacts = [&](const std::string& name) {
+        const auto given = loaded.experiment.artefacts.find(name);
+        return load_artefact(given != loaded.experiment.artefacts.end() ? given->second
+                                                                        : folder_of_artefact(request.run, name));
+    };
+    const auto remembered = checkpoint ? std::optional(checkpoint->space) : std::nullopt;
+    auto stage = std::make_unique<Stage>(spec, loaded.experiment.seed, artefacts, true, loaded.mistakes, remembered);
+    return loaded.mistakes.empty() ? std::move(stage) : nullptr;
+}
+
+int sample_in(const SampleRequest& request) {
+    watch_signals();
+    if (!fs::exists(request.run / "stage.toml"))
+        throw Mistaken(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()),
+                       "a run's folder holds stage.toml once it has begun");
+    const auto from = wanted_checkpoint(request);
+    const auto checkpoint = from ? std::optional(load_checkpoint(*from)) : std::nullopt;
+    auto overrides = request.overrides;
+    auto loaded = std::make_unique<Loaded>();
+    auto stage = stage_to_sample(*loaded, request, overrides, checkpoint);
+    if (stage && !stage->missing_data().empty() && checkpoint->data_sd > 0) {
+        // It would be measured on the data.
+        overrides.set.push_back(fmt::format("process.data_sd={}", checkpoint->data_sd));
+        stage.reset();
+        loaded = std::make_unique<Loaded>();
+        stage = stage_to_sample(*loaded, request, overrides, checkpoint);
+    }
+    if (!stage) return report(loaded->mistakes);
+    const auto& spec = loaded->experiment.stages.front();
+    say_notes(loaded->experiment);
+    if (!stage->missing_data().empty())
+        Progress::note(
+            fmt::format("note: the data cannot be read, and what the checkpoint says of them (shape {}) stands "
+                        "in: {}",
+                        fmt::join(stage->dataset().shape(), "×"), stage->missing_data()));
+    if (!stage->model().parameters().empty()) {
+        if (!checkpoint)
+            throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
+        restore(*stage, *checkpoint, average_of(*stage, *checkpoint, spec.sample->average), from->string());
+        Progress::note(fmt::format("network  step {} of {}", checkpoint->step, from->string()));
+    }
+    const auto out = request.out.value_or(request.run / "sampled" / time_stamp());
+    if (fs::exists(out) && !fs::is_empty(out))
+        throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
+    fs::create_directories(out);
+    write_atomically(out / "resolved.toml", loaded->experiment.resolved());
+    stage->to(loaded->device);
+    StageRun run(*stage, out, loaded->experiment.resolved(spec), loaded->device, request.progress);
+    auto result = run.evaluate();
+    result["seconds"] = run.seconds();
+    if (checkpoint) {
+        result["step"] = checkpoint->step;
+        result["checkpoint"] = fs::absolute(*from).lexically_normal().string();
+    }
+    write_atomically(out / "result.json", result.dump(2) + "\n");
+    say(fmt::format("\nsamples  {}", (out / "samples.safetensors").string()));
+    return done;
+}
+
+}  // namespace
+
+int sample_run(const SampleRequest& request) {
+    return guarded([&] { return sample_in(request); });
+}
+
+}  // namespace dtk

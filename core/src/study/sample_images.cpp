@@ -1,0 +1,122 @@
+#include "study/sample_images.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "base/engine.hpp"
+#include "base/files.hpp"
+#include "base/npz.hpp"
+#include "base/picture.hpp"
+#include "base/tensor_file.hpp"
+
+namespace dtk {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The samples of a run, image by image.
+class SampleImages {
+ public:
+    explicit SampleImages(fs::path path) : path_(std::move(path)), file_(path_) {
+        auto header = read_tensor_header(file_, path_);
+        const auto found = header.entries.find("samples");
+        if (found == header.entries.end()) throw Mistaken(fmt::format("{} holds no samples", path_.string()));
+        const auto& samples = found->second;
+        if (samples.shape.size() != 4 || (samples.shape[1] != 1 && samples.shape[1] != 3))
+            throw Mistaken(fmt::format("{} holds no images of one or three channels", path_.string()),
+                           "its samples as they are: dtk export … --to npz");
+        if (samples.dtype != "F32" && samples.dtype != "F64")
+            throw Mistaken(fmt::format("the samples in {} are {}", path_.string(), samples.dtype));
+        std::istringstream range(header.metadata["range"]);
+        if (!(range >> least_ >> most_) || most_ <= least_)
+            throw Mistaken(fmt::format("{} does not say which values are black and white", path_.string()),
+                           "its data have no range, or it is of an older dtk: draw the samples again with dtk sample");
+        count = samples.shape[0], channels = samples.shape[1], height = samples.shape[2], width = samples.shape[3];
+        offset_ = samples.offset, wide_ = samples.dtype == "F64";
+        if (const auto labels = header.entries.find("labels"); labels != header.entries.end()) {
+            std::string bytes(labels->second.bytes, '\0');
+            file_.read(labels->second.offset, bytes.data(), bytes.size());
+            labels_.resize(static_cast<std::size_t>(count));
+            if (bytes.size() != labels_.size() * sizeof(std::int64_t))
+                throw Mistaken(fmt::format("{} holds another number of labels than of samples", path_.string()));
+            std::memcpy(labels_.data(), bytes.data(), bytes.size());
+        }
+    }
+
+    /// Of the classes that were asked for; empty where there are none.
+    const std::vector<std::int64_t>& labels() const { return labels_; }
+    std::size_t pixels() const { return static_cast<std::size_t>(channels * height * width); }
+
+    /// Rows from the top, channels last: the middle of the range is 127.5, rounded and kept within 0 … 255.
+    std::string image(std::int64_t number) const {
+        const std::size_t size = wide_ ? 8 : 4, area = static_cast<std::size_t>(height * width);
+        std::string raw(pixels() * size, '\0'), bytes(pixels(), '\0');
+        file_.read(offset_ + static_cast<std::uint64_t>(number) * raw.size(), raw.data(), raw.size());
+        for (std::size_t i = 0; i < pixels(); ++i) {
+            double value = 0;
+            if (float narrow = 0; wide_)
+                std::memcpy(&value, raw.data() + i * size, size);
+            else
+                std::memcpy(&narrow, raw.data() + i * size, size), value = static_cast<double>(narrow);
+            const double level = std::nearbyint((value - least_) * (255 / (most_ - least_)));
+            const auto channel = i / area, place = i % area;
+            bytes[place * static_cast<std::size_t>(channels) + channel] =
+                static_cast<char>(static_cast<unsigned char>(std::isnan(level) ? 0 : std::clamp(level, 0.0, 255.0)));
+        }
+        return bytes;
+    }
+
+    std::int64_t count = 0, channels = 0, height = 0, width = 0;
+
+ private:
+    fs::path path_;
+    InputFile file_;
+    std::uint64_t offset_ = 0;
+    bool wide_ = false;
+    double least_ = 0, most_ = 0;
+    std::vector<std::int64_t> labels_;
+};
+
+/// The folder with the samples of a run, or of its last stage that drew some.
+fs::path drawn_in(const Record& record) {
+    const auto stages = stages_of(record);
+    for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage)
+        if (fs::exists(stage->second / "samples.safetensors")) return stage->second;
+    throw Mistaken(fmt::format("{} holds no samples", record.folder.string()), "draw some: dtk sample");
+}
+
+}  // namespace
+
+void export_images(const Record& record, const fs::path& folder) {
+    const SampleImages images(drawn_in(record) / "samples.safetensors");
+    const int digits = std::max<int>(6, static_cast<int>(std::to_string(images.count - 1).size()));
+    for (std::int64_t i = 0; i < images.count; ++i) {
+        auto into = folder;
+        if (!images.labels().empty()) into /= std::to_string(images.labels()[static_cast<std::size_t>(i)]);
+        fs::create_directories(into);
+        const auto bytes = images.image(i);
+        const std::span pixels(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+        write_image_grid(into / fmt::format("{:0{}}.png", i, digits),
+                         {pixels, 1, images.height, images.width, images.channels}, {.columns = 1, .scale = 1});
+    }
+}
+
+void export_uint8(const Record& record, const fs::path& file) {
+    const SampleImages images(drawn_in(record) / "samples.safetensors");
+    std::vector<NumpyArray> arrays{{.name = "arr_0",
+                                    .descr = "|u1",
+                                    .shape = {images.count, images.height, images.width, images.channels},
+                                    .bytes = {}}};
+    arrays[0].pieces = [&](const auto& take) {
+        for (std::int64_t i = 0; i < images.count; ++i) take(images.image(i));
+    };
+    if (!images.labels().empty()) arrays.push_back(NumpyArray::of("arr_1", images.labels()));
+    write_npz(file, arrays);
+}
+
+}  // namespace dtk
