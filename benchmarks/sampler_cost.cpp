@@ -17,16 +17,16 @@ struct Cost {
     double evaluations, microseconds;  ///< of a step
 };
 
-Cost cost_of(const dtk::Sampler& sampler, const support::View& view) {
-    const auto times = sampler.times(*view.chain);
+Cost cost_of(const dtk::Sampler& sampler, const support::BuildContext& context) {
+    const auto times = sampler.times(*context.chain);
     const dtk::Random random(1, "cost");
     const auto x = random.normal({1, 2}, at::kFloat);
     std::int64_t asked = 0;
-    const dtk::Denoiser network(view.chain, [&](const at::Tensor&, const dtk::Time&, const dtk::Condition&) {
+    const dtk::Denoiser network(context.chain, [&](const at::Tensor&, const dtk::Time&, const dtk::Condition&) {
         ++asked;
         return dtk::Prediction{dtk::PredictionType::eps, x, {}};
     });
-    const auto denoise = support::told(view, network, x);
+    const auto denoise = support::told(context, network, x);
     std::vector<double> seconds;
     for (int round = 0; round < rounds; ++round) {
         asked = 0;
@@ -42,22 +42,22 @@ Cost cost_of(const dtk::Sampler& sampler, const support::View& view) {
 int main(int count, char** arguments) {
     at::set_num_threads(1);
     at::NoGradGuard no_grad;
-    support::View view;
-    view.data = support::make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", view);
-    view.chain = support::make<dtk::Process>("gaussian", "schedule = \"linear\"", view);
-    view.network = support::make<dtk::Model>("exact", "prediction = \"eps\"", view);
+    support::BuildContext context;
+    context.data = support::make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", context);
+    context.chain = support::make<dtk::Process>("gaussian", "schedule = \"linear\"", context);
+    context.network = support::make<dtk::Model>("exact", "prediction = \"eps\"", context);
     std::vector<std::string> names(arguments + 1, arguments + count);
     if (names.empty()) names = support::registry().names("sampler");
     fmt::print("{:20} {:>12} {:>10}\n", "sampler", "evaluations", "µs a step");
     for (const auto& name : names) {
         const auto fields = fmt::format("steps = {}", steps);
         std::shared_ptr<dtk::Sampler> sampler;
-        auto told = view;
+        auto told = context;
         try {
-            sampler = support::make<dtk::Sampler>(name, fields, view);
+            sampler = support::make<dtk::Sampler>(name, fields, context);
         } catch (const dtk::Error&) {  // it has to be told what is known
             told.seen =
-                support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.3]\nsd = 0.5", view);
+                support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.3]\nsd = 0.5", context);
             sampler = support::make<dtk::Sampler>(name, fields, told);
         }
         const auto [evaluations, microseconds] = cost_of(*sampler, told);

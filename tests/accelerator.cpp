@@ -154,7 +154,7 @@ class Bench {
 
     Folder folder_;
     std::unique_ptr<dtk::Registry> registry_;
-    dtk::Mistakes mistakes_;
+    dtk::Diagnostics mistakes_;
     dtk::Experiment experiment_;
     Model model_ = Model::unknown;
     bool metric_refused_ = false;

@@ -19,19 +19,19 @@ namespace {
 const dtk::Random stream(5, "binomial");
 
 std::shared_ptr<dtk::Process> bits(std::int64_t T, double rate, const std::string& more = {}) {
-    support::View view;
-    view.data = make<dtk::Dataset>("heartbeat", "", view);
-    return make<dtk::Process>("bernoulli", fmt::format("steps = {}\nrate = {}\n{}", T, rate, more), view);
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("heartbeat", "", context);
+    return make<dtk::Process>("bernoulli", fmt::format("steps = {}\nrate = {}\n{}", T, rate, more), context);
 }
 
 /// A heartbeat, its process and the exact denoiser.
-support::View beats(std::int64_t T, double rate, const std::string& process_fields = "decoder = \"reversed\"",
-                    const std::string& data_fields = {}) {
-    support::View view;
-    view.data = make<dtk::Dataset>("heartbeat", data_fields, view);
-    view.chain = bits(T, rate, process_fields);
-    view.network = make<dtk::Model>("exact", "", view);
-    return view;
+support::BuildContext beats(std::int64_t T, double rate, const std::string& process_fields = "decoder = \"reversed\"",
+                            const std::string& data_fields = {}) {
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("heartbeat", data_fields, context);
+    context.chain = bits(T, rate, process_fields);
+    context.network = make<dtk::Model>("exact", "", context);
+    return context;
 }
 
 /// Probabilities of 0 and 1 for each value of the bit before.
@@ -120,13 +120,13 @@ States states() {
 }
 
 /// K in bits, every expectation a sum over all x_t.
-double exact_bound(const support::View& view, double rate) {
+double exact_bound(const support::BuildContext& context, double rate) {
     at::NoGradGuard no_grad;
     static const auto all = states();
-    const auto n = all.x.size(0), T = view.chain->steps();
+    const auto n = all.x.size(0), T = context.chain->steps();
     const auto x0 = (at::arange(20).remainder(5) == 0).to(at::kDouble).expand({n, 20});
     const auto own = all.ones.select(1, 0), others = all.ones.slice(1, 1).sum(1);
-    double nats = view.chain->prior_term(x0.slice(0, 0, 1)).item<double>();
+    double nats = context.chain->prior_term(x0.slice(0, 0, 1)).item<double>();
     for (std::int64_t t = 0; t < T; ++t) {
         const double kept = 1 - static_cast<double>(t + 1) / static_cast<double>(T);
         const double r1 = kept + (1 - kept) * rate, r0 = (1 - kept) * rate;
@@ -134,7 +134,7 @@ double exact_bound(const support::View& view, double rate) {
                            others * std::log(r0) + (16 - others) * std::log1p(-r0);
         const auto time = time_of(t, n);
         const auto term =
-            view.chain->bound_term(x0, all.x, time, time - 1, view.network->forward(all.x, time, {}), "small");
+            context.chain->bound_term(x0, all.x, time, time - 1, context.network->forward(all.x, time, {}), "small");
         const auto q = log_q.exp() * at::tensor(all.weight, at::kDouble);
         CHECK(q.sum().item<double>() == Approx(1).epsilon(1e-11));
         nats += (q * term).sum().item<double>();
@@ -358,20 +358,20 @@ TEST_CASE("the same for many steps", "[slow]") {
 
 TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error they state") {
     at::NoGradGuard no_grad;
-    const auto view = beats(50, 0.2);
-    const auto data = view.data->examples(at::arange(2000));
+    const auto context = beats(50, 0.2);
+    const auto data = context.data->examples(at::arange(2000));
     for (const char* fields : {"every_step = true", ""}) {
-        const auto loss = make<dtk::Loss>("elbo", fields, view);
+        const auto loss = make<dtk::Loss>("elbo", fields, context);
         const auto nats =
-            support::loss_of(*loss, support::denoiser(view), data, stream, "stratified", view).to(at::kDouble);
+            support::loss_of(*loss, support::denoiser(context), data, stream, "stratified", context).to(at::kDouble);
         const double K = -nats.mean().item<double>() / std::numbers::ln2,
                      error = nats.std().item<double>() / std::sqrt(2000) / std::numbers::ln2;
         INFO(fields << ": " << K << " ± " << error << ", exact " << best_bound(50));
         CHECK(std::abs(K - best_bound(50)) < 4 * error);
         CHECK(error < 0.6);
     }
-    const auto m = make<dtk::Metric>("bound", "examples = 1000", view)
-                       ->evaluate({{}, *view.data, *view.chain, support::denoiser(view)}, stream);
+    const auto m = make<dtk::Metric>("bound", "examples = 1000", context)
+                       ->evaluate({{}, *context.data, *context.chain, support::denoiser(context)}, stream);
     INFO("metric: " << m.value << " ± " << m.standard_error << ", " << m.note);
     CHECK(std::abs(m.value - best_bound(50)) < 4 * m.standard_error);
     CHECK(m.standard_error < 0.1);
@@ -386,11 +386,11 @@ TEST_CASE("loss and metric estimate the heartbeat's best bound, with the error t
 
 TEST_CASE("the bound's standard error is that of its scatter") {
     at::NoGradGuard no_grad;
-    const auto view = beats(10, 0.2);
-    const auto metric = make<dtk::Metric>("bound", "examples = 50", view);
+    const auto context = beats(10, 0.2);
+    const auto metric = make<dtk::Metric>("bound", "examples = 50", context);
     std::vector<double> values, errors;
     for (int i = 0; i < 200; ++i) {
-        const auto m = metric->evaluate({{}, *view.data, *view.chain, support::denoiser(view)},
+        const auto m = metric->evaluate({{}, *context.data, *context.chain, support::denoiser(context)},
                                         stream.stream(fmt::format("{}", i)));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
@@ -405,30 +405,30 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
     const double rate = 0.3;
     const auto x = all_vectors(d);
     for (const char* decoder : {"model", "reversed"}) {
-        const auto view = beats(T, rate, fmt::format("decoder = \"{}\"", decoder), "length = 4\nperiod = 2");
+        const auto context = beats(T, rate, fmt::format("decoder = \"{}\"", decoder), "length = 4\nperiod = 2");
         const auto beat = at::tensor({1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0}, at::kDouble).view({2, d});
         auto law = chances(at::full({1, d}, rate, at::kDouble), x).squeeze(0);
         const auto prior = law;
         for (auto t = T - 1; t >= 0; --t) {
-            const auto marginal = forward(*view.chain, rate, t, -1);
+            const auto marginal = forward(*context.chain, rate, t, -1);
             const auto joint =
                 chances(marginal[0][1] + (marginal[1][1] - marginal[0][1]) * beat, x).t();  // [x_t, beat]
             const auto x0 = (joint / joint.sum(1, true)).matmul(beat);
             auto next = at::zeros_like(x);
             for (int v = 0; v < 2; ++v) {
-                const double a = posterior(*view.chain, rate, t, t - 1, v, 1),
-                             b = posterior(*view.chain, rate, t, t - 1, v, 0);
+                const double a = posterior(*context.chain, rate, t, t - 1, v, 1),
+                             b = posterior(*context.chain, rate, t, t - 1, v, 0);
                 next = next + (x == v).to(at::kDouble) * (x0 * a + (1 - x0) * b);
             }
             const auto kernel = t == 0 && std::string(decoder) == "reversed"
-                                    ? forward_vectors(*view.chain, rate, 0, -1, x).t() * prior / prior.unsqueeze(1)
+                                    ? forward_vectors(*context.chain, rate, 0, -1, x).t() * prior / prior.unsqueeze(1)
                                     : chances(next, x);
             law = law.matmul(kernel);
         }
-        const auto sampler = make<dtk::Sampler>("ddpm", "", view);
-        const auto start = view.chain->prior({n, d}, at::kFloat, stream.stream("prior"), T - 1);
+        const auto sampler = make<dtk::Sampler>("ddpm", "", context);
+        const auto start = context.chain->prior({n, d}, at::kFloat, stream.stream("prior"), T - 1);
         const auto samples =
-            sampler->sample(support::denoiser(view), sampler->times(*view.chain), start, stream.stream("steps"));
+            sampler->sample(support::denoiser(context), sampler->times(*context.chain), start, stream.stream("steps"));
         const auto number = samples.matmul(at::tensor({1.f, 2.f, 4.f, 8.f})).to(at::kLong);
         const auto counts = at::bincount(number, {}, 16).to(at::kDouble), expected = law * n;
         const double chi2 = ((counts - expected).square() / expected).sum().item<double>();
@@ -437,22 +437,23 @@ TEST_CASE("samples of the exact denoiser have the law that the product of its ke
         CHECK(expected.min().item<double>() > 5);
         CHECK(chi2 < 37.7);  // its 99.9 % point
 
-        const auto data = view.data;
-        const auto share = make<dtk::Metric>("outside_support", "", view)
-                               ->evaluate({samples, *data, *view.chain, support::denoiser(view)}, stream);
+        const auto data = context.data;
+        const auto share = make<dtk::Metric>("outside_support", "", context)
+                               ->evaluate({samples, *data, *context.chain, support::denoiser(context)}, stream);
         CHECK(share.value == Approx(1 - (counts[5] + counts[10]).item<double>() / n).epsilon(1e-12));
         CHECK_FALSE(share.passes().value());
         const auto true_share =
-            make<dtk::Metric>("outside_support", "", view)
-                ->evaluate({data->examples(at::arange(100)).x, *data, *view.chain, support::denoiser(view)}, stream);
+            make<dtk::Metric>("outside_support", "", context)
+                ->evaluate({data->examples(at::arange(100)).x, *data, *context.chain, support::denoiser(context)},
+                           stream);
         CHECK(true_share.value == 0);
         CHECK(true_share.passes().value());
     }
 }
 
 TEST_CASE("a heartbeat has one 1 in each period, each phase as often") {
-    const support::View view;
-    const auto data = make<dtk::Dataset>("heartbeat", "", view);
+    const support::BuildContext context;
+    const auto data = make<dtk::Dataset>("heartbeat", "", context);
     const auto x = data->examples(at::arange(5000)).x;
     CHECK(at::equal(x.view({5000, 4, 5}).sum(2), at::ones({5000, 4})));
     CHECK(at::equal(x.slice(1, 5), x.slice(1, 0, 15)));
@@ -465,7 +466,7 @@ TEST_CASE("a heartbeat has one 1 in each period, each phase as often") {
     wrong.select(1, 7).mul_(-1).add_(1);
     CHECK(std::isinf(density.log_prob(wrong).max().item<double>()));
     CHECK(at::equal(density.nearest_mode(wrong), density.nearest_mode(x.to(at::kDouble))));
-    CHECK_THROWS_AS(make<dtk::Dataset>("heartbeat", "length = 3", view), dtk::Error);
+    CHECK_THROWS_AS(make<dtk::Dataset>("heartbeat", "length = 3", context), dtk::Error);
 }
 
 TEST_CASE("the exact denoiser knows bits from examples as from their density") {
@@ -478,13 +479,13 @@ TEST_CASE("the exact denoiser knows bits from examples as from their density") {
     };
     const double rate = 0.4;
     const auto data = std::make_shared<Three>();
-    support::View view;
-    view.data = data;
-    view.chain = bits(6, rate);
-    const auto model = make<dtk::Model>("exact", "", view);
+    support::BuildContext context;
+    context.data = data;
+    context.chain = bits(6, rate);
+    const auto model = make<dtk::Model>("exact", "", context);
     const auto x = all_vectors(4), examples = data->all.to(at::kDouble);
     for (std::int64_t t = 0; t < 6; ++t) {
-        const auto q = forward(*view.chain, rate, t, -1);
+        const auto q = forward(*context.chain, rate, t, -1);
         const auto joint = chances(q[0][1] + (q[1][1] - q[0][1]) * examples, x).t();
         CHECK(distance(model->forward(x, time_of(t, 16), {}).value, (joint / joint.sum(1, true)).matmul(examples)) <
               1e-12);
@@ -514,22 +515,22 @@ TEST_CASE("the bound of bits has a finite gradient at every step") {
 
 TEST_CASE("a residual read-out starts from the forward kernel turned around") {
     at::NoGradGuard no_grad;
-    auto view = beats(30, 0.2);
-    const auto model = make<dtk::Model>("per_step_mlp", "residual = true\nwidth = 4", view);
+    auto context = beats(30, 0.2);
+    const auto model = make<dtk::Model>("per_step_mlp", "residual = true\nwidth = 4", context);
     for (const auto& named : model->named_tensors())
         if (named.trained) named.tensor->zero_();
     const auto t = at::arange(30, at::kDouble);
     const auto x = (stream.uniform({30, 20}, at::kDouble) < 0.5).to(at::kDouble);
     const auto beta = (1 / (30 - t)).unsqueeze(1);
     CHECK(distance(model->forward(x, t, {}).value, (1 - beta) * x + beta * 0.2) < 1e-6);
-    CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true\nprediction = \"logits\"", view), dtk::Error);
-    view.chain = make<dtk::Process>("gaussian", "", view);
-    CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true", view), dtk::Error);
+    CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true\nprediction = \"logits\"", context), dtk::Error);
+    context.chain = make<dtk::Process>("gaussian", "", context);
+    CHECK_THROWS_AS(make<dtk::Model>("per_step_mlp", "residual = true", context), dtk::Error);
 }
 
 TEST_CASE("numbers that are no bits are refused") {
-    support::View view;
-    view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
-    CHECK_THROWS_WITH(make<dtk::Process>("bernoulli", "schedule = \"linear_alpha_bar\"", view),
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("gaussian_mixture", "", context);
+    CHECK_THROWS_WITH(make<dtk::Process>("bernoulli", "schedule = \"linear_alpha_bar\"", context),
                       Catch::Contains("needs data of bits"));
 }

@@ -25,20 +25,20 @@ struct FourImages final : dtk::Dataset {
     int levels() const override { return 256; }
 };
 
-support::View four_images(const std::string& process) {
-    support::View view;
-    view.data = std::make_shared<FourImages>();
-    view.chain = make<dtk::Process>("gaussian", process, view);
-    view.network = make<dtk::Model>("exact", "", view);
-    view.network->train(false);
-    return view;
+support::BuildContext four_images(const std::string& process) {
+    support::BuildContext context;
+    context.data = std::make_shared<FourImages>();
+    context.chain = make<dtk::Process>("gaussian", process, context);
+    context.network = make<dtk::Model>("exact", "", context);
+    context.network->train(false);
+    return context;
 }
 
-dtk::MetricResult measured(const support::View& view, const std::string& fields,
+dtk::MetricResult measured(const support::BuildContext& context, const std::string& fields,
                            const dtk::Random& random = dtk::Random(3, "metric")) {
-    const auto metric = make<dtk::Metric>("bits_per_dim", fields, view);
+    const auto metric = make<dtk::Metric>("bits_per_dim", fields, context);
     CHECK_FALSE(metric->needs_samples());
-    return metric->evaluate({{}, *view.data, *view.chain, support::denoiser(view)}, random);
+    return metric->evaluate({{}, *context.data, *context.chain, support::denoiser(context)}, random);
 }
 
 double part(const dtk::MetricResult& m, const std::string& name) {
@@ -59,19 +59,19 @@ Tensor every_level(const dtk::Process& process, double estimate) {
 
 TEST_CASE("the levels' probabilities add up to 1 wherever the estimate is") {
     for (const char* schedule : {"linear", "cosine"}) {
-        const auto view = four_images(fmt::format("schedule = \"{}\"", schedule));
+        const auto context = four_images(fmt::format("schedule = \"{}\"", schedule));
         for (const double estimate : {-1.3, -1.0, -0.997, -0.2, 0.0, 0.00391, 0.8, 1.0, 2.5}) {
             INFO(schedule << ", " << estimate);
-            CHECK((-every_level(*view.chain, estimate)).exp().sum().item<double>() == Approx(1).epsilon(1e-12));
+            CHECK((-every_level(*context.chain, estimate)).exp().sum().item<double>() == Approx(1).epsilon(1e-12));
         }
     }
 }
 
 TEST_CASE("a level's probability is the normal law's over its bin") {
-    const auto view = four_images("schedule = \"linear\"");
-    const auto& l = view.chain->levels();
+    const auto context = four_images("schedule = \"linear\"");
+    const auto& l = context.chain->levels();
     const double sigma = std::sqrt(l.posterior_variance(1, 0)), estimate = 0.1;
-    const auto terms = every_level(*view.chain, estimate);
+    const auto terms = every_level(*context.chain, estimate);
     const auto upto = [&](double x) { return 0.5 * std::erfc((estimate - x) / sigma / std::numbers::sqrt2); };
     for (const int level : {138, 139, 140, 141, 142, 143}) {
         const double x = level / 127.5 - 1, half = 1 / 255.0;
@@ -85,33 +85,33 @@ TEST_CASE("a level's probability is the normal law's over its bin") {
 }
 
 TEST_CASE("the decoder of levels has a gradient everywhere") {
-    const auto view = four_images("schedule = \"cosine\"");
+    const auto context = four_images("schedule = \"cosine\"");
     const auto x0 = at::tensor({-1.0, -1.0, 1.0, 1.0, 0.0}, at::kDouble).unsqueeze(1);
     auto estimate = at::tensor({-1.5, 1.5, -1.5, 1.5, 0.9}, at::kDouble).unsqueeze(1).set_requires_grad(true);
     const auto t = at::zeros({5}, at::kDouble);
-    view.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, estimate, {}}, "small").sum().backward();
+    context.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, estimate, {}}, "small").sum().backward();
     CHECK(at::isfinite(estimate.grad()).all().item<bool>());
     CHECK(estimate.grad()[1].item<double>() > 0);
     CHECK(estimate.grad()[2].item<double>() < 0);
 }
 
 TEST_CASE("a density is used where the data do not come in levels, and bins are refused there") {
-    auto view = support::exact("gaussian_mixture", "", "");
+    auto context = support::exact("gaussian_mixture", "", "");
     const auto x0 = at::zeros({1, 2}, at::kDouble), t = at::zeros({1}, at::kDouble);
-    const double variance = view.chain->levels().posterior_variance(1, 0);
-    CHECK(view.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, x0, {}}, "small").item<double>() ==
+    const double variance = context.chain->levels().posterior_variance(1, 0);
+    CHECK(context.chain->bound_term(x0, x0, t, t - 1, {dtk::PredictionType::x0, x0, {}}, "small").item<double>() ==
           Approx(std::log(2 * std::numbers::pi * variance)));
-    CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", view),
+    CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", context),
                       Catch::Contains("needs data that come in levels"));
 }
 
 TEST_CASE("the bound on a mixture with the exact denoiser is the exact one") {
     const auto& elbo = support::reference()["elbo"]["gmm1d"];
     for (const char* schedule : {"linear", "cosine"}) {
-        const auto view =
+        const auto context =
             support::exact("gaussian_mixture", "preset = \"gmm1d\"", fmt::format("schedule = \"{}\"", schedule));
         const auto& expected = elbo[schedule]["fixed_small"];
-        const auto m = measured(view, "n = 20000\nbatch = 20000\ndraws = 60");
+        const auto m = measured(context, "n = 20000\nbatch = 20000\ndraws = 60");
         INFO(schedule << ": " << m.value << " ± " << m.standard_error);
         CHECK(std::abs(m.value - expected["total_nats"].get<double>() / std::numbers::ln2) < 4 * m.standard_error);
         CHECK(m.standard_error < 0.03);
@@ -121,10 +121,10 @@ TEST_CASE("the bound on a mixture with the exact denoiser is the exact one") {
 }
 
 TEST_CASE("the standard error is that of repeated measurements, and several steps lower it") {
-    const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 200\nschedule = \"cosine\"");
+    const auto context = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 200\nschedule = \"cosine\"");
     std::vector<double> values, errors;
     for (int i = 0; i < 60; ++i) {
-        const auto m = measured(view, "n = 400\nbatch = 400", dtk::Random(static_cast<std::uint64_t>(i), "metric"));
+        const auto m = measured(context, "n = 400\nbatch = 400", dtk::Random(static_cast<std::uint64_t>(i), "metric"));
         values.push_back(m.value), errors.push_back(m.standard_error);
     }
     const double sd = at::tensor(values, at::kDouble).std().item<double>(),
@@ -132,13 +132,13 @@ TEST_CASE("the standard error is that of repeated measurements, and several step
     INFO("sd " << sd << ", said " << said);
     CHECK(sd < 1.3 * said);  // the examples' own differences are counted in, so it may be larger
     CHECK(said < 3 * sd);
-    CHECK(measured(view, "n = 400\nbatch = 400\ndraws = 16").standard_error < 0.6 * said);
+    CHECK(measured(context, "n = 400\nbatch = 400\ndraws = 16").standard_error < 0.6 * said);
 }
 
 TEST_CASE("one drawn step for each example estimates the sum over all of them") {
     for (const char* process : {"steps = 100\nschedule = \"cosine\"", "steps = 60\nschedule = \"linear\""}) {
-        const auto view = four_images(process);
-        const auto all = measured(view, "every_step = true"), drawn = measured(view, "draws = 2000");
+        const auto context = four_images(process);
+        const auto all = measured(context, "every_step = true"), drawn = measured(context, "draws = 2000");
         INFO(process << ": all steps " << all.value << " ± " << all.standard_error << ", drawn " << drawn.value << " ± "
                      << drawn.standard_error);
         CHECK(part(drawn, "reconstruction") == part(all, "reconstruction"));
@@ -149,11 +149,11 @@ TEST_CASE("one drawn step for each example estimates the sum over all of them") 
 }
 
 TEST_CASE("no bound on four equally probable images is below two bits") {
-    const auto view = four_images("schedule = \"cosine\"");
-    const auto m = measured(view, "every_step = true");
+    const auto context = four_images("schedule = \"cosine\"");
+    const auto m = measured(context, "every_step = true");
     CHECK(2 * m.value > 2);
     // At the first step the image is known, and each pixel costs the chance that the decoder leaves its bin.
-    const double sigma = std::sqrt(view.chain->levels().posterior_variance(1, 0));
+    const double sigma = std::sqrt(context.chain->levels().posterior_variance(1, 0));
     CHECK(part(m, "reconstruction") ==
           Approx(-std::log2(std::erf(1 / 255.0 / sigma / std::numbers::sqrt2))).epsilon(1e-5));
     // Its denoising steps tell which image it is: two bits, and what steps of a fixed variance waste.
@@ -162,8 +162,8 @@ TEST_CASE("no bound on four equally probable images is below two bits") {
 }
 
 TEST_CASE("the batch changes no noise and no step") {
-    const auto view = four_images("steps = 50\nschedule = \"cosine\"");
-    const auto together = measured(view, "batch = 4\ndraws = 3"), apart = measured(view, "batch = 1\ndraws = 3");
+    const auto context = four_images("steps = 50\nschedule = \"cosine\"");
+    const auto together = measured(context, "batch = 4\ndraws = 3"), apart = measured(context, "batch = 1\ndraws = 3");
     CHECK(together.value == Approx(apart.value).epsilon(1e-5));
 }
 

@@ -56,41 +56,41 @@ Pairs pairs(const std::vector<Component>& components, const dtk::NoiseLevels& l,
 }
 
 /// The expected terms of the bound at times first … last−1, [last − first].
-Tensor expected_terms(const support::View& view, const std::vector<Component>& components, std::int64_t first,
-                      std::int64_t last, const std::string& variance) {
+Tensor expected_terms(const support::BuildContext& context, const std::vector<Component>& components,
+                      std::int64_t first, std::int64_t last, const std::string& variance) {
     std::vector<Tensor> x0, xt, t, weight;
     for (auto i = first; i < last; ++i) {
-        const auto p = pairs(components, view.chain->levels(), i);
+        const auto p = pairs(components, context.chain->levels(), i);
         x0.push_back(p.x0), xt.push_back(p.xt), t.push_back(p.t), weight.push_back(p.weight);
     }
     const auto x = at::cat(xt), time = at::cat(t);
     const auto terms =
-        view.chain->bound_term(at::cat(x0), x, time, time - 1, view.network->forward(x, time, {}), variance);
+        context.chain->bound_term(at::cat(x0), x, time, time - 1, context.network->forward(x, time, {}), variance);
     return (terms * at::cat(weight)).view({last - first, -1}).sum(1);
 }
 
-double expected_term(const support::View& view, const std::vector<Component>& components, std::int64_t t,
+double expected_term(const support::BuildContext& context, const std::vector<Component>& components, std::int64_t t,
                      const std::string& variance) {
-    return expected_terms(view, components, t, t + 1, variance).item<double>();
+    return expected_terms(context, components, t, t + 1, variance).item<double>();
 }
 
-double expected_prior(const support::View& view, const std::vector<Component>& components) {
+double expected_prior(const support::BuildContext& context, const std::vector<Component>& components) {
     double sum = 0;  // quadratic in x_0
     for (const auto& c : components) {
         const double sd = std::sqrt(c.variance);
-        sum += c.weight * view.chain->prior_term(at::tensor({c.mean - sd, c.mean + sd}, at::kDouble).unsqueeze(1))
+        sum += c.weight * context.chain->prior_term(at::tensor({c.mean - sd, c.mean + sd}, at::kDouble).unsqueeze(1))
                               .mean()
                               .item<double>();
     }
     return sum;
 }
 
-support::View chain(const std::string& data, const std::string& schedule, std::int64_t steps) {
+support::BuildContext chain(const std::string& data, const std::string& schedule, std::int64_t steps) {
     return support::exact("gaussian_mixture", data, fmt::format("steps = {}\nschedule = \"{}\"", steps, schedule));
 }
 
-dtk::Batch batch(const support::View& view, std::int64_t n) {
-    auto drawn = view.data->examples(at::arange(n));
+dtk::Batch batch(const support::BuildContext& context, std::int64_t n) {
+    auto drawn = context.data->examples(at::arange(n));
     drawn.x = drawn.x.to(at::kDouble);
     return drawn;
 }
@@ -114,12 +114,12 @@ const std::map<std::string, std::string> published{{"linear", "linear"}, {"cosin
 TEST_CASE("each part of the bound on Gaussian data is the exact one") {
     at::NoGradGuard no_grad;
     for (const auto& [key, schedule] : published) {
-        const auto view = chain(data_07, schedule, 1000);
-        const double prior = expected_prior(view, gauss);
+        const auto context = chain(data_07, schedule, 1000);
+        const double prior = expected_prior(context, gauss);
         for (const char* variance : {"small", "large"}) {
             INFO(key << ", " << variance);
             const auto& expected = support::reference()["elbo"]["gaussian"][key][std::string("fixed_") + variance];
-            const auto terms = expected_terms(view, gauss, 0, 1000, variance);
+            const auto terms = expected_terms(context, gauss, 0, 1000, variance);
             const double denoising = terms.slice(0, 1).sum().item<double>(), reconstruction = terms[0].item<double>();
             CHECK(std::abs(prior - expected["L_T_prior"].get<double>()) < 1e-10);
             CHECK(std::abs(denoising - expected["L_mid_denoising"].get<double>()) < 1e-10);
@@ -136,14 +136,14 @@ TEST_CASE("each part of the bound on Gaussian data is the exact one") {
 TEST_CASE("each term of the bound on a mixture is the exact one") {
     at::NoGradGuard no_grad;
     for (const auto& [key, schedule] : published) {
-        const auto view = chain("preset = \"gmm1d\"", schedule, 1000);
+        const auto context = chain("preset = \"gmm1d\"", schedule, 1000);
         for (const char* variance : {"small", "large"}) {
             const auto& expected = support::reference()["elbo"]["gmm1d"][key][std::string("fixed_") + variance];
             INFO(key << ", " << variance);
-            CHECK(std::abs(expected_prior(view, gmm1d) - expected["L_T_prior"].get<double>()) < 1e-10);
+            CHECK(std::abs(expected_prior(context, gmm1d) - expected["L_T_prior"].get<double>()) < 1e-10);
             for (const auto& [t, term] : expected["terms_at_t"].items()) {
                 INFO("t = " << t);
-                CHECK(std::abs(expected_term(view, gmm1d, std::stoll(t), variance) - term.get<double>()) < 1e-10);
+                CHECK(std::abs(expected_term(context, gmm1d, std::stoll(t), variance) - term.get<double>()) < 1e-10);
             }
         }
     }
@@ -158,9 +158,9 @@ TEST_CASE("the gap between bound and entropy depends on the number of steps as i
             const auto& expected = all["gap_vs_T"][fmt::format("{}_T{}", key, T)];
             const auto gap = [&](const std::string& data, const std::vector<Component>& components,
                                  const char* variance, double entropy) {
-                const auto view = chain(data, schedule, T);
-                return expected_prior(view, components) +
-                       expected_terms(view, components, 0, T, variance).sum().item<double>() - entropy;
+                const auto context = chain(data, schedule, T);
+                return expected_prior(context, components) +
+                       expected_terms(context, components, 0, T, variance).sum().item<double>() - entropy;
             };
             for (const char* variance : {"small", "large"}) {
                 INFO(key << ", T = " << T << ", " << variance);
@@ -173,12 +173,12 @@ TEST_CASE("the gap between bound and entropy depends on the number of steps as i
 }
 
 TEST_CASE("the parts of the bound that are logged add up to it exactly") {
-    const auto view = chain("preset = \"gmm2d\"", "cosine", 40);
-    const auto data = view.data->examples(at::arange(500));
+    const auto context = chain("preset = \"gmm2d\"", "cosine", 40);
+    const auto data = context.data->examples(at::arange(500));
     for (const char* fields : {"", "variance = \"large\"", "every_step = true"}) {
-        const auto loss = make<dtk::Loss>("elbo", fields, view);
-        const auto values = (*loss)(support::denoiser(view), data,
-                                    make<dtk::Times>("uniform")->draw(data, *view.chain, stream).t, stream);
+        const auto loss = make<dtk::Loss>("elbo", fields, context);
+        const auto values = (*loss)(support::denoiser(context), data,
+                                    make<dtk::Times>("uniform")->draw(data, *context.chain, stream).t, stream);
         REQUIRE(values.parts.size() == 3);
         REQUIRE(values.objectives.size() == 1);
         const auto& value = values.objectives.front().value;
@@ -189,23 +189,25 @@ TEST_CASE("the parts of the bound that are logged add up to it exactly") {
 }
 
 TEST_CASE("the bound over every step is the sum of the terms of what the model was asked") {
-    const auto view = chain("preset = \"gmm2d\"", "linear", 60);
-    const auto data = batch(view, 50);
+    const auto context = chain("preset = \"gmm2d\"", "linear", 60);
+    const auto data = batch(context, 50);
     for (const char* variance : {"small", "large"}) {
         std::vector<std::pair<Tensor, dtk::Time>> asked;
-        const auto watched =
-            support::denoiser(view).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+        const auto watched = support::denoiser(context).replaced(
+            [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
                 asked.emplace_back(x, t);
-                return view.network->forward(x, t, condition);
+                return context.network->forward(x, t, condition);
             });
-        const auto loss = make<dtk::Loss>("elbo", fmt::format("every_step = true\nvariance = \"{}\"", variance), view);
+        const auto loss =
+            make<dtk::Loss>("elbo", fmt::format("every_step = true\nvariance = \"{}\"", variance), context);
         CHECK_FALSE(loss->draws_times());
         const auto value = (*loss)(watched, data, 0, stream).objectives.front().value;
         CHECK(asked.size() == 60);
-        auto sum = view.chain->prior_term(data.x);
+        auto sum = context.chain->prior_term(data.x);
         double times = 0;
         for (const auto& [x, t] : asked) {
-            sum = sum + view.chain->bound_term(data.x, x, t, t.minus(1), view.network->forward(x, t, {}), variance);
+            sum =
+                sum + context.chain->bound_term(data.x, x, t, t.minus(1), context.network->forward(x, t, {}), variance);
             times += t.value();
         }
         CHECK(times == 60 * 59 / 2);
@@ -215,13 +217,13 @@ TEST_CASE("the bound over every step is the sum of the terms of what the model w
 
 TEST_CASE("the bound with drawn times is unbiased") {
     const auto& all = support::reference()["elbo"];
-    const auto view = chain("preset = \"gmm1d\"", "cosine", 50);
-    const auto data = batch(view, 200000);
+    const auto context = chain("preset = \"gmm1d\"", "cosine", 50);
+    const auto data = batch(context, 200000);
     for (const auto& times : support::registry().names("times")) {
         if (has_density(times)) continue;
-        const auto loss = make<dtk::Loss>("elbo", "variance = \"large\"", view);
+        const auto loss = make<dtk::Loss>("elbo", "variance = \"large\"", context);
         const auto [value, se] =
-            mean_and_error(support::loss_of(*loss, support::denoiser(view), data, stream, times, view));
+            mean_and_error(support::loss_of(*loss, support::denoiser(context), data, stream, times, context));
         const double exact = all["gmm1d"]["entropy_nats"].get<double>() +
                              all["gap_vs_T"]["cosine_T50"]["gmm1d_gap_nats_fixed_large"].get<double>();
         INFO(times << ": " << value << " ± " << se << ", exact " << exact);
@@ -234,8 +236,8 @@ TEST_CASE("times of a density are weighed back to uniform ones, and without that
     const auto inner = [](double u) { return std::pow(4 * u * (1 - u), 4); };
     const double exact = 128.0 / 315;
     for (const char* schedule : {"cosine", "flow"}) {
-        const auto view = chain("preset = \"gmm1d\"", schedule, 50);
-        const auto data = batch(view, 30000);
+        const auto context = chain("preset = \"gmm1d\"", schedule, 50);
+        const auto data = batch(context, 30000);
         const auto averaged = [&](const dtk::SampledTimes& drawn) {
             const auto value = drawn.t.map([&](double t) { return inner((t + 1) / 50); });
             return mean_and_error((drawn.weight * value).rows(data.x));
@@ -246,7 +248,7 @@ TEST_CASE("times of a density are weighed back to uniform ones, and without that
             ++densities;
             const std::string ends = std::string(schedule) == "flow" && times == "log_uniform" ? "\nmost = 80.0" : "";
             const auto drawn = [&](const std::string& fields) {
-                return make<dtk::Times>(times, fields + ends, view)->draw(data, *view.chain, stream.stream("t"));
+                return make<dtk::Times>(times, fields + ends, context)->draw(data, *context.chain, stream.stream("t"));
             };
             for (const char* fields : {"importance = true", "importance = true\nstratified = false"}) {
                 const auto [value, se] = averaged(drawn(fields));
@@ -264,14 +266,14 @@ TEST_CASE("times of a density are weighed back to uniform ones, and without that
 
 TEST_CASE(
     "times drawn by information say how often they are drawn, weigh at most ten, and lower the scatter of the bound") {
-    const auto view = chain("preset = \"gmm1d\"", "linear", 1000);
-    const auto data = batch(view, 100000);
+    const auto context = chain("preset = \"gmm1d\"", "linear", 1000);
+    const auto data = batch(context, 100000);
     const auto error_with = [&](const std::string& times) {
-        const auto loss = make<dtk::Loss>("elbo", "", view);
-        return mean_and_error(support::loss_of(*loss, support::denoiser(view), data, stream, times, view)).second;
+        const auto loss = make<dtk::Loss>("elbo", "", context);
+        return mean_and_error(support::loss_of(*loss, support::denoiser(context), data, stream, times, context)).second;
     };
     CHECK(error_with("information") < 0.4 * error_with("uniform"));
-    const auto drawn = make<dtk::Times>("information", "", view)->draw(data, *view.chain, stream);
+    const auto drawn = make<dtk::Times>("information", "", context)->draw(data, *context.chain, stream);
     const auto t = drawn.t.rows(data.x.size(0)), weight = drawn.weight.rows(data.x);
     CHECK(weight.mean().item<double>() == Approx(1).epsilon(2e-3));
     CHECK(weight.max().item<double>() <= 10);
@@ -283,20 +285,21 @@ TEST_CASE(
 }
 
 TEST_CASE("a bound has a finite gradient at every step") {
-    const auto view = chain("preset = \"gmm2d\"", "linear", 50);
-    const auto x0 = batch(view, 50).x;
+    const auto context = chain("preset = \"gmm2d\"", "linear", 50);
+    const auto x0 = batch(context, 50).x;
     const auto t = at::arange(50, at::kDouble);
     for (const char* kind : {"eps", "x0", "v"})
-        for (const auto& variance : view.chain->variances()) {
+        for (const auto& variance : context.chain->variances()) {
             INFO(kind << ", " << variance);
-            const auto xt = view.chain->noised(x0, t, stream).x;
+            const auto xt = context.chain->noised(x0, t, stream).x;
             auto answer = at::zeros_like(x0).set_requires_grad(true),
                  log_variance = at::zeros_like(x0).set_requires_grad(true);
-            view.chain->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, {}}, variance)
+            context.chain->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, {}}, variance)
                 .sum()
                 .backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
-            view.chain->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, log_variance.exp()}, variance)
+            context.chain
+                ->bound_term(x0, xt, t, t - 1, {dtk::prediction_type(kind), answer, log_variance.exp()}, variance)
                 .sum()
                 .backward();
             CHECK(at::isfinite(answer.grad()).all().item<bool>());
@@ -306,12 +309,12 @@ TEST_CASE("a bound has a finite gradient at every step") {
 
 TEST_CASE("a step that knows x_0 costs nothing with the variance of the posterior") {
     for (const char* schedule : {"linear", "cosine", "cosine_log_snr"}) {
-        const auto view = chain("preset = \"gmm2d\"", schedule, 200);
+        const auto context = chain("preset = \"gmm2d\"", schedule, 200);
         const auto t = at::arange(1, 200, at::kDouble);
-        const auto x0 = batch(view, 199).x;
-        const auto xt = view.chain->noised(x0, t, stream).x;
+        const auto x0 = batch(context, 199).x;
+        const auto xt = context.chain->noised(x0, t, stream).x;
         for (const auto& s : {t - 1, (t / 2).floor().minimum(t - 1)})
-            CHECK(view.chain->bound_term(x0, xt, t, s, {dtk::PredictionType::x0, x0, {}}, "small")
+            CHECK(context.chain->bound_term(x0, xt, t, s, {dtk::PredictionType::x0, x0, {}}, "small")
                       .abs()
                       .max()
                       .item<double>() == 0);
@@ -323,9 +326,9 @@ TEST_CASE("on unit Gaussian data the step with the large variance is the forward
     // that x_0 adds: ½ log(σ²_t/σ²_s), in each dimension. They telescope.
     for (const char* schedule : {"linear", "cosine", "quadratic"}) {
         INFO(schedule);
-        const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"",
-                                         fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
-        const auto& process = view.chain;
+        const auto context = support::exact("gaussian_mixture", "preset = \"gmm1d\"",
+                                            fmt::format("decoder = \"gaussian\"\nschedule = \"{}\"", schedule));
+        const auto& process = context.chain;
         const auto& gaussian = dtk::gaussian(*process, "the test");
         const auto& l = process->levels();
         double sum = 0, worst = 0, turned = 0;
@@ -355,13 +358,13 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
     const auto& mixtures = support::reference()["mixtures"];
     for (const char* data : {"gmm1d", "gmm2d"})
         for (const char* schedule : {"linear", "cosine"}) {
-            const auto view = chain(fmt::format("preset = \"{}\"", data), schedule, 1000);
-            const auto examples = batch(view, 200000);
+            const auto context = chain(fmt::format("preset = \"{}\"", data), schedule, 1000);
+            const auto examples = batch(context, 200000);
             const auto d = static_cast<double>(examples.x.size(1));
             for (const char* target : {"eps", "x0", "v"}) {
-                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view);
+                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), context);
                 const auto [value, se] = mean_and_error(
-                    support::loss_of(*loss, support::denoiser(view), examples, stream, "stratified", view));
+                    support::loss_of(*loss, support::denoiser(context), examples, stream, "stratified", context));
                 const double floor =
                     mixtures[data]["loss_floor"][schedule][std::string(target) + "_mse_floor_sum_over_dims"]
                         .get<double>() /
@@ -373,26 +376,26 @@ TEST_CASE("the simple loss of the exact denoiser is its known floor") {
 }
 
 TEST_CASE("the simple loss of the exact denoiser of the swiss roll is its known floor") {
-    const auto view = support::exact("swiss_roll", "", "schedule = \"linear\"");
-    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", view);
-    const auto [value, se] =
-        mean_and_error(support::loss_of(*loss, support::denoiser(view), batch(view, 4000), stream, "stratified", view));
+    const auto context = support::exact("swiss_roll", "", "schedule = \"linear\"");
+    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", context);
+    const auto [value, se] = mean_and_error(
+        support::loss_of(*loss, support::denoiser(context), batch(context, 4000), stream, "stratified", context));
     INFO(value << " ± " << se);
     CHECK(std::abs(2 * value - 0.473) < 8 * se + 0.001);
 }
 
 TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε, 1 + SNR for v, against x_0") {
-    const auto view = chain("preset = \"gmm2d\"", "linear", 1000);
-    const auto data = batch(view, 1000);
-    const auto t = make<dtk::Times>("uniform")->draw(data, *view.chain, stream.stream("t")).t;
+    const auto context = chain("preset = \"gmm2d\"", "linear", 1000);
+    const auto data = batch(context, 1000);
+    const auto t = make<dtk::Times>("uniform")->draw(data, *context.chain, stream.stream("t")).t;
     const auto values = [&](const char* target) {
-        const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view);
-        const auto objective = (*loss)(support::denoiser(view), data, t, stream).objectives.front();
+        const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), context);
+        const auto objective = (*loss)(support::denoiser(context), data, t, stream).objectives.front();
         CHECK(objective.error_of == dtk::prediction_type(target));
         return objective.value;
     };
     const auto x0 = values("x0"), eps = values("eps"), v = values("v");
-    const auto& l = view.chain->levels();
+    const auto& l = context.chain->levels();
     const auto snr = t.map([&](double t) { return l.snr(t); }).rows(x0);
     CHECK((eps / (snr * x0) - 1).abs().max().item<double>() < 1e-8);
     CHECK((v / ((1 + snr) * x0) - 1).abs().max().item<double>() < 1e-8);
@@ -404,9 +407,9 @@ TEST_CASE("what the simple loss compares only weighs the same error: SNR for ε,
 }
 
 TEST_CASE("nothing a network could add to the exact denoiser lowers the simple loss to first order") {
-    const auto view = chain("preset = \"gmm2d\"", "cosine", 1000);
-    const auto data = batch(view, 100000);
-    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", view);
+    const auto context = chain("preset = \"gmm2d\"", "cosine", 1000);
+    const auto data = batch(context, 100000);
+    const auto loss = make<dtk::Loss>("simple", "target = \"eps\"", context);
     const auto n = data.x.size(0);
     // θ_i scales a direction that may depend on x_t and t; its gradient is that example's share.
     const std::vector<std::function<Tensor(const Tensor&, const dtk::Time&)>> directions{
@@ -416,12 +419,12 @@ TEST_CASE("nothing a network could add to the exact denoiser lowers the simple l
         [](const Tensor& x, const dtk::Time&) { return x.flip(1).square(); }};
     for (std::size_t i = 0; i < directions.size(); ++i) {
         auto theta = at::zeros({n, 1}, at::kDouble).set_requires_grad(true);
-        const auto moved =
-            support::denoiser(view).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
-                const auto exact = view.network->forward(x, t, condition);
+        const auto moved = support::denoiser(context).replaced(
+            [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+                const auto exact = context.network->forward(x, t, condition);
                 return dtk::Prediction{
                     dtk::PredictionType::eps,
-                    view.chain->convert(exact, dtk::PredictionType::eps, x, t) + theta * directions[i](x, t),
+                    context.chain->convert(exact, dtk::PredictionType::eps, x, t) + theta * directions[i](x, t),
                     {}};
             });
         support::loss_of(*loss, moved, data, stream).sum().backward();

@@ -119,7 +119,7 @@ class Trial {
     }
     Folder folder_;
     std::unique_ptr<dtk::Registry> registry_;
-    dtk::Mistakes mistakes_;
+    dtk::Diagnostics mistakes_;
     dtk::Experiment experiment_;
 };
 
@@ -237,7 +237,7 @@ class StaticStep {
     }
 
  private:
-    support::View view_;
+    support::BuildContext view_;
     Tensor x0_, t_;
     std::vector<Tensor> parameters_, mean_, square_, steps_;
 };

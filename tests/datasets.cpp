@@ -21,9 +21,9 @@ using support::reference;
 namespace {
 
 std::shared_ptr<dtk::Dataset> dataset(const std::string& name, const std::string& fields = {}, std::int64_t seed = 1) {
-    support::View view;
-    view.seed = static_cast<std::uint64_t>(seed);
-    return support::make<dtk::Dataset>(name, fields, view);
+    support::BuildContext context;
+    context.seed = static_cast<std::uint64_t>(seed);
+    return support::make<dtk::Dataset>(name, fields, context);
 }
 
 Tensor rows(std::int64_t n, double value) { return at::full({n}, value, at::kDouble); }

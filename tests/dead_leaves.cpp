@@ -17,9 +17,9 @@ using support::make;
 namespace {
 
 std::shared_ptr<dtk::Dataset> leaves(const std::string& fields = {}, std::uint64_t seed = 1) {
-    support::View view;
-    view.seed = seed;
-    return make<dtk::Dataset>("dead_leaves", fields, view);
+    support::BuildContext context;
+    context.seed = seed;
+    return make<dtk::Dataset>("dead_leaves", fields, context);
 }
 
 /// The probability that two pixels at distance d show one disc, of radii with p(r) ∝ r⁻³ between two ends. Two discs of
@@ -57,13 +57,13 @@ struct Snow final : dtk::Dataset {
 };
 
 /// Snow, a process of `steps` steps that ends as the paper's, and the network.
-support::View snow(std::int64_t steps, const std::string& model) {
-    support::View view;
-    view.data = std::make_shared<Snow>();
-    view.chain = make<dtk::Process>(
-        "gaussian", fmt::format("steps = {}\ndecoder = \"reversed\"\nschedule = \"sohl_dickstein\"", steps), view);
-    view.network = make<dtk::Model>("multiscale_conv", model, view);
-    return view;
+support::BuildContext snow(std::int64_t steps, const std::string& model) {
+    support::BuildContext context;
+    context.data = std::make_shared<Snow>();
+    context.chain = make<dtk::Process>(
+        "gaussian", fmt::format("steps = {}\ndecoder = \"reversed\"\nschedule = \"sohl_dickstein\"", steps), context);
+    context.network = make<dtk::Model>("multiscale_conv", model, context);
+    return context;
 }
 
 void disturb(dtk::Model& model) {
@@ -79,13 +79,13 @@ Tensor bits_of_normal(const Tensor& covariance) {  // E log₂ N(x; 0, C) of x w
 }
 
 dtk::MetricResult fitted(const std::shared_ptr<dtk::Dataset>& data, const std::string& fields) {
-    support::View view;
-    view.data = data;
-    const auto metric = make<dtk::Metric>("gaussian_fit", fields, view);
+    support::BuildContext context;
+    context.data = data;
+    const auto metric = make<dtk::Metric>("gaussian_fit", fields, context);
     CHECK_FALSE(metric->needs_samples());
-    view.chain = make<dtk::Process>("gaussian", "decoder = \"gaussian\"", view);
+    context.chain = make<dtk::Process>("gaussian", "decoder = \"gaussian\"", context);
     return metric->evaluate(
-        {.samples = {}, .data = *data, .process = *view.chain, .denoise = support::nobody(view.chain)},
+        {.samples = {}, .data = *data, .process = *context.chain, .denoise = support::nobody(context.chain)},
         dtk::Random(1, "metric"));
 }
 
@@ -170,11 +170,11 @@ TEST_CASE("the likelihood under a fitted Gaussian is the expected one, the cost 
         -0.5 * (d * std::log(2 * std::numbers::pi) + of_root + d * (N + 1.0) / (N - d - 2)) / std::numbers::ln2;
     std::vector<double> values;
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-        support::View view;
-        view.seed = seed;
+        support::BuildContext context;
+        context.seed = seed;
         const auto data = make<dtk::Dataset>(
             "gaussian_mixture",
-            "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 1]]", view);
+            "preset = \"none\"\nmeans = [[1, 2, 3]]\ncovariances = [[2, 0.5, 0, 0.5, 1, 0, 0, 0, 1]]", context);
         const auto m = fitted(data, fmt::format("fit = {}\nn = 2000", N));
         values.push_back(m.value);
         if (seed > 0) continue;
@@ -229,11 +229,11 @@ TEST_CASE("gaussian_fit refuses what no covariance can be fitted to") {
 TEST_CASE("the network of 2015 starts as the forward process turned around") {
     at::NoGradGuard no_grad;
     for (const char* fields : {"", "dense = 8\nscales = 1\nkernel = 5"}) {
-        const auto view = snow(50, fields);
-        const auto& l = view.chain->levels();
+        const auto context = snow(50, fields);
+        const auto& l = context.chain->levels();
         const auto x = dtk::Random(2, "x").normal({1, 1, 8, 8}, at::kFloat);
         for (const std::int64_t t : {0, 1, 20, 49}) {
-            const auto p = view.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
+            const auto p = context.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
             const double beta = l.added_variance(t, t - 1);
             CHECK(p.type == dtk::PredictionType::mean);
             CHECK(distance(p.value, std::sqrt(1 - beta) * x) < 1e-6);
@@ -244,10 +244,13 @@ TEST_CASE("the network of 2015 starts as the forward process turned around") {
 
 TEST_CASE("on unit normal pixels the network is at its start the null model, and the bound says so") {
     at::NoGradGuard no_grad;
-    const auto view = snow(50, "maps = 4\nlayers = 1");
+    const auto context = snow(50, "maps = 4\nlayers = 1");
     const auto bound = [&](const std::string& per) {
-        return make<dtk::Metric>("bound", "examples = 200\nper = \"" + per + "\"", view)
-            ->evaluate({.samples = {}, .data = *view.data, .process = *view.chain, .denoise = support::denoiser(view)},
+        return make<dtk::Metric>("bound", "examples = 200\nper = \"" + per + "\"", context)
+            ->evaluate({.samples = {},
+                        .data = *context.data,
+                        .process = *context.chain,
+                        .denoise = support::denoiser(context)},
                        dtk::Random(1, "metric"));
     };
     const auto whole = bound("example"), pixel = bound("element");
@@ -263,14 +266,14 @@ TEST_CASE("on unit normal pixels the network is at its start the null model, and
 
 TEST_CASE("the time is seen by the read-out alone, through bumps that add up to 1") {
     at::NoGradGuard no_grad;
-    const auto view = snow(41, "maps = 4\nlayers = 1\nbasis = 3");
-    disturb(*view.network);
-    const auto& l = view.chain->levels();
+    const auto context = snow(41, "maps = 4\nlayers = 1\nbasis = 3");
+    disturb(*context.network);
+    const auto& l = context.chain->levels();
     const auto x = dtk::Random(2, "x").normal({1, 1, 8, 8}, at::kDouble);
     // f_μ and f_Σ of a step, from what is predicted
     const auto f = [&](std::int64_t t) {
         const double beta = l.added_variance(t, t - 1);
-        const auto p = view.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
+        const auto p = context.network->forward(x, at::full({1}, static_cast<double>(t), at::kDouble), {});
         return at::stack({(p.value - std::sqrt(1 - beta) * x) / std::sqrt(beta),
                           (p.variance.value().logit() - std::log(beta / (1 - beta))) * std::sqrt(41)});
     };
@@ -292,10 +295,10 @@ TEST_CASE("the time is seen by the read-out alone, through bumps that add up to 
 TEST_CASE("a pixel sees its block of each scale by its mean, and the whole image through the dense part") {
     at::NoGradGuard no_grad;
     const auto x = dtk::Random(2, "x").normal({1, 1, 8, 8}, at::kFloat);
-    const auto change_of = [&](const support::View& view, const Tensor& change) {
+    const auto change_of = [&](const support::BuildContext& context, const Tensor& change) {
         const auto t = at::full({1}, 20.0, at::kDouble);
         const auto value = [&](const Tensor& xt) {
-            return view.network->forward(xt, t, {}).value[0][0][1][2].item<double>();
+            return context.network->forward(xt, t, {}).value[0][0][1][2].item<double>();
         };
         return std::abs(value(x + change) - value(x));
     };
@@ -305,13 +308,13 @@ TEST_CASE("a pixel sees its block of each scale by its mean, and the whole image
         return all;
     };
     // The pixel (1, 2) lies in the blocks of rows 0 … 1 and columns 2 … 3, and of rows 0 … 3 and columns 0 … 3.
-    const auto view = snow(41, "layers = 1\nkernel = 1\npixel_layers = 0");
-    disturb(*view.network);
-    CHECK(change_of(view, change({{{0, 3}, 1}})) > 1e-4);
-    CHECK(change_of(view, change({{{0, 3}, 1}, {{1, 3}, -1}})) < 1e-6);
-    CHECK(change_of(view, change({{{3, 0}, 1}})) > 1e-4);
-    CHECK(change_of(view, change({{{3, 0}, 1}, {{0, 1}, -1}})) < 1e-6);
-    CHECK(change_of(view, change({{{4, 2}, 1}, {{1, 4}, 1}, {{7, 7}, 1}})) == 0);
+    const auto context = snow(41, "layers = 1\nkernel = 1\npixel_layers = 0");
+    disturb(*context.network);
+    CHECK(change_of(context, change({{{0, 3}, 1}})) > 1e-4);
+    CHECK(change_of(context, change({{{0, 3}, 1}, {{1, 3}, -1}})) < 1e-6);
+    CHECK(change_of(context, change({{{3, 0}, 1}})) > 1e-4);
+    CHECK(change_of(context, change({{{3, 0}, 1}, {{0, 1}, -1}})) < 1e-6);
+    CHECK(change_of(context, change({{{4, 2}, 1}, {{1, 4}, 1}, {{7, 7}, 1}})) == 0);
 
     const auto dense = snow(41, "layers = 1\nkernel = 1\npixel_layers = 0\ndense = 16\ndense_layers = 1");
     disturb(*dense.network);
@@ -319,20 +322,21 @@ TEST_CASE("a pixel sees its block of each scale by its mean, and the whole image
 }
 
 TEST_CASE("with its dense part a gradient of the bound reaches every parameter of the network of 2015") {
-    const auto view = snow(41, "dense = 8");
-    disturb(*view.network);
-    const auto batch = view.data->examples(at::arange(16));
-    support::loss_of(*make<dtk::Loss>("elbo", "", view), support::denoiser(view), batch, dtk::Random(1, "loss"),
+    const auto context = snow(41, "dense = 8");
+    disturb(*context.network);
+    const auto batch = context.data->examples(at::arange(16));
+    support::loss_of(*make<dtk::Loss>("elbo", "", context), support::denoiser(context), batch, dtk::Random(1, "loss"),
                      "stratified")
         .mean()
         .backward();
-    for (const auto& named : view.network->named_tensors()) {
+    for (const auto& named : context.network->named_tensors()) {
         INFO(named.name);
         REQUIRE(named.tensor->grad().defined());
         CHECK(at::isfinite(named.tensor->grad()).all().item<bool>());
         CHECK(named.tensor->grad().abs().max().item<float>() > 0);
     }
-    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "kernel = 4", view); }), "`kernel` = 4 is even"));
-    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "scales = 5", view); }),
+    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "kernel = 4", context); }),
+               "`kernel` = 4 is even"));
+    CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "scales = 5", context); }),
                "images of 8×8 pixels cannot be halved 4 times"));
 }

@@ -54,18 +54,18 @@ Data pictures(std::int64_t n) {
 }
 
 /// What the plugins of these data see; the model, where there is one, is also the network called "net".
-struct View : support::View {
-    explicit View(std::shared_ptr<dtk::Dataset> of) {
+struct BuildContext : support::BuildContext {
+    explicit BuildContext(std::shared_ptr<dtk::Dataset> of) {
         data = std::move(of);
         chain = make<dtk::Process>("gaussian", "steps = 100", *this);
     }
     dtk::TrainedNetwork trained(const dtk::Reference&) const override { return {network, chain, "hash"}; }
 };
 
-dtk::MetricResult measured(const std::string& name, const View& view, const Tensor& samples,
+dtk::MetricResult measured(const std::string& name, const BuildContext& context, const Tensor& samples,
                            const std::string& fields = {}) {
-    return make<dtk::Metric>(name, fields, view)
-        ->evaluate({samples, *view.data, view.process(), support::denoiser(view)}, dtk::Random(1, "metric"));
+    return make<dtk::Metric>(name, fields, context)
+        ->evaluate({samples, *context.data, context.process(), support::denoiser(context)}, dtk::Random(1, "metric"));
 }
 
 double part(const dtk::MetricResult& m, const std::string& name) {
@@ -74,9 +74,9 @@ double part(const dtk::MetricResult& m, const std::string& name) {
     throw dtk::Error("no part " + name);
 }
 
-std::shared_ptr<dtk::Classifier> classifier(View& view, const std::string& fields = {}) {
-    view.network = make<dtk::Model>("classifier", fields, view);
-    return std::dynamic_pointer_cast<dtk::Classifier>(view.network);
+std::shared_ptr<dtk::Classifier> classifier(BuildContext& context, const std::string& fields = {}) {
+    context.network = make<dtk::Model>("classifier", fields, context);
+    return std::dynamic_pointer_cast<dtk::Classifier>(context.network);
 }
 
 }  // namespace
@@ -89,18 +89,18 @@ TEST_CASE("the Fréchet distance of a set to its image under a symmetric map is 
                    .matmul(at::tensor({1.0, 0.3, 0.0, 0.0, 2.0, 0.5, 0.0, 0.0, 0.1}, at::kDouble).view({3, 3})) +
                4;
     });
-    const View view(data);
+    const BuildContext context(data);
     const auto y = data->test_examples(at::arange(500)).x;
     const auto root = dtk::Random(2, "A").normal({3, 3}, at::kDouble);
     const auto A = root.mm(root.t()), b = at::tensor({1.0, -2.0, 0.5}, at::kDouble);
     const auto moved = y.mm(A) + b - y;
     const double expected = (moved.mean(0).square().sum() + moved.t().cov().trace()).item<double>();
-    CHECK(measured("frechet", view, y.mm(A) + b).value == Approx(expected).epsilon(1e-10));
-    CHECK(std::abs(measured("frechet", view, y).value) < 1e-10);
+    CHECK(measured("frechet", context, y.mm(A) + b).value == Approx(expected).epsilon(1e-10));
+    CHECK(std::abs(measured("frechet", context, y).value) < 1e-10);
     // A set of no width on one axis.
     auto flat = at::eye(3, at::kDouble);
     flat[1][1] = 0;
-    CHECK(measured("frechet", view, y.mm(flat)).value ==
+    CHECK(measured("frechet", context, y.mm(flat)).value ==
           Approx((y.select(1, 1).mean().square() + y.select(1, 1).var()).item<double>()).epsilon(1e-6));
 }
 
@@ -115,45 +115,45 @@ TEST_CASE("the Fréchet distance of Gaussians of known means and covariances") {
     const double expected =
         2 +
         (C1.trace() + C2.trace() - 2 * (C1.mm(C2).trace() + 2 * (C1.det() * C2.det()).sqrt()).sqrt()).item<double>();
-    CHECK(measured("frechet", View(data), samples).value == Approx(expected).epsilon(0.03));
+    CHECK(measured("frechet", BuildContext(data), samples).value == Approx(expected).epsilon(0.03));
 }
 
 TEST_CASE("precision, recall and the nearest neighbours of a few points, by hand") {
     // Balls around 0, 1, 10, 12 reach 1, 1, 2, 2 far and cover 0.5 and 11; those around 0.5, 3, 11, 20 reach 2.5, 2.5,
     // 8, 9.
     const auto at = [](const std::vector<double>& x) { return at::tensor(x, at::kDouble).unsqueeze(1); };
-    const auto m = measured("precision_recall", View(points({0, 1, 10, 12})), at({0.5, 3, 11, 20}), "k = 1");
+    const auto m = measured("precision_recall", BuildContext(points({0, 1, 10, 12})), at({0.5, 3, 11, 20}), "k = 1");
     CHECK(part(m, "precision") == 0.5);
     CHECK(part(m, "recall") == 1);
     CHECK(m.value == Approx(1.0 / 3));
 
     // 0 and 0.1 are nearest to each other, 9 to 5.1; 5, 0.3 and 5.1 are nearest to the other kind.
-    CHECK(measured("one_nn", View(points({0.3, 5.1, 9})), at({0, 0.1, 5})).value == 0.5);
+    CHECK(measured("one_nn", BuildContext(points({0.3, 5.1, 9})), at({0, 0.1, 5})).value == 0.5);
 }
 
 TEST_CASE("sets of one law pass, sets apart have neither precision nor recall and are told from each other") {
-    const View view(pictures(0));
-    const auto samples = view.data->examples(at::arange(600)).x;
+    const BuildContext context(pictures(0));
+    const auto samples = context.data->examples(at::arange(600)).x;
     for (const auto& name : set_metrics) {
-        const auto m = measured(name, view, samples);
+        const auto m = measured(name, context, samples);
         INFO(name << ": " << m.value << ", expected " << *m.expected << " ± " << m.expected_sd);
         CHECK(m.passes().value());
         CHECK(m.expected_sd > 0);
-        CHECK_FALSE(measured(name, view, samples + 1).passes().value());
-        CHECK_FALSE(measured(name, view, 0.7 * samples).passes().value());
+        CHECK_FALSE(measured(name, context, samples + 1).passes().value());
+        CHECK_FALSE(measured(name, context, 0.7 * samples).passes().value());
     }
-    const auto apart = measured("precision_recall", view, samples + 100);
+    const auto apart = measured("precision_recall", context, samples + 100);
     CHECK(part(apart, "precision") == 0);
     CHECK(part(apart, "recall") == 0);
     CHECK(apart.value == 1);
-    CHECK(measured("one_nn", view, samples + 100).value == 1);
+    CHECK(measured("one_nn", context, samples + 100).value == 1);
 
     // Of one law (n − 1)/(2n − 1), and no more than 1/√n about it.
-    const auto null = measured("one_nn", view, samples);
+    const auto null = measured("one_nn", context, samples);
     CHECK(*null.expected == Approx(599.0 / 1199).margin(2 * 0.5 / std::sqrt(600 * 8)));
     CHECK(null.expected_sd < 1 / std::sqrt(600));
     // The very test examples: each is nearest to its copy.
-    CHECK(measured("one_nn", view, view.data->test_examples(at::arange(600)).x).value == 0);
+    CHECK(measured("one_nn", context, context.data->test_examples(at::arange(600)).x).value == 0);
 }
 
 TEST_CASE("what is lost shows in precision, what is missing in recall") {
@@ -161,29 +161,30 @@ TEST_CASE("what is lost shows in precision, what is missing in recall") {
     const auto data = std::make_shared<Made>([](const Tensor& index, const std::string& stream) {
         return normal(index, stream, {2}) + 100 * (index % 2).unsqueeze(1);
     });
-    const View view(data);
+    const BuildContext context(data);
     const auto both = data->examples(at::arange(2000)).x, one = data->examples(2 * at::arange(1000)).x;
-    const auto missing = measured("precision_recall", view, one), whole = measured("precision_recall", view, both);
+    const auto missing = measured("precision_recall", context, one),
+               whole = measured("precision_recall", context, both);
     CHECK(part(whole, "precision") > 0.9);
     CHECK(part(whole, "recall") > 0.9);
     CHECK(part(missing, "precision") > 0.9);
     CHECK(part(missing, "recall") == Approx(0.5).margin(0.03));
     const auto strays =
-        measured("precision_recall", view, both + 1000 * (at::arange(2000).div(2, "floor") % 2).unsqueeze(1));
+        measured("precision_recall", context, both + 1000 * (at::arange(2000).div(2, "floor") % 2).unsqueeze(1));
     CHECK(part(strays, "precision") == Approx(part(whole, "precision") / 2).margin(0.05));
     CHECK(part(strays, "recall") > 0.85);
 }
 
 TEST_CASE("copies of training examples lie at 0, other true examples at 1") {
     const auto data = pictures(400);
-    const View view(data);
+    const BuildContext context(data);
     const auto training = data->examples(at::arange(400)).x, held_out = data->test_examples(at::arange(400)).x;
-    const auto copies = measured("nearest_training", view, training);
+    const auto copies = measured("nearest_training", context, training);
     CHECK(copies.value == 0);
     CHECK(part(copies, "copies") == 1);
     CHECK_FALSE(copies.passes().value());
 
-    const auto same = measured("nearest_training", view, held_out);
+    const auto same = measured("nearest_training", context, held_out);
     CHECK(same.value == 1);
     CHECK(same.passes().value());
     CHECK(part(same, "copies") == 0);
@@ -191,14 +192,15 @@ TEST_CASE("copies of training examples lie at 0, other true examples at 1") {
     const auto nearest = at::cdist(held_out.flatten(1), training.flatten(1)).amin(1);
     CHECK(part(same, "median held out") == Approx(nearest.median().item<double>()).epsilon(1e-12));
 
-    const auto fresh = measured("nearest_training", view, data->test_examples(at::arange(1000, 1600)).x);
+    const auto fresh = measured("nearest_training", context, data->test_examples(at::arange(1000, 1600)).x);
     INFO(fresh.value << " ± " << fresh.expected_sd);
     CHECK(fresh.passes().value());
-    CHECK_FALSE(measured("nearest_training", view, 0.5 * training + 0.5 * held_out).passes().value());
-    CHECK_FALSE(measured("nearest_training", view, 3 * held_out).passes().value());
-    CHECK(part(measured("nearest_training", view, at::cat({training.slice(0, 0, 100), held_out.slice(0, 0, 300)})),
+    CHECK_FALSE(measured("nearest_training", context, 0.5 * training + 0.5 * held_out).passes().value());
+    CHECK_FALSE(measured("nearest_training", context, 3 * held_out).passes().value());
+    CHECK(part(measured("nearest_training", context, at::cat({training.slice(0, 0, 100), held_out.slice(0, 0, 300)})),
                "copies") == 0.25);
-    CHECK(says(complaint_of([] { make<dtk::Metric>("nearest_training", "", View(pictures(0))); }), "data that end"));
+    CHECK(says(complaint_of([] { make<dtk::Metric>("nearest_training", "", BuildContext(pictures(0))); }),
+               "data that end"));
 }
 
 TEST_CASE("distances in portions are those of all pairs") {
@@ -228,12 +230,12 @@ TEST_CASE("true sets of a pair have no example in common") {
 }
 
 TEST_CASE("through a classifier sets are measured in its features") {
-    View view(pictures(300));
-    const auto net = classifier(view, "channels = 4\nlevels = 2\ngroups = 2");
+    BuildContext context(pictures(300));
+    const auto net = classifier(context, "channels = 4\nlevels = 2\ngroups = 2");
     const auto seen = [&](const Tensor& x) {
         return net->features(x, at::zeros({x.size(0)}, at::kDouble)).detach().to(at::kDouble);
     };
-    const View features(std::make_shared<Made>(
+    const BuildContext features(std::make_shared<Made>(
         [&](const Tensor& index, const std::string& stream) {
             return seen(normal(index, stream, {1, 4, 4}));
         },
@@ -242,15 +244,15 @@ TEST_CASE("through a classifier sets are measured in its features") {
     REQUIRE(seen(samples).sizes() == at::IntArrayRef({200, 8}));
     for (const std::string name : {"frechet", "precision_recall", "one_nn", "nearest_training"}) {
         INFO(name);
-        const auto through = measured(name, view, samples, "features = \"net\""),
+        const auto through = measured(name, context, samples, "features = \"net\""),
                    plain = measured(name, features, seen(samples));
         CHECK(through.value == Approx(plain.value).epsilon(1e-4));
         CHECK(*through.expected == Approx(*plain.expected).epsilon(1e-4));
         CHECK(says(through.note, "features of `net`"));
     }
     for (const auto& name : set_metrics) {
-        View other(points({1, 2}));
-        other.network = view.network;
+        BuildContext other(points({1, 2}));
+        other.network = context.network;
         CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }),
                    "shape 1×4×4, these have 1"));
         other.network = make<dtk::Model>("mlp", "", other);
@@ -260,13 +262,13 @@ TEST_CASE("through a classifier sets are measured in its features") {
 }
 
 TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy ones") {
-    View view(pictures(0));
-    classifier(view);
-    const auto batch = view.data->examples(at::arange(6));
+    BuildContext context(pictures(0));
+    classifier(context);
+    const auto batch = context.data->examples(at::arange(6));
     const auto odds =
         at::tensor({0.0, 0.0, 1.0, 3.0, -200.0, 200.0, 5.0, 4.0, 0.5, -0.5, 300.0, -300.0}, at::kDouble).view({6, 2});
     Tensor shown, at_time;
-    const dtk::Denoiser answer(view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+    const dtk::Denoiser answer(context.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
         shown = x;
         at_time = t.on(x);
         return dtk::Prediction{dtk::PredictionType::label, odds, {}};
@@ -276,7 +278,7 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
                                       std::log1p(std::exp(-1.0)), 600.0},
                                      at::kDouble);
     const dtk::Random random(4, "loss");
-    const auto loss = make<dtk::Loss>("cross_entropy", "", view);
+    const auto loss = make<dtk::Loss>("cross_entropy", "", context);
     CHECK_FALSE(loss->draws_times());
     const auto plain = (*loss)(answer, batch, drawn, random);
     CHECK(support::distance(plain.objectives.front().value, expected) < 1e-5);
@@ -285,24 +287,24 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
     CHECK(plain.parts.front().first == "accuracy");
     CHECK(at::equal(plain.parts.front().second.to(at::kLong), at::tensor({1, 1, 0, 0, 1, 0}, at::kLong)));
 
-    const auto of_noisy = make<dtk::Loss>("cross_entropy", "noised = true", view);
+    const auto of_noisy = make<dtk::Loss>("cross_entropy", "noised = true", context);
     CHECK(of_noisy->draws_times());
     const auto noisy = (*of_noisy)(answer, batch, drawn, random);
     CHECK(support::distance(noisy.objectives.front().value, expected) < 1e-5);
     CHECK(at::equal(at_time, drawn));
-    CHECK(at::equal(shown, view.process().noised(batch.x, drawn, random.stream("noise")).x));
+    CHECK(at::equal(shown, context.process().noised(batch.x, drawn, random.stream("noise")).x));
 }
 
 TEST_CASE("a classifier is told the time only where it is timed") {
     for (const bool image : {true, false}) {
-        View view(image ? pictures(0) : points({1, 2}));
-        const auto x = view.data->examples(at::arange(2)).x;
+        BuildContext context(image ? pictures(0) : points({1, 2}));
+        const auto x = context.data->examples(at::arange(2)).x;
         const auto at_time = [&](dtk::Model& model, double t) {
             return model.forward(x, at::full({2}, t, at::kDouble), {}).value;
         };
-        CHECK(at::equal(at_time(*classifier(view), 0), at_time(*classifier(view), 90)));
-        CHECK(support::distance(at_time(*classifier(view, "timed = true"), 0),
-                                at_time(*classifier(view, "timed = true"), 90)) > 1e-4);
+        CHECK(at::equal(at_time(*classifier(context), 0), at_time(*classifier(context), 90)));
+        CHECK(support::distance(at_time(*classifier(context, "timed = true"), 0),
+                                at_time(*classifier(context, "timed = true"), 90)) > 1e-4);
     }
 }
 
@@ -311,21 +313,21 @@ TEST_CASE("classifiers, their loss and their metric refuse what does not fit") {
         using Made::Made;
         std::int64_t classes() const override { return 0; }
     };
-    View view(std::make_shared<Unlabelled>(
+    BuildContext context(std::make_shared<Unlabelled>(
         [](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); }));
-    view.network = make<dtk::Model>("mlp", "", view);
-    CHECK(says(complaint_of([&] { make<dtk::Model>("classifier", "", view); }), "two classes or more"));
+    context.network = make<dtk::Model>("mlp", "", context);
+    CHECK(says(complaint_of([&] { make<dtk::Model>("classifier", "", context); }), "two classes or more"));
     for (const std::string kind : {"loss", "metric"}) {
         const auto refusal = [&] {
             return complaint_of([&] {
-                kind == "loss" ? void(make<dtk::Loss>("cross_entropy", "", view))
-                               : void(make<dtk::Metric>("accuracy", "", view));
+                kind == "loss" ? void(make<dtk::Loss>("cross_entropy", "", context))
+                               : void(make<dtk::Metric>("accuracy", "", context));
             });
         };
-        view.data = std::make_shared<Unlabelled>(
+        context.data = std::make_shared<Unlabelled>(
             [](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); });
         CHECK(says(refusal(), "needs data with classes"));
-        view.data = points({1, 2});
+        context.data = points({1, 2});
         CHECK(says(refusal(), "a classifier | use model `classifier`"));
     }
 }

@@ -20,13 +20,13 @@ const dtk::Random stream(5, "learned");
 
 std::shared_ptr<dtk::Process> gaussian(const std::string& schedule, std::int64_t steps,
                                        const std::string& decoder = "gaussian") {
-    static const support::View view = [] {
-        support::View view;
-        view.data = make<dtk::Dataset>("moons", "", view);
-        return view;
+    static const support::BuildContext context = [] {
+        support::BuildContext context;
+        context.data = make<dtk::Dataset>("moons", "", context);
+        return context;
     }();
     return make<dtk::Process>(
-        "gaussian", fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder), view);
+        "gaussian", fmt::format("steps = {}\nschedule = {}\ndecoder = \"{}\"", steps, schedule, decoder), context);
 }
 
 /// The trained numbers of its learned schedule.
@@ -283,11 +283,13 @@ TEST_CASE("the best bound of the swiss roll is the one that was computed beside 
     for (const auto& row : support::reference()["swiss_roll"]["K_opt_exact_posterior_optimal_diag_variance"]) {
         const auto T = row["T"].get<std::int64_t>();
         if (T > 40 || row["schedule"] != "beta_1=0.001, then 1/linspace(T,2,T)[1:]") continue;
-        auto view = support::exact("swiss_roll", "noise = 0.5",
-                                   fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
-        const auto metric = make<dtk::Metric>("bound", "best = true\nexamples = 2000", view);
+        auto context =
+            support::exact("swiss_roll", "noise = 0.5",
+                           fmt::format("steps = {}\nschedule = \"sohl_dickstein\"\ndecoder = \"reversed\"", T));
+        const auto metric = make<dtk::Metric>("bound", "best = true\nexamples = 2000", context);
         const auto m = metric->evaluate(
-            {.samples = {}, .data = *view.data, .process = *view.chain, .denoise = support::denoiser(view)}, stream);
+            {.samples = {}, .data = *context.data, .process = *context.chain, .denoise = support::denoiser(context)},
+            stream);
         double excess = 0, error = 0;
         for (const auto& [name, value] : m.parts) {
             if (name == "K − K*") excess = value;

@@ -11,25 +11,25 @@ namespace {
 using DatasetPointer = std::shared_ptr<dtk::Dataset>;
 
 DatasetPointer mixture(const std::string& preset = "gmm2d", std::uint64_t seed = 1) {
-    support::View view;
-    view.seed = seed;
-    return support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", view);
+    support::BuildContext context;
+    context.seed = seed;
+    return support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", context);
 }
 
 std::shared_ptr<dtk::Metric> metric(const std::string& name, const DatasetPointer& data,
                                     const std::string& fields = {}) {
-    support::View view;
-    view.data = data;
-    return support::make<dtk::Metric>(name, fields, view);
+    support::BuildContext context;
+    context.data = data;
+    return support::make<dtk::Metric>(name, fields, context);
 }
 
 /// A process for metrics that do not ask it anything.
 const std::shared_ptr<dtk::Process>& chain() {
     static const auto process = [] {
-        support::View view;
-        view.data = support::make<dtk::Dataset>("moons", "", view);
-        static const auto kept = view.data;
-        return support::make<dtk::Process>("gaussian", "decoder = \"gaussian\"", view);
+        support::BuildContext context;
+        context.data = support::make<dtk::Dataset>("moons", "", context);
+        static const auto kept = context.data;
+        return support::make<dtk::Process>("gaussian", "decoder = \"gaussian\"", context);
     }();
     return process;
 }
@@ -208,8 +208,9 @@ Tensor quantiles_of_gmm1d(std::int64_t n) {
 }
 
 DatasetPointer gaussian(const std::string& means, const std::string& covariances) {
-    return support::make<dtk::Dataset>(
-        "gaussian_mixture", "preset = \"none\"\nmeans = " + means + "\ncovariances = " + covariances, support::View());
+    return support::make<dtk::Dataset>("gaussian_mixture",
+                                       "preset = \"none\"\nmeans = " + means + "\ncovariances = " + covariances,
+                                       support::BuildContext());
 }
 
 struct MeanAndSd {
@@ -243,7 +244,7 @@ TEST_CASE("wasserstein is the distance from the exact quantiles, in any order") 
     // Modes that share nothing, one of them narrow, one of them rare.
     const auto apart = support::make<dtk::Dataset>(
         "gaussian_mixture", "preset = \"none\"\nmeans = [[0], [50]]\nstd = [1, 0.001]\nweights = [0.75, 0.25]",
-        support::View());
+        support::BuildContext());
     const auto share = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
     const auto left = at::special_ndtri((share / 0.75).clamp_max(0.99999)),
                right = 50 + 0.001 * at::special_ndtri(((share - 0.75) / 0.25).clamp_min(1e-5));
@@ -336,7 +337,7 @@ TEST_CASE("kl is without end where samples coincide, and knows edges") {
     const auto data = mixture();
     CHECK(std::isinf(measured("kl", at::cat({truth(*data, 1000), at::zeros({6, 2})}), data).value));
     CHECK_FALSE(std::isinf(measured("kl", at::cat({truth(*data, 1000), at::zeros({5, 2})}), data).value));
-    const auto board = support::make<dtk::Dataset>("checkerboard", "noise = 0.01", support::View());
+    const auto board = support::make<dtk::Dataset>("checkerboard", "noise = 0.01", support::BuildContext());
     CHECK(measured("kl", truth(*board, 1000), board).passes().value());
     CHECK(measured("kl", truth(*board, 1000) + 0.5, board).value > 1);
 }
@@ -348,15 +349,15 @@ TEST_CASE("a metric refuses data that lack what it needs when it is built") {
     };
     CHECK(says(refusal("nll", pictures), "nll needs data whose density is known | "));
     CHECK(says(refusal("mode_coverage", pictures), "mode_coverage needs data whose density is known | "));
-    CHECK(says(refusal("mode_coverage", support::make<dtk::Dataset>("swiss_roll", "", support::View())),
+    CHECK(says(refusal("mode_coverage", support::make<dtk::Dataset>("swiss_roll", "", support::BuildContext())),
                "two modes or more"));
     CHECK(says(refusal("sliced_wasserstein", one), "two test examples or more"));
     CHECK(says(refusal("mmd", one), "ten test examples or more"));
     CHECK(says(refusal("energy_distance", one), "ten test examples or more"));
     CHECK(says(refusal("kl", pictures), "kl needs data whose density is known | "));
-    CHECK(says(refusal("kl", support::make<dtk::Dataset>("heartbeat", "", support::View())), "exactly alike"));
-    CHECK(
-        says(refusal("kl", support::make<dtk::Dataset>("rotation_mixture", "", support::View())), "not for rotations"));
+    CHECK(says(refusal("kl", support::make<dtk::Dataset>("heartbeat", "", support::BuildContext())), "exactly alike"));
+    CHECK(says(refusal("kl", support::make<dtk::Dataset>("rotation_mixture", "", support::BuildContext())),
+               "not for rotations"));
     CHECK(says(refusal("wasserstein", pictures), "wasserstein needs data whose density is known | "));
     CHECK(says(refusal("wasserstein", mixture()), "data of one number"));
 }

@@ -38,18 +38,19 @@ struct Endless final : Pictures {
     std::int64_t size() const override { return 0; }
 };
 
-support::View view_of(std::shared_ptr<dtk::Dataset> data, const std::string& process = "steps = 1000") {
-    support::View view;
-    view.data = std::move(data);
-    view.chain = support::make<dtk::Process>("gaussian", process, view);
-    return view;
+support::BuildContext view_of(std::shared_ptr<dtk::Dataset> data, const std::string& process = "steps = 1000") {
+    support::BuildContext context;
+    context.data = std::move(data);
+    context.chain = support::make<dtk::Process>("gaussian", process, context);
+    return context;
 }
 
-support::View pictures() { return view_of(std::make_shared<Pictures>()); }
+support::BuildContext pictures() { return view_of(std::make_shared<Pictures>()); }
 
-support::View mixture(const std::string& preset, const std::string& process = "steps = 1000") {
-    return view_of(support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", support::View{}),
-                   process);
+support::BuildContext mixture(const std::string& preset, const std::string& process = "steps = 1000") {
+    return view_of(
+        support::make<dtk::Dataset>("gaussian_mixture", "preset = \"" + preset + "\"", support::BuildContext{}),
+        process);
 }
 
 /// What a model may be asked with: B rows and everything a condition may hold.
@@ -59,10 +60,10 @@ struct Question {
     dtk::Condition condition;
 };
 
-Question question(const dtk::View& view, std::int64_t B, at::ScalarType type = at::kFloat) {
+Question question(const dtk::BuildContext& context, std::int64_t B, at::ScalarType type = at::kFloat) {
     const dtk::Random random(3, "question");
     std::vector<std::int64_t> sizes{B};
-    for (const auto size : view.dataset().shape()) sizes.push_back(size);
+    for (const auto size : context.dataset().shape()) sizes.push_back(size);
     return {random.normal(sizes, at::kFloat).to(type),
             at::tensor({3.0, 400.0, 999.0}, at::kDouble).slice(0, 0, B),
             {.label = at::arange(B) % 3,
@@ -80,43 +81,44 @@ void disturb(dtk::Model& model) {
             named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.05);
 }
 
-using Make = std::function<std::shared_ptr<dtk::Model>(const dtk::View&)>;
+using Make = std::function<std::shared_ptr<dtk::Model>(const dtk::BuildContext&)>;
 
 /// Data of which something is known.
-support::View told() {
-    auto view = mixture("gmm2d");
-    view.seen = support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.5]", view);
-    return view;
+support::BuildContext told() {
+    auto context = mixture("gmm2d");
+    context.seen = support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.5]", context);
+    return context;
 }
 
 /// Calls law(make, view) for every model, on every kind of data it accepts, with and without the options it may have.
-void for_every_model(const std::function<void(const Make&, const support::View&)>& law) {
+void for_every_model(const std::function<void(const Make&, const support::BuildContext&)>& law) {
     for (const auto& name : support::registry().names("model")) {
         int accepted = 0;
-        const auto tried = [&](const support::View& view) {
+        const auto tried = [&](const support::BuildContext& context) {
             for (const std::string fields :
                  {"", "conditional = true", "self_condition = true", "prediction = \"v\"",
                   "prediction = \"edm\"\nnoise_label = \"c_noise\"", "variance = \"range\""}) {
                 try {
-                    support::make<dtk::Model>(name, fields, view);
+                    support::make<dtk::Model>(name, fields, context);
                 } catch (const dtk::Error&) {
                     continue;
                 }
                 ++accepted;
-                INFO("model " << name << ", " << fields << ", shape of " << view.dataset().shape().size()
+                INFO("model " << name << ", " << fields << ", shape of " << context.dataset().shape().size()
                               << " dimensions");
-                law([&](const dtk::View& other) { return support::make<dtk::Model>(name, fields, other); }, view);
+                law([&](const dtk::BuildContext& other) { return support::make<dtk::Model>(name, fields, other); },
+                    context);
             }
         };
-        for (const auto& view : {pictures(), mixture("gmm2d")}) tried(view);
+        for (const auto& context : {pictures(), mixture("gmm2d")}) tried(context);
         if (accepted == 0) tried(told());
         INFO("model " << name);
         CHECK(accepted > 0);
     }
 }
 
-std::string complaint(const std::string& model, const std::string& fields, const dtk::View& view) {
-    return complaint_of([&] { support::make<dtk::Model>(model, fields, view); });
+std::string complaint(const std::string& model, const std::string& fields, const dtk::BuildContext& context) {
+    return complaint_of([&] { support::make<dtk::Model>(model, fields, context); });
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) { return at::equal(a, b); }
@@ -124,15 +126,15 @@ bool same_bits(const Tensor& a, const Tensor& b) { return at::equal(a, b); }
 }  // namespace
 
 TEST_CASE("the answer is shaped as the question, or has a number for each class, and is of its type") {
-    for_every_model([](const Make& make, const dtk::View& view) {
-        const auto model = make(view);
+    for_every_model([](const Make& make, const dtk::BuildContext& context) {
+        const auto model = make(context);
         for (const std::int64_t B : {1, 3})
             for (const auto type : {at::kFloat, at::kDouble}) {
-                const auto q = question(view, B, type);
+                const auto q = question(context, B, type);
                 const auto p = model->forward(q.x, q.t, q.condition);
                 CHECK(p.type == model->predicts());
                 CHECK(p.value.sizes().vec() == (model->predicts() == PredictionType::label
-                                                    ? std::vector{B, view.dataset().classes()}
+                                                    ? std::vector{B, context.dataset().classes()}
                                                     : q.x.sizes().vec()));
                 CHECK(p.value.scalar_type() == type);
                 CHECK(p.value.is_contiguous());
@@ -142,10 +144,10 @@ TEST_CASE("the answer is shaped as the question, or has a number for each class,
 }
 
 TEST_CASE("a gradient reaches every parameter") {
-    for_every_model([](const Make& make, const dtk::View& view) {
-        const auto model = make(view);
+    for_every_model([](const Make& make, const dtk::BuildContext& context) {
+        const auto model = make(context);
         disturb(*model);
-        const auto q = question(view, 3);
+        const auto q = question(context, 3);
         const auto value = answer(*model, q);
         if (model->parameters().empty()) return;
         (value * dtk::Random(9, "weights").normal(value.sizes(), at::kFloat)).sum().backward();
@@ -159,10 +161,10 @@ TEST_CASE("a gradient reaches every parameter") {
 }
 
 TEST_CASE("a gradient reaches the state, for guidance") {
-    for_every_model([](const Make& make, const dtk::View& view) {
-        const auto model = make(view);
+    for_every_model([](const Make& make, const dtk::BuildContext& context) {
+        const auto model = make(context);
         disturb(*model);
-        auto q = question(view, 3);
+        auto q = question(context, 3);
         q.x.set_requires_grad(true);
         answer(*model, q).square().sum().backward();
         CHECK(at::isfinite(q.x.grad()).all().item<bool>());
@@ -171,10 +173,10 @@ TEST_CASE("a gradient reaches the state, for guidance") {
 }
 
 TEST_CASE("a seed gives the same initial bits, another seed others, and every parameter numbers of its own") {
-    for_every_model([](const Make& make, const support::View& view) {
-        auto reseeded = view;
+    for_every_model([](const Make& make, const support::BuildContext& context) {
+        auto reseeded = context;
         reseeded.seed = 2;
-        const auto first = make(view), second = make(view), other = make(reseeded);
+        const auto first = make(context), second = make(context), other = make(reseeded);
         const auto a = first->named_tensors(), b = second->named_tensors(), c = other->named_tensors();
         REQUIRE(a.size() == b.size());
         std::set<std::string> names;
@@ -195,12 +197,12 @@ TEST_CASE("a seed gives the same initial bits, another seed others, and every pa
 }
 
 TEST_CASE("outside training a question has one answer, and its rows do not know each other") {
-    for_every_model([](const Make& make, const dtk::View& view) {
+    for_every_model([](const Make& make, const dtk::BuildContext& context) {
         at::NoGradGuard no_grad;
-        const auto model = make(view);
+        const auto model = make(context);
         disturb(*model);
         model->train(false);
-        const auto q = question(view, 3);
+        const auto q = question(context, 3);
         const auto together = answer(*model, q);
         CHECK(same_bits(together, answer(*model, q)));
         for (std::int64_t i = 0; i < 3; ++i) {
@@ -218,10 +220,10 @@ TEST_CASE("outside training a question has one answer, and its rows do not know 
 TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to training alone") {
     int with_dropout = 0;
     for (const auto& name : support::registry().names("model")) {
-        const auto view = pictures();
+        const auto context = pictures();
         std::shared_ptr<dtk::Model> model;
         try {
-            model = support::make<dtk::Model>(name, "dropout = 0.5", view);
+            model = support::make<dtk::Model>(name, "dropout = 0.5", context);
         } catch (const dtk::Error&) {
             continue;
         }
@@ -229,7 +231,7 @@ TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to 
         ++with_dropout;
         at::NoGradGuard no_grad;
         disturb(*model);
-        auto q = question(view, 3);
+        auto q = question(context, 3);
         const auto at_step = [&](std::int64_t step) {
             const auto random = dtk::Random(1, "train").step(step);
             q.condition.random = &random;
@@ -277,8 +279,8 @@ TEST_CASE("the exact denoiser meets the reference to 1e-11 in float64") {
         const auto x = support::tensor(values["points"]);
         for (const auto& [kind, key] :
              std::map<std::string, std::string>{{"x0", "x0_hat"}, {"eps", "eps"}, {"v", "v"}}) {
-            const auto view = mixture(preset);
-            const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", view);
+            const auto context = mixture(preset);
+            const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", context);
             for (const auto& [step, expected] : values["linear"].items()) {
                 INFO(preset << ", " << kind << " at step " << step);
                 const auto value = answer(*model, {x, std::stod(step), {}});
@@ -290,14 +292,14 @@ TEST_CASE("the exact denoiser meets the reference to 1e-11 in float64") {
 
 TEST_CASE("without a density the exact denoiser averages the examples") {
     const auto data = std::make_shared<Pictures>();
-    const auto view = view_of(data);
+    const auto context = view_of(data);
     const auto all = data->examples(at::arange(16)).x.flatten(1).to(at::kDouble);
     for (const std::int64_t limit : {0, 5}) {
-        const auto model = support::make<dtk::Model>("exact", fmt::format("limit = {}", limit), view);
+        const auto model = support::make<dtk::Model>("exact", fmt::format("limit = {}", limit), context);
         const auto known = limit == 0 ? all : all.slice(0, 0, limit);
         for (const double t : {0.0, 100.0, 500.0, 999.0}) {
             INFO("limit " << limit << ", t " << t);
-            const auto& levels = view.process().levels();
+            const auto& levels = context.process().levels();
             const double alpha = levels.alpha(static_cast<std::int64_t>(t)),
                          sigma = levels.sigma(static_cast<std::int64_t>(t));
             const auto x = alpha * all + sigma * dtk::Random(2, "x").normal(all.sizes(), at::kDouble);
@@ -313,11 +315,11 @@ TEST_CASE("without a density the exact denoiser averages the examples") {
 
 TEST_CASE("the exact denoiser is finite without noise and without signal") {
     const std::string to_nothing = "steps = 4\nschedule = {use = \"cosine\", beta_max = 1.0}";
-    for (const auto& view : {mixture("gmm2d", to_nothing), view_of(std::make_shared<Pictures>(), to_nothing)})
+    for (const auto& context : {mixture("gmm2d", to_nothing), view_of(std::make_shared<Pictures>(), to_nothing)})
         for (const std::string kind : {"x0", "eps", "v"}) {
-            REQUIRE(view.process().levels().alpha(3) == 0);
-            const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", view);
-            auto q = question(view, 1, at::kDouble);
+            REQUIRE(context.process().levels().alpha(3) == 0);
+            const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", context);
+            auto q = question(context, 1, at::kDouble);
             q.x.set_requires_grad(true);
             for (const double t : {-1.0, 3.0}) {
                 INFO(kind << " at t = " << t);

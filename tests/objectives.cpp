@@ -29,13 +29,13 @@ namespace {
 const dtk::Random stream(5, "objectives");
 
 /// N(0.7, 0.5²), and the exact denoiser.
-support::View normal(const std::string& process, const std::string& model = {}) {
+support::BuildContext normal(const std::string& process, const std::string& model = {}) {
     return support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]", process, model);
 }
 constexpr double mean = 0.7, variance = 0.25;
 
-dtk::Batch batch(const dtk::View& view, std::int64_t n) {
-    auto drawn = view.dataset().examples(at::arange(n));
+dtk::Batch batch(const dtk::BuildContext& context, std::int64_t n) {
+    auto drawn = context.dataset().examples(at::arange(n));
     drawn.x = drawn.x.to(at::kDouble);
     return drawn;
 }
@@ -80,11 +80,11 @@ void check_stationary(const dtk::Loss& loss, const dtk::Denoiser& denoise, const
 }
 
 /// λ(t) as the trainer multiplies it, at each row.
-Tensor weights(const std::string& weighting, const std::string& fields, const support::View& view, PredictionType type,
-               const dtk::Time& t) {
-    const auto plugin = make<dtk::Weighting>(weighting, fields, view);
-    const auto& levels = view.chain->levels();
-    const double sd = dtk::gaussian(*view.chain, "the test").data_sd();
+Tensor weights(const std::string& weighting, const std::string& fields, const support::BuildContext& context,
+               PredictionType type, const dtk::Time& t) {
+    const auto plugin = make<dtk::Weighting>(weighting, fields, context);
+    const auto& levels = context.chain->levels();
+    const double sd = dtk::gaussian(*context.chain, "the test").data_sd();
     return t
         .map([&](double t) {
             return plugin->weight(levels.at(t), dtk::error_per_x0(levels, t, dtk::name_of(type), sd));
@@ -112,14 +112,14 @@ struct Pictures final : dtk::Dataset {
 
 TEST_CASE("a network's second output is the place of log Σ between β̃ and β, or log Σ itself") {
     for (const std::string name : {"mlp", "unet"}) {
-        support::View view;
-        view.data = std::make_shared<Pictures>();
-        view.chain = make<dtk::Process>("gaussian", "schedule = \"linear\"", view);
+        support::BuildContext context;
+        context.data = std::make_shared<Pictures>();
+        context.chain = make<dtk::Process>("gaussian", "schedule = \"linear\"", context);
         const std::string small = name == "mlp" ? "width = 8\n" : "channels = 8\nmultipliers = [1]\nblocks = 1\n";
-        const auto model = make<dtk::Model>(name, small + "variance = \"range\"", view);
+        const auto model = make<dtk::Model>(name, small + "variance = \"range\"", context);
         const dtk::Time t(at::tensor({0.0, 1.0, 500.0, 999.0}, at::kDouble));
         const auto x = stream.normal({4, 1, 4, 4}, at::kDouble);
-        const auto& l = view.chain->levels();
+        const auto& l = context.chain->levels();
         const auto beta = t.map([&](double t) { return l.added_variance(t, t - 1); }).rows(x);
         // β̃ of the first step is that of the second one, 5.453188e-5 (not 1e-20, whose logarithm wrecks the bound).
         const auto posterior =
@@ -145,32 +145,32 @@ TEST_CASE("a network's second output is the place of log Σ between β̃ and β,
         CHECK(far(answered(*model), posterior) < 1e-6);
         CHECK(model->forward(x, t, {}).value.abs().max().item<double>() == 0);
 
-        const auto direct = make<dtk::Model>(name, small + "variance = \"direct\"", view);
+        const auto direct = make<dtk::Model>(name, small + "variance = \"direct\"", context);
         auto& other = tensor_named(*direct, "out.bias");
         other.slice(0, other.size(0) / 2).fill_(-3);
         CHECK(far(answered(*direct), at::full({4}, std::exp(-3.0), at::kDouble)) < 1e-6);
-        CHECK_FALSE(make<dtk::Model>(name, small, view)->forward(x, t, {}).variance);
+        CHECK_FALSE(make<dtk::Model>(name, small, context)->forward(x, t, {}).variance);
     }
 }
 
 TEST_CASE("a learned variance is what reverse steps draw with, and the reconstruction's") {
-    const auto view = normal("steps = 100\nschedule = \"linear\"");
-    const auto& process = dtk::gaussian(*view.chain, "the test");
+    const auto context = normal("steps = 100\nschedule = \"linear\"");
+    const auto& process = dtk::gaussian(*context.chain, "the test");
     const auto x = stream.normal({3, 1}, at::kDouble), x0 = stream.stream("x0").normal({3, 1}, at::kDouble);
     const dtk::Time t(at::tensor({1.0, 40.0, 99.0}, at::kDouble));
     const auto learned = stream.stream("v").uniform({3, 1}, at::kDouble) + 0.01;
     for (const std::string word : {"small", "large"}) {  // neither counts
         CHECK(distance(process.reverse(x, {PredictionType::x0, x0, learned}, t, t.minus(1), word).variance, learned) <
               1e-12);
-        const auto last = view.chain->bound_term(x0, x, 0, -1, {PredictionType::x0, x, learned}, word);
+        const auto last = context.chain->bound_term(x0, x, 0, -1, {PredictionType::x0, x, learned}, word);
         const auto expected = 0.5 * ((2 * std::numbers::pi * learned).log() + (x0 - x).square() / learned);
         CHECK(distance(last, expected.flatten()) < 1e-10);
         // From a later time to the data in one step it keeps its place between β̃, that of the next step, and β.
-        const auto& l = view.chain->levels();
+        const auto& l = context.chain->levels();
         const auto middle =
             at::full({}, std::sqrt(l.added_variance(30, 29) * l.posterior_variance(30, 29)), at::kDouble);
         const double far = std::sqrt(l.added_variance(30, -1) * l.posterior_variance(31, 30));
-        const auto leap = view.chain->bound_term(x0, x, 30, -1, {PredictionType::x0, x, middle}, word);
+        const auto leap = context.chain->bound_term(x0, x, 30, -1, {PredictionType::x0, x, middle}, word);
         const auto leapt = 0.5 * (std::log(2 * std::numbers::pi * far) + (x0 - x).square() / far);
         CHECK(distance(leap, leapt.flatten()) < 1e-9);
     }
@@ -178,15 +178,16 @@ TEST_CASE("a learned variance is what reverse steps draw with, and the reconstru
 
 TEST_CASE("hybrid trains the mean by the squared error and the variance by the bound, λ times T steps of it") {
     for (const std::int64_t T : {50, 1000}) {
-        const auto view = normal(fmt::format("steps = {}\nschedule = \"cosine\"", T), "prediction = \"eps\"");
-        const auto loss = make<dtk::Loss>("hybrid", "", view);
-        const auto data = batch(view, 64);
-        const auto t = some_times(*view.chain, 64);
+        const auto context = normal(fmt::format("steps = {}\nschedule = \"cosine\"", T), "prediction = \"eps\"");
+        const auto loss = make<dtk::Loss>("hybrid", "", context);
+        const auto data = batch(context, 64);
+        const auto t = some_times(*context.chain, 64);
         auto theta = at::zeros({}, at::kDouble).set_requires_grad(true),
              phi = at::zeros({}, at::kDouble).set_requires_grad(true);
-        const auto exact = support::denoiser(view);
+        const auto exact = support::denoiser(context);
         const auto learned = [&](const Tensor& x, const dtk::Time& t) {
-            return t.map([&](double t) { return view.chain->levels().added_variance(t, t - 1); }).beside(x) * phi.exp();
+            return t.map([&](double t) { return context.chain->levels().added_variance(t, t - 1); }).beside(x) *
+                   phi.exp();
         };
         const auto network = exact.replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& c) {
             return dtk::Prediction{PredictionType::eps, exact(x, t, c).value + theta, learned(x, t)};
@@ -203,11 +204,11 @@ TEST_CASE("hybrid trains the mean by the squared error and the variance by the b
         CHECK(std::abs(theta.grad().item<double>()) > 1e-3);
         CHECK_FALSE(phi.grad().defined());
 
-        const auto xt = view.chain->noised(data.x, t, stream.stream("noise"));
+        const auto xt = context.chain->noised(data.x, t, stream.stream("noise"));
         const auto term =
-            view.chain->bound_term(data.x, xt.x, t, t.minus(1), network(xt.x, t), "small") / std::numbers::ln2;
+            context.chain->bound_term(data.x, xt.x, t, t.minus(1), network(xt.x, t), "small") / std::numbers::ln2;
         CHECK(distance(objectives[1].value, static_cast<double>(T) / 1000 * term) < 1e-9);
-        const auto simple = make<dtk::Loss>("simple", "", view);
+        const auto simple = make<dtk::Loss>("simple", "", context);
         CHECK(distance(objectives[0].value, (*simple)(network, data, t, stream).objectives[0].value) == 0);
 
         CHECK(says(complaint_of([&] { (*loss)(exact, data, t, stream); }), "variance = \"range\""));
@@ -216,8 +217,8 @@ TEST_CASE("hybrid trains the mean by the squared error and the variance by the b
 
 TEST_CASE("the bound's variance is least at that of x_{t−1} given x_t") {
     // Of N(m, s²): x_{t−1} ~ N(α m, v), v = α²s² + σ², and Var(x_{t−1} | x_t) = v·q/(q + k²v), x_t = k x_{t−1} + √q z.
-    const auto view = normal("steps = 20\nschedule = \"cosine\"");
-    const auto& l = view.chain->levels();
+    const auto context = normal("steps = 20\nschedule = \"cosine\"");
+    const auto& l = context.chain->levels();
     for (std::int64_t i = 0; i < 20; ++i) {
         const double t = static_cast<double>(i), q = l.added_variance(t, t - 1), k = l.alpha(t) / l.alpha(t - 1),
                      v = l.alpha_bar(t - 1) * variance + l.sigma2(t - 1), best = v * q / (q + k * k * v);
@@ -226,12 +227,12 @@ TEST_CASE("the bound's variance is least at that of x_{t−1} given x_t") {
         const auto z = at::tensor({-1.0, -1.0, 1.0, 1.0}, at::kDouble).unsqueeze(1),
                    eps = at::tensor({-1.0, 1.0, -1.0, 1.0}, at::kDouble).unsqueeze(1);
         const auto x0 = mean + std::sqrt(variance) * z, xt = l.alpha(t) * x0 + l.sigma(t) * eps;
-        auto prediction = view.network->forward(xt, t, {});
+        auto prediction = context.network->forward(xt, t, {});
         prediction.variance = log_variance.exp();
         const auto slope = [&] {
             log_variance.mutable_grad().reset();
             prediction.variance = log_variance.exp();
-            view.chain->bound_term(x0, xt, t, t - 1, prediction, "small").mean().backward();
+            context.chain->bound_term(x0, xt, t, t - 1, prediction, "small").mean().backward();
             return log_variance.grad().item<double>();
         };
         INFO("step " << i);
@@ -245,13 +246,13 @@ TEST_CASE("the bound's variance is least at that of x_{t−1} given x_t") {
 }
 
 TEST_CASE("huber is the squared error for small differences and grows like the difference for large ones") {
-    const auto view = normal("steps = 100\nschedule = \"cosine\"", "prediction = \"x0\"");
-    const auto data = batch(view, 256);
-    const auto t = some_times(*view.chain, 256);
-    const auto& l = view.chain->levels();
+    const auto context = normal("steps = 100\nschedule = \"cosine\"", "prediction = \"x0\"");
+    const auto data = batch(context, 256);
+    const auto t = some_times(*context.chain, 256);
+    const auto& l = context.chain->levels();
     const auto off = [&](double by) {  // an answer that is wrong by that much
         const auto x0 = data.x;
-        return support::denoiser(view).replaced([=](const Tensor&, const dtk::Time&, const dtk::Condition&) {
+        return support::denoiser(context).replaced([=](const Tensor&, const dtk::Time&, const dtk::Condition&) {
             return dtk::Prediction{PredictionType::x0, x0 + by, {}};
         });
     };
@@ -260,7 +261,7 @@ TEST_CASE("huber is the squared error for small differences and grows like the d
         {"exponential", [](double t) { return std::pow(0.2, (t + 1) / 100); }},
         {"snr", [&](double t) { return 0.8 / std::pow(1 + l.sigma(t) / l.alpha(t), 2) + 0.2; }}};
     for (const auto& [schedule, corner] : corners) {
-        const auto loss = make<dtk::Loss>("huber", fmt::format("c = 0.2\nschedule = \"{}\"", schedule), view);
+        const auto loss = make<dtk::Loss>("huber", fmt::format("c = 0.2\nschedule = \"{}\"", schedule), context);
         for (const double by : {1e-4, 0.3, 50.0}) {
             const auto objective = (*loss)(off(by), data, t, stream).objectives[0];
             CHECK(objective.error_of == PredictionType::x0);
@@ -269,10 +270,10 @@ TEST_CASE("huber is the squared error for small differences and grows like the d
         }
     }
     // Gaussian data lie alike to both sides of their mean, so the exact denoiser is what it is least for, too …
-    const auto many = batch(view, 100000);
-    const auto times = some_times(*view.chain, 100000);
-    const auto loss = make<dtk::Loss>("huber", "c = 0.1", view);
-    check_stationary(*loss, support::denoiser(view), many, times);
+    const auto many = batch(context, 100000);
+    const auto times = some_times(*context.chain, 100000);
+    const auto loss = make<dtk::Loss>("huber", "c = 0.1", context);
+    check_stationary(*loss, support::denoiser(context), many, times);
     // … which it is not for data that do not.
     const auto skew = support::exact(
         "gaussian_mixture", "preset = \"none\"\nmeans = [[0.0], [3.0]]\nstd = [0.2, 0.2]\nweights = [0.8, 0.2]",
@@ -284,11 +285,11 @@ TEST_CASE("huber is the squared error for small differences and grows like the d
 }
 
 TEST_CASE("uncertainty learns the logarithm of the error at each noise level, and weighs levels alike") {
-    const auto view = normal("steps = 100\nschedule = \"cosine\"", "prediction = \"eps\"");
-    const auto loss = make<dtk::Loss>("uncertainty", "", view);
-    const auto data = batch(view, 5000);
-    const auto t = some_times(*view.chain, 5000);
-    check_stationary(*loss, support::denoiser(view), data, t);
+    const auto context = normal("steps = 100\nschedule = \"cosine\"", "prediction = \"eps\"");
+    const auto loss = make<dtk::Loss>("uncertainty", "", context);
+    const auto data = batch(context, 5000);
+    const auto t = some_times(*context.chain, 5000);
+    check_stationary(*loss, support::denoiser(context), data, t);
 
     // ℓ starts at 0.
     const auto adam = make<dtk::Optimizer>("adam");
@@ -296,7 +297,7 @@ TEST_CASE("uncertainty learns the logarithm of the error at each noise level, an
     adam->begin(trained);
     dtk::LossValues values;
     for (int i = 0; i < 300; ++i) {
-        values = (*loss)(support::denoiser(view), data, t, stream);
+        values = (*loss)(support::denoiser(context), data, t, stream);
         trained.tensors[0].mutable_grad().reset();
         values.objectives[0].value.mean().backward();
         at::NoGradGuard no_grad;
@@ -306,8 +307,8 @@ TEST_CASE("uncertainty learns the logarithm of the error at each noise level, an
     const auto learned = values.parts.at(1).second.detach();
     // E‖ε − ε̂‖² = α²s²/(α²s² + σ²)
     const auto exact = t.map([&](double t) {
-                            const double signal = view.chain->levels().alpha_bar(t) * variance;
-                            return std::log(signal / (signal + view.chain->levels().sigma2(t)));
+                            const double signal = context.chain->levels().alpha_bar(t) * variance;
+                            return std::log(signal / (signal + context.chain->levels().sigma2(t)));
                         }).rows(data.x);
     const auto inner = (t.rows(0) >= 5).logical_and(t.rows(0) <= 90);
     INFO((learned - exact).masked_select(inner).abs().max().item<double>());
@@ -360,12 +361,12 @@ namespace {
 struct Pairing {
     Tensor x0, z, label;
 };
-Pairing paired(const support::View& view, const std::string& fields, const dtk::Batch& data,
+Pairing paired(const support::BuildContext& context, const std::string& fields, const dtk::Batch& data,
                const dtk::Random& random = stream) {
-    const auto loss = make<dtk::Loss>("flow_matching", fields, view);
+    const auto loss = make<dtk::Loss>("flow_matching", fields, context);
     Tensor asked;
     const auto listening =
-        support::denoiser(view).replaced([&](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
+        support::denoiser(context).replaced([&](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
             asked = x;
             return dtk::Prediction{PredictionType::velocity, at::zeros_like(x), {}};
         });
@@ -374,7 +375,7 @@ Pairing paired(const support::View& view, const std::string& fields, const dtk::
     return {data.x, 2 * asked - data.x, data.condition.label};
 }
 
-support::View flow(const std::string& data, const std::string& fields) {
+support::BuildContext flow(const std::string& data, const std::string& fields) {
     return support::exact(data, fields, "steps = 100\nschedule = \"flow\"", "prediction = \"velocity\"");
 }
 const std::string one_d = "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]";
@@ -384,60 +385,62 @@ const std::string one_d = "preset = \"none\"\nmeans = [[0.7]]\nstd = [0.5]";
 TEST_CASE("flow matching is least at the exact velocity, whatever the network predicts") {
     for (const std::string prediction : {"velocity", "x0", "v"})
         for (const std::string schedule : {"flow", "interpolant"}) {
-            const auto view =
+            const auto context =
                 support::exact("gaussian_mixture", one_d, fmt::format("steps = 100\nschedule = \"{}\"", schedule),
                                fmt::format("prediction = \"{}\"", prediction));
-            const auto loss = make<dtk::Loss>("flow_matching", "", view);
-            check_stationary(*loss, support::denoiser(view), batch(view, 8000), some_times(*view.chain, 8000));
+            const auto loss = make<dtk::Loss>("flow_matching", "", context);
+            check_stationary(*loss, support::denoiser(context), batch(context, 8000), some_times(*context.chain, 8000));
         }
-    const auto view = flow("gaussian_mixture", one_d);
-    const auto data = batch(view, 1000);
-    const auto t = some_times(*view.chain, 1000);
+    const auto context = flow("gaussian_mixture", one_d);
+    const auto data = batch(context, 1000);
+    const auto t = some_times(*context.chain, 1000);
     const auto objective =
-        (*make<dtk::Loss>("flow_matching", "", view))(support::denoiser(view), data, t, stream).objectives[0];
+        (*make<dtk::Loss>("flow_matching", "", context))(support::denoiser(context), data, t, stream).objectives[0];
     CHECK(objective.error_of == PredictionType::velocity);
     // The target is z − x_0.
-    const auto xt = view.chain->noised(data.x, t, stream.stream("noise"));
-    const auto error = support::denoiser(view).velocity(xt.x, t) - (xt.noise - data.x);
+    const auto xt = context.chain->noised(data.x, t, stream.stream("noise"));
+    const auto error = support::denoiser(context).velocity(xt.x, t) - (xt.noise - data.x);
     CHECK(distance(objective.value, error.square().mean(1)) < 1e-10);
 }
 
 TEST_CASE("couplings permute the noise, the optimal one into the order of the data on the line") {
-    const auto view = flow("gaussian_mixture", one_d);
-    const auto data = batch(view, 64);
-    const auto alone = paired(view, "", data);
+    const auto context = flow("gaussian_mixture", one_d);
+    const auto data = batch(context, 64);
+    const auto alone = paired(context, "", data);
     CHECK(distance(alone.z, stream.stream("noise").normal({64, 1}, at::kDouble)) < 1e-12);
-    const auto optimal = paired(view, "coupling = \"optimal\"", data);
+    const auto optimal = paired(context, "coupling = \"optimal\"", data);
     const auto sorted = [](const Tensor& x) { return std::get<0>(x.flatten().sort()); };
     CHECK(distance(sorted(optimal.z), sorted(alone.z)) < 1e-12);  // the same noise
     CHECK(distance(optimal.z.flatten().index_select(0, optimal.x0.flatten().argsort()), sorted(alone.z)) < 1e-12);
-    CHECK(at::equal(paired(view, "coupling = \"optimal\"", data).z, optimal.z));
+    CHECK(at::equal(paired(context, "coupling = \"optimal\"", data).z, optimal.z));
 
     // Groups are paired by themselves, in one batch as in its parts; a part that cuts one is refused.
-    const auto grouped = paired(view, "coupling = \"optimal\"\ngroup = 16", data);
+    const auto grouped = paired(context, "coupling = \"optimal\"\ngroup = 16", data);
     for (std::int64_t first = 0; first < 64; first += 32) {
         dtk::Batch part = data;
         part.x = data.x.slice(0, first, first + 32), part.first = first, part.of = 64;
-        const auto half = paired(view, "coupling = \"optimal\"\ngroup = 16", part, stream.from(first));
+        const auto half = paired(context, "coupling = \"optimal\"\ngroup = 16", part, stream.from(first));
         CHECK(at::equal(half.z, grouped.z.slice(0, first, first + 32)));
-        const auto drawn = paired(view, "coupling = \"sinkhorn\"\ngroup = 16", part, stream.from(first));
+        const auto drawn = paired(context, "coupling = \"sinkhorn\"\ngroup = 16", part, stream.from(first));
         CHECK(at::equal(drawn.z,
-                        paired(view, "coupling = \"sinkhorn\"\ngroup = 16", data).z.slice(0, first, first + 32)));
-        CHECK(says(complaint_of([&] { paired(view, "coupling = \"optimal\"", part, stream.from(first)); }), "`group`"));
-        CHECK(says(complaint_of([&] { paired(view, "coupling = \"optimal\"\ngroup = 24", part, stream.from(first)); }),
+                        paired(context, "coupling = \"sinkhorn\"\ngroup = 16", data).z.slice(0, first, first + 32)));
+        CHECK(says(complaint_of([&] { paired(context, "coupling = \"optimal\"", part, stream.from(first)); }),
                    "`group`"));
+        CHECK(
+            says(complaint_of([&] { paired(context, "coupling = \"optimal\"\ngroup = 24", part, stream.from(first)); }),
+                 "`group`"));
     }
     CHECK_FALSE(at::equal(grouped.z, optimal.z));
-    CHECK(says(complaint_of([&] { make<dtk::Loss>("flow_matching", "coupling = \"class\"", view); }), "classes"));
+    CHECK(says(complaint_of([&] { make<dtk::Loss>("flow_matching", "coupling = \"class\"", context); }), "classes"));
 }
 
 TEST_CASE("a coupling keeps the law of the noise, and only the one of classes keeps it within a class") {
-    const auto view =
+    const auto context =
         flow("gaussian_mixture", "preset = \"none\"\nmeans = [[-1.0], [1.0]]\nstd = [0.1, 0.1]\nlabels = true");
-    const auto data = batch(view, 8192);
+    const auto data = batch(context, 8192);
     for (const std::string coupling : {"independent", "optimal", "sinkhorn", "class"}) {
         const auto pairs =
-            paired(view, fmt::format("coupling = \"{}\"\ngroup = 128\niterations = 200", coupling), data);
+            paired(context, fmt::format("coupling = \"{}\"\ngroup = 128\niterations = 200", coupling), data);
         const auto z = pairs.z.flatten();
         INFO(coupling);
         for (const auto& [power, expected, sd] :
@@ -460,36 +463,39 @@ TEST_CASE("a coupling keeps the law of the noise, and only the one of classes ke
 
 TEST_CASE(
     "EDM's prediction is c_skip x + c_out F of a scaled input, and costs 1 at every noise level before training") {
-    support::View view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.0, 0.0]]\nstd = [0.5]",
-                                        "steps = 200\nschedule = \"edm\"\ndata_sd = 0.5", "prediction = \"edm\"");
-    const auto& l = view.chain->levels();
+    support::BuildContext context =
+        support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.0, 0.0]]\nstd = [0.5]",
+                       "steps = 200\nschedule = \"edm\"\ndata_sd = 0.5", "prediction = \"edm\"");
+    const auto& l = context.chain->levels();
     const auto n = std::int64_t{20000};
-    const auto data = batch(view, n);
+    const auto data = batch(context, n);
     const auto untrained =
-        support::nobody(view.chain).replaced([](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
+        support::nobody(context.chain).replaced([](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
             return dtk::Prediction{PredictionType::edm, at::zeros_like(x), {}};
         });
-    const dtk::NoiseInput input(PredictionType::edm, "c_noise", 8, *view.chain);
+    const dtk::NoiseInput input(PredictionType::edm, "c_noise", 8, *context.chain);
     for (const double t : {0.0, 20.0, 77.5, 150.0, 199.0}) {
         const double sigma = l.ratio(t), sd = 0.5, both = sigma * sigma + sd * sd;
         const double skip = sd * sd / both, out = sigma * sd / std::sqrt(both), in = 1 / std::sqrt(both);
         const auto x = stream.normal({3, 2}, at::kDouble), F = stream.stream("F").normal({3, 2}, at::kDouble);
         const auto y = x / l.alpha(t);  // EDM's x, at σ/α
-        CHECK(distance(view.chain->convert({PredictionType::edm, F, {}}, PredictionType::x0, x, t),
+        CHECK(distance(context.chain->convert({PredictionType::edm, F, {}}, PredictionType::x0, x, t),
                        skip * y + out * F) < 1e-12 * (1 + sigma));
         CHECK(distance(input.scaled(x, t), in * y) < 1e-12);
         CHECK(input.label(x, t)[0].item<double>() == Approx(std::log(sigma) / 4).margin(1e-12));
 
         // The input and the target have variance 1, so F = 0 costs 1, and D's error times λ the same.
         const dtk::Time times(at::full({n}, t, at::kDouble));
-        const auto xt = view.chain->noised(data.x, times, stream.stream("noise"));
+        const auto xt = context.chain->noised(data.x, times, stream.stream("noise"));
         const auto scaled = input.scaled(xt.x, t);
         CHECK(scaled.square().mean().item<double>() == Approx(1).margin(5 * std::sqrt(2.0 / (2 * n))));
-        const auto F_loss =
-            (*make<dtk::Loss>("simple", "target = \"edm\"", view))(untrained, data, times, stream).objectives[0].value;
-        const auto x0_loss =
-            (*make<dtk::Loss>("simple", "target = \"x0\"", view))(untrained, data, times, stream).objectives[0].value;
-        const auto weighted = weights("edm", "", view, PredictionType::x0, times) * x0_loss;
+        const auto F_loss = (*make<dtk::Loss>("simple", "target = \"edm\"", context))(untrained, data, times, stream)
+                                .objectives[0]
+                                .value;
+        const auto x0_loss = (*make<dtk::Loss>("simple", "target = \"x0\"", context))(untrained, data, times, stream)
+                                 .objectives[0]
+                                 .value;
+        const auto weighted = weights("edm", "", context, PredictionType::x0, times) * x0_loss;
         INFO("σ = " << sigma);
         CHECK(F_loss.mean().item<double>() == Approx(1).margin(5 * std::sqrt(2.0 / (2 * n))));
         CHECK((weighted / F_loss - 1).abs().max().item<double>() < 1e-8);
@@ -508,21 +514,21 @@ TEST_CASE("configurations that are the same objective by algebra have equal loss
         {{"p2", "", "eps"}, {"p2", "", "x0"}, {"p2", "", "v"}},
         {{"elbo", "", "eps"}, {"elbo", "", "v"}}};
     for (const std::string schedule : {"linear", "cosine", "edm", "vp"}) {
-        const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
-                                         fmt::format("steps = 100\nschedule = \"{}\"\ndata_sd = 0.5", schedule),
-                                         "prediction = \"x0\"");
-        const auto data = batch(view, 500);
-        const auto t = some_times(*view.chain, 500);
-        const auto exact = support::denoiser(view);
+        const auto context = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
+                                            fmt::format("steps = 100\nschedule = \"{}\"\ndata_sd = 0.5", schedule),
+                                            "prediction = \"x0\"");
+        const auto data = batch(context, 500);
+        const auto t = some_times(*context.chain, 500);
+        const auto exact = support::denoiser(context);
         const auto wrong = exact.replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& c) {
             return dtk::Prediction{PredictionType::x0, exact(x, t, c).value + at::sin(x), {}};
         });
         for (const auto& group : same) {
             Tensor first;
             for (const auto& [weighting, fields, target] : group) {
-                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), view);
+                const auto loss = make<dtk::Loss>("simple", fmt::format("target = \"{}\"", target), context);
                 const auto objective = (*loss)(wrong, data, t, stream).objectives[0];
-                const auto weighted = weights(weighting, fields, view, *objective.error_of, t) * objective.value;
+                const auto weighted = weights(weighting, fields, context, *objective.error_of, t) * objective.value;
                 if (!first.defined()) first = weighted;
                 INFO(schedule << ": " << weighting << " of " << target);
                 CHECK((weighted / first - 1).abs().max().item<double>() < 1e-7);
@@ -556,12 +562,12 @@ TEST_CASE("networks are told the noise as they ask for it, and a stage shows eac
     }
     CHECK(distance(drawn["x0"], drawn["edm"]) < 1e-4);
 
-    support::View view = normal("steps = 100\nschedule = \"linear\"");
+    support::BuildContext context = normal("steps = 100\nschedule = \"linear\"");
     const auto x = stream.normal({2, 1}, at::kDouble);
     const dtk::Time t(at::tensor({10.0, 60.0}, at::kDouble));
-    const auto& l = view.chain->levels();
+    const auto& l = context.chain->levels();
     const auto answer = [&](const std::string& fields) {
-        const auto model = make<dtk::Model>("mlp", "width = 8\n" + fields, view);
+        const auto model = make<dtk::Model>("mlp", "width = 8\n" + fields, context);
         at::NoGradGuard no_grad;
         for (const auto& named : model->named_tensors())
             if (named.trained) named.tensor->add_(0.1);
@@ -570,12 +576,12 @@ TEST_CASE("networks are told the noise as they ask for it, and a stage shows eac
     CHECK(distance(answer("noise_label = \"time\""), answer("")) == 0);
     CHECK(distance(answer("noise_label = \"log_snr\""), answer("")) > 1e-4);
     CHECK(distance(answer("noise_label = \"c_noise\""), answer("")) > 1e-4);
-    const double sd = dtk::gaussian(*view.chain, "the test").data_sd();
-    const dtk::NoiseInput scaling(PredictionType::edm, "time", 8, *view.chain);
+    const double sd = dtk::gaussian(*context.chain, "the test").data_sd();
+    const dtk::NoiseInput scaling(PredictionType::edm, "time", 8, *context.chain);
     const auto in = t.map([&](double t) { return 1 / (l.alpha(t) * std::sqrt(std::pow(l.ratio(t), 2) + sd * sd)); });
     CHECK(distance(scaling.scaled(x, t), in * x) < 1e-12);
     CHECK(at::equal(scaling.label(x, t), t.rows(2)));
-    const dtk::NoiseInput input(PredictionType::eps, "log_snr", 8, *view.chain);
+    const dtk::NoiseInput input(PredictionType::eps, "log_snr", 8, *context.chain);
     CHECK(distance(input.label(x, t), t.map([&](double t) { return l.log_snr(t); }).rows(x)) < 1e-12);
     CHECK(at::equal(input.scaled(x, t), x));
 }
@@ -583,16 +589,17 @@ TEST_CASE("networks are told the noise as they ask for it, and a stage shows eac
 namespace {
 
 /// A student's view with the exact denoiser of N(0.7, 0.5²) for its teacher.
-struct Taught final : support::View {
-    support::View teacher;
+struct Taught final : support::BuildContext {
+    support::BuildContext teacher;
     dtk::TrainedNetwork trained(const dtk::Reference&) const override { return {teacher.network, teacher.chain, {}}; }
 };
 
 Taught taught(const std::string& process, const std::string& own_process = {}) {
-    Taught view;
-    view.teacher = normal(process, "prediction = \"x0\"");
-    static_cast<support::View&>(view) = normal(own_process.empty() ? process : own_process, "prediction = \"x0\"");
-    return view;
+    Taught context;
+    context.teacher = normal(process, "prediction = \"x0\"");
+    static_cast<support::BuildContext&>(context) =
+        normal(own_process.empty() ? process : own_process, "prediction = \"x0\"");
+    return context;
 }
 
 /// x → slope·x + shift
@@ -610,8 +617,8 @@ Affine exact_step(const dtk::NoiseLevels& l, double t, double s) {
 }
 
 /// A network whose x̂_0 is affine in x_t, by the time.
-dtk::Denoiser affine(const support::View& view, std::function<Affine(double t)> map) {
-    return support::nobody(view.chain)
+dtk::Denoiser affine(const support::BuildContext& context, std::function<Affine(double t)> map) {
+    return support::nobody(context.chain)
         .replaced([map = std::move(map)](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
             const auto slope = t.map([&](double t) { return map(t).slope; }),
                        shift = t.map([&](double t) { return map(t).shift; });
@@ -620,10 +627,12 @@ dtk::Denoiser affine(const support::View& view, std::function<Affine(double t)> 
 }
 
 /// The loss of each example is 0 there, and more for any other map.
-void check_least(const dtk::Loss& loss, const support::View& view, const std::function<Affine(double t)>& map,
-                 const dtk::Batch& data, const dtk::Time& t) {
+void check_least(const dtk::Loss& loss, const support::BuildContext& context,
+                 const std::function<Affine(double t)>& map, const dtk::Batch& data, const dtk::Time& t) {
     const auto value = [&](double slope, double shift) {
-        const auto moved = affine(view, [=](double t) { return Affine{map(t).slope * slope, map(t).shift + shift}; });
+        const auto moved = affine(context, [=](double t) {
+            return Affine{map(t).slope * slope, map(t).shift + shift};
+        });
         return loss(moved, data, t, stream).objectives[0].value;
     };
     CHECK(value(1, 0).max().item<double>() < 1e-20);
@@ -635,10 +644,10 @@ void check_least(const dtk::Loss& loss, const support::View& view, const std::fu
 struct Ends {
     Tensor a = at::full({}, 1.0, at::kDouble).set_requires_grad(true),
            b = at::full({}, 0.0, at::kDouble).set_requires_grad(true);
-    dtk::Denoiser of(const support::View& view) const {
-        return support::nobody(view.chain)
-            .replaced([*this, &view](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
-                const auto& l = view.chain->levels();
+    dtk::Denoiser of(const support::BuildContext& context) const {
+        return support::nobody(context.chain)
+            .replaced([*this, &context](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                const auto& l = context.chain->levels();
                 const auto rho2 = t.map([&](double t) { return std::pow(l.ratio(t), 2); }).beside(x);
                 const auto y = x / t.map([&](double t) { return l.alpha(t); });
                 return dtk::Prediction{PredictionType::x0, b + (y - b) * (a * a / (a * a + rho2)).sqrt(), {}};
@@ -649,19 +658,19 @@ struct Ends {
 }  // namespace
 
 TEST_CASE("consistency: the teacher's own steps are least for distillation, and two parameters land on its law") {
-    const auto view = taught("steps = 40\nschedule = \"linear\"");
-    const auto loss = make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8", view);
-    const auto& l = view.chain->levels();
+    const auto context = taught("steps = 40\nschedule = \"linear\"");
+    const auto loss = make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8", context);
+    const auto& l = context.chain->levels();
     const auto map = [&](double t) {  // the rest of the way, in strides of 5
         Affine way;
         for (; t > 0; t -= 5) way = exact_step(l, t, t - 5).after(way);
         return way;
     };
-    const auto data = batch(view, 64);
+    const auto data = batch(context, 64);
     const auto grid = dtk::Time(stream.stream("k").integers(8, {64}).to(at::kDouble) * 5 + 4);
-    CHECK((*loss)(affine(view, map), data, grid, stream).objectives[0].error_of == PredictionType::x0);
-    check_least(*loss, view, map, data, grid);
-    check_least(*make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8\nhuber = 0.1", view), view, map, data,
+    CHECK((*loss)(affine(context, map), data, grid, stream).objectives[0].error_of == PredictionType::x0);
+    check_least(*loss, context, map, data, grid);
+    check_least(*make<dtk::Loss>("consistency", "teacher = \"t\"\nsteps = 8\nhuber = 0.1", context), context, map, data,
                 grid);
 
     const auto close = taught("steps = 400\nschedule = \"linear\"");
@@ -690,17 +699,17 @@ TEST_CASE("consistency: the teacher's own steps are least for distillation, and 
 }
 
 TEST_CASE("consistency training without a teacher is off by 1/N: by 1/N² in each of N strides") {
-    const auto view = normal("steps = 160\nschedule = \"vp\"", "prediction = \"x0\"");
+    const auto context = normal("steps = 160\nschedule = \"vp\"", "prediction = \"x0\"");
     Ends exact;
     exact.a = at::full({}, std::sqrt(variance), at::kDouble), exact.b = at::full({}, mean, at::kDouble);
     const auto n = std::int64_t{1500000};
-    const auto data = batch(view, n);
+    const auto data = batch(context, n);
     const dtk::Time t(at::full({n}, 99.0, at::kDouble));
     const Direction along = [](const Tensor& x, const dtk::Time&) { return x; };
     double before = 0;
     for (const std::int64_t N : {10, 20, 40}) {
-        const auto loss = make<dtk::Loss>("consistency", fmt::format("steps = {}", N), view);
-        const auto [bias, se] = expected_gradient(*loss, exact.of(view), data, t, along);
+        const auto loss = make<dtk::Loss>("consistency", fmt::format("steps = {}", N), context);
+        const auto [bias, se] = expected_gradient(*loss, exact.of(context), data, t, along);
         INFO("N " << N << ": " << bias << " ± " << se);
         CHECK(std::abs(bias) > 5 * se);
         if (before != 0) CHECK(before / bias == Approx(4).margin(1));
@@ -709,43 +718,43 @@ TEST_CASE("consistency training without a teacher is off by 1/N: by 1/N² in eac
 }
 
 TEST_CASE("progressive: one step of the student ends where two of the teacher's do") {
-    const auto view = taught("steps = 40\nschedule = \"cosine\"");
-    const auto& l = view.chain->levels();
-    const auto loss = make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", view);
+    const auto context = taught("steps = 40\nschedule = \"cosine\"");
+    const auto& l = context.chain->levels();
+    const auto loss = make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", context);
     const auto two = [&](double t) { return exact_step(l, t - 5, t - 10).after(exact_step(l, t, t - 5)); };
     const auto student = [&](double t) {  // the x̂_0 whose DDIM step t → t−10 that is
         const double r = t - 10, kept = l.sigma(r) / l.sigma(t), under = l.alpha(r) - kept * l.alpha(t);
         return Affine{(two(t).slope - kept) / under, two(t).shift / under};
     };
-    const auto data = batch(view, 64);
-    const auto drawn = some_times(*view.chain, 64);  // the loss brings them to 9, 19, 29, 39
-    check_least(*loss, view, student, data, drawn);
+    const auto data = batch(context, 64);
+    const auto drawn = some_times(*context.chain, 64);  // the loss brings them to 9, 19, 29, 39
+    check_least(*loss, context, student, data, drawn);
     // The student is asked at the times of its own grid, the next after the one that was drawn.
     const auto next = (((drawn.rows(64) + 1) / 10).ceil() * 10) - 1;
     const auto listening =
-        affine(view, student).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+        affine(context, student).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
             CHECK(distance(t.rows(64), next) < 1e-9);
             return dtk::Prediction{PredictionType::x0, x, {}};
         });
     (*loss)(listening, data, drawn, stream);
     for (const double t : {9.0, 19.0, 39.0}) {
         const auto x = stream.normal({5, 1}, at::kDouble);
-        const auto one = dtk::flow_step(affine(view, student), x, t, t - 10);
-        const auto first = dtk::flow_step(support::denoiser(view.teacher), x, t, t - 5);
-        CHECK(distance(one, dtk::flow_step(support::denoiser(view.teacher), first, t - 5, t - 10)) < 1e-12);
+        const auto one = dtk::flow_step(affine(context, student), x, t, t - 10);
+        const auto first = dtk::flow_step(support::denoiser(context.teacher), x, t, t - 5);
+        CHECK(distance(one, dtk::flow_step(support::denoiser(context.teacher), first, t - 5, t - 10)) < 1e-12);
     }
-    const auto whole = make<dtk::Process>("gaussian", "steps = 40\nschedule = \"learned\"", view);
+    const auto whole = make<dtk::Process>("gaussian", "steps = 40\nschedule = \"learned\"", context);
     CHECK(says(complaint_of([&] { dtk::must_divide(*whole, 6); }), "grid of 6"));
-    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "", view); }), "`teacher` is not set"));
+    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "", context); }), "`teacher` is not set"));
     const auto other = taught("steps = 40\nschedule = \"cosine\"", "steps = 40\nschedule = \"linear\"");
     CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", other); }),
                "noise levels"));
 }
 
 TEST_CASE("reflow: straight lines to where the teacher's flow ends, which one Euler step then reaches") {
-    const auto view = taught("steps = 40\nschedule = \"linear\"", "steps = 100\nschedule = \"flow\"");
-    const auto& l = view.teacher.chain->levels();
-    const auto loss = make<dtk::Loss>("reflow", "teacher = \"t\"\nsteps = 8", view);
+    const auto context = taught("steps = 40\nschedule = \"linear\"", "steps = 100\nschedule = \"flow\"");
+    const auto& l = context.teacher.chain->levels();
+    const auto loss = make<dtk::Loss>("reflow", "teacher = \"t\"\nsteps = 8", context);
     Affine way{l.sigma(39), 0};
     for (double t = 39; t > 0; t -= 5) way = exact_step(l, t, t - 5).after(way);
     // x_t = (1 − u)(A z + B) + u z, so z = (x_t − (1 − u) B)/((1 − u) A + u) and the end is A z + B.
@@ -753,36 +762,36 @@ TEST_CASE("reflow: straight lines to where the teacher's flow ends, which one Eu
         const double u = (t + 1) / 100, under = (1 - u) * way.slope + u;
         return Affine{way.slope / under, way.shift - way.slope * (1 - u) * way.shift / under};
     };
-    const auto data = batch(view, 64);
+    const auto data = batch(context, 64);
     // Its value is the velocity's, 1/u² of x̂_0's.
     const auto t = dtk::Time(stream.stream("t").integers(90, {64}).to(at::kDouble) + 9);
-    check_least(*loss, view, ends, data, t);
-    CHECK((*loss)(affine(view, ends), data, t, stream).objectives[0].error_of == PredictionType::velocity);
+    check_least(*loss, context, ends, data, t);
+    CHECK((*loss)(affine(context, ends), data, t, stream).objectives[0].error_of == PredictionType::velocity);
     const auto z = stream.normal({5, 1}, at::kDouble);
-    CHECK(distance(dtk::flow_step(affine(view, ends), z, 99, -1), way.slope * z + way.shift) < 1e-12);
+    CHECK(distance(dtk::flow_step(affine(context, ends), z, 99, -1), way.slope * z + way.shift) < 1e-12);
 }
 
 TEST_CASE("dmd: the generator's gradient is that of the divergence under noise, and it lands on the teacher's law") {
     const std::string process = "steps = 40\nschedule = \"linear\"";
-    auto view = taught(process);
-    const auto& l = view.chain->levels();
+    auto context = taught(process);
+    const auto& l = context.chain->levels();
     const auto n = std::int64_t{5000};
-    const auto data = batch(view, n);
+    const auto data = batch(context, n);
     auto a = at::full({}, 0.8, at::kDouble).set_requires_grad(true),
          b = at::full({}, 0.2, at::kDouble).set_requires_grad(true);
     const auto generator =
-        support::nobody(view.chain).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+        support::nobody(context.chain).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
             CHECK(t.value() == 39);
             return dtk::Prediction{PredictionType::x0, a * x + b, {}};
         });
     // The fake network that knows what the generator makes.
     const auto at_now = [&](const std::string& weight) {
-        view.data = make<dtk::Dataset>(
+        context.data = make<dtk::Dataset>(
             "gaussian_mixture",
-            fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", b.item<double>(), a.item<double>()), view);
+            fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", b.item<double>(), a.item<double>()), context);
         return make<dtk::Loss>(
             "dmd", "teacher = \"t\"\nfake = {use = \"exact\", prediction = \"eps\"}\nweight = \"" + weight + "\"",
-            view);
+            context);
     };
     const auto gradient = [&](const dtk::Loss& loss, const dtk::Time& t, const dtk::Random& random) {
         a.mutable_grad().reset(), b.mutable_grad().reset();
@@ -813,10 +822,11 @@ TEST_CASE("dmd: the generator's gradient is that of the divergence under noise, 
     CHECK(values.objectives[1].value.mean().item<double>() == Approx(signal / (signal + l.sigma2(5))).epsilon(0.05));
 
     // Normalised it is that over |x − D_real| of the example.
-    const auto xt = view.chain->noised(
-        0.8 * view.chain->prior({n, 1}, data.x.options(), stream.stream("start"), 39) + 0.2, 5, stream.stream("noise"));
+    const auto xt =
+        context.chain->noised(0.8 * context.chain->prior({n, 1}, data.x.options(), stream.stream("start"), 39) + 0.2, 5,
+                              stream.stream("noise"));
     const auto made = (xt.x - l.sigma(5) * xt.noise) / l.alpha(5);
-    const auto size = (made - support::denoiser(view.teacher).x0(xt.x, 5)).abs().flatten();
+    const auto size = (made - support::denoiser(context.teacher).x0(xt.x, 5)).abs().flatten();
     const auto kl = values.objectives[0].value.detach(),
                normalised = (*at_now("normalised"))(generator, data, 5, stream).objectives[0].value.detach();
     const double of_kl = l.alpha_bar(5) / l.sigma2(5);

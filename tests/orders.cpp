@@ -41,10 +41,10 @@ std::vector<Tensor> states(const dtk::Sampler& sampler, const dtk::Denoiser& den
     return all;
 }
 
-Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
+Tensor sampled(const dtk::Sampler& sampler, const support::BuildContext& context, const Tensor& x,
                const dtk::Random& random = stream) {
     at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(view, x), sampler.times(*view.chain), x, random);
+    return sampler.sample(support::denoiser(context, x), sampler.times(*context.chain), x, random);
 }
 
 // ---- 1. The order of deterministic samplers.
@@ -64,7 +64,7 @@ const std::map<std::string, std::string> grids{
      fmt::format("grid = {{use = \"uniform_log_snr\", log_snr_min = {:.17g}, log_snr_max = {:.17g}}}",
                  -2 * std::log(most), -2 * std::log(least))}};
 
-support::View mixture(const std::string& data, const std::string& schedule) {
+support::BuildContext mixture(const std::string& data, const std::string& schedule) {
     return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
                           fmt::format("schedule = {}\nsteps = 1000", order_schedules.at(schedule)));
 }
@@ -87,8 +87,8 @@ Tensor flowed(const std::string& data, const Tensor& x) {
     // dx̃/dλ = x̂_0 − x̃
     using State = std::vector<double>;
     namespace odeint = boost::numeric::odeint;
-    const auto view = mixture(data, "edm");
-    const auto& density = *view.data->density();
+    const auto context = mixture(data, "edm");
+    const auto& density = *context.data->density();
     State state(x.const_data_ptr<double>(), x.const_data_ptr<double>() + x.numel());
     const auto slope = [&](const State& now, State& rate, double lambda) {
         const auto y = at::from_blob(const_cast<double*>(now.data()), x.sizes(), x.options());
@@ -113,12 +113,12 @@ double error_of(const std::string& sampler, const std::string& fields, const Pro
         start = most * support::tensor(support::reference()["constants"][problem.data == "gmm1d" ? "x1" : "x2"]);
         end = flowed(problem.data, start);
     }
-    const auto view = mixture(problem.data, problem.schedule);
+    const auto context = mixture(problem.data, problem.schedule);
     const auto plugin =
-        make<dtk::Sampler>(sampler, fmt::format("steps = {}\n{}\n{}", n + 1, grids.at(problem.grid), fields), view);
-    const auto times = plugin->times(*view.chain);
-    const auto& noise = view.chain->levels();
-    const auto state = states(*plugin, support::denoiser(view), noise.alpha(times.front()) * start);
+        make<dtk::Sampler>(sampler, fmt::format("steps = {}\n{}\n{}", n + 1, grids.at(problem.grid), fields), context);
+    const auto times = plugin->times(*context.chain);
+    const auto& noise = context.chain->levels();
+    const auto state = states(*plugin, support::denoiser(context), noise.alpha(times.front()) * start);
     return distance(state[static_cast<std::size_t>(n)] / noise.alpha(times.back()), end);
 }
 
@@ -270,7 +270,7 @@ namespace {
 
 constexpr double mean0 = 0.7, sd0 = 0.5;
 
-support::View gaussian(const std::string& schedule, const std::string& prediction = "x0") {
+support::BuildContext gaussian(const std::string& schedule, const std::string& prediction = "x0") {
     return support::exact("gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", mean0, sd0),
                           fmt::format("schedule = {}\nsteps = 1000", schedule),
                           fmt::format("prediction = \"{}\"", prediction));
@@ -773,26 +773,26 @@ namespace {
 
 /// Does the sampler what its recursion does with the same draws, relative to the largest number in it? → was it tried?
 bool check_recursion(const Known& known, const std::string& schedule, const std::string& grid, int n) {
-    static std::map<std::string, support::View> views;
-    auto& view = views[schedule];
+    static std::map<std::string, support::BuildContext> views;
+    auto& context = views[schedule];
     INFO(known.sampler << ", " << known.fields << ", " << schedule << ", " << grid << ", " << n << " steps");
     std::shared_ptr<dtk::Sampler> sampler;
     try {
-        if (!view.chain) view = gaussian(schedule);
+        if (!context.chain) context = gaussian(schedule);
         sampler =
-            make<dtk::Sampler>(known.sampler, fmt::format("steps = {}\ngrid = {}\n{}", n, grid, known.fields), view);
+            make<dtk::Sampler>(known.sampler, fmt::format("steps = {}\ngrid = {}\n{}", n, grid, known.fields), context);
     } catch (const dtk::Error&) {
         return false;
     }
-    const auto times = sampler->times(*view.chain);
+    const auto times = sampler->times(*context.chain);
     // From so much noise, but not from noise alone, too few digits are left of the data.
     const auto too_far = [&](double t) {
-        const double ratio = view.chain->levels().ratio(t);
+        const double ratio = context.chain->levels().ratio(t);
         return ratio > 1e4 && std::isfinite(ratio);
     };
     if (std::ranges::any_of(times, too_far)) return false;
-    const auto law = law_of(known, view.chain->levels(), dtk::steps_along(times));
-    const auto x = stream.stream("x").normal({6, 1}, at::kDouble) * view.chain->levels().sigma(times.front());
+    const auto law = law_of(known, context.chain->levels(), dtk::steps_along(times));
+    const auto x = stream.stream("x").normal({6, 1}, at::kDouble) * context.chain->levels().sigma(times.front());
     auto expected = law.x[0] + law.x[1] * x;
     for (std::size_t k = 0; k < law.draws.size(); ++k) {
         const auto& [name, step] = law.draws[k];
@@ -801,7 +801,7 @@ bool check_recursion(const Known& known, const std::string& schedule, const std:
     }
     at::NoGradGuard no_grad;
     const product::GaussianData data{at::tensor({mean0}, at::kDouble), sd0};
-    const auto there = sampler->sample(data.denoiser(view.chain, dtk::PredictionType::x0), times, x, stream);
+    const auto there = sampler->sample(data.denoiser(context.chain, dtk::PredictionType::x0), times, x, stream);
     const double size = std::max({1.0, x.abs().max().item<double>(), expected.abs().max().item<double>()});
     INFO(distance(there, expected) << " of " << size);
     CHECK(distance(there, expected) < 1e-10 * size);
@@ -817,11 +817,11 @@ std::vector<Known> all_known() {
 }  // namespace
 
 TEST_CASE("every sampler's recursion is known, but of those that have to be told what is known of the samples") {
-    const auto view = gaussian("\"linear\"");
+    const auto context = gaussian("\"linear\"");
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
         try {
-            make<dtk::Sampler>(name, "", view);
+            make<dtk::Sampler>(name, "", context);
         } catch (const dtk::Error&) {
             continue;  // posteriors.cpp knows its law
         }
@@ -853,11 +853,11 @@ namespace {
 
 /// Error of mean and standard deviation at the grid's last noise level, with n steps to there.
 double weak_error(const Known& method, const std::string& schedule, const std::string& grid, int n) {
-    const auto view = gaussian(schedule);
+    const auto context = gaussian(schedule);
     const auto plugin = make<dtk::Sampler>(
-        method.sampler, fmt::format("steps = {}\n{}\n{}", n + 1, named_grids.at(grid), method.fields), view);
-    const auto times = plugin->times(*view.chain);
-    const auto& noise = view.chain->levels();
+        method.sampler, fmt::format("steps = {}\n{}\n{}", n + 1, named_grids.at(grid), method.fields), context);
+    const auto times = plugin->times(*context.chain);
+    const auto& noise = context.chain->levels();
     auto steps = dtk::steps_along(times);
     steps.pop_back();
     const auto law = law_of(method, noise, steps);
@@ -871,11 +871,11 @@ double weak_error(const Known& method, const std::string& schedule, const std::s
 }  // namespace
 
 TEST_CASE("ddpm's step to a time between clean data and the first step draws noise, too") {
-    const auto view = gaussian("{use = \"edm\", sigma_max = 80}");
-    const auto ddpm = make<dtk::Sampler>("ddpm", "steps = 9\n" + named_grids.at("karras"), view);
-    const auto ddim = make<dtk::Sampler>("ddim", "eta = 1\nsteps = 9\n" + named_grids.at("karras"), view);
+    const auto context = gaussian("{use = \"edm\", sigma_max = 80}");
+    const auto ddpm = make<dtk::Sampler>("ddpm", "steps = 9\n" + named_grids.at("karras"), context);
+    const auto ddim = make<dtk::Sampler>("ddim", "eta = 1\nsteps = 9\n" + named_grids.at("karras"), context);
     const auto x = 20 * stream.stream("x").normal({6, 1}, at::kDouble);
-    CHECK(distance(sampled(*ddpm, view, x), sampled(*ddim, view, x)) < 1e-10);
+    CHECK(distance(sampled(*ddpm, context, x), sampled(*ddim, context, x)) < 1e-10);
 }
 
 TEST_CASE("mean and standard deviation of stochastic samplers come to the data's with their weak order") {
@@ -949,8 +949,8 @@ const std::vector<Polynomial> polynomials{
 }  // namespace
 
 TEST_CASE("a step of order p is exact where the answers are a polynomial of a degree below p") {
-    const auto view = gaussian("\"linear\"");
-    const auto& noise = view.chain->levels();
+    const auto context = gaussian("\"linear\"");
+    const auto& noise = context.chain->levels();
     for (const auto& [sampler, fields, degrees, of, eta] : polynomials)
         for (int d = 0; d <= degrees; ++d)
             for (const auto& [name, grid] : named_grids) {
@@ -959,14 +959,15 @@ TEST_CASE("a step of order p is exact where the answers are a polynomial of a de
                 const bool of_x0 = of == Polynomial::x0_of_lambda || of == Polynomial::x0_of_ratio;
                 const auto value = [&](double lambda) { return std::pow(of_lambda ? lambda : std::exp(-lambda), d); };
                 const dtk::Denoiser answers(
-                    view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                    context.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
                         const auto q = t.map([&](double t) { return value(dtk::half_log_snr(noise, t)); });
                         return dtk::Prediction{of_x0 ? dtk::PredictionType::x0 : dtk::PredictionType::eps,
                                                q.rows(x).unsqueeze(1).expand_as(x),
                                                {}};
                     });
-                const auto plugin = make<dtk::Sampler>(sampler, fmt::format("steps = 12\n{}\n{}", grid, fields), view);
-                const auto times = plugin->times(*view.chain);
+                const auto plugin =
+                    make<dtk::Sampler>(sampler, fmt::format("steps = 12\n{}\n{}", grid, fields), context);
+                const auto times = plugin->times(*context.chain);
                 const auto all = states(*plugin, answers, at::tensor({0.3, -20.0}, at::kDouble).unsqueeze(1));
                 double worst = 0;
                 for (std::size_t i = 4; i + 1 < times.size(); ++i) {
@@ -994,13 +995,13 @@ TEST_CASE("ddim and dpm_solver_pp give the reference samples of processes that k
     for (const std::string schedule : {"linear", "cosine"})
         for (const std::string data : {"gmm1d", "gmm2d"}) {
             const auto& all = support::reference()["vp_samplers"][schedule][data];
-            const auto view = mixture(data, schedule);
+            const auto context = mixture(data, schedule);
             for (const int n : {10, 20, 50})
                 for (const auto& [sampler, key] : {std::pair{"dpm_solver_pp", "dpmpp_2m"}, {"ddim", "ddim_eta0"}}) {
                     INFO(schedule << ", " << data << ", " << sampler << ", " << n << " steps");
                     const auto plugin =
-                        make<dtk::Sampler>(sampler, fmt::format("steps = {}\ngrid = \"trailing\"", n), view);
-                    CHECK(distance(sampled(*plugin, view, support::tensor(all["x_T"])),
+                        make<dtk::Sampler>(sampler, fmt::format("steps = {}\ngrid = \"trailing\"", n), context);
+                    CHECK(distance(sampled(*plugin, context, support::tensor(all["x_T"])),
                                    support::tensor(all[fmt::format("trailing_{}", n)][key])) < 1e-9);
                 }
         }
@@ -1009,15 +1010,16 @@ TEST_CASE("ddim and dpm_solver_pp give the reference samples of processes that k
 TEST_CASE("euler, heun and dpm_solver_pp give the reference samples where α = 1") {
     for (const std::string data : {"gmm1d", "gmm2d"}) {
         const auto& all = support::reference()["ve_samplers"][data];
-        const auto view = mixture(data, "edm");
+        const auto context = mixture(data, "edm");
         for (const int n : {10, 20, 50})
             for (const auto& [sampler, key] :
                  {std::pair{"euler", "euler"}, {"heun", "heun"}, {"dpm_solver_pp", "dpmpp_2m"}, {"ddim", "euler"}}) {
                 INFO(data << ", " << sampler << ", " << n << " steps");
                 const auto plugin = make<dtk::Sampler>(
                     sampler,
-                    fmt::format("steps = {}\ngrid = {{use = \"karras\", sigma_min = 0.002, sigma_max = 80}}", n), view);
-                CHECK(distance(sampled(*plugin, view, 80 * support::tensor(all["z"])),
+                    fmt::format("steps = {}\ngrid = {{use = \"karras\", sigma_min = 0.002, sigma_max = 80}}", n),
+                    context);
+                CHECK(distance(sampled(*plugin, context, 80 * support::tensor(all["z"])),
                                support::tensor(all[fmt::format("n{}", n)][key])) < 1e-9);
             }
     }

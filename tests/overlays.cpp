@@ -73,7 +73,7 @@ std::unique_ptr<dtk::Registry>& registry() {
     return all;
 }
 
-struct Reading {
+struct ParseContext {
     std::string resolved;  ///< empty where there are mistakes
     std::vector<std::string> notes;
     std::set<std::string> mistakes = {};  ///< what is wrong, wherever it stands
@@ -87,10 +87,10 @@ std::set<std::string> messages(const std::string& text) {
     return all;
 }
 
-Reading reading(const std::string& text, const std::vector<std::string>& set = {}) {
+ParseContext reading(const std::string& text, const std::vector<std::string>& set = {}) {
     static const Folder folder;
     write(folder / "experiment.toml", text);
-    dtk::Mistakes mistakes;
+    dtk::Diagnostics mistakes;
     dtk::Overrides overrides;
     overrides.set = set;
     overrides.plugin_path = {DTK_PLUGINS};
@@ -108,11 +108,11 @@ struct Arms {
 Arms arms(const std::string& text, const std::vector<std::string>& set = {}) {
     static const Folder folder;
     write(folder / "study.toml", text);
-    dtk::Mistakes mistakes;
+    dtk::Diagnostics mistakes;
     dtk::Overrides overrides;
     overrides.set = set;
     overrides.plugin_path = {DTK_PLUGINS};
-    const auto nothing = [](const auto&, const auto&, dtk::Mistakes&) { return std::string(); };
+    const auto nothing = [](const auto&, const auto&, dtk::Diagnostics&) { return std::string(); };
     const auto study = dtk::read_study(folder / "study.toml", overrides, 1, nothing, mistakes);
     Arms all{{}, study.notes, mistakes.text()};
     for (const auto& cell : study.cells) all.resolved[study.arms[cell.arm].name] = study.task(cell.task).text;
@@ -142,7 +142,7 @@ toml::table trimmed(toml::table table, const std::string& kind) {
     return table;
 }
 
-Reading by_hand(const toml::table& table, const std::string& kind = {}) {
+ParseContext by_hand(const toml::table& table, const std::string& kind = {}) {
     return reading(dtk::toml_text(trimmed(table, kind)));
 }
 
@@ -177,7 +177,7 @@ void put(toml::table& root, const std::string& kind, toml::table plugin) {
 }
 
 /// Does it read as the file that was written by hand, or is it refused for the same reasons?
-void check_same(const Reading& laid, const Reading& hand) {
+void check_same(const ParseContext& laid, const ParseContext& hand) {
     CHECK(laid.mistakes == hand.mistakes);
     CHECK(laid.resolved == hand.resolved);
 }

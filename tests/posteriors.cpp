@@ -27,21 +27,21 @@ constexpr double seen_at = 1.2, rho = 0.8;  // as in the reference values
 const std::string unit_pair = "preset = \"none\"\nmeans = [[0, 0]]\ncovariances = [[1, 0.8, 0.8, 1]]";
 
 /// A mixture of which something is known, and a denoiser over it.
-support::View seen_mixture(const std::string& data, const std::string& observation, const std::string& fields,
-                           const std::string& process = "", const std::string& model = "exact") {
-    auto view = support::exact("gaussian_mixture", data, process);
-    view.seen = make<dtk::Observation>(observation, fields, view);
-    view.network = make<dtk::Model>(model, "", view);
-    return view;
+support::BuildContext seen_mixture(const std::string& data, const std::string& observation, const std::string& fields,
+                                   const std::string& process = "", const std::string& model = "exact") {
+    auto context = support::exact("gaussian_mixture", data, process);
+    context.seen = make<dtk::Observation>(observation, fields, context);
+    context.network = make<dtk::Model>(model, "", context);
+    return context;
 }
 
 /// Two unit Gaussians with correlation 0.8, of which the first is known to be 1.2, and a denoiser over them.
-support::View pair(const std::string& model = "exact", const std::string& process = "schedule = \"linear\"") {
+support::BuildContext pair(const std::string& model = "exact", const std::string& process = "schedule = \"linear\"") {
     return seen_mixture(unit_pair, "elements", "coordinates = [0]\nvalues = [1.2]", process, model);
 }
 
 /// N(0, 1) seen at 1 with variance ½, diffused as in 2015.
-support::View multiplied(std::int64_t steps, const std::string& model = "exact") {
+support::BuildContext multiplied(std::int64_t steps, const std::string& model = "exact") {
     return seen_mixture("preset = \"none\"\nmeans = [[0]]\nstd = [1]", "elements",
                         "coordinates = [0]\nvalues = [1]\nsd = 0.70710678118654752",
                         fmt::format("steps = {}\nschedule = \"linear_alpha_bar\"\ndecoder = \"reversed\"", steps),
@@ -69,10 +69,10 @@ const nlohmann::json& rows() { return reference()["inpaint"]["gaussian_2d"]; }
 const Law posterior{rho * seen_at, 1 - rho* rho};
 
 /// The exact denoiser of the pair as one product, x̂_0 = α Σ (α² Σ + σ² I)⁻¹ x_t: faster than `exact`, for many samples.
-dtk::Denoiser linear_denoiser(const support::View& view) {
-    return {view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+dtk::Denoiser linear_denoiser(const support::BuildContext& context) {
+    return {context.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
                 const double step = t.value();
-                const double alpha = view.chain->levels().alpha(step), sigma2 = view.chain->levels().sigma2(step);
+                const double alpha = context.chain->levels().alpha(step), sigma2 = context.chain->levels().sigma2(step);
                 const auto covariance = at::tensor({1.0, rho, rho, 1.0}, at::kDouble).view({2, 2});
                 const auto gain =
                     alpha *
@@ -82,11 +82,12 @@ dtk::Denoiser linear_denoiser(const support::View& view) {
 }
 
 /// The last element's law, from n samples.
-Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int64_t n, const dtk::Denoiser& denoise) {
+Law sampled_law(const dtk::Sampler& sampler, const support::BuildContext& context, std::int64_t n,
+                const dtk::Denoiser& denoise) {
     at::NoGradGuard no_grad;
-    const auto x = stream.stream("prior").normal({n, view.data->shape()[0]}, at::kFloat);
+    const auto x = stream.stream("prior").normal({n, context.data->shape()[0]}, at::kFloat);
     const auto y =
-        sampler.sample(support::told(view, denoise, x), sampler.times(*view.chain), x, stream.stream("steps"))
+        sampler.sample(support::told(context, denoise, x), sampler.times(*context.chain), x, stream.stream("steps"))
             .select(1, -1)
             .to(at::kDouble);
     return {y.mean().item<double>(), y.var().item<double>()};
@@ -95,17 +96,19 @@ Law sampled_law(const dtk::Sampler& sampler, const support::View& view, std::int
 /// The last element's law where each step makes of it A·x + B + sd·z + C·k, k what the network is shown of the elements
 /// before it, which is drawn anew each time with the law that `shown` says. A, B, C and sd are read off one call with a
 /// few rows. A y that is always the same tells B and C not apart, which wants a driver for such systems.
-Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std::function<Law(double t)>& shown) {
+Law exact_law(const dtk::Sampler& sampler, const support::BuildContext& context,
+              const std::function<Law(double t)>& shown) {
     at::NoGradGuard no_grad;
-    const auto x = stream.stream("x").normal({12, view.data->shape()[0]}, at::kDouble);
+    const auto x = stream.stream("x").normal({12, context.data->shape()[0]}, at::kDouble);
     const auto draws = stream.stream("steps");
-    const auto times = sampler.times(*view.chain);
+    const auto times = sampler.times(*context.chain);
     std::vector<Tensor> states;
-    const dtk::Denoiser denoise(view.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
-        states.push_back(x);
-        return view.network->forward(x, t, condition);
-    });
-    const auto end = sampler.sample(support::told(view, denoise, x), times, x, draws);
+    const dtk::Denoiser denoise(context.chain,
+                                [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+                                    states.push_back(x);
+                                    return context.network->forward(x, t, condition);
+                                });
+    const auto end = sampler.sample(support::told(context, denoise, x), times, x, draws);
     states.push_back(end);
     states.front() =
         at::cat({states.front().slice(1, 0, -1), x.slice(1, -1)}, 1);  // what is done to x_T belongs to the first step
@@ -132,9 +135,9 @@ Law exact_law(const dtk::Sampler& sampler, const support::View& view, const std:
 const std::function<Law(double)> nothing_shown = [](double) { return Law{0, 0}; };
 
 /// What the network is shown of the known element by `clamp`.
-std::function<Law(double)> clamped(const support::View& view, bool noised) {
-    return [&view, noised](double t) {
-        const auto& levels = view.chain->levels();
+std::function<Law(double)> clamped(const support::BuildContext& context, bool noised) {
+    return [&context, noised](double t) {
+        const auto& levels = context.chain->levels();
         const auto step = static_cast<std::int64_t>(t);
         return noised ? Law{levels.alpha(step) * seen_at, levels.sigma2(step)} : Law{seen_at, 0};
     };
@@ -142,10 +145,10 @@ std::function<Law(double)> clamped(const support::View& view, bool noised) {
 
 /// The unknown element's law under RePaint: every evaluation is shown a fresh draw of the known one, so that its mean
 /// and variance go through affine maps.
-Law repaint_law(const support::View& view, std::int64_t n, std::int64_t repeats, bool repeat_last,
+Law repaint_law(const support::BuildContext& context, std::int64_t n, std::int64_t repeats, bool repeat_last,
                 std::int64_t jump = 1) {
-    const auto& levels = view.chain->levels();
-    const auto times = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), view)->times(*view.chain);
+    const auto& levels = context.chain->levels();
+    const auto times = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), context)->times(*context.chain);
     // The paper's schedule of jumps, in its own numbers: x_T, T = n, is the noisiest, 0 is clean data.
     std::map<std::int64_t, std::int64_t> jumps;
     for (std::int64_t place = 1; place <= n - jump; place += jump) jumps[place] = repeats - 1;
@@ -200,7 +203,7 @@ Tensor rows_of_unit(std::int64_t d, const std::vector<std::int64_t>& which) {
 }  // namespace
 
 TEST_CASE("a mixture given one of its elements is the published one") {
-    const auto data = make<dtk::Dataset>("gaussian_mixture", "", support::View{});
+    const auto data = make<dtk::Dataset>("gaussian_mixture", "", support::BuildContext{});
     for (const auto& [value, expected] : reference()["inpaint"]["gmm2d_conditional_x1_given_x0"].items()) {
         INFO("x_0 = " << value);
         const auto y = at::full({1, 1}, std::stod(value), at::kDouble);
@@ -224,7 +227,7 @@ TEST_CASE("a mixture given what was seen of it obeys Bayes' rule") {
         "gaussian_mixture",
         "preset = \"none\"\nweights = [0.3, 0.7]\nmeans = [[0, 1, 2], [1, -1, 0]]\n"
         "covariances = [[1, 0.3, 0.2, 0.3, 0.8, -0.1, 0.2, -0.1, 0.5], [0.6, 0, 0.1, 0, 1, 0.4, 0.1, 0.4, 0.9]]",
-        support::View{});
+        support::BuildContext{});
     const auto& density = *data->density();
     const auto x = data->test_examples(at::arange(20)).x.to(at::kDouble);
     const auto oblique = at::tensor({1.0, 2.0, -0.5, 0.3, 0.0, 1.0}, at::kDouble).view({2, 3});
@@ -251,7 +254,7 @@ TEST_CASE("a mixture given what was seen of it obeys Bayes' rule") {
 }
 
 TEST_CASE("a law for each row is the law given that row's y") {
-    const auto data = make<dtk::Dataset>("gaussian_mixture", "", support::View{});
+    const auto data = make<dtk::Dataset>("gaussian_mixture", "", support::BuildContext{});
     const auto n = std::int64_t{50'000};  // more than a portion
     const auto A = at::tensor({1.0, -0.5}, at::kDouble).view({1, 2});
     const auto x = stream.stream("x").normal({n, 2}, at::kDouble), y = stream.stream("y").normal({n, 1}, at::kDouble);
@@ -269,13 +272,13 @@ TEST_CASE("a law for each row is the law given that row's y") {
 }
 
 TEST_CASE("y is written out, or measured of test examples with an error of its own") {
-    support::View view;
-    view.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"ring8\"\nlabels = true", view);
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"ring8\"\nlabels = true", context);
     const auto made = [&](const std::string& fields) {
-        return make<dtk::Observation>("matrix", "rows = [[1, 1], [2, 0], [0, -1]]\n" + fields, view);
+        return make<dtk::Observation>("matrix", "rows = [[1, 1], [2, 0], [0, -1]]\n" + fields, context);
     };
     const auto A = at::tensor({1.0, 1.0, 2.0, 0.0, 0.0, -1.0}, at::kDouble).view({3, 2});
-    const auto test = view.data->test_examples(at::arange(2000)).x.to(at::kDouble).matmul(A.t());
+    const auto test = context.data->test_examples(at::arange(2000)).x.to(at::kDouble).matmul(A.t());
 
     CHECK(at::equal(made("values = [1, 2, 3]\nsd = 1")->y(7, 2),
                     at::tensor({1.0, 2.0, 3.0}, at::kDouble).expand({2, 3})));
@@ -309,12 +312,12 @@ TEST_CASE("every observation measures what it says, row by row, and can be deriv
               std::tuple("gaussian_mixture", "preset = \"none\"\nmeans = [[0.2, -0.4, 1]]\nstd = [1]", "sd = 0.1"),
               std::tuple("dead_leaves", "size = 8", "hidden = [1, 2, 3, 4]"),
               std::tuple("dead_leaves", "size = 8", "")}) {
-            support::View view;
-            view.data = make<dtk::Dataset>(data, data_fields, view);
+            support::BuildContext context;
+            context.data = make<dtk::Dataset>(data, data_fields, context);
             std::shared_ptr<dtk::Observation> seen;
-            if (!complaint_of([&] { seen = make<dtk::Observation>(name, fields, view); }).empty()) continue;
+            if (!complaint_of([&] { seen = make<dtk::Observation>(name, fields, context); }).empty()) continue;
             ++met;
-            const auto x = view.data->test_examples(at::arange(5)).x.to(at::kDouble);
+            const auto x = context.data->test_examples(at::arange(5)).x.to(at::kDouble);
             const auto y = seen->of(x);
             CHECK(y.sizes() == at::IntArrayRef{5, seen->size()});
             CHECK(seen->y(0, 2).sizes() == at::IntArrayRef{2, seen->size()});
@@ -337,10 +340,10 @@ TEST_CASE("every observation measures what it says, row by row, and can be deriv
 }
 
 TEST_CASE("what is said wrongly of what is known is refused with the cure") {
-    support::View view;
-    view.data = make<dtk::Dataset>("gaussian_mixture", "", view);
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("gaussian_mixture", "", context);
     const auto complaint = [&](const std::string& name, const std::string& fields) {
-        return complaint_of([&] { make<dtk::Observation>(name, fields, view); });
+        return complaint_of([&] { make<dtk::Observation>(name, fields, context); });
     };
     CHECK(says(complaint("elements", ""), "nothing is said of what is known | name elements, as in coordinates = [0]"));
     CHECK(says(complaint("elements", "coordinates = [0]\nvalues = [1, 2]"),
@@ -367,15 +370,15 @@ TEST_CASE("what is said wrongly of what is known is refused with the cure") {
 
 TEST_CASE("what stands on an observation is refused where there is none, or where it knows no error") {
     auto plain = support::exact("gaussian_mixture", "", "");
-    const auto refused_by = [](const auto& view) {
+    const auto refused_by = [](const auto& context) {
         std::map<std::string, std::string> complaints;
         for (const std::string name : {"clamp", "repaint", "multiply", "diffpir", "twisted"})
-            complaints[name] = complaint_of([&] { make<dtk::Sampler>(name, "", view); });
+            complaints[name] = complaint_of([&] { make<dtk::Sampler>(name, "", context); });
         for (const std::string name : {"dps", "pigdm", "tmpd"})
-            complaints[name] = complaint_of([&] { make<dtk::Guidance>(name, "", view); });
+            complaints[name] = complaint_of([&] { make<dtk::Guidance>(name, "", context); });
         for (const std::string name : {"posterior", "sbc", "tarp"})
-            complaints[name] = complaint_of([&] { make<dtk::Metric>(name, "", view); });
-        complaints["exact_conditional"] = complaint_of([&] { make<dtk::Model>("exact_conditional", "", view); });
+            complaints[name] = complaint_of([&] { make<dtk::Metric>(name, "", context); });
+        complaints["exact_conditional"] = complaint_of([&] { make<dtk::Model>("exact_conditional", "", context); });
         return complaints;
     };
     for (const auto& [name, complaint] : refused_by(plain)) {
@@ -413,36 +416,36 @@ TEST_CASE("what stands on an observation is refused where there is none, or wher
 }
 
 TEST_CASE("clamp makes of two Gaussians exactly what the published recursion says") {
-    const auto view = pair();
+    const auto context = pair();
     for (const int n : {50, 250, 1000})
         for (const bool noised : {false, true}) {
             INFO(n << " steps, noised = " << noised);
             const Law expected(rows()[noised ? "replace_noised" : "replace_clean"][std::to_string(n)]);
-            const auto clamp = make<dtk::Sampler>("clamp", fmt::format("steps = {}\nnoised = {}", n, noised), view);
-            check_near(exact_law(*clamp, view, clamped(view, noised)), expected, 1e-7);
+            const auto clamp = make<dtk::Sampler>("clamp", fmt::format("steps = {}\nnoised = {}", n, noised), context);
+            check_near(exact_law(*clamp, context, clamped(context, noised)), expected, 1e-7);
             CHECK_FALSE(hits(expected, posterior, 1e5));
         }
 }
 
 TEST_CASE("the recursion of repaint is the published one") {
-    const auto view = pair();
+    const auto context = pair();
     for (const auto& [name, n, repeats] : {std::tuple("N=50,U=10", 50, 10), std::tuple("N=250,U=10", 250, 10),
                                            std::tuple("N=250,U=100", 250, 100), std::tuple("N=1000,U=10", 1000, 10)}) {
         INFO(name);
         const Law expected(rows()["replace_noised_repaint_resample"][name]);
-        check_near(repaint_law(view, n, repeats, true), expected, 1e-10);
+        check_near(repaint_law(context, n, repeats, true), expected, 1e-10);
         CHECK_FALSE(hits(expected, posterior, 1e5));
-        CHECK_FALSE(hits(repaint_law(view, n, repeats, false), posterior, 1e5));
+        CHECK_FALSE(hits(repaint_law(context, n, repeats, false), posterior, 1e5));
     }
-    check_near(repaint_law(view, 50, 1, true), Law(rows()["replace_noised"]["50"]), 1e-10);
+    check_near(repaint_law(context, 50, 1, true), Law(rows()["replace_noised"]["50"]), 1e-10);
 }
 
 namespace {
 void check_clamp(std::int64_t steps, bool noised, std::int64_t n) {
     INFO(steps << " steps, noised = " << noised);
-    const auto view = pair();
-    const auto clamp = make<dtk::Sampler>("clamp", fmt::format("steps = {}\nnoised = {}", steps, noised), view);
-    const auto law = sampled_law(*clamp, view, n, linear_denoiser(view));
+    const auto context = pair();
+    const auto clamp = make<dtk::Sampler>("clamp", fmt::format("steps = {}\nnoised = {}", steps, noised), context);
+    const auto law = sampled_law(*clamp, context, n, linear_denoiser(context));
     INFO(law.mean << ", " << law.variance);
     CHECK(hits(law, Law(rows()[noised ? "replace_noised" : "replace_clean"][std::to_string(steps)]),
                static_cast<double>(n)));
@@ -451,13 +454,14 @@ void check_clamp(std::int64_t steps, bool noised, std::int64_t n) {
 
 void check_repaint(std::int64_t steps, std::int64_t repeats, bool repeat_last, std::int64_t n, std::int64_t jump = 1) {
     INFO(steps << " steps, " << repeats << " repeats of " << jump << ", of the last one, too: " << repeat_last);
-    const auto view = pair();
+    const auto context = pair();
     const auto repaint = make<dtk::Sampler>(
         "repaint",
-        fmt::format("steps = {}\njump = {}\nrepeats = {}\nrepeat_last = {}", steps, jump, repeats, repeat_last), view);
-    const auto law = sampled_law(*repaint, view, n, linear_denoiser(view));
+        fmt::format("steps = {}\njump = {}\nrepeats = {}\nrepeat_last = {}", steps, jump, repeats, repeat_last),
+        context);
+    const auto law = sampled_law(*repaint, context, n, linear_denoiser(context));
     INFO(law.mean << ", " << law.variance);
-    CHECK(hits(law, repaint_law(view, steps, repeats, repeat_last, jump), static_cast<double>(n)));
+    CHECK(hits(law, repaint_law(context, steps, repeats, repeat_last, jump), static_cast<double>(n)));
     CHECK_FALSE(hits(law, posterior, static_cast<double>(n)));
 }
 }  // namespace
@@ -481,9 +485,9 @@ TEST_CASE("100,000 samples in many steps have the sampler's own law", "[slow]") 
 TEST_CASE("samples of repaint, multiply and the exact conditional denoiser in many steps have their own law",
           "[slow]") {
     check_repaint(1000, 10, true, 20'000);
-    const auto view = pair("exact_conditional");
-    const auto ddpm = make<dtk::Sampler>("ddpm", "steps = 1000", view);
-    const auto law = sampled_law(*ddpm, view, 100'000, support::denoiser(view));
+    const auto context = pair("exact_conditional");
+    const auto ddpm = make<dtk::Sampler>("ddpm", "steps = 1000", context);
+    const auto law = sampled_law(*ddpm, context, 100'000, support::denoiser(context));
     INFO(law.mean << ", " << law.variance);
     CHECK(hits(law, Law(rows()["exact_conditional_score"]["1000"]), 1e5));
     const auto line = multiplied(40);
@@ -496,11 +500,11 @@ TEST_CASE("samples of repaint, multiply and the exact conditional denoiser in ma
 
 TEST_CASE("repaint without repeats is clamp with noise") {
     at::NoGradGuard no_grad;
-    const auto view = pair();
+    const auto context = pair();
     const auto x = stream.normal({50, 2}, at::kDouble);
     const auto sampled = [&](const std::string& name, const std::string& fields) {
-        const auto sampler = make<dtk::Sampler>(name, "steps = 20\n" + fields, view);
-        return sampler->sample(support::denoiser(view, x), sampler->times(*view.chain), x, stream);
+        const auto sampler = make<dtk::Sampler>(name, "steps = 20\n" + fields, context);
+        return sampler->sample(support::denoiser(context, x), sampler->times(*context.chain), x, stream);
     };
     CHECK(at::equal(sampled("repaint", "repeats = 1"), sampled("clamp", "noised = true")));
     CHECK_FALSE(at::equal(sampled("repaint", "repeats = 2"), sampled("clamp", "noised = true")));
@@ -512,20 +516,21 @@ TEST_CASE("what is known exactly is so in every sample") {
          {std::pair("clamp", "exact"), std::pair("repaint", "exact"), std::pair("multiply", "exact"),
           std::pair("ddpm", "exact_conditional"), std::pair("ddim", "exact_conditional")}) {
         INFO(name);
-        const auto view = pair(model);
-        const auto sampler = make<dtk::Sampler>(name, "steps = 10", view);
+        const auto context = pair(model);
+        const auto sampler = make<dtk::Sampler>(name, "steps = 10", context);
         const auto start = stream.normal({20, 2}, at::kFloat);
-        const auto x = sampler->sample(support::denoiser(view, start), sampler->times(*view.chain), start, stream);
+        const auto x =
+            sampler->sample(support::denoiser(context, start), sampler->times(*context.chain), start, stream);
         CHECK((x.select(1, 0) == static_cast<float>(seen_at)).all().item<bool>());
     }
 }
 
 TEST_CASE("with the exact conditional denoiser ddpm comes to the posterior as the published recursion says") {
-    const auto view = pair("exact_conditional");
+    const auto context = pair("exact_conditional");
     for (const int n : {50, 250, 1000}) {
         INFO(n << " steps");
-        const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), view);
-        check_near(exact_law(*ddpm, view, clamped(view, true)),
+        const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), context);
+        check_near(exact_law(*ddpm, context, clamped(context, true)),
                    Law(rows()["exact_conditional_score"][std::to_string(n)]), 1e-7);
     }
     CHECK(hits(Law(rows()["exact_conditional_score"]["1000"]), posterior, 1e5));
@@ -535,14 +540,15 @@ TEST_CASE("with the exact conditional denoiser ddpm comes to the posterior as th
 TEST_CASE("with the exact conditional denoiser the chain of 2015 is the h-transform") {
     for (const int T : {40, 1000}) {
         INFO("T = " << T);
-        auto view = multiplied(T, "exact_conditional");
-        view.chain =
-            make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = \"linear_alpha_bar\"", T), view);
-        view.network = make<dtk::Model>("exact_conditional", "", view);
-        const auto law = exact_law(*make<dtk::Sampler>("ddpm", "variance = \"large\"", view), view, nothing_shown);
+        auto context = multiplied(T, "exact_conditional");
+        context.chain =
+            make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = \"linear_alpha_bar\"", T), context);
+        context.network = make<dtk::Model>("exact_conditional", "", context);
+        const auto law =
+            exact_law(*make<dtk::Sampler>("ddpm", "variance = \"large\"", context), context, nothing_shown);
         const Law published(
             reference()["inpaint"]["multiply_distributions_gaussian"][fmt::format("T{}_h_transform_shift", T)]);
-        check_near(law, {published.mean, published.variance - view.chain->levels().added_variance(0, -1)}, 1e-7);
+        check_near(law, {published.mean, published.variance - context.chain->levels().added_variance(0, -1)}, 1e-7);
     }
 }
 
@@ -555,34 +561,35 @@ TEST_CASE("multiply makes exactly what the published recursion says, which is no
              {std::pair("r_const_product", ""), std::pair("r_const_shift", "form = \"shift\""),
               std::pair("r_power_product", "power = \"linear\"")}) {
             INFO("T = " << T << ", " << key);
-            const auto view = multiplied(T);
+            const auto context = multiplied(T);
             const auto law =
-                exact_law(*make<dtk::Sampler>("multiply", fmt::format("variance = \"large\"\n{}", fields), view), view,
-                          nothing_shown);
+                exact_law(*make<dtk::Sampler>("multiply", fmt::format("variance = \"large\"\n{}", fields), context),
+                          context, nothing_shown);
             check_near(law, Law(published[fmt::format("T{}_{}", T, key)]), 1e-7);
             CHECK_FALSE(hits(law, Law(published["exact"]), 1e5));
         }
-    const auto view = multiplied(1000);
-    const auto constant = exact_law(*make<dtk::Sampler>("multiply", "variance = \"large\"", view), view, nothing_shown);
+    const auto context = multiplied(1000);
+    const auto constant =
+        exact_law(*make<dtk::Sampler>("multiply", "variance = \"large\"", context), context, nothing_shown);
     check_near(constant, Law(published["limit_of_r_const_as_T_grows_is_p_r_squared"]), 1e-3);
 }
 
 TEST_CASE("multiply by what is known exactly is clamp") {
     at::NoGradGuard no_grad;
-    const auto view = pair();
+    const auto context = pair();
     const auto x = stream.normal({50, 2}, at::kDouble);
     const auto sampled = [&](const std::string& name) {
-        const auto sampler = make<dtk::Sampler>(name, "steps = 20", view);
-        return sampler->sample(support::denoiser(view, x), sampler->times(*view.chain), x, stream);
+        const auto sampler = make<dtk::Sampler>(name, "steps = 20", context);
+        return sampler->sample(support::denoiser(context, x), sampler->times(*context.chain), x, stream);
     };
     CHECK(distance(sampled("multiply"), sampled("clamp")) < 1e-12);
 }
 
 TEST_CASE("the metric tells samples of the posterior from others, and lists what it compared") {
-    const auto view = seen_mixture("", "elements", "coordinates = [0]\nvalues = [0]");
-    const auto metric = make<dtk::Metric>("posterior", "", view);
+    const auto context = seen_mixture("", "elements", "coordinates = [0]\nvalues = [0]");
+    const auto metric = make<dtk::Metric>("posterior", "", context);
     const auto measured = [&](const Tensor& x1, double x0 = 0) {
-        return metric->evaluate(support::input(view, at::stack({at::full_like(x1, x0), x1}, 1)),
+        return metric->evaluate(support::input(context, at::stack({at::full_like(x1, x0), x1}, 1)),
                                 dtk::Random(1, "metric"));
     };
     const auto& expected = reference()["inpaint"]["gmm2d_conditional_x1_given_x0"]["0.0"];
@@ -615,14 +622,14 @@ TEST_CASE("the metric tells samples of the posterior from others, and lists what
 }
 
 TEST_CASE("true samples miss the metric about once in a thousand times") {
-    const auto view = multiplied(40);
-    const auto metric = make<dtk::Metric>("posterior", "", view);
+    const auto context = multiplied(40);
+    const auto metric = make<dtk::Metric>("posterior", "", context);
     int missed = 0;
     double sum = 0;
     constexpr int times = 500;
     for (int i = 0; i < times; ++i) {
         const auto x = 2.0 / 3 + std::sqrt(1.0 / 3) * stream.step(i).normal({2000, 1}, at::kDouble);
-        const auto m = metric->evaluate(support::input(view, x), dtk::Random(1, "metric"));
+        const auto m = metric->evaluate(support::input(context, x), dtk::Random(1, "metric"));
         missed += !m.passes().value();
         sum += (m.value - m.expected.value()) / m.expected_sd;
     }
@@ -639,12 +646,12 @@ TEST_CASE("of an image all is known but the hidden box") {
         dtk::write_atomically(folder / name, bytes);
     };
     write("train-images-idx3-ubyte", 3), write("t10k-images-idx3-ubyte", 2);
-    support::View view;
-    view.data = make<dtk::Dataset>(
-        "idx", fmt::format("folder = \"{}\"\nlabels = \"\"\ntest_labels = \"\"", folder.path.string()), view);
-    const auto seen = make<dtk::Observation>("box", "hidden = [1, 2, 2, 3]\nexample = 1", view);
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>(
+        "idx", fmt::format("folder = \"{}\"\nlabels = \"\"\ntest_labels = \"\"", folder.path.string()), context);
+    const auto seen = make<dtk::Observation>("box", "hidden = [1, 2, 2, 3]\nexample = 1", context);
     CHECK(seen->size() == 14);
-    const auto picture = view.data->test_examples(at::ones({1}, at::kLong)).x;
+    const auto picture = context.data->test_examples(at::ones({1}, at::kLong)).x;
     const auto [mask, value] = dtk::known_elements(*seen, seen->y(0, 3), at::zeros({3, 1, 4, 5}));
     CHECK(mask.sizes() == at::IntArrayRef{1, 1, 4, 5});
     CHECK(mask.sum().item<std::int64_t>() == 14);
@@ -653,7 +660,7 @@ TEST_CASE("of an image all is known but the hidden box") {
     CHECK_FALSE(seen->posterior(seen->y(0, 1)));
 
     const auto complaint = [&](const std::string& name, const std::string& fields) {
-        return complaint_of([&] { make<dtk::Observation>(name, fields, view); });
+        return complaint_of([&] { make<dtk::Observation>(name, fields, context); });
     };
     CHECK(says(complaint("elements", "coordinates = [0]\nvalues = [1]"),
                "`coordinates` are of vectors, but the data are 1 × 4 × 5 | use observation `box`"));
@@ -672,7 +679,7 @@ TEST_CASE("of an image all is known but the hidden box") {
 
 namespace {
 /// σ = 80 … 10⁻⁵ and all between, with α = 1.
-support::View from_80(const std::string& data, const std::string& observation, const std::string& fields) {
+support::BuildContext from_80(const std::string& data, const std::string& observation, const std::string& fields) {
     return seen_mixture(data, observation, fields, "schedule = {use = \"edm\", sigma_max = 80}");
 }
 
@@ -680,18 +687,19 @@ struct AffineLaw {
     Tensor mean, covariance;
 };
 /// The law at the end of the flow, which is an affine map of x_T for normal data; x_T ~ N(0, sd² I).
-AffineLaw flowed(const support::View& view, const dtk::Denoiser& denoise, double sd, const dtk::Sampler& sampler) {
+AffineLaw flowed(const support::BuildContext& context, const dtk::Denoiser& denoise, double sd,
+                 const dtk::Sampler& sampler) {
     at::NoGradGuard no_grad;
-    const auto d = view.data->shape()[0];
+    const auto d = context.data->shape()[0];
     const auto x = at::cat({at::zeros({1, d}, at::kDouble), at::eye(d, at::kDouble)});
-    const auto y = sampler.sample(support::told(view, denoise, x), sampler.times(*view.chain), x, stream);
+    const auto y = sampler.sample(support::told(context, denoise, x), sampler.times(*context.chain), x, stream);
     const auto map = sd * (y.slice(0, 1) - y[0]);
     return {y[0], map.t().matmul(map)};
 }
-dtk::Denoiser guided(const support::View& view, const std::string& name, const std::string& fields = "") {
+dtk::Denoiser guided(const support::BuildContext& context, const std::string& name, const std::string& fields = "") {
     static std::vector<std::shared_ptr<dtk::Guidance>> kept;
-    kept.push_back(make<dtk::Guidance>(name, fields, view));
-    return kept.back()->around(support::denoiser(view));
+    kept.push_back(make<dtk::Guidance>(name, fields, context));
+    return kept.back()->around(support::denoiser(context));
 }
 const std::string karras = "grid = {use = \"karras\", sigma_min = 1e-5, sigma_max = 80}";
 }  // namespace
@@ -710,10 +718,10 @@ TEST_CASE("guidance by what is known makes of normal data what the flow says, an
          {Row{"tmpd", unit, loose, 0.7955279, 0.4472066}, Row{"pigdm", unit, loose, 0.7955279, 0.4472066},
           Row{"dps", unit, loose, 1.2732092, 0.1353670}, Row{"tmpd", narrow, tight, 0.9013512, 0.1856948},
           Row{"pigdm", narrow, tight, 0.7703211, 0.2286471}, Row{"dps", narrow, tight, 1.1770031, 0.0219707}}) {
-        const auto view = from_80(data, "elements", seen);
+        const auto context = from_80(data, "elements", seen);
         const auto heun = make<dtk::Sampler>(
-            "heun", fmt::format("steps = {}\n{}", guidance == std::string("dps") ? 2000 : 500, karras), view);
-        const auto law = flowed(view, guided(view, guidance), 80, *heun);
+            "heun", fmt::format("steps = {}\n{}", guidance == std::string("dps") ? 2000 : 500, karras), context);
+        const auto law = flowed(context, guided(context, guidance), 80, *heun);
         INFO(guidance << ": " << law.mean.item<double>() << ", " << std::sqrt(law.covariance.item<double>()));
         CHECK(law.mean.item<double>() == Approx(mean).epsilon(2e-4));
         CHECK(std::sqrt(law.covariance.item<double>()) == Approx(sd).epsilon(2e-4));
@@ -742,26 +750,26 @@ TEST_CASE("of normal data tmpd is the exact conditional denoiser, whatever the n
         for (const auto* schedule :
              {"\"linear\"", "\"vp\"", "\"flow\"", "\"edm\"", "{use = \"zero_terminal_snr\", of = \"linear\"}"}) {
             const auto process = fmt::format("schedule = {}", schedule);
-            const auto view = seen_mixture(data, "matrix", seen, process),
+            const auto context = seen_mixture(data, "matrix", seen, process),
                        exact = seen_mixture(data, "matrix", seen, process, "exact_conditional");
-            const auto x = stream.normal({4, view.data->shape()[0]}, at::kDouble);
-            const auto guided_by = guided(view, "tmpd", "iterations = 10");
+            const auto x = stream.normal({4, context.data->shape()[0]}, at::kDouble);
+            const auto guided_by = guided(context, "tmpd", "iterations = 10");
             for (const double t : {0.0, 30.5, 400.0, 950.0}) {
-                INFO(schedule << ", t = " << t << ", " << view.seen->size() << " numbers");
-                const auto got = support::told(view, guided_by, x).x0(x, t);
+                INFO(schedule << ", t = " << t << ", " << context.seen->size() << " numbers");
+                const auto got = support::told(context, guided_by, x).x0(x, t);
                 CHECK(distance(got, support::denoiser(exact, x).x0(x, t)) < 1e-6);
-                if (t == 400) CHECK(distance(got, support::denoiser(view, x).x0(x, t)) > 1e-2);
+                if (t == 400) CHECK(distance(got, support::denoiser(context, x).x0(x, t)) > 1e-2);
             }
         }
 }
 
 TEST_CASE("guidance by what is known has a time for each row, and a row of its own") {
-    const auto view = seen_mixture("", "matrix", "rows = [[1, 0.5]]\ndraws = 1\nsd = 0.3");
+    const auto context = seen_mixture("", "matrix", "rows = [[1, 0.5]]\ndraws = 1\nsd = 0.3");
     const auto x = stream.normal({3, 2}, at::kDouble);
     const auto times = at::tensor({20.0, 400.0, 800.0}, at::kDouble);
     for (const auto* name : {"dps", "pigdm", "tmpd"}) {
         INFO(name);
-        const auto denoise = support::told(view, guided(view, name), x);
+        const auto denoise = support::told(context, guided(context, name), x);
         const auto together = denoise.x0(x, dtk::Time(times));
         for (std::int64_t i = 0; i < 3; ++i) {
             const auto alone = denoise.with(denoise.condition().chunk(i, 1));
@@ -772,11 +780,12 @@ TEST_CASE("guidance by what is known has a time for each row, and a row of its o
 }
 
 TEST_CASE("where x_t says nothing of y, guidance by it leaves the estimate as it is") {
-    const auto view = seen_mixture("", "elements", "coordinates = [0]\nvalues = [1]\nsd = 0.3",
-                                   "schedule = {use = \"zero_terminal_snr\", of = \"linear\"}");
+    const auto context = seen_mixture("", "elements", "coordinates = [0]\nvalues = [1]\nsd = 0.3",
+                                      "schedule = {use = \"zero_terminal_snr\", of = \"linear\"}");
     const auto x = stream.normal({3, 2}, at::kDouble);
     for (const auto* name : {"dps", "pigdm", "tmpd"})
-        CHECK(at::equal(support::told(view, guided(view, name), x).x0(x, 999), support::denoiser(view).x0(x, 999)));
+        CHECK(at::equal(support::told(context, guided(context, name), x).x0(x, 999),
+                        support::denoiser(context).x0(x, 999)));
 }
 
 TEST_CASE("conjugate gradients solve each row by itself, and rest in rows that are solved") {
@@ -800,13 +809,13 @@ TEST_CASE("conjugate gradients solve each row by itself, and rest in rows that a
 
 TEST_CASE("dps by steps moves each reverse step by a length that the error of y has no part in") {
     at::NoGradGuard no_grad;
-    const auto view = seen_mixture("preset = \"none\"\nmeans = [[0, 0]]\nstd = [1]", "matrix",
-                                   "rows = [[3, 4]]\nvalues = [2]", "schedule = \"linear\"");
+    const auto context = seen_mixture("preset = \"none\"\nmeans = [[0, 0]]\nstd = [1]", "matrix",
+                                      "rows = [[3, 4]]\nvalues = [2]", "schedule = \"linear\"");
     const auto x = stream.normal({5, 2}, at::kDouble);
-    const double t = 500, s = 450, alpha = view.chain->levels().alpha(t);
-    const auto plain = support::denoiser(view, x).reverse(x, t, s, "small");
+    const double t = 500, s = 450, alpha = context.chain->levels().alpha(t);
+    const auto plain = support::denoiser(context, x).reverse(x, t, s, "small");
     const auto moved =
-        support::told(view, guided(view, "dps", "form = \"step\"\nscale = 0.3"), x).reverse(x, t, s, "small");
+        support::told(context, guided(context, "dps", "form = \"step\"\nscale = 0.3"), x).reverse(x, t, s, "small");
     // x̂_0 = α x, and ∇‖y − A x̂_0‖²/‖y − A x̂_0‖ = −2 α Aᵀ sign(y − A x̂_0).
     const auto A = at::tensor({3.0, 4.0}, at::kDouble);
     const auto sign = (2 - alpha * x.matmul(A)).sign().unsqueeze(1);
@@ -815,13 +824,13 @@ TEST_CASE("dps by steps moves each reverse step by a length that the error of y 
 }
 
 TEST_CASE("diffpir makes of a normal law what its recursion says") {
-    const auto view = from_80("preset = \"none\"\nmeans = [[0.3]]\nstd = [0.5]", "elements",
-                              "coordinates = [0]\nvalues = [1]\nsd = 0.2");
+    const auto context = from_80("preset = \"none\"\nmeans = [[0.3]]\nstd = [0.5]", "elements",
+                                 "coordinates = [0]\nvalues = [1]\nsd = 0.2");
     for (const auto& [lambda, xi] : {std::pair(1.0, 0.3), std::pair(7.0, 1.0), std::pair(0.5, 0.0)}) {
         const auto sampler = make<dtk::Sampler>(
-            "diffpir", fmt::format("steps = 40\n{}\nlambda = {:.1f}\nxi = {:.1f}", karras, lambda, xi), view);
-        const auto times = sampler->times(*view.chain);
-        const auto& levels = view.chain->levels();
+            "diffpir", fmt::format("steps = 40\n{}\nlambda = {:.1f}\nxi = {:.1f}", karras, lambda, xi), context);
+        const auto times = sampler->times(*context.chain);
+        const auto& levels = context.chain->levels();
         double mean = 0, variance = 80 * 80;
         for (std::size_t i = 0; i < times.size(); ++i) {
             const double s2 = levels.sigma2(times[i]), next = i + 1 < times.size() ? levels.sigma(times[i + 1]) : 0;
@@ -835,7 +844,7 @@ TEST_CASE("diffpir makes of a normal law what its recursion says") {
         const std::int64_t n = 40'000;
         at::NoGradGuard no_grad;
         const auto x = 80 * stream.stream("prior").normal({n, 1}, at::kDouble);
-        const auto y = sampler->sample(support::denoiser(view, x), times, x, stream.stream("steps"));
+        const auto y = sampler->sample(support::denoiser(context, x), times, x, stream.stream("steps"));
         INFO(lambda << ", " << xi << ": " << mean << ", " << variance);
         CHECK(hits({y.mean().item<double>(), y.var().item<double>()}, {mean, variance}, n));
     }
@@ -843,19 +852,19 @@ TEST_CASE("diffpir makes of a normal law what its recursion says") {
 
 namespace {
 /// Samples of twisted; every sample has particles of its own.
-Tensor twisted(const support::View& view, std::int64_t n, std::int64_t particles, std::int64_t steps) {
+Tensor twisted(const support::BuildContext& context, std::int64_t n, std::int64_t particles, std::int64_t steps) {
     at::NoGradGuard no_grad;
     const auto sampler = make<dtk::Sampler>(
-        "twisted", fmt::format("steps = {}\nparticles = {}\ngrid = \"uniform_log_snr\"", steps, particles), view);
-    const auto x = stream.stream("prior").normal({n, view.data->shape()[0]}, at::kDouble);
-    return sampler->sample(support::denoiser(view, x), sampler->times(*view.chain), x, stream.stream("steps"));
+        "twisted", fmt::format("steps = {}\nparticles = {}\ngrid = \"uniform_log_snr\"", steps, particles), context);
+    const auto x = stream.stream("prior").normal({n, context.data->shape()[0]}, at::kDouble);
+    return sampler->sample(support::denoiser(context, x), sampler->times(*context.chain), x, stream.stream("steps"));
 }
 }  // namespace
 
 // The steps themselves lose spread: those that know nothing of y end with so much of the variance of normal data.
 namespace {
-double share_of_variance(const support::View& view, const std::vector<double>& times) {
-    const auto& levels = view.chain->levels();
+double share_of_variance(const support::BuildContext& context, const std::vector<double>& times) {
+    const auto& levels = context.chain->levels();
     double variance = 1;
     for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
         const double alpha = levels.alpha(t), gain = alpha / (alpha * alpha + levels.sigma2(t));
@@ -867,11 +876,11 @@ double share_of_variance(const support::View& view, const std::vector<double>& t
 }  // namespace
 
 TEST_CASE("twisted comes to what its steps have given y with more particles") {
-    const auto view = seen_mixture("preset = \"none\"\nmeans = [[0.3, 0]]\ncovariances = [[0.25, 0.2, 0.2, 1]]",
-                                   "elements", "coordinates = [0]\nvalues = [1]\nsd = 0.2", "schedule = \"linear\"");
-    const auto x = twisted(view, 3000, 1, 60), y = twisted(view, 3000, 24, 60);
+    const auto context = seen_mixture("preset = \"none\"\nmeans = [[0.3, 0]]\ncovariances = [[0.25, 0.2, 0.2, 1]]",
+                                      "elements", "coordinates = [0]\nvalues = [1]\nsd = 0.2", "schedule = \"linear\"");
+    const auto x = twisted(context, 3000, 1, 60), y = twisted(context, 3000, 24, 60);
     const double kept = share_of_variance(
-        view, make<dtk::Sampler>("ddpm", "steps = 60\ngrid = \"uniform_log_snr\"", view)->times(*view.chain));
+        context, make<dtk::Sampler>("ddpm", "steps = 60\ngrid = \"uniform_log_snr\"", context)->times(*context.chain));
     const double v = 0.25 * kept, gain = v / (v + 0.04);
     const Law first{0.3 + gain * 0.7, gain * 0.04}, second{0.8 * gain * 0.7, 0.64 * first.variance + kept * (1 - 0.16)};
     const auto law = [](const Tensor& x, int k) {
@@ -887,17 +896,17 @@ TEST_CASE("twisted comes to what its steps have given y with more particles") {
 TEST_CASE("twisted takes any operator") {
     // Normal data around 0.5 whose length is 1.5, with an error of 0.3: a hump on each side of 0, of a weight that is
     // known.
-    const auto view = seen_mixture("preset = \"none\"\nmeans = [[0.5]]\nstd = [1]", "norm", "values = [1.5]\nsd = 0.3",
-                                   "schedule = \"linear\"");
+    const auto context = seen_mixture("preset = \"none\"\nmeans = [[0.5]]\nstd = [1]", "norm",
+                                      "values = [1.5]\nsd = 0.3", "schedule = \"linear\"");
     const double kept = share_of_variance(
-        view, make<dtk::Sampler>("ddpm", "steps = 60\ngrid = \"uniform_log_snr\"", view)->times(*view.chain));
+        context, make<dtk::Sampler>("ddpm", "steps = 60\ngrid = \"uniform_log_snr\"", context)->times(*context.chain));
     double right = 0, all = 0, square = 0;
     for (double x = -6; x < 6; x += 1e-3) {
         const double p = std::exp(-0.5 * std::pow(x - 0.5, 2) / kept - 0.5 * std::pow((std::abs(x) - 1.5) / 0.3, 2));
         all += p, right += x > 0 ? p : 0, square += x * x * p;
     }
     const std::int64_t n = 3000;
-    const auto x = twisted(view, n, 32, 60);
+    const auto x = twisted(context, n, 32, 60);
     const double share = right / all, on_right = (x > 0).to(at::kDouble).mean().item<double>();
     INFO(on_right << " on the right of " << share << ", mean square " << square / all);
     CHECK(on_right == Approx(share).margin(4 * std::sqrt(share * (1 - share) / n)));
@@ -908,32 +917,32 @@ TEST_CASE("twisted takes any operator") {
 
 namespace {
 /// Two unit Gaussians with correlation 0.8, the first seen with sd 0.5; L samples for each of the y.
-support::View seen_in_groups(std::int64_t draws) {
+support::BuildContext seen_in_groups(std::int64_t draws) {
     return seen_mixture(unit_pair, "elements", fmt::format("coordinates = [0]\ndraws = {}\nsd = 0.5", draws));
 }
 
 /// Samples of the posterior, N(0.8 y, 0.2) of the first and what follows for the second, moved and scaled about its
 /// mean.
-Tensor samples_of_posterior(const support::View& view, std::int64_t groups, double shift, double scale,
+Tensor samples_of_posterior(const support::BuildContext& context, std::int64_t groups, double shift, double scale,
                             const dtk::Random& random) {
-    const auto n = groups * view.seen->draws();
-    const auto y = view.seen->y(0, n), z = random.normal({n, 2}, at::kDouble);
+    const auto n = groups * context.seen->draws();
+    const auto y = context.seen->y(0, n), z = random.normal({n, 2}, at::kDouble);
     const auto first = std::sqrt(0.2) * (scale * z.select(1, 0) + shift), mean = 0.8 * y.select(1, 0);
     return at::stack({mean + first, rho * (mean + first) + 0.6 * z.select(1, 1)}, 1);
 }
 }  // namespace
 
 TEST_CASE("sbc and tarp pass the posterior as often as they say, and find a shift and a wrong spread") {
-    auto view = seen_in_groups(20);
+    auto context = seen_in_groups(20);
     for (const auto* name : {"sbc", "tarp"}) {
-        const auto metric = make<dtk::Metric>(name, "", view);
+        const auto metric = make<dtk::Metric>(name, "", context);
         const auto measured = [&](double shift, double scale, std::int64_t turn, std::int64_t groups = 200) {
             const auto of = stream.stream("groups").step(turn);
             // Other test examples in each turn.
-            view.seed = static_cast<std::uint64_t>(turn + 1);
-            view.data = make<dtk::Dataset>("gaussian_mixture", unit_pair, view);
-            view.seen = make<dtk::Observation>("elements", "coordinates = [0]\ndraws = 20\nsd = 0.5", view);
-            return metric->evaluate(support::input(view, samples_of_posterior(view, groups, shift, scale, of)),
+            context.seed = static_cast<std::uint64_t>(turn + 1);
+            context.data = make<dtk::Dataset>("gaussian_mixture", unit_pair, context);
+            context.seen = make<dtk::Observation>("elements", "coordinates = [0]\ndraws = 20\nsd = 0.5", context);
+            return metric->evaluate(support::input(context, samples_of_posterior(context, groups, shift, scale, of)),
                                     dtk::Random(static_cast<std::uint64_t>(turn), "metric"));
         };
         // χ² of 9 degrees exceeds 29.67 once in two thousand times; √G D exceeds 1.9495 once in a thousand.
@@ -966,9 +975,10 @@ TEST_CASE("sbc and tarp pass the posterior as often as they say, and find a shif
 }
 
 TEST_CASE("the histogram of ranks says what is wrong, and elements that are known exactly say nothing") {
-    const auto view = seen_in_groups(20);
-    const auto sbc = make<dtk::Metric>("sbc", "bins = 5", view);
-    const auto narrow = sbc->evaluate(support::input(view, samples_of_posterior(view, 300, 0, 0.4, stream)), stream);
+    const auto context = seen_in_groups(20);
+    const auto sbc = make<dtk::Metric>("sbc", "bins = 5", context);
+    const auto narrow =
+        sbc->evaluate(support::input(context, samples_of_posterior(context, 300, 0, 0.4, stream)), stream);
     const auto part = [](const dtk::MetricResult& m, std::size_t i) { return m.parts.at(i).second; };
     CHECK(part(narrow, 0) == Approx(0.5).margin(0.1));
     CHECK(part(narrow, 1) > 1.5);

@@ -33,7 +33,7 @@ auto sampled(const std::string& text, const Use& use) {
     const Folder folder;
     dtk::write_atomically(folder / "experiment.toml", text);
     std::unique_ptr<dtk::Registry> registry;
-    dtk::Mistakes mistakes;
+    dtk::Diagnostics mistakes;
     dtk::Overrides overrides;
     overrides.plugin_path = {DTK_PLUGINS};
     auto experiment = dtk::read_experiment(folder / "experiment.toml", overrides, registry, mistakes);
@@ -63,12 +63,12 @@ std::vector<double> outcome_of(const std::string& text) {
 
 /// Mean and variance of what a sampler makes of N(0, 1) where every step is x ← A·x + B + sd·z. A, B and sd are read
 /// off one call with a few rows: the noise of each is known.
-std::pair<double, double> output_law(const dtk::Sampler& sampler, const support::View& view) {
+std::pair<double, double> output_law(const dtk::Sampler& sampler, const support::BuildContext& context) {
     const dtk::Random stream(11, "ranking");
     at::NoGradGuard no_grad;
     auto before = at::linspace(-2, 2, 9, at::kDouble).unsqueeze(1);
     double mean = 0, variance = 1, worst = 0;
-    sampler.sample(support::denoiser(view), sampler.times(*view.chain), before, stream,
+    sampler.sample(support::denoiser(context), sampler.times(*context.chain), before, stream,
                    [&](std::int64_t i, const Tensor& after) {
                        const auto z = stream.step(i - 1).normal(before.sizes(), before.options());
                        const auto rows = at::cat({before, at::ones_like(before), z}, 1);
@@ -111,7 +111,7 @@ TEST_CASE("what samplers make of Gaussian data has the closed forms' mean, varia
     for (const auto& [key, schedule] : schedules)
         for (const double s2 : {0.01, 0.25, 1.0}) {
             const double m = 0.7, s = std::sqrt(s2);
-            const auto view =
+            const auto context =
                 support::exact("gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", m, s),
                                "schedule = " + schedule);
             for (const int n : {10, 20, 50, 100, 1000})
@@ -121,7 +121,8 @@ TEST_CASE("what samplers make of Gaussian data has the closed forms' mean, varia
                     INFO(name << ", " << key);
                     const auto& expected = support::reference()["schedule_ranking"]["gaussian"][name][key];
                     const auto [mean, variance] = output_law(
-                        *make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), view), view);
+                        *make<dtk::Sampler>(sampler.first, fmt::format("{}steps = {}", sampler.second, n), context),
+                        context);
                     const double off = mean - m;
                     CHECK(std::abs(mean - expected["mean"].get<double>()) < 1e-9);
                     CHECK(std::abs(variance - expected["var"].get<double>()) < 1e-9);

@@ -22,15 +22,16 @@ namespace {
 
 const dtk::Random stream(11, "samplers");
 
-support::View preset(const std::string& data, const std::string& schedule, const std::string& prediction = "x0") {
+support::BuildContext preset(const std::string& data, const std::string& schedule,
+                             const std::string& prediction = "x0") {
     return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
                           fmt::format("schedule = \"{}\"", schedule), fmt::format("prediction = \"{}\"", prediction));
 }
 
-Tensor sampled(const dtk::Sampler& sampler, const support::View& view, const Tensor& x,
+Tensor sampled(const dtk::Sampler& sampler, const support::BuildContext& context, const Tensor& x,
                const dtk::Random& random = stream, const dtk::StepCallback& done = dtk::ignore_step) {
     at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(view, x), sampler.times(*view.chain), x, random, done);
+    return sampler.sample(support::denoiser(context, x), sampler.times(*context.chain), x, random, done);
 }
 
 /// One step t → s of a sampler as mean and standard deviation, got from what it does with two known draws.
@@ -38,13 +39,14 @@ struct Step {
     Tensor mean;
     double sd;
 };
-Step step(const dtk::Sampler& sampler, const support::View& view, double t, std::optional<double> s, const Tensor& x) {
+Step step(const dtk::Sampler& sampler, const support::BuildContext& context, double t, std::optional<double> s,
+          const Tensor& x) {
     at::NoGradGuard no_grad;
     std::vector<double> times{t};
     if (s) times.push_back(*s);
     const auto after = [&](const dtk::Random& random) {
         Tensor first;
-        sampler.sample(support::denoiser(view), times, x, random, [&](std::int64_t i, const Tensor& state) {
+        sampler.sample(support::denoiser(context), times, x, random, [&](std::int64_t i, const Tensor& state) {
             if (i == 1) first = state;
         });
         return first;
@@ -59,11 +61,11 @@ Step step(const dtk::Sampler& sampler, const support::View& view, double t, std:
 }
 
 /// The sampler's answer had its draws been these. noise: [N, B, d]
-Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x, const Tensor& noise) {
-    const auto times = sampler.times(*view.chain);
+Tensor replayed(const dtk::Sampler& sampler, const support::BuildContext& context, Tensor x, const Tensor& noise) {
+    const auto times = sampler.times(*context.chain);
     for (std::size_t i = 0; i < times.size(); ++i) {
         const auto [mean, sd] =
-            step(sampler, view, times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt, x);
+            step(sampler, context, times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt, x);
         x = mean + sd * noise[static_cast<std::int64_t>(i)];
     }
     return x;
@@ -71,13 +73,14 @@ Tensor replayed(const dtk::Sampler& sampler, const support::View& view, Tensor x
 
 /// A sampler over those data, told where it has to be that the first element of them is known, exactly or nearly.
 struct Fitted {
-    support::View view;
+    support::BuildContext context;
     std::shared_ptr<dtk::Sampler> sampler;
 };
-Fitted fitted(const std::string& name, const std::string& fields, const support::View& view) {
-    auto told = view;
+Fitted fitted(const std::string& name, const std::string& fields, const support::BuildContext& context) {
+    auto told = context;
     for (const auto* known : {"", "values = [0.3]", "values = [0.3]\nsd = 0.5"}) {
-        if (*known) told.seen = make<dtk::Observation>("elements", fmt::format("coordinates = [0]\n{}", known), view);
+        if (*known)
+            told.seen = make<dtk::Observation>("elements", fmt::format("coordinates = [0]\n{}", known), context);
         try {
             return {told, make<dtk::Sampler>(name, fields, told)};
         } catch (const dtk::Error&) {
@@ -94,19 +97,19 @@ bool may_refuse(const std::string& name, const std::vector<double>& times, const
     return name == "restart" && !(noise.ratio(*nearest) < high && high <= noise.ratio(noise.last()));
 }
 
-/// Every sampler of the build, by its name, with the view that it is fitted to. Each must take these steps, but for
+/// Every sampler of the build, by its name, with the context that it is fitted to. Each must take these steps, but for
 /// what it may refuse, and then it must.
 template <class Law>
-void for_every_sampler(const support::View& view, const std::string& fields, const Law& law) {
-    const auto times = make<dtk::Sampler>("ddim", fields, view)->times(*view.chain);
+void for_every_sampler(const support::BuildContext& context, const std::string& fields, const Law& law) {
+    const auto times = make<dtk::Sampler>("ddim", fields, context)->times(*context.chain);
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
-        if (may_refuse(name, times, view.chain->levels())) {
-            CHECK_THROWS_AS(make<dtk::Sampler>(name, fields, view), dtk::Error);
+        if (may_refuse(name, times, context.chain->levels())) {
+            CHECK_THROWS_AS(make<dtk::Sampler>(name, fields, context), dtk::Error);
             continue;
         }
-        const auto told = fitted(name, fields, view);
-        law(*told.sampler, told.view);
+        const auto told = fitted(name, fields, context);
+        law(*told.sampler, told.context);
     }
 }
 
@@ -141,21 +144,21 @@ TEST_CASE("ddim with the exact denoiser gives the reference samples") {
     for (const char* schedule : {"linear", "cosine"})
         for (const char* data : {"gmm1d", "gmm2d"}) {
             const auto& reference = support::reference()["vp_samplers"][schedule][data];
-            const auto view = preset(data, schedule);
+            const auto context = preset(data, schedule);
             const auto x = support::tensor(reference["x_T"]);
             const bool linear = std::string(schedule) == "linear";
             for (const char* grid : {"leading", "trailing", "linspace"})
                 for (const int n : {10, 20, 50}) {
                     INFO(schedule << ", " << data << ", " << grid << ", " << n << " steps");
                     const auto ddim =
-                        make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view);
+                        make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), context);
                     const auto expected = support::tensor(reference[fmt::format("{}_{}", grid, n)]["ddim_eta0"]);
-                    CHECK(distance(sampled(*ddim, view, x), expected) < (linear ? 1e-10 : 1e-9));
-                    CHECK(distance(sampled(*ddim, view, x.to(at::kFloat)).to(at::kDouble), expected) <
+                    CHECK(distance(sampled(*ddim, context, x), expected) < (linear ? 1e-10 : 1e-9));
+                    CHECK(distance(sampled(*ddim, context, x.to(at::kFloat)).to(at::kDouble), expected) <
                           (linear ? 1e-5 : 1e-3));
                 }
             INFO(schedule << ", " << data << ", all steps");
-            const auto all = sampled(*make<dtk::Sampler>("ddim", "", view), view, x);
+            const auto all = sampled(*make<dtk::Sampler>("ddim", "", context), context, x);
             CHECK(distance(all, support::tensor(reference["ddim_eta0_full_T"])) < (linear ? 1e-10 : 1e-9));
         }
 }
@@ -163,8 +166,8 @@ TEST_CASE("ddim with the exact denoiser gives the reference samples") {
 TEST_CASE("it does not matter to a sampler in which type the network answers") {
     const auto x = support::tensor(support::reference()["constants"]["x2"]);
     const auto told = [&](const char* kind) {
-        const auto view = preset("gmm2d", "linear", kind);
-        return sampled(*make<dtk::Sampler>("ddpm", "steps = 20", view), view, x);
+        const auto context = preset("gmm2d", "linear", kind);
+        return sampled(*make<dtk::Sampler>("ddpm", "steps = 20", context), context, x);
     };
     const auto x0 = told("x0");
     CHECK(distance(x0, told("eps")) < 1e-10);
@@ -180,39 +183,40 @@ TEST_CASE("noisy samplers given the listed noise give the reference samples") {
         for (const char* data : {"gmm1d", "gmm2d"}) {
             const auto& all = support::reference()["vp_samplers"][schedule][data];
             const auto& reference = all["trailing_10"];
-            const auto view = preset(data, schedule);
+            const auto context = preset(data, schedule);
             for (const auto& [name, fields, key] : cases) {
                 INFO(schedule << ", " << data << ", " << key);
-                const auto sampler = make<dtk::Sampler>(name, "steps = 10\n" + fields, view);
-                CHECK(
-                    distance(replayed(*sampler, view, support::tensor(all["x_T"]), support::tensor(reference["noise"])),
-                             support::tensor(reference[key])) < 1e-9);
+                const auto sampler = make<dtk::Sampler>(name, "steps = 10\n" + fields, context);
+                CHECK(distance(
+                          replayed(*sampler, context, support::tensor(all["x_T"]), support::tensor(reference["noise"])),
+                          support::tensor(reference[key])) < 1e-9);
             }
         }
 }
 
 TEST_CASE("ddim with all of the noise is ddpm with the small variance") {
-    const auto view = preset("gmm2d", "linear");
+    const auto context = preset("gmm2d", "linear");
     const auto x = support::tensor(support::reference()["constants"]["x2"]);
     for (const int n : {3, 20, 50}) {
-        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("eta = 1\nsteps = {}", n), view);
-        const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), view);
-        CHECK(distance(sampled(*ddim, view, x), sampled(*ddpm, view, x)) < 1e-12);
+        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("eta = 1\nsteps = {}", n), context);
+        const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), context);
+        CHECK(distance(sampled(*ddim, context, x), sampled(*ddpm, context, x)) < 1e-12);
     }
 }
 
 TEST_CASE("ddim converges to the exact flow with order one") {
     // Up to the last time but one: the step to no noise at all has an error of its own.
-    const auto view = support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 4096\nschedule = \"linear\"");
+    const auto context =
+        support::exact("gaussian_mixture", "preset = \"gmm1d\"", "steps = 4096\nschedule = \"linear\"");
     const auto x = support::tensor(support::reference()["constants"]["x1"]);
     std::vector<double> exact;
     for (std::int64_t i = 0; i < x.size(0); ++i)
-        exact.push_back(line::flow(x[i].item<double>(), view.chain->levels(), 4095, 0));
+        exact.push_back(line::flow(x[i].item<double>(), context.chain->levels(), 4095, 0));
     const auto truth = at::tensor(exact, at::kDouble).unsqueeze(1);
     std::vector<double> errors;
     for (const std::int64_t n : {64, 256, 1024}) {
-        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"linspace\"", n + 1), view);
-        sampled(*ddim, view, x, stream, [&](std::int64_t i, const Tensor& state) {
+        const auto ddim = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"linspace\"", n + 1), context);
+        sampled(*ddim, context, x, stream, [&](std::int64_t i, const Tensor& state) {
             if (i == n) errors.push_back(distance(state, truth));
         });
     }
@@ -222,25 +226,25 @@ TEST_CASE("ddim converges to the exact flow with order one") {
 }
 
 TEST_CASE("every sampler does the same with the same numbers, and remembers nothing") {
-    const auto view = preset("gmm2d", "linear");
+    const auto context = preset("gmm2d", "linear");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
-    for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler, const support::View& view) {
-        const auto once = sampled(sampler, view, x);
-        sampled(sampler, view, stream.stream("other").normal({3, 2}, at::kDouble), stream.stream("other"));
-        CHECK(at::equal(once, sampled(sampler, view, x)));
+    for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
+        const auto once = sampled(sampler, context, x);
+        sampled(sampler, context, stream.stream("other").normal({3, 2}, at::kDouble), stream.stream("other"));
+        CHECK(at::equal(once, sampled(sampler, context, x)));
         CHECK(once.sizes() == x.sizes());
         CHECK(once.scalar_type() == at::kDouble);
-        CHECK(sampled(sampler, view, x.to(at::kFloat)).scalar_type() == at::kFloat);
+        CHECK(sampled(sampler, context, x.to(at::kFloat)).scalar_type() == at::kFloat);
     });
 }
 
 TEST_CASE("every sampler reports each step once, and ends with what it reported last") {
-    const auto view = preset("gmm2d", "linear");
+    const auto context = preset("gmm2d", "linear");
     const auto x = stream.stream("x").normal({4, 2}, at::kDouble);
-    for_every_sampler(view, "steps = 7", [&](const dtk::Sampler& sampler, const support::View& view) {
+    for_every_sampler(context, "steps = 7", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
         std::vector<std::int64_t> steps;
         Tensor last;
-        const auto end = sampled(sampler, view, x, stream,
+        const auto end = sampled(sampler, context, x, stream,
                                  [&](std::int64_t i, const Tensor& state) { steps.push_back(i), last = state; });
         CHECK(steps == std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7});
         CHECK(at::equal(end, last));
@@ -249,13 +253,13 @@ TEST_CASE("every sampler reports each step once, and ends with what it reported 
 
 TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in, to the bit") {
     at::NoGradGuard no_grad;
-    const auto view = preset("gmm2d", "cosine");
+    const auto context = preset("gmm2d", "cosine");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
-    for_every_sampler(view, "steps = 12", [&](const dtk::Sampler& sampler, const support::View& view) {
+    for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
         // Vectorised exponentials round by their place in a register, so the network is asked row by row.
         const auto drawn = [&](const Tensor& x, const dtk::Random& random) {
-            const auto denoise = support::told(view, row_by_row(support::denoiser(view)), x);
-            return sampler.sample(denoise, sampler.times(*view.chain), x, random);
+            const auto denoise = support::told(context, row_by_row(support::denoiser(context)), x);
+            return sampler.sample(denoise, sampler.times(*context.chain), x, random);
         };
         const auto parts = at::cat({drawn(x.slice(0, 0, 3), stream), drawn(x.slice(0, 3), stream.from(3))});
         CHECK(at::equal(drawn(x, stream), parts));
@@ -264,13 +268,13 @@ TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in
 
 TEST_CASE("every sampler stays finite with one, two or three steps") {
     for (const char* schedule : {"linear", "cosine", "cosine_log_snr"}) {
-        const auto view = preset("gmm2d", schedule);
+        const auto context = preset("gmm2d", schedule);
         const auto x = stream.stream("x").normal({64, 2}, at::kFloat);
         for (const int n : {1, 2, 3})
-            for_every_sampler(view, fmt::format("steps = {}", n),
-                              [&](const dtk::Sampler& sampler, const support::View& view) {
+            for_every_sampler(context, fmt::format("steps = {}", n),
+                              [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
                                   INFO(schedule << ", " << n);
-                                  CHECK(at::isfinite(sampled(sampler, view, x)).all().item<bool>());
+                                  CHECK(at::isfinite(sampled(sampler, context, x)).all().item<bool>());
                               });
     }
 }
@@ -278,19 +282,19 @@ TEST_CASE("every sampler stays finite with one, two or three steps") {
 TEST_CASE("every sampler comes closer to the data with more steps") {
     // The last of two independent elements: what is known of the first says nothing of it.
     const std::string data = "preset = \"none\"\nmeans = [[0.3, 0.3]]\nstd = [0.5]";
-    const auto view = support::exact("gaussian_mixture", data, "schedule = \"linear\"");
+    const auto context = support::exact("gaussian_mixture", data, "schedule = \"linear\"");
     const auto x = stream.stream("x").normal({1500, 2}, at::kDouble);
     at::NoGradGuard no_grad;
-    const auto consistent = consistency_function(view.chain, 0.3, 0.5, 0);
+    const auto consistent = consistency_function(context.chain, 0.3, 0.5, 0);
     const auto exact =
-        product::GaussianData{at::full({2}, 0.3, at::kDouble), 0.5}.denoiser(view.chain, dtk::PredictionType::x0);
+        product::GaussianData{at::full({2}, 0.3, at::kDouble), 0.5}.denoiser(context.chain, dtk::PredictionType::x0);
     for (const auto& name : support::registry().names("sampler")) {
         const auto w2 = [&](int steps) {
             // With fresh noise at each step diffpir is biased without any y; see there.
             const auto* fields = name == "diffpir" ? "\nxi = 0" : "";
-            const auto [told, sampler] = fitted(name, fmt::format("steps = {}{}", steps, fields), view);
+            const auto [told, sampler] = fitted(name, fmt::format("steps = {}{}", steps, fields), context);
             const auto denoise = support::told(told, name == "consistency" ? consistent : exact, x);
-            const auto y = sampler->sample(denoise, sampler->times(*view.chain), x, stream).select(1, -1);
+            const auto y = sampler->sample(denoise, sampler->times(*context.chain), x, stream).select(1, -1);
             return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);
         };
         const double few = w2(20), many = w2(500);
@@ -319,22 +323,23 @@ std::vector<product::Part> all_samplers() {
 
 /// What a cell of the product is built from. Undefined process: the schedule or the prediction is refused in words.
 struct Chain {
-    support::View view;
+    support::BuildContext context;
     std::string refusal;
 };
 const Chain& chain_of(const product::Part& schedule, const std::string& prediction, int T = 100) {
     static std::map<std::string, Chain> made;
     auto [found, fresh] = made.try_emplace(fmt::format("{} {} {}", schedule.toml(), prediction, T));
-    auto& [view, refusal] = found->second;
+    auto& [context, refusal] = found->second;
     if (!fresh) return found->second;
     try {
-        view.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", view);
-        view.chain = make<dtk::Process>("gaussian", fmt::format("schedule = {}\nsteps = {}", schedule.toml(), T), view);
-        view.network = make<dtk::Model>("exact", "", view);
-        view.chain->accept(dtk::prediction_type(prediction));
+        context.data = make<dtk::Dataset>("gaussian_mixture", "preset = \"gmm2d\"", context);
+        context.chain =
+            make<dtk::Process>("gaussian", fmt::format("schedule = {}\nsteps = {}", schedule.toml(), T), context);
+        context.network = make<dtk::Model>("exact", "", context);
+        context.chain->accept(dtk::prediction_type(prediction));
     } catch (const dtk::Error& error) {
         refusal = error.what() + std::string("\n") + error.help();
-        view.chain = nullptr;
+        context.chain = nullptr;
     }
     return found->second;
 }
@@ -354,32 +359,32 @@ struct Finding {
 };
 Finding finding_of(const Cell& cell) {
     at::NoGradGuard no_grad;
-    const auto& [view, refusal] = chain_of(cell.schedule, cell.prediction);
+    const auto& [context, refusal] = chain_of(cell.schedule, cell.prediction);
     const auto told = [](const std::string& message) {
         return Finding{true,
                        message.size() < 30 || message.find('\n') + 5 > message.size() ? "refused in few words" : ""};
     };
-    if (!view.chain) return told(refusal);
+    if (!context.chain) return told(refusal);
     std::optional<Fitted> made;
     std::vector<double> times;
     try {
-        made = fitted(cell.sampler.name, cell.text(), view);
-        times = made->sampler->times(*view.chain);
+        made = fitted(cell.sampler.name, cell.text(), context);
+        times = made->sampler->times(*context.chain);
     } catch (const dtk::Error& error) {
         return told(error.what() + std::string("\n") + error.help());
     }
-    const auto denoise = product::GaussianData().denoiser(view.chain, dtk::prediction_type(cell.prediction));
+    const auto denoise = product::GaussianData().denoiser(context.chain, dtk::prediction_type(cell.prediction));
     const auto sampled = [&](const Tensor& x, const dtk::Random& random) {
-        return made->sampler->sample(support::told(made->view, denoise, x), times, x, random);
+        return made->sampler->sample(support::told(made->context, denoise, x), times, x, random);
     };
-    const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
+    const auto x = context.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
     const auto once = sampled(x, stream);
     if (!at::isfinite(once).all().item<bool>()) return {false, "not finite"};
     const auto apart = at::cat({sampled(x.slice(0, 0, 2), stream), sampled(x.slice(0, 2), stream.from(2))});
     if (!at::equal(once, apart)) return {false, fmt::format("depends on the split: {}", distance(once, apart))};
     if (!at::equal(once, sampled(x, stream))) return {false, "remembers"};
-    const auto fresh = fitted(cell.sampler.name, cell.text(), view);
-    if (!at::equal(once, fresh.sampler->sample(support::told(fresh.view, denoise, x), times, x, stream)))
+    const auto fresh = fitted(cell.sampler.name, cell.text(), context);
+    if (!at::equal(once, fresh.sampler->sample(support::told(fresh.context, denoise, x), times, x, stream)))
         return {false, "differs from a fresh one"};
     return {};
 }
@@ -450,15 +455,15 @@ TEST_CASE("any sampler, schedule, grid, prediction and number of steps, all of t
 
 TEST_CASE("every field of every sampler does something, if only beside one or two others") {
     at::NoGradGuard no_grad;
-    const auto& view = chain_of({"linear", ""}, "x0").view;
-    const auto denoise = product::GaussianData().denoiser(view.chain, dtk::PredictionType::x0);
+    const auto& context = chain_of({"linear", ""}, "x0").context;
+    const auto denoise = product::GaussianData().denoiser(context.chain, dtk::PredictionType::x0);
     const auto x = stream.stream("x").normal({3, 2}, at::kDouble);
     for (const auto& name : support::registry().names("sampler")) {
         const auto samples = [&](const std::string& fields) -> std::optional<Tensor> {
             try {
                 const Cell cell{{name, fields}, {}, {"trailing", ""}, "x0", 12};
-                const auto sampler = make<dtk::Sampler>(name, cell.text(), view);
-                return sampler->sample(denoise, sampler->times(*view.chain), x, stream);
+                const auto sampler = make<dtk::Sampler>(name, cell.text(), context);
+                return sampler->sample(denoise, sampler->times(*context.chain), x, stream);
             } catch (const dtk::Error&) {
                 return {};
             }
@@ -508,22 +513,22 @@ struct FlowError {
 std::optional<FlowError> flow_error(const product::Part& sampler, const product::Part& schedule,
                                     const product::Part& grid, int n) {
     at::NoGradGuard no_grad;
-    const auto& [view, refusal] = chain_of(schedule, "x0", 1000);
-    if (!view.chain) return {};
+    const auto& [context, refusal] = chain_of(schedule, "x0", 1000);
+    if (!context.chain) return {};
     const Cell cell{sampler, schedule, grid, "x0", n};
     std::optional<Fitted> made;
     try {
-        made = fitted(sampler.name, cell.text(), view);
+        made = fitted(sampler.name, cell.text(), context);
     } catch (const dtk::Error&) {
         return {};
     }
     const product::GaussianData data;
-    const auto& noise = view.chain->levels();
-    const auto times = made->sampler->times(*view.chain);
-    const auto x = view.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
+    const auto& noise = context.chain->levels();
+    const auto times = made->sampler->times(*context.chain);
+    const auto x = context.chain->prior({5, 2}, at::kDouble, stream.stream("prior"), times.front());
     const auto before_last = [&](const dtk::Random& random) {
         Tensor state;
-        const auto denoise = support::told(made->view, data.denoiser(view.chain, dtk::PredictionType::x0), x);
+        const auto denoise = support::told(made->context, data.denoiser(context.chain, dtk::PredictionType::x0), x);
         made->sampler->sample(denoise, times, x, random, [&](std::int64_t i, const Tensor& now) {
             if (i + 1 == static_cast<std::int64_t>(times.size())) state = now;
         });
@@ -579,16 +584,16 @@ TEST_CASE("with a perfect consistency model one step and many have the law of th
         for (const double least : {0.0, 0.3})
             for (const int n : {1, 2, 5}) {
                 INFO(schedule << ", least " << least << ", " << n << " steps");
-                const auto view =
+                const auto context =
                     support::exact("gaussian_mixture", "preset = \"gmm2d\"", fmt::format("schedule = {}", schedule));
                 const auto sampler = make<dtk::Sampler>(
                     "consistency",
                     fmt::format(
                         "steps = {}\nsigma_min = {}\ngrid = {{use = \"karras\", sigma_min = 0.5, sigma_max = 10}}", n,
                         least),
-                    view);
-                const auto times = sampler->times(*view.chain);
-                const auto& noise = view.chain->levels();
+                    context);
+                const auto times = sampler->times(*context.chain);
+                const auto& noise = context.chain->levels();
                 const auto start =
                     noise.alpha(times.front()) * mean +
                     std::sqrt(noise.alpha_bar(times.front()) * sd * sd + noise.sigma2(times.front())) * x;
@@ -603,7 +608,8 @@ TEST_CASE("with a perfect consistency model one step and many have the law of th
                     variance = f * f * (variance + up * up);
                 }
                 CHECK(variance == Approx(whole * whole).epsilon(1e-14));
-                CHECK(distance(sampler->sample(consistency_function(view.chain, mean, sd, least), times, start, stream),
-                               expected) < 1e-10);
+                CHECK(distance(
+                          sampler->sample(consistency_function(context.chain, mean, sd, least), times, start, stream),
+                          expected) < 1e-10);
             }
 }

@@ -434,31 +434,32 @@ TEST_CASE("every grid goes with every schedule, or says why not") {
     for (const std::int64_t T : {25, 1000}) {
         const auto table = table_file(folder, T);
         for (const auto& schedule : support::registry().names("schedule")) {
-            support::View view;
-            view.data = make<dtk::Dataset>("moons", "", view);
+            support::BuildContext context;
+            context.data = make<dtk::Dataset>("moons", "", context);
             std::string named = fmt::format("{{use = \"{}\"", schedule);
             if (schedule == "table")
                 named += fmt::format(", file = \"{}\", of = \"log_snr\"", (folder / fmt::format("{}.txt", T)).string());
-            view.chain = make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = {}}}", T, named), view);
-            const auto& l = view.chain->levels();
+            context.chain =
+                make<dtk::Process>("gaussian", fmt::format("steps = {}\nschedule = {}}}", T, named), context);
+            const auto& l = context.chain->levels();
             for (const auto& grid : support::registry().names("grid"))
                 for (const std::int64_t n : {1, 2, 3, 10, 100}) {
                     INFO(grid << " over " << schedule << ", T = " << T << ", n = " << n);
                     std::vector<double> times;
                     try {
-                        times = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), view)
-                                    ->times(*view.chain);
+                        times = make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), context)
+                                    ->times(*context.chain);
                     } catch (const dtk::Error& error) {
                         INFO(error.what());
                         CHECK(std::string(error.what()).size() > 20);
                         CHECK(!error.help().empty());
                         // Where the schedule keeps some signal to the end, only those refuse that must.
                         CHECK((grid == "custom" || grid == "leading" || l.alpha(l.last()) == 0 || n > T ||
-                               view.chain->whole_steps()));
+                               context.chain->whole_steps()));
                         continue;
                     }
                     CHECK(falls_within(times, l, n));
-                    if (view.chain->whole_steps())
+                    if (context.chain->whole_steps())
                         CHECK(std::all_of(times.begin(), times.end(), [](double t) { return t == std::floor(t); }));
                 }
         }

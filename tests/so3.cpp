@@ -53,13 +53,13 @@ double ks(const Tensor& u) {
 }
 constexpr double ks_limit = 1.95;
 
-support::View mixture(const std::string& process, const std::string& model = "prediction = \"eps\"",
-                      const std::string& data = {}) {
-    support::View view;
-    view.data = make<dtk::Dataset>("rotation_mixture", data, view);
-    view.chain = make<dtk::Process>("so3", process, view);
-    view.network = make<dtk::Model>("exact", model, view);
-    return view;
+support::BuildContext mixture(const std::string& process, const std::string& model = "prediction = \"eps\"",
+                              const std::string& data = {}) {
+    support::BuildContext context;
+    context.data = make<dtk::Dataset>("rotation_mixture", data, context);
+    context.chain = make<dtk::Process>("so3", process, context);
+    context.network = make<dtk::Model>("exact", model, context);
+    return context;
 }
 
 Tensor identity(std::int64_t n) { return at::eye(3, at::kDouble).expand({n, 3, 3}).contiguous(); }
@@ -143,8 +143,8 @@ TEST_CASE("a rotation vector comes back from its matrix, at angles near 0 and π
 }
 
 TEST_CASE("noise of rotations has the law of IGSO(3) and an even axis, whatever rotation it starts from") {
-    const auto view = mixture("steps = 100");
-    const auto& process = *view.chain;
+    const auto context = mixture("steps = 100");
+    const auto& process = *context.chain;
     constexpr std::int64_t n = 5000;
     const auto x0 = dtk::uniform_rotations(stream.stream("x0"), {n, 3, 3}, at::kCPU);
     for (const std::int64_t t : {0, 10, 40, 60, 99}) {
@@ -175,14 +175,14 @@ TEST_CASE("noise of rotations has the law of IGSO(3) and an even axis, whatever 
 }
 
 TEST_CASE("many small steps of noise are one jump") {
-    const auto view = mixture("steps = 100");
+    const auto context = mixture("steps = 100");
     constexpr std::int64_t n = 6000;
     auto x = identity(n);
     double variance = 0;
     for (int i = 0; i < 16; ++i) {
         const std::int64_t t = i % 3 == 0 ? 2 : 10;
-        x = view.chain->noised(x, time_of(t, n), stream.stream("steps").step(i)).x;
-        variance += view.chain->levels().sigma2(static_cast<double>(t));
+        x = context.chain->noised(x, time_of(t, n), stream.stream("steps").step(i)).x;
+        variance += context.chain->levels().sigma2(static_cast<double>(t));
     }
     INFO("σ = " << std::sqrt(variance));
     CHECK(ks(cumulative(angle_of(x), std::sqrt(variance))) < ks_limit);
@@ -190,15 +190,15 @@ TEST_CASE("many small steps of noise are one jump") {
 }
 
 TEST_CASE("the mixture's score is the gradient of its noisy density, and its examples have its law") {
-    const auto view = mixture("steps = 100");
-    const auto& density = dynamic_cast<const dtk::RotationDensity&>(*view.data->density());
+    const auto context = mixture("steps = 100");
+    const auto& density = dynamic_cast<const dtk::RotationDensity&>(*context.data->density());
     const auto x = dtk::uniform_rotations(stream.stream("points"), {50, 3, 3}, at::kCPU);
     for (const double sigma : {0.0, 0.3, 1.5}) {
         // The noisy mixture, as data of its own.
         const auto wider = [&](double s) { return std::sqrt(s * s + sigma * sigma); };
         const auto noisy = make<dtk::Dataset>(
             "rotation_mixture",
-            fmt::format("sigma = [{:.17g}, {:.17g}, {:.17g}]", wider(0.15), wider(0.25), wider(0.2)), view);
+            fmt::format("sigma = [{:.17g}, {:.17g}, {:.17g}]", wider(0.15), wider(0.25), wider(0.2)), context);
         const auto got = density.score(x, at::full({50}, sigma, at::kDouble));
         constexpr double h = 1e-4;
         for (int i = 0; i < 3; ++i) {
@@ -212,7 +212,7 @@ TEST_CASE("the mixture's score is the gradient of its noisy density, and its exa
         }
     }
     constexpr std::int64_t n = 20000;
-    const auto drawn = view.data->test_examples(at::arange(n)).x;
+    const auto drawn = context.data->test_examples(at::arange(n)).x;
     CHECK(off_rotations(drawn) < 2e-6);
     const auto log_p = density.log_prob(drawn.view({n, 9}).to(at::kDouble));
     CHECK(std::abs(-log_p.mean().item<double>() - density.entropy()) < 4 * density.log_prob_sd() / std::sqrt(n));
@@ -222,7 +222,7 @@ TEST_CASE("the mixture's score is the gradient of its noisy density, and its exa
     for (int k = 0; k < 3; ++k) CHECK(std::abs(counts[k].item<double>() - weights[k]) < 4 * std::sqrt(weights[k] / n));
     // p integrates to 1 under Haar's measure.
     const auto anywhere = dtk::uniform_rotations(stream.stream("haar"), {50000, 3, 3}, at::kCPU);
-    const auto p = make<dtk::Dataset>("rotation_mixture", "sigma = [0.5]", view)
+    const auto p = make<dtk::Dataset>("rotation_mixture", "sigma = [0.5]", context)
                        ->density()
                        ->log_prob(anywhere.view({-1, 9}))
                        .exp();
@@ -230,10 +230,10 @@ TEST_CASE("the mixture's score is the gradient of its noisy density, and its exa
 }
 
 TEST_CASE("what a network would be told is the score, on average over x_0 that of the mixture") {
-    const auto view = mixture("steps = 50");
-    const auto& process = *view.chain;
+    const auto context = mixture("steps = 50");
+    const auto& process = *context.chain;
     constexpr std::int64_t n = 2000;
-    const auto x0 = view.data->test_examples(at::arange(n)).x.to(at::kDouble);
+    const auto x0 = context.data->test_examples(at::arange(n)).x.to(at::kDouble);
     const auto t = at::arange(n, at::kDouble).remainder(50);
     const auto xt = process.noised(x0, t, stream.stream("targets"));
     const auto score = process.target(PredictionType::score, x0, xt, t),
@@ -244,7 +244,7 @@ TEST_CASE("what a network would be told is the score, on average over x_0 that o
     const auto estimate = process.convert({PredictionType::x0, 1.7 * x0, {}}, PredictionType::eps, xt.x, t);
     CHECK(distance(estimate, eps) < 1e-4);
     // E[(target − exact) · exact] = 0: the exact score is the mean of the targets.
-    const auto exact = view.network->forward(xt.x, t, {}).value;
+    const auto exact = context.network->forward(xt.x, t, {}).value;
     const auto product = ((eps - exact) * exact).flatten(1).sum(1);
     CHECK(std::abs(product.mean().item<double>()) < 4 * product.std().item<double>() / std::sqrt(n));
     CHECK(exact.square().mean().item<double>() > 0.1);
@@ -255,16 +255,16 @@ TEST_CASE("what a network would be told is the score, on average over x_0 that o
 TEST_CASE("the way back with the exact score ends at the mixture") {
     at::NoGradGuard no_grad;
     for (const std::string variance : {"small", "large"}) {
-        const auto view = mixture("steps = 400");
-        const auto sampler = make<dtk::Sampler>("ddpm", fmt::format("variance = \"{}\"", variance), view);
+        const auto context = mixture("steps = 400");
+        const auto sampler = make<dtk::Sampler>("ddpm", fmt::format("variance = \"{}\"", variance), context);
         constexpr std::int64_t n = 1000;
-        const auto x = view.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance), 399);
+        const auto x = context.chain->prior({n, 3, 3}, at::kFloat, stream.stream(variance), 399);
         const auto samples =
-            sampler->sample(support::denoiser(view), sampler->times(*view.chain), x, stream.stream(variance));
+            sampler->sample(support::denoiser(context), sampler->times(*context.chain), x, stream.stream(variance));
         CHECK(off_rotations(samples) < 1e-5);
-        const dtk::EvaluationInput outcome{samples, *view.data, *view.chain, support::denoiser(view)};
+        const dtk::EvaluationInput outcome{samples, *context.data, *context.chain, support::denoiser(context)};
         for (const char* metric : {"mode_coverage", "nll"}) {
-            const auto result = make<dtk::Metric>(metric, "", view)->evaluate(outcome, stream);
+            const auto result = make<dtk::Metric>(metric, "", context)->evaluate(outcome, stream);
             INFO(variance << ", " << metric << ": " << result.value << ", expected " << *result.expected << " ± "
                           << result.expected_sd);
             CHECK(result.passes() == true);
@@ -274,16 +274,16 @@ TEST_CASE("the way back with the exact score ends at the mixture") {
 
 TEST_CASE("a process of rotations says what it has no answer for") {
     using Catch::Matchers::Contains;
-    const auto view = mixture("steps = 10");
+    const auto context = mixture("steps = 10");
     const auto x = identity(2), t = time_of(3, 2);
     const dtk::Prediction eps{PredictionType::eps, x, {}};
-    CHECK_THROWS_WITH(view.chain->bound_term(x, x, t, t - 1, eps, "small"), Contains("no closed form"));
-    CHECK_THROWS_WITH(view.chain->convert(eps, PredictionType::x0, x, t), Contains("does not say what x_0 is"));
-    CHECK_THROWS_WITH(view.chain->accept(PredictionType::v), Contains("no meaning"));
+    CHECK_THROWS_WITH(context.chain->bound_term(x, x, t, t - 1, eps, "small"), Contains("no closed form"));
+    CHECK_THROWS_WITH(context.chain->convert(eps, PredictionType::x0, x, t), Contains("does not say what x_0 is"));
+    CHECK_THROWS_WITH(context.chain->accept(PredictionType::v), Contains("no meaning"));
     CHECK_THROWS_WITH(mixture("schedule = { use = \"rotation\", sigma_max = 0.3 }"), Contains("far from the uniform"));
     CHECK_THROWS_WITH(mixture("", "prediction = \"x0\""), Contains("is their score"));
     CHECK_NOTHROW(mixture("steps = 30\nschedule = { use = \"linear_alpha_bar\" }"));
-    support::View plane;
+    support::BuildContext plane;
     plane.data = make<dtk::Dataset>("moons", "", plane);
     CHECK_THROWS_WITH(make<dtk::Process>("so3", "", plane), Contains("rotations"));
 }

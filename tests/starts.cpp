@@ -77,35 +77,37 @@ TEST_CASE("inverted examples are what the same DDIM steps make of the noise that
     at::NoGradGuard no_grad;
     for (const char* schedule : {"\"linear\"", "\"cosine\"", "\"flow\"", "\"edm\""}) {
         INFO(schedule);
-        const auto view = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
-                                         fmt::format("schedule = {}\nsteps = 1000", schedule));
-        const auto denoise = support::denoiser(view);
-        const auto sampler = make<dtk::Sampler>("ddim", "steps = 40", view);
-        const auto times = sampler->times(*view.chain);
-        const auto x0 = view.data->test_examples(at::arange(20, at::kLong)).x.to(at::kDouble);
+        const auto context = support::exact("gaussian_mixture", "preset = \"gmm2d\"",
+                                            fmt::format("schedule = {}\nsteps = 1000", schedule));
+        const auto denoise = support::denoiser(context);
+        const auto sampler = make<dtk::Sampler>("ddim", "steps = 40", context);
+        const auto times = sampler->times(*context.chain);
+        const auto x0 = context.data->test_examples(at::arange(20, at::kLong)).x.to(at::kDouble);
         const auto found = dtk::inverted(denoise, times, x0);
         const auto again = sampler->sample(denoise, times, found, stream);
         // From a time without signal no step leads back, only Euler's the other way.
-        CHECK(distance(again, x0) < (view.chain->levels().alpha(times.front()) == 0 ? 0.3 : 1e-4));
+        CHECK(distance(again, x0) < (context.chain->levels().alpha(times.front()) == 0 ? 0.3 : 1e-4));
     }
 }
 
 TEST_CASE("what is found for examples comes to the exact flow's noise as steps grow finer") {
     at::NoGradGuard no_grad;
-    const auto view = support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\ncovariances = [[0.09]]",
-                                     "schedule = \"flow\"\nsteps = 1000");
+    const auto context =
+        support::exact("gaussian_mixture", "preset = \"none\"\nmeans = [[0.7]]\ncovariances = [[0.09]]",
+                       "schedule = \"flow\"\nsteps = 1000");
     const auto x0 = at::linspace(0, 1.4, 7, at::kDouble).unsqueeze(1);
     const auto exact = (x0 - 0.7) / 0.3;  // N(0.7, 0.3²) to N(0, 1)
     double before = 1;
     for (const int steps : {20, 40, 80, 160}) {
-        const auto sampler = make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), view);
-        const double off = distance(dtk::inverted(support::denoiser(view), sampler->times(*view.chain), x0), exact);
+        const auto sampler = make<dtk::Sampler>("ddim", fmt::format("steps = {}", steps), context);
+        const double off =
+            distance(dtk::inverted(support::denoiser(context), sampler->times(*context.chain), x0), exact);
         CHECK(off < 0.62 * before);  // of order one
         before = off;
     }
     CHECK(before < 0.03);
-    const auto one = make<dtk::Sampler>("ddim", "steps = 1", view);
-    CHECK(says(complaint_of([&] { dtk::inverted(support::denoiser(view), one->times(*view.chain), x0); }),
+    const auto one = make<dtk::Sampler>("ddim", "steps = 1", context);
+    CHECK(says(complaint_of([&] { dtk::inverted(support::denoiser(context), one->times(*context.chain), x0); }),
                "without signal"));
 }
 

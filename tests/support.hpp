@@ -30,7 +30,7 @@ inline const dtk::Registry& registry() {
 }
 
 /// What an experiment would show its plugins.
-struct View : dtk::View {
+struct BuildContext : dtk::BuildContext {
     std::shared_ptr<dtk::Dataset> data;
     std::shared_ptr<dtk::Process> chain;
     std::shared_ptr<dtk::Model> network;
@@ -52,16 +52,16 @@ struct View : dtk::View {
 
 /// The plugin of that kind and name, its fields from `toml` ("width = 8\ndepth = 2"). Throws Error with every mistake.
 template <class Interface>
-std::shared_ptr<Interface> make(const std::string& name, const std::string& toml, const dtk::View& view) {
-    dtk::Mistakes mistakes;
+std::shared_ptr<Interface> make(const std::string& name, const std::string& toml, const dtk::BuildContext& context) {
+    dtk::Diagnostics mistakes;
     auto& table = *new toml::table(toml::parse(std::string_view(toml)));  // nested plugins read it when they are built
     table.insert_or_assign("use", name);
-    auto& reading = *new dtk::Reading{registry(), mistakes, ".", {}};
+    auto& reading = *new dtk::ParseContext{registry(), mistakes, ".", {}};
     const auto spec = dtk::read_plugin(reading, Interface::kind, &table, {});
     if (!mistakes.empty()) throw dtk::Error(mistakes.text());
-    dtk::Mistakes later;
+    dtk::Diagnostics later;
     return std::static_pointer_cast<Interface>(
-        spec.make(*new dtk::Reading{registry(), *new dtk::Mistakes, ".", {}}, view));
+        spec.make(*new dtk::ParseContext{registry(), *new dtk::Diagnostics, ".", {}}, context));
 }
 
 template <class Interface>
@@ -70,36 +70,39 @@ std::shared_ptr<Interface> make(const std::string& name, const std::string& toml
 }
 
 /// A data set, a process and the exact denoiser over them.
-inline View exact(const std::string& dataset, const std::string& data_fields, const std::string& process_fields,
-                  const std::string& model_fields = {}) {
-    View view;
-    view.data = make<dtk::Dataset>(dataset, data_fields, view);
-    view.chain = make<dtk::Process>("gaussian", process_fields, view);
-    view.network = make<dtk::Model>("exact", model_fields, view);
-    view.network->train(false);
-    return view;
+inline BuildContext exact(const std::string& dataset, const std::string& data_fields, const std::string& process_fields,
+                          const std::string& model_fields = {}) {
+    BuildContext context;
+    context.data = make<dtk::Dataset>(dataset, data_fields, context);
+    context.chain = make<dtk::Process>("gaussian", process_fields, context);
+    context.network = make<dtk::Model>("exact", model_fields, context);
+    context.network->train(false);
+    return context;
 }
 
-/// The network of the view as losses, samplers and metrics see it.
-inline dtk::Denoiser denoiser(const View& view) {
-    return {view.chain, [model = view.network](const at::Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
+/// The network of the context as losses, samplers and metrics see it.
+inline dtk::Denoiser denoiser(const BuildContext& context) {
+    return {context.chain,
+            [model = context.network](const at::Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
                 return model->forward(x, t, told);
             }};
 }
 
 /// The denoiser, told what is known of as many rows as x has.
-inline dtk::Denoiser told(const View& view, const dtk::Denoiser& denoise, const at::Tensor& x) {
-    if (!view.seen) return denoise;
+inline dtk::Denoiser told(const BuildContext& context, const dtk::Denoiser& denoise, const at::Tensor& x) {
+    if (!context.seen) return denoise;
     auto condition = denoise.condition();
-    condition.observed = view.seen->y(0, x.size(0)).to(x.options());
+    condition.observed = context.seen->y(0, x.size(0)).to(x.options());
     return denoise.with(condition);
 }
-inline dtk::Denoiser denoiser(const View& view, const at::Tensor& x) { return told(view, denoiser(view), x); }
+inline dtk::Denoiser denoiser(const BuildContext& context, const at::Tensor& x) {
+    return told(context, denoiser(context), x);
+}
 
 /// What a metric is shown of samples.
-inline dtk::EvaluationInput input(const View& view, const at::Tensor& samples) {
-    dtk::EvaluationInput input{samples, *view.data, *view.chain, denoiser(view)};
-    input.observation = view.seen.get();
+inline dtk::EvaluationInput input(const BuildContext& context, const at::Tensor& samples) {
+    dtk::EvaluationInput input{samples, *context.data, *context.chain, denoiser(context)};
+    input.observation = context.seen.get();
     return input;
 }
 
@@ -113,8 +116,8 @@ inline dtk::Denoiser nobody(std::shared_ptr<const dtk::Process> process) {
 /// What a loss minimises for each example of the batch, at times that `times` draws, weighted back to uniform ones.
 inline at::Tensor loss_of(const dtk::Loss& loss, const dtk::Denoiser& denoise, const dtk::Batch& batch,
                           const dtk::Random& random, const std::string& times = "uniform",
-                          const dtk::View& view = dtk::no_view()) {
-    auto drawn = make<dtk::Times>(times, "", view)->draw(batch, denoise.process(), random.stream("t"));
+                          const dtk::BuildContext& context = dtk::no_view()) {
+    auto drawn = make<dtk::Times>(times, "", context)->draw(batch, denoise.process(), random.stream("t"));
     if (!loss.draws_times()) drawn.weight = 1;
     return drawn.weight * loss(denoise.with(batch.condition), batch, drawn.t, random).objectives.front().value;
 }

@@ -54,10 +54,10 @@ fs::path fresh_folder(const fs::path& parent) {
         const auto path = parent / (n == 1 ? stamp : fmt::format("{}-{}", stamp, n));
         if (fs::create_directory(path, error)) return path;
     }
-    throw Mistaken(fmt::format("cannot make a folder in {}: {}", parent.string(), error.message()), "give --out");
+    throw UserError(fmt::format("cannot make a folder in {}: {}", parent.string(), error.message()), "give --out");
 }
 
-int complain(const Mistakes& mistakes) {
+int complain(const Diagnostics& mistakes) {
     fmt::print(stderr, "{}", mistakes.text());
     if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
     return mistakes.exit_code();
@@ -97,8 +97,8 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
 int sample(SampleRequest& request) {
     if (fs::is_regular_file(request.run)) {  // RUN/checkpoints/00000100.safetensors
         if (request.step)
-            throw Mistaken(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
-                           "leave --step out, or name the folder of the run");
+            throw UserError(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
+                            "leave --step out, or name the folder of the run");
         request.checkpoint = fs::absolute(request.run).lexically_normal();
         request.run = request.checkpoint->parent_path().parent_path();
     }

@@ -64,7 +64,7 @@ std::string padded(const std::string& text, std::size_t width);
 /// Makes a folder that was not there, named by the time.
 std::filesystem::path fresh_folder(const std::filesystem::path& parent);
 /// Prints what is wrong → the exit code.
-int complain(const Mistakes& mistakes);
+int complain(const Diagnostics& mistakes);
 /// Prints what a file says: nothing in it can move the terminal's cursor.
 template <class... Values>
 void show(fmt::format_string<Values...> format, Values&&... values) {

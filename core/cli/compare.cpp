@@ -27,11 +27,11 @@ using Texts = std::map<std::string, std::string>;
 Record run_of(const std::string& text) {
     auto record = find_record(text);
     if (record.what == Record::What::damaged)
-        throw Mistaken(fmt::format("{} is damaged: {}", record.folder.string(), record.problem));
+        throw UserError(fmt::format("{} is damaged: {}", record.folder.string(), record.problem));
     if (record.what == Record::What::study)
-        throw Mistaken(fmt::format("{} is a study", record.folder.string()),
-                       fmt::format("its arms are compared by its report: dtk report {}; its cells lie in {}",
-                                   typed(record.folder), typed(record.folder / "tasks")));
+        throw UserError(fmt::format("{} is a study", record.folder.string()),
+                        fmt::format("its arms are compared by its report: dtk report {}; its cells lie in {}",
+                                    typed(record.folder), typed(record.folder / "tasks")));
     return record;
 }
 
@@ -119,7 +119,7 @@ std::vector<std::string> expanded(const std::string& text) {
             for (std::size_t i = 0; i < found.gl_pathc; ++i)
                 if (!fs::is_symlink(found.gl_pathv[i])) all.emplace_back(found.gl_pathv[i]);
         ::globfree(&found);
-        if (all.empty()) throw Mistaken(fmt::format("nothing matches {}", text), "`dtk ls` shows what there is");
+        if (all.empty()) throw UserError(fmt::format("nothing matches {}", text), "`dtk ls` shows what there is");
         return all;
     }
     // A folder that is no run stands for those in it.
@@ -148,7 +148,7 @@ std::vector<Record> runs_of(const std::vector<std::string>& texts) {
     const auto silent = [](const Record& record) { return record.measured.empty(); };
     if (std::any_of(all.begin(), all.end(), std::not_fn(silent)))
         if (const auto n = std::erase_if(all, silent)) fmt::print(stderr, "left out  {} that measured nothing\n", n);
-    if (all.empty()) throw Mistaken("there is no completed run to compare", "`dtk ls` shows what there is");
+    if (all.empty()) throw UserError("there is no completed run to compare", "`dtk ls` shows what there is");
     return all;
 }
 
@@ -226,9 +226,9 @@ std::size_t baseline_of(const std::vector<Group>& groups, const std::string& tex
                 if (fs::canonical(r.folder) == folder) found.push_back(i);
     }
     if (found.size() != 1)
-        throw Mistaken(fmt::format("`--baseline {}` is {} of the groups that are compared", text,
-                                   found.empty() ? "none" : "more than one"),
-                       "name one of the runs, or a KEY=VALUE that only one group has");
+        throw UserError(fmt::format("`--baseline {}` is {} of the groups that are compared", text,
+                                    found.empty() ? "none" : "more than one"),
+                        "name one of the runs, or a KEY=VALUE that only one group has");
     return found.front();
 }
 
@@ -290,8 +290,8 @@ void refuse_other_cards(const std::vector<Group>& groups, const std::vector<std:
         if (const auto text = cards_differ(groups, metric); !text.empty())
             parts.push_back(fmt::format("of {} {}", metric, text));
     if (!parts.empty())
-        throw Mistaken(fmt::format("these numbers were not measured alike: {}", fmt::join(parts, "; ")),
-                       "compare runs that were, or say --other-cards, and they are compared nevertheless");
+        throw UserError(fmt::format("these numbers were not measured alike: {}", fmt::join(parts, "; ")),
+                        "compare runs that were, or say --other-cards, and they are compared nevertheless");
 }
 
 void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys,

@@ -31,30 +31,31 @@ std::optional<NoiseLevels> levels_of(const fs::path& folder) {
 int export_run(const ExportRequest& request) {
     const auto r = find_record(request.run);
     const bool study = r.what == Record::What::study;
-    if (r.what == Record::What::damaged) throw Mistaken(fmt::format("{} is damaged: {}", r.folder.string(), r.problem));
+    if (r.what == Record::What::damaged)
+        throw UserError(fmt::format("{} is damaged: {}", r.folder.string(), r.problem));
     if (study && r.cells.empty())
-        throw Mistaken(fmt::format("{} does not say what its cells are: it is of an older dtk", r.folder.string()),
-                       "the same `dtk run` as before writes it anew");
+        throw UserError(fmt::format("{} does not say what its cells are: it is of an older dtk", r.folder.string()),
+                        "the same `dtk run` as before writes it anew");
     const auto exporter = std::find_if(exporters().begin(), exporters().end(),
                                        [&](const Exporter& one) { return one.name == request.to; });
-    if (exporter == exporters().end()) throw Mistaken(fmt::format("there is no format `{}`", request.to));
+    if (exporter == exporters().end()) throw UserError(fmt::format("there is no format `{}`", request.to));
     const auto* usual = study ? exporter->of_study : exporter->of_run;
     if (!usual)
-        throw study ? Mistaken(fmt::format("{} is a study, and `{}` is for runs", r.folder.string(), request.to),
-                               "name one of its cells: `dtk show` lists their folders")
-                    : Mistaken(fmt::format("{} is no study, and `{}` is for studies", r.folder.string(), request.to),
-                               "its metrics and samples: dtk export … --to npz");
+        throw study ? UserError(fmt::format("{} is a study, and `{}` is for runs", r.folder.string(), request.to),
+                                "name one of its cells: `dtk show` lists their folders")
+                    : UserError(fmt::format("{} is no study, and `{}` is for studies", r.folder.string(), request.to),
+                                "its metrics and samples: dtk export … --to npz");
     const auto out = request.out.value_or(r.folder / usual);
     if (!exporter->folder && fs::is_directory(out))
-        throw Mistaken(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
+        throw UserError(fmt::format("{} is a folder", out.string()), "name a file: --out numbers." + request.to);
     if (exporter->folder && fs::is_regular_file(out))
-        throw Mistaken(fmt::format("{} is a file", out.string()), "name a folder: it holds several files");
+        throw UserError(fmt::format("{} is a file", out.string()), "name a folder: it holds several files");
     if (out.has_parent_path()) {
         std::error_code error;
         fs::create_directories(out.parent_path(), error);
         if (error)
-            throw Mistaken(fmt::format("cannot make the folder {}: {}", out.parent_path().string(), error.message()),
-                           "give another --out");
+            throw UserError(fmt::format("cannot make the folder {}: {}", out.parent_path().string(), error.message()),
+                            "give another --out");
     }
     exporter->write(r, out, levels_of);
     fmt::print("{}\n", typed(out));

@@ -89,17 +89,17 @@ std::vector<Verdict> compared_metrics(const Record& before, const Record& after)
 fs::path trained_for(const Record& sample) {
     const auto around = sample.folder.parent_path();
     if (fs::exists(around.parent_path() / "stage.toml")) return around.parent_path();
-    Mistakes mistakes;
+    Diagnostics mistakes;
     auto own = read_toml(sample.folder / "resolved.toml", mistakes);
     for (const auto* table : {"sampler", "sample", "metric"}) own.erase(table);
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(around, error)) {
-        Mistakes ignored;
+        Diagnostics ignored;
         if (entry.path() != sample.folder && fs::exists(entry.path() / "run.json") &&
             toml_text(read_toml(entry.path() / "resolved.toml", ignored)) == toml_text(own))
             return entry.path();
     }
-    throw Mistaken(
+    throw UserError(
         fmt::format("the run that the samples in {} were drawn from cannot be found", sample.folder.string()),
         fmt::format("run the whole experiment again instead: dtk run {}", typed(sample.folder / "resolved.toml")));
 }
@@ -133,11 +133,12 @@ std::string threads_of(const Record& run) {
 int reproduce_run(const ReproduceRequest& request) {
     const auto r = find_record(request.run);
     if (r.what == Record::What::study)
-        throw Mistaken(fmt::format("{} is a study", r.folder.string()),
-                       fmt::format("reproduce one of its cells: `dtk show {}` lists their folders", typed(r.folder)));
-    if (r.what == Record::What::damaged) throw Mistaken(fmt::format("{} is damaged: {}", r.folder.string(), r.problem));
+        throw UserError(fmt::format("{} is a study", r.folder.string()),
+                        fmt::format("reproduce one of its cells: `dtk show {}` lists their folders", typed(r.folder)));
+    if (r.what == Record::What::damaged)
+        throw UserError(fmt::format("{} is damaged: {}", r.folder.string(), r.problem));
     if (r.status != "completed")
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} is not completed but {}: there is nothing to compare with", r.folder.string(), r.status),
             "let it finish first: dtk run … --resume");
     settings_of(r);  // is there an experiment at all?
@@ -149,7 +150,7 @@ int reproduce_run(const ReproduceRequest& request) {
             out.replace_filename(fmt::format("{}-{}", out.filename().string().substr(0, 15), n));
     std::error_code error;
     if (fs::exists(out) && !fs::is_empty(out, error))
-        throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
+        throw UserError(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
     const auto changed = r.is_run() ? changes_since(r) : std::vector<std::string>{};
     for (const auto& change : changed) fmt::print(stderr, "warning: {}\n", change);
     if (!changed.empty()) fmt::print(stderr, "         other bits may come of this\n");
@@ -194,7 +195,7 @@ int reproduce_run(const ReproduceRequest& request) {
         same = same && difference.empty();
     }
     if (verdicts.empty())
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} holds neither a checkpoint nor samples nor metrics to compare", r.folder.string()));
     fmt::print("\n{}\n", same ? "reproduced: the same bits" : "not reproduced: the bits differ");
     return same ? done : failed;

@@ -379,8 +379,8 @@ std::vector<std::string> changes_since(const Record& run) {
 int list_runs(const fs::path& folder, bool as_json) {
     if (!fs::is_directory(folder)) {
         if (folder != "runs")
-            throw Mistaken(fmt::format("{} is not a folder", folder.string()),
-                           "dtk ls lists the runs in a folder, usually runs/");
+            throw UserError(fmt::format("{} is not a folder", folder.string()),
+                            "dtk ls lists the runs in a folder, usually runs/");
         if (as_json)
             fmt::print("[]\n");
         else
@@ -415,7 +415,7 @@ int show_run(const std::string& run, bool as_json) {
         return done;
     }
     if (r.what == What::damaged)
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} cannot be shown: {}", r.folder.string(), r.problem),
             "the samples and checkpoints in it may still be good; `dtk sample` needs stage.toml and checkpoints alone");
     if (r.what == What::study) {

@@ -32,28 +32,28 @@ bool is_folder(const Registry& registry, const std::string& word) {
 Shown trained(const ScheduleRequest& request, const std::string& folder) {
     const auto own = [&](const std::string& set) { return request.names.size() == 1 || set.starts_with(folder + "."); };
     if (std::any_of(request.set.begin(), request.set.end(), own))
-        throw Mistaken(fmt::format("{} is a run: nothing of its schedule can be set", folder),
-                       "name the schedule itself to see it with other fields");
+        throw UserError(fmt::format("{} is a run: nothing of its schedule can be set", folder),
+                        "name the schedule itself to see it with other fields");
     if (!fs::exists(fs::path(folder) / "stage.toml")) {
         std::string stages;
         std::error_code error;
         for (const auto& entry : fs::directory_iterator(folder, error))
             if (!entry.is_symlink() && fs::exists(entry.path() / "stage.toml"))
                 stages += (stages.empty() ? "" : ", ") + entry.path().string();
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} is {}", folder,
                         fs::is_directory(folder) ? "not the folder of a run or of one of its stages" : "not there"),
             stages.empty() ? "name a schedule, or the folder of a run that has trained"
                            : "name one of these: " + stages);
     }
     if (!fs::exists(fs::path(folder) / "checkpoints"))
-        throw Mistaken(fmt::format("{} has no trained network", folder),
-                       "name its schedule; `dtk show` says which it is");
+        throw UserError(fmt::format("{} has no trained network", folder),
+                        "name its schedule; `dtk show` says which it is");
     return {folder, engine().levels(folder)};
 }
 
 /// The schedule of that name, with the fields that --set gives it.
-Shown shown(const Registry& registry, const ScheduleRequest& request, const std::string& name, Mistakes& mistakes) {
+Shown shown(const Registry& registry, const ScheduleRequest& request, const std::string& name, Diagnostics& mistakes) {
     toml::table table{{"use", name}};
     for (const auto& set : request.set) {
         const auto dot = set.find('.'), equals = set.find('=');
@@ -72,7 +72,7 @@ Shown shown(const Registry& registry, const ScheduleRequest& request, const std:
         }
     }
     toml::table root;
-    Reading reading{registry, mistakes, fs::current_path(), {&root}};
+    ParseContext reading{registry, mistakes, fs::current_path(), {&root}};
     const auto spec = read_plugin(reading, "schedule", &table, {});
     if (!spec) return {};
     try {
@@ -191,7 +191,7 @@ void draw(const std::vector<Shown>& schedules, const fs::path& file) {
 
 int schedule_show(const ScheduleRequest& request) {
     const Registry all(plugin_folders(request.folders));
-    Mistakes mistakes;
+    Diagnostics mistakes;
     std::vector<Shown> schedules;
     for (const auto& name : request.names)
         schedules.push_back(is_folder(all, name) ? trained(request, name) : shown(all, request, name, mistakes));

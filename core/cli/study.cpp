@@ -23,11 +23,11 @@ using json = nlohmann::json;
 
 namespace {
 
-Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Mistakes& mistakes,
+Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Diagnostics& mistakes,
            std::size_t seeds = 0) {
     return read_study(
         file, overrides, threads,
-        [](const auto& path, const auto& laid, Mistakes& found) { return engine().examine(path, laid, found); },
+        [](const auto& path, const auto& laid, Diagnostics& found) { return engine().examine(path, laid, found); },
         mistakes, seeds);
 }
 
@@ -51,7 +51,7 @@ struct Hardware {
 /// One thread for a cell unless the file says otherwise, for two cells of one thread each are faster than one of two,
 /// and as many cells as fill the cores; on `cuda` one for each GPU.
 Hardware hardware_for(const RunRequest& request) {
-    Mistakes ignored;
+    Diagnostics ignored;
     const auto root = read_toml(request.file, request.overrides.set, ignored);
     const auto threads = root["threads"].value_or(std::int64_t{1});
     const auto device = request.overrides.device.value_or(root["device"].value_or(std::string("cpu")));
@@ -131,7 +131,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     const auto part = part_of(options.part);
     std::size_t seeds = 0;
     while (true) {
-        Mistakes mistakes;
+        Diagnostics mistakes;
         const auto study = read(request.file, request.overrides, hardware.threads, mistakes, seeds);
         if (!mistakes.empty()) return complain(mistakes);
         if (seeds == 0) say_notes(study);
@@ -159,7 +159,7 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
         } catch (const Interrupted& error) {
             fmt::print(stderr, "dtk: {}\n  = help: the same command goes on\n", error.what());
             return stop_code();
-        } catch (const Mistaken&) {
+        } catch (const UserError&) {
             throw;
         } catch (const PluginError&) {
             throw;
@@ -186,7 +186,7 @@ int run(RunRequest& request, bool resume, const StudyOptions& study) {
 
 int check(const fs::path& file, const Overrides& overrides) {
     if (!is_study(file, overrides)) return engine().check(file, overrides);
-    Mistakes mistakes;
+    Diagnostics mistakes;
     const auto study = read(file, overrides, 1, mistakes);
     if (!mistakes.empty()) return complain(mistakes);
     say_notes(study);
@@ -208,7 +208,7 @@ int study_power(const PowerRequest& request) {
     const auto& metric = results.metrics.at(study.metrics.front());
     const auto& base = metric.arms[study.baseline];
     if (wanted->relative && !base.has_mean())
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} has no mean of {} to take a share of", study.arms[study.baseline].name, metric.name),
             "give the difference as a number");
     const double difference = wanted->relative ? wanted->value * std::abs(base.mean.mean) : wanted->value;

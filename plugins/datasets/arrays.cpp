@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/numpy.hpp>
 #include <dtk/rows_dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
-#include <dtk/view.hpp>
 #include <mutex>
 #include <numbers>
 
@@ -157,8 +157,8 @@ struct Checkerboard final : dtk::Dataset {
         }
     } cfg;
 
-    Checkerboard(const Config& config, const dtk::View& view)
-        : cfg(config), random_(view.random("dataset")), board_(config.squares, config.noise) {
+    Checkerboard(const Config& config, const dtk::BuildContext& context)
+        : cfg(config), random_(context.random("dataset")), board_(config.squares, config.noise) {
         if (cfg.squares % 2 != 0)
             throw dtk::Error(fmt::format("`squares` = {} is odd", cfg.squares),
                              fmt::format("write {} or {}", cfg.squares - 1, cfg.squares + 1));

@@ -8,8 +8,8 @@
 #include <fmt/ranges.h>
 #include <boost/tokenizer.hpp>
 
+#include <dtk/build_context.hpp>
 #include <dtk/rows_dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 

@@ -20,8 +20,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -98,9 +98,9 @@ struct DeadLeaves final : dtk::Dataset {
         }
     } c;
 
-    DeadLeaves(const Config& config, const dtk::View& view)
+    DeadLeaves(const Config& config, const dtk::BuildContext& context)
         : c(config),
-          random_(view.random("dataset")),
+          random_(context.random("dataset")),
           heap_(config.size, config.r_min, config.r_max),
           scale_(std::sqrt(12 / (1 + config.noise * config.noise))) {
         if (c.r_min >= c.r_max)

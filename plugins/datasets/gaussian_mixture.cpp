@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
-#include <dtk/view.hpp>
 #include <mutex>
 #include <numbers>
 
@@ -331,8 +331,8 @@ struct GaussianMixture final : dtk::Dataset {
         }
     };
 
-    GaussianMixture(const Config& config, const dtk::View& view)
-        : labels_(config.labels), random_(view.random("dataset")) {
+    GaussianMixture(const Config& config, const dtk::BuildContext& context)
+        : labels_(config.labels), random_(context.random("dataset")) {
         const auto c = config.preset == "none" ? Components(config) : preset_of(config.preset);
         if (config.preset != "none" &&
             !(config.weights.empty() && config.means.empty() && config.covariances.empty() && config.std.empty()))

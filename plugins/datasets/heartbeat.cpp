@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -48,8 +48,8 @@ struct Heartbeat final : dtk::Dataset {
             f("period", period, dtk::at_least(1), "places from one 1 to the next");
         }
     } c;
-    Heartbeat(const Config& config, const dtk::View& view)
-        : c(config), random_(view.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {
+    Heartbeat(const Config& config, const dtk::BuildContext& context)
+        : c(config), random_(context.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {
         if (c.period > c.length)
             throw dtk::Error(
                 fmt::format("a `period` of {} leaves some sequences of `length` {} without a 1", c.period, c.length),

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/gzip.hpp>
-#include <dtk/view.hpp>
 #include <filesystem>
 #include <mutex>
 

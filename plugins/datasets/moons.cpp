@@ -2,8 +2,8 @@
 //   moon 0: (cos φ, sin φ),   moon 1: (1 − cos φ, ½ − sin φ),   each + noise·z, z ~ N(0, I),
 // then centred and divided by one number so that the mean variance of the two axes is 1.
 #include <cmath>
+#include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
-#include <dtk/view.hpp>
 #include <numbers>
 
 namespace {
@@ -49,8 +49,8 @@ struct Moons final : dtk::Dataset {
         }
     } cfg;
 
-    Moons(const Config& config, const dtk::View& view)
-        : cfg(config), random_(view.random("dataset")), density_(nodes(config.noise), config.noise) {}
+    Moons(const Config& config, const dtk::BuildContext& context)
+        : cfg(config), random_(context.random("dataset")), density_(nodes(config.noise), config.noise) {}
 
     std::vector<std::int64_t> shape() const override { return {2}; }
     std::int64_t size() const override { return 0; }

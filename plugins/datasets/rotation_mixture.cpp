@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
 #include <dtk/rotations.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -118,8 +118,8 @@ struct RotationMixture final : dtk::Dataset {
             f("labels", labels, "label each example with its mode");
         }
     };
-    RotationMixture(const Config& config, const dtk::View& view)
-        : labels_(config.labels), random_(view.random("dataset")) {
+    RotationMixture(const Config& config, const dtk::BuildContext& context)
+        : labels_(config.labels), random_(context.random("dataset")) {
         const auto k = static_cast<std::int64_t>(config.modes.size());
         if (k == 0) throw dtk::Error("`modes` is empty", "give one row per mode, as in modes = [[0, 0, 0], [0, 0, 2]]");
         std::vector<Tensor> vectors;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -14,7 +14,7 @@ using at::Tensor;
 
 struct Standardised final : dtk::Dataset {
     struct Config {
-        dtk::Choice<dtk::Dataset> of;
+        dtk::Part<dtk::Dataset> of;
         std::int64_t measure = 10000;
         void fields(dtk::Fields& f) {
             f("of", of, "the data themselves");
@@ -22,8 +22,8 @@ struct Standardised final : dtk::Dataset {
               "training examples that mean and variance are taken from, if there are as many");
         }
     };
-    Standardised(const Config& config, const dtk::View& view)
-        : of_(config.of.make(view)), random_(view.random("dataset").stream("levels")) {
+    Standardised(const Config& config, const dtk::BuildContext& context)
+        : of_(config.of.make(context)), random_(context.random("dataset").stream("levels")) {
         if (of_->levels() > 1 && of_->range())
             step_ = (of_->range()->second - of_->range()->first) / (of_->levels() - 1);
         const auto n = of_->size() > 0 ? std::min(of_->size(), config.measure) : config.measure;

@@ -2,8 +2,8 @@
 // so that the mean variance of the two axes is 1. The data of Sohl-Dickstein et al., "Deep Unsupervised Learning using
 // Nonequilibrium Thermodynamics", 2015, fig. 1, with a generator of our own, since theirs is not published.
 #include <cmath>
+#include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
-#include <dtk/view.hpp>
 #include <numbers>
 
 namespace {
@@ -30,7 +30,8 @@ struct SwissRoll final : dtk::Dataset {
         }
     };
 
-    SwissRoll(const Config& config, const dtk::View& view) : noise_(config.noise), random_(view.random("dataset")) {
+    SwissRoll(const Config& config, const dtk::BuildContext& context)
+        : noise_(config.noise), random_(context.random("dataset")) {
         const auto [theta, weight] = nodes(noise_);
         density_ = std::make_unique<dtk::SmearedCurve>(spiral(theta), weight / (to - from), noise_);
     }

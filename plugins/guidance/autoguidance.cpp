@@ -15,9 +15,9 @@ struct Autoguidance final : dtk::Guidance {
             f("scale", scale, dtk::any_number(), "s; 1: no guidance");
         }
     } c;
-    Autoguidance(const Config& config, const dtk::View& view) : c(config) {
+    Autoguidance(const Config& config, const dtk::BuildContext& context) : c(config) {
         if (!c.bad) throw dtk::Error("`bad` is not set", "name the stage or the run that trained the worse network");
-        bad_ = view.trained(c.bad);
+        bad_ = context.trained(c.bad);
         if (bad_.model->predicts() == dtk::PredictionType::label)
             throw dtk::Error("`" + c.bad.name() + "` is a classifier and denoises nothing", "name another network");
     }

@@ -16,8 +16,8 @@ struct CfgZero final : dtk::Guidance {
             f("share", share, dtk::in(0, 1), "share of the time, from the noisy end, in which nothing moves");
         }
     } c;
-    CfgZero(const Config& config, const dtk::View& view) : c(config) {
-        view.process().accept(dtk::PredictionType::velocity);
+    CfgZero(const Config& config, const dtk::BuildContext& context) : c(config) {
+        context.process().accept(dtk::PredictionType::velocity);
     }
     bool needs_null_condition() const override { return c.scale != 1; }
 

@@ -24,13 +24,13 @@ struct Classifier final : dtk::Guidance {
             f("form", form, {"score", "mean"}, "move the score, or the mean of each reverse step");
         }
     } c;
-    Classifier(const Config& config, const dtk::View& view) : c(config) {
+    Classifier(const Config& config, const dtk::BuildContext& context) : c(config) {
         if (!c.of) throw dtk::Error("`of` is not set", "name the stage or the run that trained a classifier");
-        network_ = view.trained(c.of);
+        network_ = context.trained(c.of);
         if (network_.model->predicts() != dtk::PredictionType::label)
             throw dtk::Error("guidance `classifier` needs a classifier, and `" + c.of.name() + "` is another model",
                              "train model `classifier` with loss `cross_entropy` and noised = true");
-        dtk::gaussian(view.process(), "guidance `classifier`");
+        dtk::gaussian(context.process(), "guidance `classifier`");
     }
     bool moves_steps() const override { return c.form == "mean"; }
 

@@ -26,8 +26,8 @@ struct Dps final : dtk::Guidance {
             f("form", form, {"score", "step"}, "move the score, or each reverse step by a length that y alone says");
         }
     } c;
-    Dps(const Config& config, const dtk::View& view) : c(config), seen_(dtk::observation(view, "dps")) {
-        dtk::gaussian(view.process(), "guidance `dps`");
+    Dps(const Config& config, const dtk::BuildContext& context) : c(config), seen_(dtk::observation(context, "dps")) {
+        dtk::gaussian(context.process(), "guidance `dps`");
         if (c.form == "score" && seen_.sd() == 0)
             throw dtk::Error("dps divides by the variance of y's error, and y is exact",
                              "say in `sd` of [observation] what error y has, or use form = \"step\", or pigdm or tmpd");

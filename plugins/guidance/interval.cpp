@@ -9,7 +9,7 @@
 namespace {
 struct Interval final : dtk::Guidance {
     struct Config {
-        dtk::Choice<dtk::Guidance> of{"classifier_free"};
+        dtk::Part<dtk::Guidance> of{"classifier_free"};
         double low = 0, high = 1e300;
         void fields(dtk::Fields& f) {
             f("of", of, "the guidance that is limited");
@@ -17,7 +17,7 @@ struct Interval final : dtk::Guidance {
             f("high", high, dtk::above(0), "σ/α above which there is none");
         }
     } c;
-    Interval(const Config& config, const dtk::View& view) : c(config), of_(config.of.make(view)) {
+    Interval(const Config& config, const dtk::BuildContext& context) : c(config), of_(config.of.make(context)) {
         if (!(c.low < c.high)) throw dtk::Error("`low` must be smaller than `high`", "swap them");
         if (of_->moves_steps())
             throw dtk::Error("interval limits guidance of what the network answers, and this one moves reverse steps",

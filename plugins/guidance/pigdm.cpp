@@ -20,8 +20,9 @@ struct Pigdm final : dtk::Guidance {
             f("iterations", iterations, dtk::at_least(1), "of conjugate gradients, where y has more than 8 numbers");
         }
     } c;
-    Pigdm(const Config& config, const dtk::View& view) : c(config), seen_(dtk::observation(view, "pigdm")) {
-        dtk::gaussian(view.process(), "guidance `pigdm`");
+    Pigdm(const Config& config, const dtk::BuildContext& context)
+        : c(config), seen_(dtk::observation(context, "pigdm")) {
+        dtk::gaussian(context.process(), "guidance `pigdm`");
     }
 
     dtk::Denoiser around(dtk::Denoiser denoise) const override {

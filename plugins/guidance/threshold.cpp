@@ -22,8 +22,8 @@ struct Threshold final : dtk::Guidance {
             f("quantile", quantile, dtk::in(0, 1), "p, of the absolute values of an example; for `dynamic`");
         }
     } c;
-    Threshold(const Config& config, const dtk::View& view) : c(config) {
-        const auto range = view.space().range;
+    Threshold(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto range = context.space().range;
         if (!range)
             throw dtk::Error("guidance `threshold` keeps x_0 in the data's range, and these data have none",
                              "use it with data that have one, such as images");

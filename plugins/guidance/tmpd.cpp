@@ -24,8 +24,8 @@ struct Tmpd final : dtk::Guidance {
             f("iterations", iterations, dtk::at_least(1), "of conjugate gradients, where y has more than 8 numbers");
         }
     } c;
-    Tmpd(const Config& config, const dtk::View& view) : c(config), seen_(dtk::observation(view, "tmpd")) {
-        dtk::gaussian(view.process(), "guidance `tmpd`");
+    Tmpd(const Config& config, const dtk::BuildContext& context) : c(config), seen_(dtk::observation(context, "tmpd")) {
+        dtk::gaussian(context.process(), "guidance `tmpd`");
     }
 
     dtk::Denoiser around(dtk::Denoiser denoise) const override {

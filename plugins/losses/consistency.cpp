@@ -23,12 +23,12 @@ struct Consistency final : dtk::Loss {
             f("huber", huber, dtk::at_least(0), "c of the distance √(‖Δ‖²/d + c²) − c; 0: the squared error ‖Δ‖²/d");
         }
     } c;
-    Consistency(const Config& config, const dtk::View& view) : c(config) {
-        const auto& process = dtk::gaussian(view.process(), "loss `consistency`");
-        process.accept(view.model().predicts());
+    Consistency(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto& process = dtk::gaussian(context.process(), "loss `consistency`");
+        process.accept(context.model().predicts());
         dtk::must_divide(process, c.steps);
         if (!c.teacher) return;
-        teacher_ = dtk::teacher(view, c.teacher);
+        teacher_ = dtk::teacher(context, c.teacher);
         dtk::must_share_noise(*teacher_, process);
     }
 

@@ -14,10 +14,10 @@ struct CrossEntropy final : dtk::Loss {
         void fields(dtk::Fields& f) { f("noised", noised, "classify x_t instead of x_0"); }
     } c;
 
-    CrossEntropy(const Config& config, const dtk::View& view) : c(config) {
-        if (view.space().classes == 0)
+    CrossEntropy(const Config& config, const dtk::BuildContext& context) : c(config) {
+        if (context.space().classes == 0)
             throw dtk::Error("cross_entropy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::PredictionType::label)
+        if (context.model().predicts() != dtk::PredictionType::label)
             throw dtk::Error("cross_entropy trains a classifier", "use model `classifier`, or another loss");
     }
 

@@ -16,7 +16,7 @@ using at::Tensor;
 struct Dmd final : dtk::Loss {
     struct Config {
         dtk::Reference teacher;
-        dtk::Choice<dtk::Model> fake;
+        dtk::Part<dtk::Model> fake;
         std::string weight = "normalised";
         void fields(dtk::Fields& f) {
             f("teacher", teacher, "an earlier stage, or the folder of a run");
@@ -25,11 +25,12 @@ struct Dmd final : dtk::Loss {
               "w: 1 over the mean of |x − D_real| of each example, or α²/σ², that of the divergence itself");
         }
     } c;
-    Dmd(const Config& config, const dtk::View& view) : c(config), teacher_(dtk::teacher(view, c.teacher)) {
-        const auto& process = dtk::gaussian(view.process(), "loss `dmd`");
-        process.accept(view.model().predicts());
+    Dmd(const Config& config, const dtk::BuildContext& context)
+        : c(config), teacher_(dtk::teacher(context, c.teacher)) {
+        const auto& process = dtk::gaussian(context.process(), "loss `dmd`");
+        process.accept(context.model().predicts());
         dtk::must_share_noise(teacher_, process);
-        fake_ = child("fake", c.fake.make(view));
+        fake_ = child("fake", c.fake.make(context));
         process.accept(fake_->predicts());
         start_from_teacher();
     }

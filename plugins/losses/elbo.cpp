@@ -18,7 +18,9 @@ struct Elbo final : dtk::Loss {
             f("every_step", every_step, "sum over all T steps instead of drawing one: T evaluations, exact in t");
         }
     } c;
-    Elbo(const Config& config, const dtk::View& view) : c(config) { view.process().accept_variance(c.variance); }
+    Elbo(const Config& config, const dtk::BuildContext& context) : c(config) {
+        context.process().accept_variance(c.variance);
+    }
 
     bool draws_times() const override { return !c.every_step; }
 

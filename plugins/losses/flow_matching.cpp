@@ -36,11 +36,11 @@ struct FlowMatching final : dtk::Loss {
             f("iterations", iterations, dtk::at_least(1), "of sinkhorn");
         }
     } c;
-    FlowMatching(const Config& config, const dtk::View& view) : c(config) {
-        const auto& process = dtk::gaussian(view.process(), "loss `flow_matching`");
-        process.accept(view.model().predicts());
+    FlowMatching(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto& process = dtk::gaussian(context.process(), "loss `flow_matching`");
+        process.accept(context.model().predicts());
         process.accept(dtk::PredictionType::velocity);
-        if (c.coupling == "class" && view.space().classes == 0)
+        if (c.coupling == "class" && context.space().classes == 0)
             throw dtk::Error("`coupling` = \"class\" needs data with classes", "use coupling = \"optimal\"");
     }
 

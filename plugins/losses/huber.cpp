@@ -21,9 +21,9 @@ struct Huber final : dtk::Loss {
               "what is compared; `model`: what the model itself predicts");
         }
     } c;
-    Huber(const Config& config, const dtk::View& view) : c(config) {
+    Huber(const Config& config, const dtk::BuildContext& context) : c(config) {
         if (c.target != "model") target_ = dtk::prediction_type(c.target);
-        view.process().accept(target_.value_or(view.model().predicts()));
+        context.process().accept(target_.value_or(context.model().predicts()));
     }
 
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,

@@ -13,8 +13,8 @@ struct Hybrid final : dtk::Loss {
         double lambda = 0.001;
         void fields(dtk::Fields& f) { f("lambda", lambda, dtk::above(0), "λ, the weight of the bound"); }
     } c;
-    Hybrid(const Config& config, const dtk::View& view) : c(config) {
-        dtk::gaussian(view.process(), "loss `hybrid`").accept(view.model().predicts());
+    Hybrid(const Config& config, const dtk::BuildContext& context) : c(config) {
+        dtk::gaussian(context.process(), "loss `hybrid`").accept(context.model().predicts());
     }
 
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& drawn,

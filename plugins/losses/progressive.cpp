@@ -16,9 +16,10 @@ struct Progressive final : dtk::Loss {
             f("steps", steps, dtk::at_least(1), "N of the student; the teacher makes twice as many");
         }
     } c;
-    Progressive(const Config& config, const dtk::View& view) : c(config), teacher_(dtk::teacher(view, c.teacher)) {
-        const auto& process = dtk::gaussian(view.process(), "loss `progressive`");
-        process.accept(view.model().predicts());
+    Progressive(const Config& config, const dtk::BuildContext& context)
+        : c(config), teacher_(dtk::teacher(context, c.teacher)) {
+        const auto& process = dtk::gaussian(context.process(), "loss `progressive`");
+        process.accept(context.model().predicts());
         dtk::must_divide(process, 2 * c.steps);
         dtk::must_share_noise(teacher_, process);
     }

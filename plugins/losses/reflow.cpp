@@ -16,9 +16,10 @@ struct Reflow final : dtk::Loss {
             f("steps", steps, dtk::at_least(1), "equal strides of the teacher's flow from noise to data");
         }
     } c;
-    Reflow(const Config& config, const dtk::View& view) : c(config), teacher_(dtk::teacher(view, c.teacher)) {
-        const auto& process = dtk::gaussian(view.process(), "loss `reflow`");
-        process.accept(view.model().predicts());
+    Reflow(const Config& config, const dtk::BuildContext& context)
+        : c(config), teacher_(dtk::teacher(context, c.teacher)) {
+        const auto& process = dtk::gaussian(context.process(), "loss `reflow`");
+        process.accept(context.model().predicts());
         process.accept(dtk::PredictionType::velocity);
         dtk::must_divide(*teacher_.process, c.steps);
     }

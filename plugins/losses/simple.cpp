@@ -15,9 +15,9 @@ struct Simple final : dtk::Loss {
               "what is compared; `model`: what the model itself predicts");
         }
     };
-    Simple(const Config& config, const dtk::View& view) {
+    Simple(const Config& config, const dtk::BuildContext& context) {
         if (config.target != "model") target_ = dtk::prediction_type(config.target);
-        view.process().accept(target_.value_or(view.model().predicts()));
+        context.process().accept(target_.value_or(context.model().predicts()));
     }
 
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,

@@ -15,9 +15,9 @@ struct Uncertainty final : dtk::Loss {
         std::int64_t features = 128;
         void fields(dtk::Fields& f) { f("features", features, dtk::at_least(1), "random cosines of the noise level"); }
     };
-    Uncertainty(const Config& config, const dtk::View& view) {
-        view.process().accept(view.model().predicts());
-        const auto init = view.random("init").stream("uncertainty");
+    Uncertainty(const Config& config, const dtk::BuildContext& context) {
+        context.process().accept(context.model().predicts());
+        const auto init = context.random("init").stream("uncertainty");
         const auto n = config.features;
         frequency_ = &buffer("frequency", init.stream("frequency").normal({n}, at::kFloat));
         phase_ = &buffer("phase", init.stream("phase").uniform({n}, at::kFloat));

@@ -17,10 +17,10 @@ struct Accuracy final : dtk::Metric {
         void fields(dtk::Fields& f) { f("most", most, dtk::at_least(1), "test examples that are classified"); }
     } c;
 
-    Accuracy(const Config& config, const dtk::View& view) : c(config) {
-        if (view.dataset().classes() == 0)
+    Accuracy(const Config& config, const dtk::BuildContext& context) : c(config) {
+        if (context.dataset().classes() == 0)
             throw dtk::Error("accuracy needs data with classes", "use other data, or give the data their labels");
-        if (view.model().predicts() != dtk::PredictionType::label)
+        if (context.model().predicts() != dtk::PredictionType::label)
             throw dtk::Error("accuracy measures a classifier", "use model `classifier`, or another metric");
     }
 

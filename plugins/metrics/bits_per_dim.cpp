@@ -41,7 +41,9 @@ struct BitsPerDim final : dtk::Metric {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    BitsPerDim(const Config& config, const dtk::View& view) : c(config) { view.process().accept_variance(c.variance); }
+    BitsPerDim(const Config& config, const dtk::BuildContext& context) : c(config) {
+        context.process().accept_variance(c.variance);
+    }
     bool needs_samples() const override { return false; }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "bits/dim"}; }

@@ -43,11 +43,11 @@ struct Bound final : dtk::Metric {
             f("best", best, "beside it K* of the best steps with independent elements, of data whose density is known");
         }
     } c;
-    Bound(const Config& config, const dtk::View& view) : c(config) {
-        view.process().accept_variance(c.variance);
+    Bound(const Config& config, const dtk::BuildContext& context) : c(config) {
+        context.process().accept_variance(c.variance);
         if (!c.best) return;
-        dtk::gaussian(view.process(), "`best`");
-        dtk::known_density(view.dataset(), "`best`");
+        dtk::gaussian(context.process(), "`best`");
+        dtk::known_density(context.dataset(), "`best`");
     }
     bool needs_samples() const override { return false; }
 

@@ -46,8 +46,8 @@ struct EnergyDistance final : dtk::Metric {
               "samples that are looked at, evenly among all; time grows with the square");
         }
     } c;
-    EnergyDistance(const Config& config, const dtk::View& view) : c(config) {
-        if (const auto size = view.dataset().test_size(); size > 0 && size < 10)
+    EnergyDistance(const Config& config, const dtk::BuildContext& context) : c(config) {
+        if (const auto size = context.dataset().test_size(); size > 0 && size < 10)
             throw dtk::Error(fmt::format("energy_distance needs ten test examples or more, the data have {}", size),
                              "use another metric");
     }

@@ -28,7 +28,9 @@ struct EpsError final : dtk::Metric {
             f("share", share, dtk::above(0), "of a known floor: an excess up to it passes");
         }
     } c;
-    EpsError(const Config& config, const dtk::View& view) : c(config) { dtk::gaussian(view.process(), "eps_error"); }
+    EpsError(const Config& config, const dtk::BuildContext& context) : c(config) {
+        dtk::gaussian(context.process(), "eps_error");
+    }
     bool needs_samples() const override { return false; }
 
     dtk::MetricCard card() const override { return {dtk::Better::less}; }

@@ -36,8 +36,9 @@ struct Frechet final : dtk::Metric {
         }
     } c;
 
-    Frechet(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "frechet") {
-        if (const auto size = view.dataset().test_size(); size > 0 && size < 4)
+    Frechet(const Config& config, const dtk::BuildContext& context)
+        : c(config), features_(config.features, context, "frechet") {
+        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
             throw dtk::Error("frechet needs four test examples or more", "use another metric");
     }
 

@@ -24,8 +24,8 @@ struct GaussianFit final : dtk::Metric {
             f("per", per, {"example", "element"}, "what the bits are counted for");
         }
     } c;
-    GaussianFit(const Config& config, const dtk::View& view) : c(config) {
-        const auto& data = view.dataset();
+    GaussianFit(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto& data = context.dataset();
         if (data.levels() > 0)
             throw dtk::Error("gaussian_fit measures a density, and these data come in levels", "leave it out");
         for (const auto size : data.shape()) elements_ *= size;

@@ -67,12 +67,12 @@ struct Kl final : dtk::Metric {
             f("repeats", repeats, dtk::in(4, 1024), "sets of true samples that say what to expect");
         }
     } c;
-    Kl(const Config& config, const dtk::View& view) : c(config) {
-        const auto& density = dtk::known_density(view.dataset(), "kl");
+    Kl(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto& density = dtk::known_density(context.dataset(), "kl");
         if (dynamic_cast<const dtk::RotationDensity*>(&density))
             throw dtk::Error("kl is for data in a flat space, not for rotations", "use nll");
-        const auto size = view.dataset().test_size();
-        const auto x = view.dataset()
+        const auto size = context.dataset().test_size();
+        const auto x = context.dataset()
                            .test_examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 100) : 100, at::kLong))
                            .x.flatten(1)
                            .to(at::kDouble);

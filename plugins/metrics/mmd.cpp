@@ -70,8 +70,8 @@ struct Mmd final : dtk::Metric {
         }
     } cfg;
 
-    Mmd(const Config& config, const dtk::View& view) : cfg(config) {
-        if (const auto size = view.dataset().test_size(); size > 0 && size < 10)
+    Mmd(const Config& config, const dtk::BuildContext& context) : cfg(config) {
+        if (const auto size = context.dataset().test_size(); size > 0 && size < 10)
             throw dtk::Error(fmt::format("mmd needs ten test examples or more, the data have {}", size),
                              "use another metric");
     }

@@ -43,7 +43,7 @@ std::vector<Cell> cells_of(std::vector<Cell> modes) {
 }
 
 struct ModeCoverage final : dtk::Metric {
-    explicit ModeCoverage(const dtk::View& view) { density_with_modes(view.dataset()); }
+    explicit ModeCoverage(const dtk::BuildContext& context) { density_with_modes(context.dataset()); }
 
     dtk::MetricCard card() const override { return {dtk::Better::less}; }
 

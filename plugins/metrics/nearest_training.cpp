@@ -30,9 +30,9 @@ struct NearestTraining final : dtk::Metric {
         }
     } c;
 
-    NearestTraining(const Config& config, const dtk::View& view)
-        : c(config), features_(config.features, view, "nearest_training") {
-        if (view.dataset().size() == 0)
+    NearestTraining(const Config& config, const dtk::BuildContext& context)
+        : c(config), features_(config.features, context, "nearest_training") {
+        if (context.dataset().size() == 0)
             throw dtk::Error("nearest_training needs data that end",
                              "data made anew for every step cannot be copied; use another metric");
     }

@@ -15,7 +15,9 @@ struct Nll final : dtk::Metric {
         }
     } cfg;
 
-    Nll(const Config& config, const dtk::View& view) : cfg(config) { dtk::known_density(view.dataset(), "nll"); }
+    Nll(const Config& config, const dtk::BuildContext& context) : cfg(config) {
+        dtk::known_density(context.dataset(), "nll");
+    }
 
     dtk::MetricCard card() const override { return {dtk::Better::nearest, "nats"}; }
 

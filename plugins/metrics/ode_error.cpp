@@ -51,9 +51,9 @@ struct OdeError final : dtk::Metric {
         std::int64_t n = 500;
         void fields(dtk::Fields& f) { f("n", n, dtk::at_least(1), "samples that are looked at, evenly among all"); }
     } c;
-    OdeError(const Config& config, const dtk::View& view) : c(config) {
-        dtk::gaussian(view.process(), "ode_error");
-        dtk::known_density(view.dataset(), "ode_error");
+    OdeError(const Config& config, const dtk::BuildContext& context) : c(config) {
+        dtk::gaussian(context.process(), "ode_error");
+        dtk::known_density(context.dataset(), "ode_error");
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }

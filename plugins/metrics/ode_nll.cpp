@@ -42,8 +42,8 @@ struct OdeNll final : dtk::Metric {
             f("precision", precision, {"float32", "float64"}, "of the state, if the model takes it");
         }
     } c;
-    OdeNll(const Config& config, const dtk::View& view) : c(config), levels_(view.space().levels) {
-        const auto& process = dtk::gaussian(view.process(), "ode_nll");
+    OdeNll(const Config& config, const dtk::BuildContext& context) : c(config), levels_(context.space().levels) {
+        const auto& process = dtk::gaussian(context.process(), "ode_nll");
         if (process.whole_steps())
             throw dtk::Error("ode_nll follows the flow between steps, and the process knows only whole ones",
                              "use metric bound or bits_per_dim, or another schedule");

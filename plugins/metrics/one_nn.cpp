@@ -34,8 +34,9 @@ struct OneNn final : dtk::Metric {
         }
     } c;
 
-    OneNn(const Config& config, const dtk::View& view) : c(config), features_(config.features, view, "one_nn") {
-        if (const auto size = view.dataset().test_size(); size > 0 && size < 4)
+    OneNn(const Config& config, const dtk::BuildContext& context)
+        : c(config), features_(config.features, context, "one_nn") {
+        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
             throw dtk::Error("one_nn needs four test examples or more", "use another metric");
     }
 

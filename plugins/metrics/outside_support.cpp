@@ -10,8 +10,8 @@ struct OutsideSupport final : dtk::Metric {
         double limit = 0.015;
         void fields(dtk::Fields& f) { f("limit", limit, dtk::in(0, 1), "the largest share that passes"); }
     } c;
-    OutsideSupport(const Config& config, const dtk::View& view) : c(config) {
-        dtk::known_density(view.dataset(), "outside_support");
+    OutsideSupport(const Config& config, const dtk::BuildContext& context) : c(config) {
+        dtk::known_density(context.dataset(), "outside_support");
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "share"}; }

@@ -50,7 +50,9 @@ void needs_one_posterior(const dtk::Observation& seen) {
 }
 
 struct Posterior final : dtk::Metric {
-    explicit Posterior(const dtk::View& view) { needs_one_posterior(dtk::observation(view, "posterior")); }
+    explicit Posterior(const dtk::BuildContext& context) {
+        needs_one_posterior(dtk::observation(context, "posterior"));
+    }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "standard errors"}; }
 

@@ -46,9 +46,9 @@ struct PrecisionRecall final : dtk::Metric {
         }
     } c;
 
-    PrecisionRecall(const Config& config, const dtk::View& view)
-        : c(config), features_(config.features, view, "precision_recall") {
-        if (const auto size = view.dataset().test_size(); size > 0 && size / 2 <= c.k)
+    PrecisionRecall(const Config& config, const dtk::BuildContext& context)
+        : c(config), features_(config.features, context, "precision_recall") {
+        if (const auto size = context.dataset().test_size(); size > 0 && size / 2 <= c.k)
             throw dtk::Error(
                 fmt::format("precision_recall with k = {} needs {} test examples or more", c.k, 2 * c.k + 2),
                 "make `k` smaller");

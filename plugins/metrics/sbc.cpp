@@ -49,7 +49,7 @@ struct Sbc final : dtk::Metric {
             f("elements", elements, dtk::at_least(1), "at most so many are looked at, evenly among all");
         }
     } c;
-    Sbc(const Config& config, const dtk::View& view) : c(config) { dtk::needs_draws(view, "sbc"); }
+    Sbc(const Config& config, const dtk::BuildContext& context) : c(config) { dtk::needs_draws(context, "sbc"); }
 
     dtk::MetricCard card() const override { return {dtk::Better::less}; }
 

@@ -32,8 +32,8 @@ struct SlicedWasserstein final : dtk::Metric {
         }
     } cfg;
 
-    SlicedWasserstein(const Config& config, const dtk::View& view) : cfg(config) {
-        if (const auto size = view.dataset().test_size(); size == 1)
+    SlicedWasserstein(const Config& config, const dtk::BuildContext& context) : cfg(config) {
+        if (const auto size = context.dataset().test_size(); size == 1)
             throw dtk::Error("sliced_wasserstein needs two test examples or more", "use another metric");
     }
 

@@ -21,7 +21,7 @@ using at::Tensor;
 constexpr double passing_quantile = 0.999;
 
 struct Tarp final : dtk::Metric {
-    explicit Tarp(const dtk::View& view) { dtk::needs_draws(view, "tarp"); }
+    explicit Tarp(const dtk::BuildContext& context) { dtk::needs_draws(context, "tarp"); }
 
     dtk::MetricCard card() const override { return {dtk::Better::less}; }
 

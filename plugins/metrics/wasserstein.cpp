@@ -101,11 +101,11 @@ struct Wasserstein final : dtk::Metric {
             f("repeats", repeats, dtk::in(4, 1024), "sets of true samples that say what to expect");
         }
     } c;
-    Wasserstein(const Config& config, const dtk::View& view) : c(config) {
-        const auto& density = dtk::known_density(view.dataset(), "wasserstein");
-        if (view.dataset().shape() != std::vector<std::int64_t>{1})
+    Wasserstein(const Config& config, const dtk::BuildContext& context) : c(config) {
+        const auto& density = dtk::known_density(context.dataset(), "wasserstein");
+        if (context.dataset().shape() != std::vector<std::int64_t>{1})
             throw dtk::Error("wasserstein is for data of one number", "use sliced_wasserstein");
-        law_.emplace(density, view.dataset().test_examples(at::arange(1000, at::kLong)).x.to(at::kDouble));
+        law_.emplace(density, context.dataset().test_examples(at::arange(1000, at::kLong)).x.to(at::kDouble));
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }

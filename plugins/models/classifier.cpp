@@ -31,15 +31,15 @@ struct Network final : dtk::Classifier {
         }
     };
 
-    Network(const Config& c, const dtk::View& view) : shape_(view.space().shape) {
-        const auto classes = view.space().classes;
+    Network(const Config& c, const dtk::BuildContext& context) : shape_(context.space().shape) {
+        const auto classes = context.space().classes;
         if (classes < 2)
             throw dtk::Error("a classifier needs data with two classes or more",
                              "use other data, or give the data their labels");
-        const auto init = view.random("init");
+        const auto init = context.random("init");
         if (c.timed) {
-            time_ = child("time",
-                          std::make_shared<dtk::SinusoidalEmbedding>(2 * c.channels, 1000.0 / view.process().steps()));
+            time_ = child(
+                "time", std::make_shared<dtk::SinusoidalEmbedding>(2 * c.channels, 1000.0 / context.process().steps()));
             time_in_ = child<dtk::Linear>("time_in", init, 2 * c.channels, c.channels);
         }
         std::int64_t in = 1, out = c.channels;

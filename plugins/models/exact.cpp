@@ -29,11 +29,11 @@ struct Exact final : dtk::Model {
               "know this many training examples and no density; 0: the density, or all");
         }
     };
-    Exact(const Config& config, const dtk::View& view)
+    Exact(const Config& config, const dtk::BuildContext& context)
         : predicts_(dtk::prediction_type(config.prediction)),
-          data_(view.dataset()),
-          bits_(dynamic_cast<const dtk::BernoulliProcess*>(&view.process())),
-          rotations_(dynamic_cast<const dtk::RotationProcess*>(&view.process())) {
+          data_(context.dataset()),
+          bits_(dynamic_cast<const dtk::BernoulliProcess*>(&context.process())),
+          rotations_(dynamic_cast<const dtk::RotationProcess*>(&context.process())) {
         if (rotations_) {
             rotation_density_ = dynamic_cast<const dtk::RotationDensity*>(data_.density());
             if (!rotation_density_ || config.limit > 0)
@@ -43,7 +43,7 @@ struct Exact final : dtk::Model {
                 throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
             return;
         }
-        if (!bits_) gaussian_ = &dtk::gaussian(view.process(), "exact");
+        if (!bits_) gaussian_ = &dtk::gaussian(context.process(), "exact");
         const auto size = data_.size();
         if (config.limit == 0) density_ = data_.density();
         if (!density_ && size == 0 && config.limit == 0)

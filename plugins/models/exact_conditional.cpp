@@ -12,9 +12,9 @@ namespace {
 using at::Tensor;
 
 struct ExactConditional final : dtk::Model {
-    explicit ExactConditional(const dtk::View& view)
-        : process_(dtk::gaussian(view.process(), "exact_conditional")),
-          seen_(dtk::observation(view, "exact_conditional")) {
+    explicit ExactConditional(const dtk::BuildContext& context)
+        : process_(dtk::gaussian(context.process(), "exact_conditional")),
+          seen_(dtk::observation(context, "exact_conditional")) {
         if (!seen_.posterior(at::zeros({1, seen_.size()}, at::kDouble)))
             throw dtk::Error(
                 "exact_conditional needs the law of the data given what is known of them, and nobody has worked it out",

@@ -29,19 +29,19 @@ struct Mlp final : dtk::Model {
             f("conditional", conditional, "is the network told the class?");
         }
     };
-    Mlp(const Config& config, const dtk::View& view)
-        : predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
-        const auto space = view.space();
-        const auto init = view.random("init");
+    Mlp(const Config& config, const dtk::BuildContext& context)
+        : predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, context.process()) {
+        const auto space = context.space();
+        const auto init = context.random("init");
         const auto d = space.elements();
         std::int64_t features = d + config.time_features;
 
         noise_ = child("noise", std::make_shared<dtk::NoiseInput>(predicts_, config.noise_label, config.time_features,
-                                                                  view.process()));
+                                                                  context.process()));
         if (config.conditional) {
             if (space.classes == 0)
                 throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
-            label_ = child<dtk::Embedding>("label", init, space.classes, config.width, 1.0, view.drops_conditions());
+            label_ = child<dtk::Embedding>("label", init, space.classes, config.width, 1.0, context.drops_conditions());
             features += config.width;
         }
         for (std::int64_t i = 0; i < config.depth; ++i)

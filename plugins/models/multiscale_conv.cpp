@@ -14,12 +14,12 @@
 
 #include <fmt/format.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/model.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -83,11 +83,11 @@ struct Multiscale final : dtk::Module {
 
 struct MultiscaleConv final : dtk::Model {
     using Config = ::Config;
-    MultiscaleConv(const Config& config, const dtk::View& view)
-        : c(config), process_(dtk::gaussian(view.process(), "multiscale_conv")) {
-        const auto shape = view.space().shape;
+    MultiscaleConv(const Config& config, const dtk::BuildContext& context)
+        : c(config), process_(dtk::gaussian(context.process(), "multiscale_conv")) {
+        const auto shape = context.space().shape;
         check_fields(shape);
-        const auto init = view.random("init");
+        const auto init = context.random("init");
         channels_ = shape[0];
         const auto pixels = shape[1] * shape[2];
         const auto add = [&]<class Layer>(std::vector<std::shared_ptr<Layer>>& layers, const char* kind,

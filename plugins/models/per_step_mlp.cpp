@@ -28,10 +28,11 @@ struct PerStepMlp final : dtk::Model {
             f("residual", residual, "of the mean: start from the forward kernel turned around");
         }
     };
-    PerStepMlp(const Config& config, const dtk::View& view) : predicts_(dtk::prediction_type(config.prediction)) {
-        const auto init = view.random("init");
-        const auto T = view.process().steps();
-        const auto d = view.space().elements();
+    PerStepMlp(const Config& config, const dtk::BuildContext& context)
+        : predicts_(dtk::prediction_type(config.prediction)) {
+        const auto init = context.random("init");
+        const auto T = context.process().steps();
+        const auto d = context.space().elements();
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
@@ -39,8 +40,8 @@ struct PerStepMlp final : dtk::Model {
         if (config.residual) {
             if (predicts_ != dtk::PredictionType::mean)
                 throw dtk::Error("`residual` is for prediction = \"mean\"", "leave one of them out");
-            rate_ = dtk::bernoulli(view.process(), "`residual`").rate();
-            process_ = &view.process();
+            rate_ = dtk::bernoulli(context.process(), "`residual`").rate();
+            process_ = &context.process();
         }
     }
 

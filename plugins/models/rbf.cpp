@@ -4,12 +4,12 @@
 // Thermodynamics", 2015, appendix D.1.1, there with 16 units; the read-out of mean and variance is that of their code.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/model.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -24,12 +24,12 @@ struct Rbf final : dtk::Model {
             f("width", width, dtk::above(0), "standard deviation that each starts with");
         }
     };
-    Rbf(const Config& config, const dtk::View& view) : process_(dtk::gaussian(view.process(), "rbf")) {
-        const auto init = view.random("init");
-        const auto d = view.space().elements();
+    Rbf(const Config& config, const dtk::BuildContext& context) : process_(dtk::gaussian(context.process(), "rbf")) {
+        const auto init = context.random("init");
+        const auto d = context.space().elements();
         centre_ = &parameter("centre", init.stream("centre").normal({config.units, d}, at::kFloat));
         log_width_ = &parameter("log_width", at::full({config.units}, std::log(config.width)));
-        out_ = child<dtk::StepLinear>("out", init, view.process().steps(), config.units, 2 * d, dtk::Start::zeros);
+        out_ = child<dtk::StepLinear>("out", init, context.process().steps(), config.units, 2 * d, dtk::Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return dtk::PredictionType::mean; }

@@ -107,21 +107,21 @@ struct SelfAttention final : dtk::Module {
 
 struct UNet final : dtk::Model {
     using Config = ::Config;
-    UNet(const Config& config, const dtk::View& view)
-        : c(config), predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, view.process()) {
-        const auto space = view.space();
+    UNet(const Config& config, const dtk::BuildContext& context)
+        : c(config), predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, context.process()) {
+        const auto space = context.space();
         const auto sizes = level_sizes(space.shape);
         check_fields(sizes, space.classes);
-        const auto init = view.random("init");
+        const auto init = context.random("init");
         const auto base = c.channels, image = space.shape[0];
         embedding_ = 4 * base;
 
         noise_ = child("noise",
-                       std::make_shared<dtk::NoiseInput>(predicts_, c.noise_label, base + base % 2, view.process()));
+                       std::make_shared<dtk::NoiseInput>(predicts_, c.noise_label, base + base % 2, context.process()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional)
-            label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, view.drops_conditions());
+            label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, context.drops_conditions());
         in_ = child<Conv2d>("in", init, c.self_condition ? 2 * image : image, base, 3);
 
         std::vector<std::int64_t> kept{base};

@@ -16,7 +16,7 @@ struct Box final : dtk::Observation {
             dtk::Observation::Config::fields(f);
         }
     };
-    Box(const Config& config, const dtk::View& view) : Box(config, view, shown(config, view)) {}
+    Box(const Config& config, const dtk::BuildContext& context) : Box(config, context, shown(config, context)) {}
 
     Tensor of(const Tensor& x) const override {
         return x.flatten(1).index_select(1, places_.to(x.device(), /*non_blocking=*/true));
@@ -24,12 +24,12 @@ struct Box final : dtk::Observation {
     Tensor elements() const override { return places_; }
 
  private:
-    Box(const Config& config, const dtk::View& view, const Tensor& places)
-        : Observation(config, view, places.numel()), places_(places) {}
+    Box(const Config& config, const dtk::BuildContext& context, const Tensor& places)
+        : Observation(config, context, places.numel()), places_(places) {}
 
     /// The places of the elements outside the box.
-    static Tensor shown(const Config& c, const dtk::View& view) {
-        const auto shape = view.space().shape;
+    static Tensor shown(const Config& c, const dtk::BuildContext& context) {
+        const auto shape = context.space().shape;
         if (shape.size() != 3)
             throw dtk::Error(
                 fmt::format("`hidden` is a box of an image, but the data have shape {}", fmt::join(shape, " × ")),

@@ -16,14 +16,14 @@ struct Downsample final : dtk::Observation {
             dtk::Observation::Config::fields(f);
         }
     };
-    Downsample(const Config& config, const dtk::View& view)
-        : Observation(config, view, blocks(config, view)), factor_(config.factor) {}
+    Downsample(const Config& config, const dtk::BuildContext& context)
+        : Observation(config, context, blocks(config, context)), factor_(config.factor) {}
 
     Tensor of(const Tensor& x) const override { return at::avg_pool2d(x, factor_).flatten(1); }
 
  private:
-    static std::int64_t blocks(const Config& c, const dtk::View& view) {
-        const auto shape = view.space().shape;
+    static std::int64_t blocks(const Config& c, const dtk::BuildContext& context) {
+        const auto shape = context.space().shape;
         if (shape.size() != 3)
             throw dtk::Error(
                 fmt::format("downsample is of images, but the data have shape {}", fmt::join(shape, " × ")),

@@ -18,7 +18,8 @@ struct Elements final : dtk::Observation {
             dtk::Observation::Config::fields(f);
         }
     };
-    Elements(const Config& config, const dtk::View& view) : Observation(config, view, checked(config, view)) {
+    Elements(const Config& config, const dtk::BuildContext& context)
+        : Observation(config, context, checked(config, context)) {
         places_ = at::tensor(config.coordinates, at::kLong);
     }
 
@@ -29,8 +30,8 @@ struct Elements final : dtk::Observation {
 
  private:
     /// → how many are known
-    static std::int64_t checked(const Config& c, const dtk::View& view) {
-        const auto shape = view.space().shape;
+    static std::int64_t checked(const Config& c, const dtk::BuildContext& context) {
+        const auto shape = context.space().shape;
         if (shape.size() != 1)
             throw dtk::Error(fmt::format("`coordinates` are of vectors, but the data are {}", fmt::join(shape, " × ")),
                              "use observation `box`, which says which part of the image is hidden");

@@ -15,18 +15,19 @@ struct Matrix final : dtk::Observation {
             dtk::Observation::Config::fields(f);
         }
     };
-    Matrix(const Config& config, const dtk::View& view) : Matrix(config, view, checked(config, view)) {}
+    Matrix(const Config& config, const dtk::BuildContext& context)
+        : Matrix(config, context, checked(config, context)) {}
 
     Tensor of(const Tensor& x) const override {
         return x.flatten(1).matmul(A_.to(x.options(), /*non_blocking=*/true).t());
     }
 
  private:
-    Matrix(const Config& config, const dtk::View& view, const Tensor& A)
-        : Observation(config, view, A.size(0)), A_(A) {}
+    Matrix(const Config& config, const dtk::BuildContext& context, const Tensor& A)
+        : Observation(config, context, A.size(0)), A_(A) {}
 
-    static Tensor checked(const Config& c, const dtk::View& view) {
-        const auto d = view.space().elements();
+    static Tensor checked(const Config& c, const dtk::BuildContext& context) {
+        const auto d = context.space().elements();
         if (c.rows.empty()) throw dtk::Error("`rows` is empty", "write the matrix A, as in rows = [[1, 1]]");
         std::vector<double> flat;
         for (std::size_t i = 0; i < c.rows.size(); ++i) {

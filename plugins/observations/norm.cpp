@@ -4,7 +4,7 @@
 namespace {
 struct Norm final : dtk::Observation {
     using Config = dtk::Observation::Config;
-    Norm(const Config& config, const dtk::View& view) : Observation(config, view, 1) {}
+    Norm(const Config& config, const dtk::BuildContext& context) : Observation(config, context, 1) {}
 
     at::Tensor of(const at::Tensor& x) const override { return at::linalg_vector_norm(x.flatten(1), 2, 1, true); }
     bool linear() const override { return false; }

@@ -14,9 +14,9 @@
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -53,7 +53,7 @@ struct Bernoulli final : dtk::BernoulliProcess {
     struct Config {
         std::int64_t steps = 1000;
         double rate = 0.5;
-        dtk::Choice<dtk::Schedule> schedule{"linear_alpha_bar"};
+        dtk::Part<dtk::Schedule> schedule{"linear_alpha_bar"};
         std::string decoder = "model";
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
@@ -64,8 +64,8 @@ struct Bernoulli final : dtk::BernoulliProcess {
               "in the paper");
         }
     };
-    Bernoulli(const Config& config, const dtk::View& view)
-        : levels_(config.schedule.make(view)->levels(config.steps)),
+    Bernoulli(const Config& config, const dtk::BuildContext& context)
+        : levels_(config.schedule.make(context)->levels(config.steps)),
           rate_(config.rate),
           reversed_(config.decoder == "reversed") {
         const auto T = config.steps;
@@ -74,9 +74,9 @@ struct Bernoulli final : dtk::BernoulliProcess {
                 throw dtk::Error(fmt::format("bits need a schedule with α² + σ² = 1, and here it is {} at step {}",
                                              levels_.alpha_bar(t) + levels_.sigma2(t), t + 1),
                                  "use a variance-preserving schedule, such as linear_alpha_bar or cosine");
-        const auto size = view.dataset().size();
+        const auto size = context.dataset().size();
         const auto first =
-            view.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
+            context.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
         if (!((first == 0) | (first == 1)).all().item<bool>())
             throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers",
                              "use data such as heartbeat, or the process `gaussian`");

@@ -9,10 +9,10 @@
 #include <cmath>
 #include <numbers>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/learned_schedule.hpp>
 #include <dtk/process.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -27,7 +27,7 @@ Tensor row_sum(const Tensor& x) { return x.flatten(1).sum(1); }
 struct Gaussian final : dtk::GaussianProcess {
     struct Config {
         std::int64_t steps = 1000;
-        dtk::Choice<dtk::Schedule> schedule;
+        dtk::Part<dtk::Schedule> schedule;
         std::string decoder = "auto";
         double data_sd = 0;
         void fields(dtk::Fields& f) {
@@ -40,14 +40,14 @@ struct Gaussian final : dtk::GaussianProcess {
               "standard deviation of the data's elements, for prediction = \"edm\"; 0: measured on 4096 examples");
         }
     };
-    Gaussian(const Config& config, const dtk::View& view)
+    Gaussian(const Config& config, const dtk::BuildContext& context)
         : steps_(config.steps),
           reversed_(config.decoder == "reversed"),
           data_sd_(config.data_sd),
-          data_(view.dataset()) {
+          data_(context.dataset()) {
         if (config.decoder == "auto" || config.decoder == "discretised")
-            read_levels(view.space(), config.decoder == "discretised");
-        const auto schedule = config.schedule.make(view);
+            read_levels(context.space(), config.decoder == "discretised");
+        const auto schedule = config.schedule.make(context);
         learned_ = std::dynamic_pointer_cast<dtk::LearnedSchedule>(schedule);
         if (learned_) {
             child("schedule", learned_);

@@ -13,10 +13,10 @@
 
 #include <fmt/format.h>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/rotations.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -30,15 +30,15 @@ constexpr double endless = 20;
 struct So3 final : dtk::RotationProcess {
     struct Config {
         std::int64_t steps = 1000;
-        dtk::Choice<dtk::Schedule> schedule{"rotation"};
+        dtk::Part<dtk::Schedule> schedule{"rotation"};
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("schedule", schedule, "how noisy each step is: σ is its σ/α, in radians");
         }
     };
-    So3(const Config& config, const dtk::View& view)
-        : levels_(in_radians(config.schedule.make(view)->levels(config.steps))) {
-        check_rotations(view.dataset());
+    So3(const Config& config, const dtk::BuildContext& context)
+        : levels_(in_radians(config.schedule.make(context)->levels(config.steps))) {
+        check_rotations(context.dataset());
         std::vector<double> sigma;
         for (std::int64_t t = 0; t < config.steps; ++t) sigma.push_back(std::min(levels_.sigma(t), endless));
         const auto of_steps = at::tensor(sigma, at::kDouble);

@@ -29,9 +29,9 @@ struct Clamp final : dtk::GaussianSampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Clamp(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observed_elements(view, "clamp")) {
-        view.process().accept_variance(c.variance);
+    Clamp(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config), seen_(dtk::observed_elements(context, "clamp")) {
+        context.process().accept_variance(c.variance);
         if (seen_.sd() > 0)
             throw dtk::Error(
                 fmt::format("clamp takes what was observed for exact, but its error has `sd` {}", seen_.sd()),

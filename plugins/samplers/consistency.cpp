@@ -16,7 +16,7 @@ struct Consistency final : dtk::GaussianSampler {
             f("sigma_min", sigma_min, dtk::at_least(0), "σ/α that the network's answers still hold");
         }
     } c;
-    Consistency(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    Consistency(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

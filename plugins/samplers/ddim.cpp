@@ -14,7 +14,7 @@ struct Ddim final : dtk::GaussianSampler {
             f("eta", eta, dtk::in(0, 1), "share of the ancestral noise; 0: deterministic");
         }
     } c;
-    Ddim(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    Ddim(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

@@ -12,8 +12,8 @@ struct Ddpm final : dtk::Sampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Ddpm(const Config& config, const dtk::View& view) : Sampler(config, view), c(config) {
-        view.process().accept_variance(c.variance);
+    Ddpm(const Config& config, const dtk::BuildContext& context) : Sampler(config, context), c(config) {
+        context.process().accept_variance(c.variance);
     }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,

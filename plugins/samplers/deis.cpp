@@ -14,7 +14,7 @@ struct Deis final : dtk::GaussianSampler {
             f("order", order, dtk::in(1, 3), "how many answers are used");
         }
     } c;
-    Deis(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    Deis(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x, const dtk::Random&,
                       const dtk::StepCallback& done) const override {

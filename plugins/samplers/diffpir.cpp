@@ -32,8 +32,8 @@ struct DiffPir final : dtk::GaussianSampler {
             f("iterations", iterations, dtk::at_least(1), "of conjugate gradients, where y has more than 8 numbers");
         }
     } c;
-    DiffPir(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view, "diffpir")) {}
+    DiffPir(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config), seen_(dtk::observation(context, "diffpir")) {}
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random& random,
                   const dtk::StepCallback& done) const override {

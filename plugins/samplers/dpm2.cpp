@@ -15,8 +15,8 @@ struct Dpm2 final : dtk::GaussianSampler {
             churn.fields(f);
         }
     } c;
-    Dpm2(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        dtk::needs_times_between(view.process(), "dpm2");
+    Dpm2(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        dtk::needs_times_between(context.process(), "dpm2");
     }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,

@@ -14,8 +14,9 @@ struct Dpm2Ancestral final : dtk::GaussianSampler {
             f("eta", eta, dtk::at_least(0), "share of the ancestral noise; 0: deterministic, `dpm2`");
         }
     } c;
-    Dpm2Ancestral(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        dtk::needs_times_between(view.process(), "dpm2_ancestral");
+    Dpm2Ancestral(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config) {
+        dtk::needs_times_between(context.process(), "dpm2_ancestral");
     }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,

@@ -73,8 +73,8 @@ struct DpmSolver final : dtk::GaussianSampler {
             f("atol", atol, dtk::above(0), "adaptive: error of a step in units of x");
         }
     } c;
-    DpmSolver(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        if (c.form != "1" && c.form != "fast") dtk::needs_times_between(view.process(), "dpm_solver");
+    DpmSolver(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        if (c.form != "1" && c.form != "fast") dtk::needs_times_between(context.process(), "dpm_solver");
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,

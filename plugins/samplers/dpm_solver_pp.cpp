@@ -25,8 +25,8 @@ struct DpmSolverPp final : dtk::GaussianSampler {
               "the order; s: two evaluations a step, m: earlier answers are used");
         }
     } c;
-    DpmSolverPp(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        if (c.form == "2s") dtk::needs_times_between(view.process(), "dpm_solver_pp with form = \"2s\"");
+    DpmSolverPp(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        if (c.form == "2s") dtk::needs_times_between(context.process(), "dpm_solver_pp with form = \"2s\"");
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,

@@ -24,7 +24,7 @@ struct ErSde final : dtk::GaussianSampler {
             f("form", form, {"er", "sde", "ode"}, "φ, which sets the noise; ode: deterministic");
         }
     } c;
-    ErSde(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    ErSde(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

@@ -15,8 +15,8 @@ struct Euler final : dtk::GaussianSampler {
             churn.fields(f);
         }
     } c;
-    Euler(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        if (c.churn.s_churn > 0) dtk::needs_times_between(view.process(), "euler with s_churn");
+    Euler(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        if (c.churn.s_churn > 0) dtk::needs_times_between(context.process(), "euler with s_churn");
     }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,

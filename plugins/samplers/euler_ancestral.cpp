@@ -14,7 +14,8 @@ struct EulerAncestral final : dtk::GaussianSampler {
             f("eta", eta, dtk::at_least(0), "share of the ancestral noise; 0: deterministic");
         }
     } c;
-    EulerAncestral(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    EulerAncestral(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

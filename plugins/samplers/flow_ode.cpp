@@ -27,9 +27,9 @@ struct FlowOde final : dtk::GaussianSampler {
             f("atol", atol, dtk::above(0), "dopri5: error of a step in units of x");
         }
     } c;
-    FlowOde(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        dtk::needs_times_between(view.process(), "flow_ode");
-        view.process().accept(dtk::PredictionType::velocity);
+    FlowOde(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        dtk::needs_times_between(context.process(), "flow_ode");
+        context.process().accept(dtk::PredictionType::velocity);
     }
 
     Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, Tensor x, const dtk::Random&,

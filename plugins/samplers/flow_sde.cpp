@@ -18,7 +18,7 @@ struct FlowSde final : dtk::GaussianSampler {
             f("scale", scale, dtk::at_least(0), "how much noise; 0: deterministic, flow_ode's euler");
         }
     } c;
-    FlowSde(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    FlowSde(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

@@ -16,8 +16,8 @@ struct Heun final : dtk::GaussianSampler {
             churn.fields(f);
         }
     } c;
-    Heun(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        if (c.churn.s_churn > 0) dtk::needs_times_between(view.process(), "heun with s_churn");
+    Heun(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        if (c.churn.s_churn > 0) dtk::needs_times_between(context.process(), "heun with s_churn");
     }
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,

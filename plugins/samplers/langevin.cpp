@@ -21,7 +21,7 @@ struct Langevin final : dtk::GaussianSampler {
             f("delta", delta, dtk::in(0, 1), "δ, share of the noise's variance that a correction draws anew");
         }
     } c;
-    Langevin(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    Langevin(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

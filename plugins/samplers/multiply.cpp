@@ -27,9 +27,9 @@ struct Multiply final : dtk::GaussianSampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Multiply(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observed_elements(view, "multiply")) {
-        view.process().accept_variance(c.variance);
+    Multiply(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config), seen_(dtk::observed_elements(context, "multiply")) {
+        context.process().accept_variance(c.variance);
         if (c.form == "shift" && seen_.sd() == 0)
             throw dtk::Error("where y is exact, log r has no slope to shift the mean by",
                              "use form = \"product\", or an observation with `sd` above 0");

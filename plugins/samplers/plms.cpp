@@ -11,7 +11,7 @@
 namespace {
 struct Plms final : dtk::GaussianSampler {
     using Config = dtk::Sampler::Config;
-    Plms(const Config& config, const dtk::View& view) : GaussianSampler(config, view) {}
+    Plms(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x, const dtk::Random&,
                       const dtk::StepCallback& done) const override {

@@ -51,9 +51,9 @@ struct Repaint final : dtk::GaussianSampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Repaint(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observed_elements(view, "repaint")) {
-        view.process().accept_variance(c.variance);
+    Repaint(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config), seen_(dtk::observed_elements(context, "repaint")) {
+        context.process().accept_variance(c.variance);
         if (seen_.sd() > 0)
             throw dtk::Error(
                 fmt::format("repaint takes what was observed for exact, but its error has `sd` {}", seen_.sd()),

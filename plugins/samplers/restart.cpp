@@ -20,10 +20,10 @@ struct Restart final : dtk::GaussianSampler {
             f("intervals", intervals, dtk::above(0), "each [σ_low, σ_high, K, n]: σ/α at both ends, how often, steps");
         }
     } c;
-    Restart(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {
-        dtk::needs_times_between(view.process(), "restart");
-        const auto& noise = view.process().levels();
-        const auto grid = times(view.process());
+    Restart(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
+        dtk::needs_times_between(context.process(), "restart");
+        const auto& noise = context.process().levels();
+        const auto grid = times(context.process());
         for (const auto& row : c.intervals) {
             if (row.size() != 4 || row[0] >= row[1] || std::floor(row[2]) != row[2] || std::floor(row[3]) != row[3])
                 throw dtk::Error(

@@ -24,7 +24,7 @@ struct SaSolver final : dtk::GaussianSampler {
             f("tau_max", tau_max, dtk::above(0), "σ/α above which there is no noise");
         }
     } c;
-    SaSolver(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    SaSolver(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

@@ -19,7 +19,8 @@ struct SdeDpmSolverPp final : dtk::GaussianSampler {
             f("eta", eta, dtk::at_least(0), "share of the reverse SDE's noise; 0: deterministic");
         }
     } c;
-    SdeDpmSolverPp(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    SdeDpmSolverPp(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

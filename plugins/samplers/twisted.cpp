@@ -38,9 +38,9 @@ struct Twisted final : dtk::GaussianSampler {
             f("variance", variance, "of the reverse steps, one the process offers: small (β̃) or large (β)");
         }
     } c;
-    Twisted(const Config& config, const dtk::View& view)
-        : GaussianSampler(config, view), c(config), seen_(dtk::observation(view, "twisted")) {
-        view.process().accept_variance(c.variance);
+    Twisted(const Config& config, const dtk::BuildContext& context)
+        : GaussianSampler(config, context), c(config), seen_(dtk::observation(context, "twisted")) {
+        context.process().accept_variance(c.variance);
         if (seen_.sd() == 0)
             throw dtk::Error("twisted weighs particles by the density of y's error, and y is exact",
                              "say in `sd` of [observation] what error y has");

@@ -21,7 +21,7 @@ struct UniPc final : dtk::GaussianSampler {
             f("form", form, {"bh1", "bh2"}, "B(h), the weight of two points: h or 1 − e^{−h}");
         }
     } c;
-    UniPc(const Config& config, const dtk::View& view) : GaussianSampler(config, view), c(config) {}
+    UniPc(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x, const dtk::Random&,
                       const dtk::StepCallback& done) const override {

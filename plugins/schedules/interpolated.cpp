@@ -1,13 +1,13 @@
 // log SNR(u) = u·(λ(u) + low) + (1 − u)·(λ(u) + high), λ of another schedule: shifted by `high` at the clean end and by
 // `low` at the noisy one. Variance preserving.
 // Hoogeboom, Heek & Salimans, "simple diffusion", 2023, eq. 4.
+#include <dtk/build_context.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 struct Interpolated final : dtk::Schedule {
     struct Config {
-        dtk::Choice<dtk::Schedule> of{"cosine_log_snr"};
+        dtk::Part<dtk::Schedule> of{"cosine_log_snr"};
         double low = 0, high = 0;
         void fields(dtk::Fields& f) {
             f("of", of, "the schedule that is shifted");
@@ -15,7 +15,7 @@ struct Interpolated final : dtk::Schedule {
             f("high", high, dtk::in(-40, 40), "added to its log-SNR at the clean end, u = 0");
         }
     } c;
-    Interpolated(const Config& config, const dtk::View& view) : c(config), of_(config.of.make(view)) {}
+    Interpolated(const Config& config, const dtk::BuildContext& context) : c(config), of_(config.of.make(context)) {}
 
     dtk::NoiseLevels levels(std::int64_t steps) const override {
         const auto T = static_cast<double>(steps);

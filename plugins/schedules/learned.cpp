@@ -2,9 +2,9 @@
 // The learned schedule of Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
 // 2015, section 2.4.1, in the form of their code. Train it with `elbo`: the bound falls where a step of the other
 // schedule was too wide, while a loss that weighs all steps alike is least where there is nothing to predict.
+#include <dtk/build_context.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/learned_schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -12,14 +12,15 @@ using at::Tensor;
 
 struct Learned final : dtk::LearnedBetas {
     struct Config {
-        dtk::Choice<dtk::Schedule> start{"sohl_dickstein"};
+        dtk::Part<dtk::Schedule> start{"sohl_dickstein"};
         std::int64_t bumps = 10;
         void fields(dtk::Fields& f) {
             f("start", start, "what it starts from, every β below 1");
             f("bumps", bumps, dtk::in(2, 1000), "numbers that are learned");
         }
     };
-    Learned(const Config& config, const dtk::View& view) : start_(config.start.make(view)), bumps_(config.bumps) {
+    Learned(const Config& config, const dtk::BuildContext& context)
+        : start_(config.start.make(context)), bumps_(config.bumps) {
         weight_ = &parameter("weight", at::zeros({bumps_}));
     }
 

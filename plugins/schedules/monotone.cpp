@@ -4,8 +4,8 @@
 // depends on the two ends alone; with T steps it also moves what lies between.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/learned_schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -24,7 +24,7 @@ struct Monotone final : dtk::LearnedSchedule {
             f("hidden", hidden, dtk::in(1, 4096), "units of its network; the paper has 1024");
         }
     };
-    Monotone(const Config& config, const dtk::View&) {
+    Monotone(const Config& config, const dtk::BuildContext&) {
         const double range = config.log_snr_first - config.log_snr_last;
         if (!(range > 0))
             throw dtk::Error("the log-SNR must fall from `log_snr_first` to `log_snr_last`",

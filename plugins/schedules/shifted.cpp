@@ -3,20 +3,20 @@
 // Hoogeboom, Heek & Salimans, "simple diffusion", 2023, section 2.1.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 struct Shifted final : dtk::Schedule {
     struct Config {
-        dtk::Choice<dtk::Schedule> of{"cosine_log_snr"};
+        dtk::Part<dtk::Schedule> of{"cosine_log_snr"};
         double shift = 0;
         void fields(dtk::Fields& f) {
             f("of", of, "the schedule that is shifted");
             f("shift", shift, dtk::in(-40, 40), "added to its log-SNR; less than 0: more noise");
         }
     } c;
-    Shifted(const Config& config, const dtk::View& view) : c(config), of_(config.of.make(view)) {}
+    Shifted(const Config& config, const dtk::BuildContext& context) : c(config), of_(config.of.make(context)) {}
 
     dtk::NoiseLevels levels(std::int64_t steps) const override {
         const auto levels = of_->levels(steps);

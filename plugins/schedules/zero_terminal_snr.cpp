@@ -3,16 +3,16 @@
 // Lin, Liu, Li & Yang, "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, algorithm 1.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 struct ZeroTerminalSnr final : dtk::Schedule {
     struct Config {
-        dtk::Choice<dtk::Schedule> of{"linear"};
+        dtk::Part<dtk::Schedule> of{"linear"};
         void fields(dtk::Fields& f) { f("of", of, "the schedule that is stretched, a variance-preserving one"); }
     };
-    ZeroTerminalSnr(const Config& config, const dtk::View& view) : of_(config.of.make(view)) {}
+    ZeroTerminalSnr(const Config& config, const dtk::BuildContext& context) : of_(config.of.make(context)) {}
 
     dtk::NoiseLevels levels(std::int64_t steps) const override {
         const auto levels = of_->levels(steps);

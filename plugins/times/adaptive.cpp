@@ -6,8 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include <dtk/build_context.hpp>
 #include <dtk/times.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -23,9 +23,9 @@ struct Adaptive final : dtk::Times {
             f("uniform", uniform, dtk::down_from(0, 1), "share that is drawn evenly, which bounds the weights");
         }
     } c;
-    Adaptive(const Config& config, const dtk::View& view)
-        : c(config), whole_(view.process().whole_steps()), steps_(static_cast<double>(view.process().steps())) {
-        if (whole_ && c.bins > view.process().steps()) c.bins = view.process().steps();
+    Adaptive(const Config& config, const dtk::BuildContext& context)
+        : c(config), whole_(context.process().whole_steps()), steps_(static_cast<double>(context.process().steps())) {
+        if (whole_ && c.bins > context.process().steps()) c.bins = context.process().steps();
         mean_ = &buffer("mean_square", at::zeros({c.bins}, at::kDouble));
         seen_ = &buffer("seen", at::zeros({c.bins}, at::kDouble));
     }

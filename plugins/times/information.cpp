@@ -8,14 +8,14 @@
 #include <numeric>
 #include <vector>
 
+#include <dtk/build_context.hpp>
 #include <dtk/schedule.hpp>
 #include <dtk/times.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 struct Information final : dtk::Times {
-    explicit Information(const dtk::View& view) {
-        const auto& levels = view.process().levels();  // of a learned schedule those it starts with
+    explicit Information(const dtk::BuildContext& context) {
+        const auto& levels = context.process().levels();  // of a learned schedule those it starts with
         const auto T = levels.steps();
         for (std::int64_t t = 0; t < T; ++t) {
             const auto of = [&](std::int64_t step) { return 0.5 * std::log1p(levels.snr(step)); };

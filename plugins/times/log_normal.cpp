@@ -17,8 +17,8 @@ struct LogNormal final : dtk::DensityTimes {
             dtk::DensityTimes::Config::fields(f);
         }
     };
-    LogNormal(const Config& config, const dtk::View& view)
-        : DensityTimes(config, view), process_(view.process()), law_(config.mean, config.sd) {
+    LogNormal(const Config& config, const dtk::BuildContext& context)
+        : DensityTimes(config, context), process_(context.process()), law_(config.mean, config.sd) {
         const auto& levels = process_.levels();
         const double T = static_cast<double>(levels.steps()), most = levels.ratio(levels.last());
         const double least = levels.ratio(1e-9 * T - 1);

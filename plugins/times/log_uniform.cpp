@@ -14,7 +14,8 @@ struct LogUniform final : dtk::DensityTimes {
             dtk::DensityTimes::Config::fields(f);
         }
     };
-    LogUniform(const Config& config, const dtk::View& view) : DensityTimes(config, view), process_(view.process()) {
+    LogUniform(const Config& config, const dtk::BuildContext& context)
+        : DensityTimes(config, context), process_(context.process()) {
         const auto& levels = process_.levels();
         const double first = config.least > 0 ? config.least : levels.ratio(levels.first());
         const double last = config.most > 0 ? config.most : levels.ratio(levels.last());

@@ -17,8 +17,8 @@ struct LogitNormal final : dtk::DensityTimes {
             dtk::DensityTimes::Config::fields(f);
         }
     };
-    LogitNormal(const Config& config, const dtk::View& view)
-        : DensityTimes(config, view), law_(config.mean, config.sd) {}
+    LogitNormal(const Config& config, const dtk::BuildContext& context)
+        : DensityTimes(config, context), law_(config.mean, config.sd) {}
 
     double quantile(double r) const override { return 1 / (1 + std::exp(-boost::math::quantile(law_, r))); }
     double density(double u) const override {

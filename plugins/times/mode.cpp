@@ -17,7 +17,8 @@ struct Mode final : dtk::DensityTimes {
             dtk::DensityTimes::Config::fields(f);
         }
     };
-    Mode(const Config& config, const dtk::View& view) : DensityTimes(config, view), kappa_(config.kappa) {}
+    Mode(const Config& config, const dtk::BuildContext& context)
+        : DensityTimes(config, context), kappa_(config.kappa) {}
 
     double quantile(double r) const override {
         return 1 - r - kappa_ * (std::pow(std::cos(std::numbers::pi / 2 * r), 2) - 1 + r);

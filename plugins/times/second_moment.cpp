@@ -6,8 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include <dtk/build_context.hpp>
 #include <dtk/times.hpp>
-#include <dtk/view.hpp>
 
 namespace {
 
@@ -22,7 +22,8 @@ struct SecondMoment final : dtk::Times {
             f("uniform", uniform, dtk::in(0, 1), "share that is drawn evenly");
         }
     } c;
-    SecondMoment(const Config& config, const dtk::View& view) : c(config), steps_(view.process().steps()) {
+    SecondMoment(const Config& config, const dtk::BuildContext& context)
+        : c(config), steps_(context.process().steps()) {
         errors_ = &buffer("errors", at::zeros({steps_, c.history}, at::kDouble));
         count_ = &buffer("count", at::zeros({steps_}, at::kLong));
     }

@@ -3,13 +3,13 @@
 // table 1. σ_d is the process's `data_sd`.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/process.hpp>
-#include <dtk/view.hpp>
 #include <dtk/weighting.hpp>
 
 namespace {
 struct Edm final : dtk::Weighting {
-    explicit Edm(const dtk::View& view) : process_(dtk::gaussian(view.process(), "weighting `edm`")) {}
+    explicit Edm(const dtk::BuildContext& context) : process_(dtk::gaussian(context.process(), "weighting `edm`")) {}
     double weight(const dtk::NoiseLevel& level, double per_x0) const override {
         const double sd = process_.data_sd();
         return (std::exp(level.log_snr) + 1 / (sd * sd)) / per_x0;

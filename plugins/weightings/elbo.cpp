@@ -3,13 +3,13 @@
 // of the table.
 #include <cmath>
 
+#include <dtk/build_context.hpp>
 #include <dtk/process.hpp>
-#include <dtk/view.hpp>
 #include <dtk/weighting.hpp>
 
 namespace {
 struct Elbo final : dtk::Weighting {
-    explicit Elbo(const dtk::View& view) : process_(view.process()) {}
+    explicit Elbo(const dtk::BuildContext& context) : process_(context.process()) {}
     double weight(const dtk::NoiseLevel& level, double per_x0) const override {
         const auto& levels = process_.levels();
         const auto [alpha_rate, sigma_rate] = levels.rates(levels.time(level.log_snr));

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }();
     std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<long>(size));
     fuzz::read_or_refuse([&] {
-        dtk::Mistakes mistakes;
+        dtk::Diagnostics mistakes;
         const auto table = dtk::read_toml(file, mistakes);
         if (!mistakes.empty()) {
             fuzz::must(!mistakes.text().empty());
@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const auto again = toml::parse(dtk::toml_text(table));
         fuzz::must(dtk::toml_text(again) == dtk::toml_text(table));
         std::unique_ptr<dtk::Registry> registry;
-        dtk::Mistakes found;
+        dtk::Diagnostics found;
         const auto experiment = dtk::read_experiment(file, {}, registry, found);
         fuzz::must(found.empty() || !found.text().empty());
     });

@@ -13,7 +13,7 @@ struct SampleGroups {
 /// The samples as they were drawn, L = draws() of the observation for each x*.
 DTK_API SampleGroups sample_groups(const EvaluationInput& input);
 /// Refuses an experiment whose samples are all for one y, on behalf of `who`.
-DTK_API void needs_draws(const View& view, const char* who);
+DTK_API void needs_draws(const BuildContext& context, const char* who);
 /// Where x* stands among its group in each quantity, in [0, 1): uniform where it is drawn as they are. Among equals,
 /// and within the 1/(L + 1) that a rank leaves open, chance decides. samples: [G, L, q], truth: [G, q] → [G, q]
 DTK_API Tensor relative_ranks(const Tensor& samples, const Tensor& truth, const Random& random);

@@ -12,7 +12,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 4
+#define DTK_Dataset_VERSION 5
 
 namespace dtk {
 
@@ -61,7 +61,8 @@ class DTK_API Dataset {
     virtual std::int64_t test_size() const { return size(); }  ///< 0: without end
     /// Examples that training never sees; those of a synthetic set come from another stream.
     virtual Batch test_examples(const Tensor& index) const = 0;
-    virtual std::int64_t classes() const { return 0; }  ///< labels are 0 … classes−1; 0: no labels
+    virtual std::int64_t classes() const { return 0; }                   ///< labels are 0 … classes−1; 0: no labels
+    virtual std::vector<std::string> class_names() const { return {}; }  ///< of label 0, 1, …; empty: they are numbers
     virtual std::optional<std::pair<double, double>> range() const {
         return std::nullopt;
     }                                         ///< least and greatest value

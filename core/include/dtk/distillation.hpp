@@ -1,12 +1,12 @@
 #pragma once
 // What losses share that learn from a trained network: the teacher, and its probability flow.
+#include <dtk/build_context.hpp>
 #include <dtk/denoiser.hpp>
-#include <dtk/view.hpp>
 
 namespace dtk {
 
 /// The network that the field `teacher` names. Errors: Error where it is not set or classifies.
-DTK_API TrainedNetwork teacher(const View& view, const Reference& reference);
+DTK_API TrainedNetwork teacher(const BuildContext& context, const Reference& reference);
 /// Errors: Error where a network was trained under other noise levels than the process has.
 DTK_API void must_share_noise(const TrainedNetwork& network, const Process& process);
 

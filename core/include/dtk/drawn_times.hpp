@@ -2,9 +2,9 @@
 // What time samplers share that draw real times from a density of their own.
 #include <functional>
 
+#include <dtk/build_context.hpp>
 #include <dtk/fields.hpp>
 #include <dtk/times.hpp>
-#include <dtk/view.hpp>
 
 namespace dtk {
 
@@ -17,7 +17,7 @@ class DTK_API DensityTimes : public Times {
         void fields(Fields& f);
     };
     /// Errors: Error where the process knows only whole steps.
-    DensityTimes(const Config& config, const View& view);
+    DensityTimes(const Config& config, const BuildContext& context);
     ~DensityTimes() override;
     SampledTimes draw(const Batch& batch, const Process& process, const Random& random) const final;
 

@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
-#include <dtk/view.hpp>
 
 namespace dtk {
 
@@ -42,7 +42,7 @@ class DTK_API Features {
  public:
     /// of: an earlier stage or a run whose model is a classifier; empty, or named "pixels": the examples themselves.
     /// Errors: Error where it is no classifier, or was made for other data; it names `who` asks.
-    Features(const Reference& of, const View& view, const char* who);
+    Features(const Reference& of, const BuildContext& context, const char* who);
     /// x: [n, ...] → [n, d] float64 on the CPU; the classifier works on `device`.
     Tensor operator()(const Tensor& x, at::Device device) const;
     /// What they are, in a few words.

@@ -11,7 +11,7 @@
 
 namespace dtk {
 
-class View;
+class BuildContext;
 
 /// The numbers a field accepts. Made by the words below: `in(0, 1)`, `inside(0, 1)`, `above(0)`, `at_least(1)`.
 struct Range {
@@ -37,25 +37,27 @@ using Choices = std::vector<std::string>;
 using Row = std::vector<double>;
 
 /// A plugin that another one (or the experiment) names: read and checked with the file, built when its owner asks.
-class DTK_API AnyChoice {
+class DTK_API AnyPart {
  public:
     /// Name of the plugin; empty before a file was read means the kind's default.
     std::string use;
     /// Set by whoever read the file.
-    std::function<std::shared_ptr<void>(const View&)> build;
+    std::function<std::shared_ptr<void>(const BuildContext&)> build;
 
  protected:
-    std::shared_ptr<void> built(const View& view) const;
+    std::shared_ptr<void> built(const BuildContext& context) const;
 };
 
-/// A field whose value is a plugin of the kind `Interface`, as in `Choice<Schedule> schedule;`.
+/// A field whose value is a plugin of the kind `Interface`, as in `Part<Schedule> schedule;`.
 template <class Interface>
-class Choice : public AnyChoice {
+class Part : public AnyPart {
  public:
-    Choice() = default;
-    explicit Choice(std::string name) { use = std::move(name); }
+    Part() = default;
+    explicit Part(std::string name) { use = std::move(name); }
     /// The plugin itself. Errors: whatever its constructor throws.
-    std::shared_ptr<Interface> make(const View& view) const { return std::static_pointer_cast<Interface>(built(view)); }
+    std::shared_ptr<Interface> make(const BuildContext& context) const {
+        return std::static_pointer_cast<Interface>(built(context));
+    }
 };
 
 /// A network that an earlier stage of the file or another run has trained, named by the stage's name or the run's
@@ -90,15 +92,15 @@ class DTK_API Fields {
     virtual void operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<std::string>& value, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) = 0;
-    /// Ask `view.trained(value)` for what it names.
+    /// Ask `context.trained(value)` for what it names.
     void operator()(const char* key, Reference& value, const char* doc) { reference(key, value.name_, doc); }
     template <class Interface>
-    void operator()(const char* key, Choice<Interface>& value, const char* doc) {
+    void operator()(const char* key, Part<Interface>& value, const char* doc) {
         plugin(key, Interface::kind, value, doc);
     }
 
  protected:
-    virtual void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) = 0;
+    virtual void plugin(const char* key, const char* kind, AnyPart& value, const char* doc) = 0;
     virtual void reference(const char* key, std::string& name, const char* doc) = 0;
 };
 

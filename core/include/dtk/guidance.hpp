@@ -1,8 +1,8 @@
 #pragma once
 // Guidance: a function around a denoiser that steers what is drawn.
+#include <dtk/build_context.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/plugin.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Guidance_VERSION 2
 

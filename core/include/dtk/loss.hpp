@@ -4,12 +4,12 @@
 #include <utility>
 #include <vector>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/module.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Loss_VERSION 3
 

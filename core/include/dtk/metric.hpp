@@ -6,11 +6,11 @@
 #include <vector>
 
 #include <dtk/better.hpp>
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Metric_VERSION 6
 

@@ -1,15 +1,15 @@
 #pragma once
 // Given x_t, t and a condition, what is predicted? Networks.
+#include <dtk/build_context.hpp>
 #include <dtk/module.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Model_VERSION 3
 
 namespace dtk {
 
-/// Initial values come from `view.random("init")`, dropout from `condition.random`, so that a seed means something.
+/// Initial values come from `context.random("init")`, dropout from `condition.random`, so that a seed means something.
 class DTK_API Model : public Module {
  public:
     static constexpr const char* kind = "model";

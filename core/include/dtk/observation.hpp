@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/fields.hpp>
 #include <dtk/plugin.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Observation_VERSION 1
 
@@ -27,7 +27,7 @@ class DTK_API Observation {
         void fields(Fields& f);
     };
     /// size: m, how many numbers y has.
-    Observation(const Config& config, const View& view, std::int64_t size);
+    Observation(const Config& config, const BuildContext& context, std::int64_t size);
     virtual ~Observation();
 
     /// A(x), differentiable, in the dtype and on the device of x. x: [B, ...] → [B, m]
@@ -54,9 +54,9 @@ class DTK_API Observation {
 };
 
 /// What is known of what is drawn. Errors: Error that says that `who` needs it.
-DTK_API const Observation& observation(const View& view, const char* who);
+DTK_API const Observation& observation(const BuildContext& context, const char* who);
 /// The same where y is elements of x. Errors: Error that says that `who` needs that.
-DTK_API const Observation& observed_elements(const View& view, const char* who);
+DTK_API const Observation& observed_elements(const BuildContext& context, const char* who);
 /// y of the rows, [B, m]. Errors: Error where the condition holds none.
 DTK_API const Tensor& observed(const Condition& condition);
 

@@ -13,35 +13,36 @@
 
 namespace dtk {
 
-/// What a plugin file says of itself. Its layout, Fields and View are fixed as long as the section is called dtk1.
+/// What a plugin file says of itself. Its layout, Fields and BuildContext are fixed as long as the section is called
+/// dtk1.
 struct Descriptor {
     const char* build;
     const char* name;
     const char* summary;
     void (*describe)(Fields&);
     /// Reads the fields and builds the plugin → the Interface it was declared with.
-    std::shared_ptr<void> (*create)(Fields&, const View&);
+    std::shared_ptr<void> (*create)(Fields&, const BuildContext&);
 };
 
 namespace detail {
-/// A plugin class `T` may have `struct Config` with `void fields(Fields&)`, and is built from (config), (config, view),
-/// (view) or nothing.
+/// A plugin class `T` may have `struct Config` with `void fields(Fields&)`, and is built from (config), (config,
+/// context), (context) or nothing.
 template <class Interface, class T>
 struct Make {
     static void describe([[maybe_unused]] Fields& fields) {
         if constexpr (requires { typename T::Config; }) typename T::Config{}.fields(fields);
     }
-    static std::shared_ptr<void> create([[maybe_unused]] Fields& fields, [[maybe_unused]] const View& view) {
+    static std::shared_ptr<void> create([[maybe_unused]] Fields& fields, [[maybe_unused]] const BuildContext& context) {
         std::shared_ptr<Interface> made;
         if constexpr (requires { typename T::Config; }) {
             typename T::Config config;
             config.fields(fields);
-            if constexpr (std::is_constructible_v<T, const typename T::Config&, const View&>)
-                made = std::make_shared<T>(config, view);
+            if constexpr (std::is_constructible_v<T, const typename T::Config&, const BuildContext&>)
+                made = std::make_shared<T>(config, context);
             else
                 made = std::make_shared<T>(config);
-        } else if constexpr (std::is_constructible_v<T, const View&>) {
-            made = std::make_shared<T>(view);
+        } else if constexpr (std::is_constructible_v<T, const BuildContext&>) {
+            made = std::make_shared<T>(context);
         } else {
             made = std::make_shared<T>();
         }

@@ -3,12 +3,12 @@
 #include <functional>
 #include <vector>
 
+#include <dtk/build_context.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/grid.hpp>
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 #include <dtk/schedule.hpp>
-#include <dtk/view.hpp>
 
 #define DTK_Sampler_VERSION 3
 
@@ -36,10 +36,10 @@ class DTK_API Sampler {
     /// The fields every sampler has; a sampler's own Config derives from it and calls its fields first.
     struct DTK_API Config {
         std::int64_t steps = 0;
-        Choice<Grid> grid;
+        Part<Grid> grid;
         void fields(Fields& f);
     };
-    Sampler(const Config& config, const View& view);
+    Sampler(const Config& config, const BuildContext& context);
     virtual ~Sampler();
 
     /// The times it visits, falling; without a number of steps, all T. Errors: Error where the grid's times are not
@@ -62,7 +62,7 @@ class DTK_API Sampler {
 /// A sampler of the Gaussian family. Errors: Error in the constructor where the process is another.
 class DTK_API GaussianSampler : public Sampler {
  public:
-    GaussianSampler(const Config& config, const View& view);
+    GaussianSampler(const Config& config, const BuildContext& context);
     ~GaussianSampler() override;
 };
 

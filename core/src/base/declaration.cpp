@@ -60,7 +60,7 @@ class Declaring final : public Fields {
     void reference(const char* key, std::string& name, const char* doc) override {
         found.push_back({key, "trained network", fmt::format("\"{}\"", name), "a stage's name or a run's folder", doc});
     }
-    void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) override {
+    void plugin(const char* key, const char* kind, AnyPart& value, const char* doc) override {
         found.push_back({key, kind, value.use.empty() ? "" : fmt::format("\"{}\"", value.use),
                          fmt::format("a {} plugin", kind), doc});
     }

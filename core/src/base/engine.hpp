@@ -23,7 +23,8 @@ struct RunRequest {
 
 struct SampleRequest {
     std::filesystem::path run;
-    std::optional<std::filesystem::path> checkpoint = {};  ///< one of the run's; otherwise that of `step`, or the newest
+    std::optional<std::filesystem::path> checkpoint =
+        {};  ///< one of the run's; otherwise that of `step`, or the newest
     std::optional<std::int64_t> step = {};
     Overrides overrides;
     std::optional<std::filesystem::path> out;
@@ -36,7 +37,8 @@ class Engine {
     virtual ~Engine() = default;
     virtual int check(const std::filesystem::path& file, const Overrides& overrides) = 0;
     /// The same without printing: what is wrong goes into `mistakes` → a hash of the data, where files were read.
-    virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes) = 0;
+    virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides,
+                                Diagnostics& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
@@ -56,10 +58,10 @@ class DTK_API Interrupted : public Error {
 };
 
 /// What went wrong belongs to a file or its contents: exit code 2 (an Error alone is a failed experiment, 1).
-class DTK_API Mistaken : public Error {
+class DTK_API UserError : public Error {
  public:
     using Error::Error;
-    ~Mistaken() override;
+    ~UserError() override;
 };
 
 }  // namespace dtk

@@ -7,6 +7,6 @@ namespace dtk {
 Error::Error(const std::string& message, std::string help) : std::runtime_error(message), help_(std::move(help)) {}
 Error::~Error() = default;
 Interrupted::~Interrupted() = default;
-Mistaken::~Mistaken() = default;
+UserError::~UserError() = default;
 
 }  // namespace dtk

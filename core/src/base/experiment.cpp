@@ -111,7 +111,7 @@ const std::map<std::pair<std::string, std::string>, std::string> moved_plugins{
      "\"box\" for `hidden`"}};
 
 /// Does the table or text name one of those? Then that is said.
-bool has_moved(const char* kind, const toml::node& node, Mistakes& mistakes) {
+bool has_moved(const char* kind, const toml::node& node, Diagnostics& mistakes) {
     const auto* use = node.is_table() ? node.as_table()->get("use") : &node;
     const auto* name = use ? use->as_string() : nullptr;
     const auto moved = name ? moved_plugins.find({kind, name->get()}) : moved_plugins.end();
@@ -123,7 +123,7 @@ bool has_moved(const char* kind, const toml::node& node, Mistakes& mistakes) {
 
 /// `shorthand`: the field that a text in the place of the table means.
 template <class Settings>
-std::optional<Settings> read_settings(Reading& reading, const char* name, toml::table& resolved,
+std::optional<Settings> read_settings(ParseContext& reading, const char* name, toml::table& resolved,
                                       const char* shorthand = nullptr) {
     const auto* node = reading.find(name);
     if (!node) return std::nullopt;
@@ -139,7 +139,7 @@ std::optional<Settings> read_settings(Reading& reading, const char* name, toml::
     }
     const auto before = reading.mistakes.count();
     Settings settings;
-    Reader reader(reading, table, fmt::format("[{}]", name));
+    TomlFields reader(reading, table, fmt::format("[{}]", name));
     settings.fields(reader);
     std::set<std::string> moved;
     for (auto&& [key, value] : *table)
@@ -155,7 +155,7 @@ std::optional<Settings> read_settings(Reading& reading, const char* name, toml::
     return settings;
 }
 
-void check_train(const TrainSettings& train, Reading& reading) {
+void check_train(const TrainSettings& train, ParseContext& reading) {
     if (train.batch % train.accumulate != 0)
         reading.mistakes.add(
             reading.place("train"),
@@ -250,7 +250,7 @@ void read_stage(StageSpec& stage) {
 /// Tables and keys that no stage and no plugin asked for. Those that plugins needed which others took the place of are
 /// no mistake: `laid` is told.
 void report_unused(const toml::table& table, const std::set<const toml::node*>& used, bool is_stage,
-                   const Registry& registry, Mistakes& mistakes, Laid& laid) {
+                   const Registry& registry, Diagnostics& mistakes, Laid& laid) {
     auto known = keys_of_stages();
     for (const auto& kind : registry.kinds())
         if (std::find(known.begin(), known.end(), kind) == known.end()) known.push_back(kind);
@@ -284,8 +284,8 @@ std::int64_t drawn_seed() {
 }
 
 /// Whoever sent the run in `record` would send plugins with it: those need a word from the user.
-void refuse_unasked(const fs::path& folder, bool relative, const std::optional<fs::path>& record, Place place,
-                    Mistakes& mistakes) {
+void refuse_unasked(const fs::path& folder, bool relative, const std::optional<fs::path>& record, SourceLocation place,
+                    Diagnostics& mistakes) {
     if (record && needs_word(folder, relative, *record))
         mistakes.add(std::move(place),
                      fmt::format("plugins from {} would be loaded because a file of the run or study in {} says so",
@@ -296,7 +296,7 @@ void refuse_unasked(const fs::path& folder, bool relative, const std::optional<f
 
 /// The folders that the command line and `[plugins] path` add, absolute.
 std::vector<fs::path> added_folders(const toml::table& root, const fs::path& file, const Overrides& overrides,
-                                    Mistakes& mistakes) {
+                                    Diagnostics& mistakes) {
     const auto folder = file.parent_path();
     const auto record = overrides.record ? overrides.record : record_around(file);
     std::vector<fs::path> folders;
@@ -312,9 +312,9 @@ std::vector<fs::path> added_folders(const toml::table& root, const fs::path& fil
         return folders;
     }
     const Registry none({});
-    Reading reading{none, mistakes, folder, {&root}};
+    ParseContext reading{none, mistakes, folder, {&root}};
     PluginSettings settings;
-    Reader reader(reading, table, "[plugins]");
+    TomlFields reader(reading, table, "[plugins]");
     settings.fields(reader);
     reader.finish();
     for (const fs::path path : settings.path) {
@@ -328,12 +328,12 @@ std::vector<fs::path> added_folders(const toml::table& root, const fs::path& fil
     return folders;
 }
 
-std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& list, Mistakes& mistakes) {
+std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& list, Diagnostics& mistakes) {
     std::map<std::string, fs::path> named;
     for (const auto& one : list) {
         const auto equals = one.find('=');
         const auto path = equals == one.npos ? fs::path() : fs::absolute(one.substr(equals + 1)).lexically_normal();
-        const Place place{"--artefact " + one, 0, 0, 1};
+        const SourceLocation place{"--artefact " + one, 0, 0, 1};
         mistakes.remember(place.source, one);
         if (equals == 0 || equals == one.npos)
             mistakes.add(place, "it does not say NAME=PATH",
@@ -364,7 +364,7 @@ const PluginSpec& StageSpec::part(const std::string& kind) const {
 }
 
 Experiment read_experiment(const fs::path& file, const Overrides& overrides, std::unique_ptr<Registry>& registry,
-                           Mistakes& mistakes) {
+                           Diagnostics& mistakes) {
     Experiment experiment;
     experiment.file = fs::absolute(file);
     const auto folder = experiment.file.parent_path();
@@ -389,7 +389,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     experiment.root = std::make_shared<toml::table>(read_toml(file, mistakes));
     lay_over(*experiment.root, set, parts, mistakes, laid);
     const auto again = [&] {
-        Mistakes same;
+        Diagnostics same;
         Laid as_well;
         auto copy = read_toml(file, same);
         lay_over(copy, set, parts, same, as_well);
@@ -398,10 +398,10 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     lay_stages(*experiment.root, parts, again, laid);
     const auto& root = *experiment.root;
 
-    Reading reading{*registry, mistakes, folder, {&root}};
+    ParseContext reading{*registry, mistakes, folder, {&root}};
     ExperimentSettings settings;
     settings.name = file.stem().string();
-    Reader reader(reading, &root, "the experiment");
+    TomlFields reader(reading, &root, "the experiment");
     settings.fields(reader);
     experiment.name = settings.name;
     experiment.device = settings.device;
@@ -421,7 +421,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
         for (const auto& node : *stages->as_array()) {
             const auto& table = *node.as_table();
             auto& stage = experiment.stages.emplace_back();
-            stage.reading.reset(new Reading{*registry, mistakes, folder, {&table, &root}});
+            stage.reading.reset(new ParseContext{*registry, mistakes, folder, {&table, &root}});
             const auto* name = table.get("name");
             if (name && name->is_string())
                 stage.name = stage.streams = name->as_string()->get();
@@ -442,7 +442,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
             report_unused(*experiment.stages[i].reading->scopes[0], used, true, *registry, mistakes, laid);
     } else {
         auto& stage = experiment.stages.emplace_back();
-        stage.reading.reset(new Reading{*registry, mistakes, folder, {&root}});
+        stage.reading.reset(new ParseContext{*registry, mistakes, folder, {&root}});
         stage.streams = settings.streams;
         read_stage(stage);
         used.insert(stage.reading->used.begin(), stage.reading->used.end());

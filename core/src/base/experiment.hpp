@@ -73,7 +73,7 @@ struct StageSpec {
     std::optional<TrainSettings> train;
     std::optional<SampleSettings> sample;
     std::optional<InitSettings> init;
-    std::unique_ptr<Reading> reading;
+    std::unique_ptr<ParseContext> reading;
     std::set<const PluginFile*> trained_with;   ///< the plugins that fields of the parts before the sampler name
     std::set<std::string> training_references;  ///< the trained networks that those parts and their fields name
     toml::table resolved;
@@ -88,7 +88,7 @@ struct Experiment {
     std::string name;
     std::int64_t seed = 0;
     std::string device = "cpu";
-    Place device_place;
+    SourceLocation device_place;
     std::int64_t threads = 0;
     std::string text;                   ///< the file as given
     std::shared_ptr<toml::table> root;  ///< stays where it is when the experiment moves: stages point into it
@@ -104,8 +104,8 @@ struct Experiment {
 
 /// What the command line says about an experiment beside its file.
 struct Overrides {
-    std::vector<std::string> set;              ///< KEY=VALUE
-    std::map<std::string, Place> places = {};  ///< where those stand that nobody typed
+    std::vector<std::string> set;                       ///< KEY=VALUE
+    std::map<std::string, SourceLocation> places = {};  ///< where those stand that nobody typed
     std::optional<std::int64_t> seed;
     std::optional<std::string> device;
     std::vector<std::filesystem::path> plugin_path;
@@ -120,6 +120,6 @@ struct Overrides {
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result;
 /// one that is given and looks in the same folders is used again.
 DTK_API Experiment read_experiment(const std::filesystem::path& file, const Overrides& overrides,
-                                   std::unique_ptr<Registry>& registry, Mistakes& mistakes);
+                                   std::unique_ptr<Registry>& registry, Diagnostics& mistakes);
 
 }  // namespace dtk

@@ -5,9 +5,9 @@ namespace dtk {
 
 Fields::~Fields() = default;
 
-std::shared_ptr<void> AnyChoice::built(const View& view) const {
+std::shared_ptr<void> AnyPart::built(const BuildContext& context) const {
     if (!build) throw Error("plugin `" + use + "` was asked for before it was read from a file");
-    return build(view);
+    return build(context);
 }
 
 }  // namespace dtk

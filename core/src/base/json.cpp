@@ -72,8 +72,8 @@ json read_record_file(const fs::path& file) {
     auto content = read_json(file, &why);
     if (content.is_null() && why.empty()) why = "it is not there";
     if (!content.is_object() || !why.empty())
-        throw Mistaken(fmt::format("{} is damaged: {}", file.string(), why.empty() ? "it holds no table" : why),
-                       "put a copy of it back, or begin the run anew in another folder");
+        throw UserError(fmt::format("{} is damaged: {}", file.string(), why.empty() ? "it holds no table" : why),
+                        "put a copy of it back, or begin the run anew in another folder");
     return content;
 }
 

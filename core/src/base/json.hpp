@@ -14,7 +14,7 @@ namespace dtk {
 /// told what is wrong, such as "`seed` is a text, not a whole number".
 DTK_API nlohmann::json read_json(const std::filesystem::path& file, std::string* why = nullptr);
 
-/// The same where it must be there and whole. Errors: Mistaken that names the file and what is wrong with it.
+/// The same where it must be there and whole. Errors: UserError that names the file and what is wrong with it.
 DTK_API nlohmann::json read_record_file(const std::filesystem::path& file);
 
 /// The objects of a file that has one on each line, of none where there is no file; a line that was cut short, or whose

@@ -67,7 +67,7 @@ void collect(const std::shared_ptr<toml::table>& holder, toml::table& table, std
     }
 }
 
-toml::table parsed(const std::string& override, Mistakes& mistakes) {
+toml::table parsed(const std::string& override, Diagnostics& mistakes) {
     const auto source = "--set " + override;
     mistakes.remember(source, override);
     const auto equals = override.find('=');
@@ -90,7 +90,7 @@ toml::table parsed(const std::string& override, Mistakes& mistakes) {
     }
 }
 
-std::vector<Value> values_of(const std::vector<std::string>& overrides, Mistakes& mistakes) {
+std::vector<Value> values_of(const std::vector<std::string>& overrides, Diagnostics& mistakes) {
     std::vector<Value> values;
     for (const auto& override : overrides) {
         const auto holder = std::make_shared<toml::table>(parsed(override, mistakes));
@@ -151,7 +151,7 @@ std::vector<std::string> fields_in(const toml::node* node) {
 
 class Overlay {
  public:
-    Overlay(toml::table& root, const Parts* parts, Mistakes& mistakes, Laid& laid)
+    Overlay(toml::table& root, const Parts* parts, Diagnostics& mistakes, Laid& laid)
         : root_(root), parts_(parts), mistakes_(mistakes), laid_(laid) {}
 
     void lay(std::vector<Value> values) {
@@ -377,7 +377,7 @@ class Overlay {
 
     toml::table& root_;
     const Parts* parts_;  ///< null: as if there were no plugins
-    Mistakes& mistakes_;
+    Diagnostics& mistakes_;
     Laid& laid_;
 };
 
@@ -422,7 +422,7 @@ class Merge {
 
 }  // namespace
 
-void lay_over(toml::table& root, const std::vector<std::string>& overrides, const Parts& parts, Mistakes& mistakes,
+void lay_over(toml::table& root, const std::vector<std::string>& overrides, const Parts& parts, Diagnostics& mistakes,
               Laid& laid) {
     Overlay(root, &parts, mistakes, laid).lay(values_of(overrides, mistakes));
 }
@@ -430,7 +430,7 @@ void lay_over(toml::table& root, const std::vector<std::string>& overrides, cons
 void lay_stages(toml::table& root, const Parts& parts, const std::function<toml::table()>& again, Laid& laid) {
     auto* stages = root.get_as<toml::array>("stage");
     if (!stages) return;
-    Mistakes none;
+    Diagnostics none;
     Overlay overlay(root, &parts, none, laid);
     for (auto& one : *stages) {
         auto* stage = one.as_table();
@@ -456,9 +456,9 @@ void lay_stages(toml::table& root, const Parts& parts, const std::function<toml:
 }
 
 toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                      Mistakes& mistakes) {
+                      Diagnostics& mistakes) {
     auto root = read_toml(file, mistakes);
-    Mistakes later;  // what does not fit is said by who knows the plugins
+    Diagnostics later;  // what does not fit is said by who knows the plugins
     Laid laid;
     Overlay(root, nullptr, later, laid).lay(values_of(overrides, mistakes));
     return root;

@@ -39,13 +39,13 @@ struct Laid {
 /// fields, the outer before the inner, and among equals the later wins. Another plugin takes the place of the old one
 /// with its fields; the same one keeps them. Lists are reached by number or name, `metric.0.p`, `stage.student.train`.
 DTK_API void lay_over(toml::table& root, const std::vector<std::string>& overrides, const Parts& parts,
-                      Mistakes& mistakes, Laid& laid);
+                      Diagnostics& mistakes, Laid& laid);
 
 /// Lays each [[stage]] over what stands at the top of the file, of which `again` gives a copy.
 DTK_API void lay_stages(toml::table& root, const Parts& parts, const std::function<toml::table()>& again, Laid& laid);
 
 /// The file with KEY=VALUE laid over it as if there were no plugins: enough for what stands at the top.
 DTK_API toml::table read_toml(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                              Mistakes& mistakes);
+                              Diagnostics& mistakes);
 
 }  // namespace dtk

@@ -13,12 +13,12 @@ namespace dtk {
 
 namespace {
 /// The value as it is written, where that is known.
-std::string written(const toml::node& node, const Mistakes& mistakes) {
+std::string written(const toml::node& node, const Diagnostics& mistakes) {
     const auto text = mistakes.written(place_of(node.source()));
     return text.empty() ? toml_value(node) : text;
 }
 
-std::string described(const toml::node& node, const Mistakes& mistakes) {
+std::string described(const toml::node& node, const Diagnostics& mistakes) {
     if (const auto* text = node.as_string()) return fmt::format("the text \"{}\"", text->get());
     if (node.is_integer()) return "the whole number " + written(node, mistakes);
     if (node.is_floating_point()) return "the number " + written(node, mistakes);
@@ -29,7 +29,7 @@ std::string described(const toml::node& node, const Mistakes& mistakes) {
 }
 
 /// The value that was meant by one of another type, as it should have been written; empty where that is not clear.
-std::string meant(const toml::node& node, std::string_view wanted, const Mistakes& mistakes) {
+std::string meant(const toml::node& node, std::string_view wanted, const Diagnostics& mistakes) {
     const bool list = wanted.find("list") != wanted.npos, whole = wanted.find("whole") != wanted.npos;
     const bool number = wanted.find("number") != wanted.npos;
     if (list && node.is_value()) {
@@ -63,12 +63,12 @@ std::string interval(Range range) {
     return fmt::format("{}{}, {}{}", range.lo_open ? '(' : '[', range.lo, range.hi, range.hi_open ? ')' : ']');
 }
 
-const View& no_view() {
+const BuildContext& no_view() {
     static const char nothing[sizeof(void*)] = {};
-    return reinterpret_cast<const View&>(nothing);
+    return reinterpret_cast<const BuildContext&>(nothing);
 }
 
-const toml::node* Reading::find(std::string_view name) {
+const toml::node* ParseContext::find(std::string_view name) {
     for (const auto* scope : scopes)
         if (const auto* node = scope->get(name)) {
             used.insert(node);
@@ -77,19 +77,19 @@ const toml::node* Reading::find(std::string_view name) {
     return nullptr;
 }
 
-Place Reading::place(std::string_view name) const {
+SourceLocation ParseContext::place(std::string_view name) const {
     for (const auto* scope : scopes)
         for (auto&& [key, node] : *scope)
             if (key.str() == name) return place_of(key.source());
-    return scopes.empty() ? Place{} : place_of(*scopes.front());
+    return scopes.empty() ? SourceLocation{} : place_of(*scopes.front());
 }
 
-std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const {
+std::shared_ptr<void> PluginSpec::make(ParseContext& reading, const BuildContext& context) const {
     const auto* table = node ? node->as_table() : nullptr;
-    Reader reader(reading, table, kind, name);
+    TomlFields reader(reading, table, kind, name);
     const Blame blame(fmt::format("{} plugin `{}`", kind, name), "while it is built", file->file);
     try {
-        return descriptor->create(reader, view);
+        return descriptor->create(reader, context);
     } catch (const PlacedError&) {
         throw;
     } catch (const Error& error) {
@@ -105,7 +105,8 @@ std::shared_ptr<void> PluginSpec::make(Reading& reading, const View& view) const
     }
 }
 
-PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place, bool labelled) {
+PluginSpec read_plugin(ParseContext& reading, const std::string& kind, const toml::node* node, SourceLocation place,
+                       bool labelled) {
     std::string name;
     const toml::table* table = nullptr;
     if (node) {
@@ -152,7 +153,7 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
         return {};
     }
     const auto before = reading.mistakes.count();
-    Reader reader(reading, table, kind, spec.name);
+    TomlFields reader(reading, table, kind, spec.name);
     const auto whose = fmt::format("{} plugin `{}`", kind, spec.name);
     try {
         const Blame blame(whose, "while it is described", spec.file->file);
@@ -185,12 +186,12 @@ PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::no
     return spec;
 }
 
-const toml::node* Reader::node(const char* key) {
+const toml::node* TomlFields::node(const char* key) {
     asked_.emplace_back(key);
     return table_ ? table_->get(key) : nullptr;
 }
 
-void Reader::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
+void TomlFields::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
     const auto value = meant(node, wanted, reading_.mistakes);
     reading_.mistakes.add(
         place_of(node),
@@ -198,7 +199,7 @@ void Reader::wrong_type(const toml::node& node, const char* key, std::string_vie
         value.empty() ? "" : fmt::format("write {} = {}", key, value));
 }
 
-bool Reader::number(const toml::node& node, const char* key, Range range, double& value) {
+bool TomlFields::number(const toml::node& node, const char* key, Range range, double& value) {
     if (const auto* floating = node.as_floating_point())
         value = floating->get();
     else if (const auto* integer = node.as_integer())
@@ -208,7 +209,7 @@ bool Reader::number(const toml::node& node, const char* key, Range range, double
     return inside(node, key, range, value);
 }
 
-bool Reader::inside(const toml::node& node, const char* key, Range range, double value) {
+bool TomlFields::inside(const toml::node& node, const char* key, Range range, double value) {
     if (std::isfinite(value) && range.holds(value)) return true;
     reading_.mistakes.add(
         place_of(node.source()),
@@ -216,27 +217,28 @@ bool Reader::inside(const toml::node& node, const char* key, Range range, double
     return false;
 }
 
-bool Reader::whole(const toml::node& node, const char* key, Range range, std::int64_t& value) {
+bool TomlFields::whole(const toml::node& node, const char* key, Range range, std::int64_t& value) {
     const auto* integer = node.as_integer();
     if (!integer) return wrong_type(node, key, "a whole number"), false;
     value = integer->get();
     return inside(node, key, range, static_cast<double>(value));
 }
 
-Reader::Reader(Reading& reading, const toml::table* table, const std::string& kind, const std::string& name)
+TomlFields::TomlFields(ParseContext& reading, const toml::table* table, const std::string& kind,
+                       const std::string& name)
     : reading_(reading), table_(table), owner_(fmt::format("{} `{}`", kind, name)), kind_(kind) {}
 
-void Reader::operator()(const char* key, double& value, Range range, const char*) {
+void TomlFields::operator()(const char* key, double& value, Range range, const char*) {
     if (const auto* found = node(key)) number(*found, key, range, value);
     resolved_.insert_or_assign(key, value);
 }
 
-void Reader::operator()(const char* key, std::int64_t& value, Range range, const char*) {
+void TomlFields::operator()(const char* key, std::int64_t& value, Range range, const char*) {
     if (const auto* found = node(key)) whole(*found, key, range, value);
     resolved_.insert_or_assign(key, value);
 }
 
-void Reader::operator()(const char* key, bool& value, const char*) {
+void TomlFields::operator()(const char* key, bool& value, const char*) {
     if (const auto* found = node(key)) {
         if (const auto* truth = found->as_boolean())
             value = truth->get();
@@ -246,7 +248,7 @@ void Reader::operator()(const char* key, bool& value, const char*) {
     resolved_.insert_or_assign(key, value);
 }
 
-void Reader::operator()(const char* key, std::string& value, const Choices& choices, const char*) {
+void TomlFields::operator()(const char* key, std::string& value, const Choices& choices, const char*) {
     if (const auto* found = node(key)) {
         const auto* text = found->as_string();
         if (!text)
@@ -263,7 +265,7 @@ void Reader::operator()(const char* key, std::string& value, const Choices& choi
     resolved_.insert_or_assign(key, value);
 }
 
-void Reader::operator()(const char* key, std::string& value, const char*) {
+void TomlFields::operator()(const char* key, std::string& value, const char*) {
     if (const auto* found = node(key)) {
         if (const auto* text = found->as_string())
             value = text->get();
@@ -273,7 +275,7 @@ void Reader::operator()(const char* key, std::string& value, const char*) {
     resolved_.insert_or_assign(key, value);
 }
 
-void Reader::operator()(const char* key, std::filesystem::path& value, const char*) {
+void TomlFields::operator()(const char* key, std::filesystem::path& value, const char*) {
     if (const auto* found = node(key)) {
         const auto* text = found->as_string();
         if (text && (!text->get().empty() || value.empty()))
@@ -283,14 +285,14 @@ void Reader::operator()(const char* key, std::filesystem::path& value, const cha
     }
     if (!value.empty() && value.is_relative()) value = (reading_.folder / value).lexically_normal();
     if (!is_utf8(value.native()))
-        reading_.mistakes.add(table_ ? place_of(*table_) : Place{},
+        reading_.mistakes.add(table_ ? place_of(*table_) : SourceLocation{},
                               fmt::format("`{}` of {}: the path {} is not UTF-8", key, owner_, value.string()),
                               "rename the folder: what a run was must be written into its files");
     resolved_.insert_or_assign(key, value.string());
 }
 
 template <class Value, class Read>
-void Reader::list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read) {
+void TomlFields::list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read) {
     if (const auto* found = node(key)) {
         if (const auto* array = found->as_array()) {
             value.clear();
@@ -301,7 +303,7 @@ void Reader::list(const char* key, std::vector<Value>& value, std::string_view w
     }
 }
 
-void Reader::operator()(const char* key, std::vector<double>& value, Range range, const char*) {
+void TomlFields::operator()(const char* key, std::vector<double>& value, Range range, const char*) {
     list(key, value, "a list of numbers",
          [&](const toml::node& node, double& one) { return number(node, key, range, one); });
     toml::array array;
@@ -309,7 +311,7 @@ void Reader::operator()(const char* key, std::vector<double>& value, Range range
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void Reader::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char*) {
+void TomlFields::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char*) {
     list(key, value, "a list of whole numbers",
          [&](const toml::node& node, std::int64_t& one) { return whole(node, key, range, one); });
     toml::array array;
@@ -317,7 +319,7 @@ void Reader::operator()(const char* key, std::vector<std::int64_t>& value, Range
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void Reader::operator()(const char* key, std::vector<std::string>& value, const char*) {
+void TomlFields::operator()(const char* key, std::vector<std::string>& value, const char*) {
     list(key, value, "a list of texts", [&](const toml::node& node, std::string& one) {
         if (const auto* text = node.as_string()) return one = text->get(), true;
         return wrong_type(node, key, "a list of texts"), false;
@@ -327,7 +329,7 @@ void Reader::operator()(const char* key, std::vector<std::string>& value, const 
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void Reader::operator()(const char* key, std::vector<Row>& value, Range range, const char*) {
+void TomlFields::operator()(const char* key, std::vector<Row>& value, Range range, const char*) {
     list(key, value, "a list of lists of numbers", [&](const toml::node& node, Row& row) {
         const auto* array = node.as_array();
         if (!array) return wrong_type(node, key, "a list of lists of numbers"), false;
@@ -344,12 +346,12 @@ void Reader::operator()(const char* key, std::vector<Row>& value, Range range, c
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void Reader::reference(const char* key, std::string& name, const char* doc) {
+void TomlFields::reference(const char* key, std::string& name, const char* doc) {
     (*this)(key, name, doc);
     if (!name.empty() && name != "pixels") reading_.references.insert(name);
 }
 
-void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const char*) {
+void TomlFields::plugin(const char* key, const char* kind, AnyPart& value, const char*) {
     const auto* found = node(key);
     auto place = table_ ? place_of(*table_) : reading_.place(kind);
     // The table of a plugin's own kind is the one that it is read from.
@@ -361,11 +363,11 @@ void Reader::plugin(const char* key, const char* kind, AnyChoice& value, const c
     if (!*spec) return;
     reading_.chosen.insert(spec->file);
     value.use = spec->name;
-    value.build = [spec, reading = &reading_](const View& view) { return spec->make(*reading, view); };
+    value.build = [spec, reading = &reading_](const BuildContext& context) { return spec->make(*reading, context); };
     resolved_.insert_or_assign(key, spec->resolved);
 }
 
-void Reader::finish(const std::set<std::string>& also_known) {
+void TomlFields::finish(const std::set<std::string>& also_known) {
     if (!table_) return;
     auto known = asked_;
     known.insert(known.end(), also_known.begin(), also_known.end());

@@ -9,9 +9,9 @@
 namespace dtk {
 
 /// What reading one stage of an experiment shares: where plugins are, where mistakes go, which tables were used.
-struct DTK_API Reading {
+struct DTK_API ParseContext {
     const Registry& registry;
-    Mistakes& mistakes;
+    Diagnostics& mistakes;
     std::filesystem::path folder;  ///< what a relative path is relative to
     std::vector<const toml::table*>
         scopes;                             ///< where a table named like a kind is looked for: the stage, then the file
@@ -22,7 +22,7 @@ struct DTK_API Reading {
     /// The table, text or array of that name in the nearest scope, marked as used; null where there is none.
     const toml::node* find(std::string_view name);
     /// Where that name stands in the nearest scope.
-    Place place(std::string_view name) const;
+    SourceLocation place(std::string_view name) const;
 };
 
 /// A plugin that a file names: found, its fields read and checked.
@@ -31,28 +31,28 @@ class DTK_API PluginSpec {
     std::string kind;
     std::string name;
     std::string label;  ///< the `name` that the file gives it, for kinds that may have several; otherwise the plugin's
-    Place place;
+    SourceLocation place;
     toml::table resolved;  ///< every field with its value
     const PluginFile* file = nullptr;
     const Descriptor* descriptor = nullptr;
     const toml::node* node = nullptr;  ///< the table or name in the file; null for a default
     explicit operator bool() const { return descriptor != nullptr; }
     /// Builds it. Errors: PlacedError with what its constructor threw.
-    std::shared_ptr<void> make(Reading& reading, const View& view) const;
+    std::shared_ptr<void> make(ParseContext& reading, const BuildContext& context) const;
 };
 
 /// Reads `{use = "name", fields …}`, or `"name"`, or nothing (the kind's default). On a mistake the result is empty.
 /// labelled: the table may give it a `name` of its own.
-DTK_API PluginSpec read_plugin(Reading& reading, const std::string& kind, const toml::node* node, Place place,
-                               bool labelled = false);
+DTK_API PluginSpec read_plugin(ParseContext& reading, const std::string& kind, const toml::node* node,
+                               SourceLocation place, bool labelled = false);
 
 /// Fields out of a TOML table, with every mistake noted where it stands. `finish` reports keys nobody asked for.
-class DTK_API Reader : public Fields {
+class DTK_API TomlFields : public Fields {
  public:
     /// Of a table that is no plugin's, "[train]".
-    Reader(Reading& reading, const toml::table* table, std::string owner)
+    TomlFields(ParseContext& reading, const toml::table* table, std::string owner)
         : reading_(reading), table_(table), owner_(std::move(owner)) {}
-    Reader(Reading& reading, const toml::table* table, const std::string& kind, const std::string& name);
+    TomlFields(ParseContext& reading, const toml::table* table, const std::string& kind, const std::string& name);
     void operator()(const char* key, double& value, Range range, const char* doc) override;
     void operator()(const char* key, std::int64_t& value, Range range, const char* doc) override;
     void operator()(const char* key, bool& value, const char* doc) override;
@@ -67,7 +67,7 @@ class DTK_API Reader : public Fields {
     const toml::table& resolved() const { return resolved_; }
 
  protected:
-    void plugin(const char* key, const char* kind, AnyChoice& value, const char* doc) override;
+    void plugin(const char* key, const char* kind, AnyPart& value, const char* doc) override;
     void reference(const char* key, std::string& name, const char* doc) override;
 
  private:
@@ -79,16 +79,16 @@ class DTK_API Reader : public Fields {
     template <class Value, class Read>
     void list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read);
 
-    Reading& reading_;
+    ParseContext& reading_;
     const toml::table* table_;  ///< null: every field keeps its default
     std::string owner_, kind_;  ///< in words; the plugin's kind, empty where it is none
     std::vector<std::string> asked_;
     toml::table resolved_;
 };
 
-/// Stands in for the view where a plugin is built without an experiment. Only kinds that see no tensor, schedules and
-/// grids, are built so, and they never look at it.
-DTK_API const View& no_view();
+/// Stands in for the context where a plugin is built without an experiment. Only kinds that see no tensor, schedules
+/// and grids, are built so, and they never look at it.
+DTK_API const BuildContext& no_view();
 
 /// "0.5 is outside [0, 0.1]" and the like, in the notation of intervals.
 DTK_API std::string interval(Range range);

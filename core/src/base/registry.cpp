@@ -445,9 +445,9 @@ std::vector<fs::path> plugin_folders(const std::vector<fs::path>& first) {
         const auto end = std::min(list.find(':'), list.size());
         const fs::path folder(list.substr(0, end));
         if (!folder.empty() && folder.is_relative())
-            throw Mistaken(fmt::format("DTK_PLUGIN_PATH names `{}`, which is another folder wherever dtk is started",
-                                       folder.string()),
-                           "write whole paths there, or give the folder with --plugin-path");
+            throw UserError(fmt::format("DTK_PLUGIN_PATH names `{}`, which is another folder wherever dtk is started",
+                                        folder.string()),
+                            "write whole paths there, or give the folder with --plugin-path");
         if (!folder.empty()) folders.push_back(folder);
         list.remove_prefix(std::min(end + 1, list.size()));
     }

@@ -31,7 +31,7 @@ std::string cure_of(std::string_view text, std::string_view failure) {
 }
 }  // namespace
 
-Place place_of(const toml::source_region& region) {
+SourceLocation place_of(const toml::source_region& region) {
     const int width = region.end.line == region.begin.line && region.end.column > region.begin.column
                           ? static_cast<int>(region.end.column - region.begin.column)
                           : 1;
@@ -39,7 +39,7 @@ Place place_of(const toml::source_region& region) {
             static_cast<int>(region.begin.column), width};
 }
 
-Place place_of(const toml::node& node) {
+SourceLocation place_of(const toml::node& node) {
     const auto own = place_of(node.source());
     if (own.line > 0) return own;
     if (const auto* table = node.as_table())
@@ -48,7 +48,7 @@ Place place_of(const toml::node& node) {
     return own;
 }
 
-toml::table read_toml(const std::filesystem::path& file, Mistakes& mistakes) {
+toml::table read_toml(const std::filesystem::path& file, Diagnostics& mistakes) {
     std::error_code error;
     if (!std::filesystem::exists(file, error)) {
         mistakes.add({file.string()}, fmt::format("there is no file {}", file.string()),

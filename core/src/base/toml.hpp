@@ -6,17 +6,17 @@
 #define TOML_MAX_NESTED_VALUES 32
 #include <toml++/toml.h>
 
-#include "base/mistakes.hpp"
+#include "base/diagnostics.hpp"
 
 namespace dtk {
 
 /// Where a value or key stands.
-DTK_API Place place_of(const toml::source_region& region);
+DTK_API SourceLocation place_of(const toml::source_region& region);
 /// The same of a value; one that was put together stands where the first of its parts does.
-DTK_API Place place_of(const toml::node& node);
+DTK_API SourceLocation place_of(const toml::node& node);
 
 /// The file. What is wrong goes into `mistakes`, and the table is then empty.
-DTK_API toml::table read_toml(const std::filesystem::path& file, Mistakes& mistakes);
+DTK_API toml::table read_toml(const std::filesystem::path& file, Diagnostics& mistakes);
 
 /// A text as TOML, on one line.
 DTK_API std::string toml_string(std::string_view text);

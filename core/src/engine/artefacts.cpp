@@ -47,7 +47,7 @@ TrainedNetwork load_artefact(const fs::path& folder) {
     const auto source = folder / "stage.toml";
     auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
     read(loaded, source, {});
-    Mistakes mistakes;
+    Diagnostics mistakes;
     std::unique_ptr<Stage> stage;
     if (loaded.mistakes.empty()) {
         const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_artefact(folder, name)); };
@@ -55,7 +55,7 @@ TrainedNetwork load_artefact(const fs::path& folder) {
                                         mistakes);
     }
     if (!stage || !mistakes.empty())
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} cannot be built again:\n{}{}", folder.string(), loaded.mistakes.text(), mistakes.text()));
     restore(*stage, checkpoint, average_of(*stage, checkpoint, ""), path->string());
     stage->train(false);
@@ -77,7 +77,7 @@ TrainedNetwork untrained_artefact(const fs::path& file, const std::map<std::stri
     std::map<std::string, std::shared_ptr<Stage>> stages;
     if (!loaded.experiment.stages.empty()) stages = check_stages(loaded);
     if (!loaded.mistakes.empty())
-        throw Mistaken(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
+        throw UserError(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
     const auto& stage = *stages.at(loaded.experiment.stages.back().name);
     return known[file] = {stage.part<Model>(), stage.part<Process>(), {}};
 }

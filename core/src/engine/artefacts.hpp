@@ -12,7 +12,7 @@ namespace dtk {
 struct Loaded {
     std::unique_ptr<Registry> registry;
     Experiment experiment;
-    Mistakes mistakes;
+    Diagnostics mistakes;
     at::Device device = at::kCPU;
 };
 

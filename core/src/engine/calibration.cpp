@@ -13,8 +13,8 @@ SampleGroups sample_groups(const EvaluationInput& input) {
     return {samples, input.data.test_examples(at::arange(groups)).x.flatten(1).to(at::kDouble)};
 }
 
-void needs_draws(const View& view, const char* who) {
-    if (observation(view, who).draws() == 0)
+void needs_draws(const BuildContext& context, const char* who) {
+    if (observation(context, who).draws() == 0)
         throw Error(fmt::format("{} looks at many y with a few samples for each, and all samples are for one y", who),
                     "set draws = 50 in [observation], and n of [sample] to a few hundred times that");
 }

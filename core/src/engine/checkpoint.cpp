@@ -47,9 +47,9 @@ std::int64_t step_in(const std::string& text, const std::string& experiment, con
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
     const auto steps = experiment_in(experiment)["train"]["steps"].value_or(std::int64_t{0});
     if (error != std::errc() || end != text.data() + text.size() || step < 0 || step > steps)
-        throw Mistaken(fmt::format("{} is damaged: it is said to be of step {}, and its experiment has {} steps",
-                                   path.string(), quoted_name(text), steps),
-                       "fetch it again, or go on from an earlier checkpoint");
+        throw UserError(fmt::format("{} is damaged: it is said to be of step {}, and its experiment has {} steps",
+                                    path.string(), quoted_name(text), steps),
+                        "fetch it again, or go on from an earlier checkpoint");
     return step;
 }
 
@@ -130,11 +130,11 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
 Checkpoint load_checkpoint(const fs::path& path) try {
     auto file = load_safetensors(path);
     if (file.metadata["format"] != format)
-        throw Mistaken(fmt::format("{} is not a checkpoint of dtk's", path.string()),
-                       "a checkpoint is made by `dtk run`");
+        throw UserError(fmt::format("{} is not a checkpoint of dtk's", path.string()),
+                        "a checkpoint is made by `dtk run`");
     if (file.metadata["checksum"] != checksum_of(file))
-        throw Mistaken(fmt::format("{} is damaged: it does not hold what was saved", path.string()),
-                       "fetch it again, or go on from an earlier checkpoint");
+        throw UserError(fmt::format("{} is damaged: it does not hold what was saved", path.string()),
+                        "fetch it again, or go on from an earlier checkpoint");
     Checkpoint checkpoint;
     checkpoint.experiment = file.metadata["experiment"];
     checkpoint.step = step_in(file.metadata["step"], checkpoint.experiment, path);
@@ -150,10 +150,10 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     for (const auto* part : {"model.", "process.", "loss.", "times."})
         for (const auto& [name, tensor] : taken(file, part)) checkpoint.tensors.emplace(part + name, tensor);
     return checkpoint;
-} catch (const Mistaken&) {
+} catch (const UserError&) {
     throw;
 } catch (const Error& error) {
-    throw Mistaken(error.what(), error.help());
+    throw UserError(error.what(), error.help());
 }
 
 const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name) {
@@ -165,8 +165,8 @@ const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint,
     if (found != checkpoint.averages.end()) return &found->second;
     std::vector<std::string> names{"none"};
     for (const auto& [one, tensors] : checkpoint.averages) names.push_back(one);
-    throw Mistaken(fmt::format("the checkpoint holds no average `{}`", wanted),
-                   fmt::format("`average` in [sample] is one of {}", fmt::join(names, ", ")));
+    throw UserError(fmt::format("the checkpoint holds no average `{}`", wanted),
+                    fmt::format("`average` in [sample] is one of {}", fmt::join(names, ", ")));
 }
 
 void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from) {
@@ -183,7 +183,7 @@ void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* ave
         if (average)
             if (const auto smooth = average->find(named.name); smooth != average->end()) found = smooth;
         if (found->second.sizes() != named.tensor->sizes())
-            throw Mistaken(
+            throw UserError(
                 fmt::format("`{}` in {} is {}, and this experiment's is {}", named.name, from,
                             fmt::join(found->second.sizes(), "×"), fmt::join(named.tensor->sizes(), "×")),
                 "a checkpoint can only be read by the model that was trained; leave the model's fields as they were");
@@ -198,7 +198,7 @@ void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* ave
         missing.end());
     if (!missing.empty() || !left.empty()) {
         const auto& names = missing.empty() ? left : missing;
-        throw Mistaken(
+        throw UserError(
             fmt::format("{} {} {} ({} tensors in all)", from,
                         missing.empty() ? "holds what this experiment has no place for:" : "lacks", names.front(),
                         names.size()),
@@ -232,7 +232,7 @@ fs::path checkpoint_of_step(const fs::path& folder, std::int64_t step) {
         if (own == step) return file;
         there.push_back(own);
     }
-    throw Mistaken(
+    throw UserError(
         fmt::format("{} holds no checkpoint of step {}", folder.string(), step),
         there.empty() ? "let the run save one first" : fmt::format("there are those of {}", fmt::join(there, ", ")));
 }

@@ -28,15 +28,15 @@ struct Checkpoint {
 
 DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Stage& stage);
 
-/// Errors: Mistaken when the file is no checkpoint of dtk's, is damaged (a bit of its tensors, its step or its
+/// Errors: UserError when the file is no checkpoint of dtk's, is damaged (a bit of its tensors, its step or its
 /// experiment is not the one that was saved), or says a step that its own experiment does not have.
 DTK_API Checkpoint load_checkpoint(const std::filesystem::path& path);
 
 /// Which of a checkpoint's averages is meant in [sample]: that of that name; the first for an empty one; none for
-/// "none". → null where it is the parameters themselves. Errors: Mistaken where there is none of that name.
+/// "none". → null where it is the parameters themselves. Errors: UserError where there is none of that name.
 DTK_API const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name);
 
-/// Puts the tensors, those that `average` holds from there, into the stage's plugins. Errors: Mistaken naming what is
+/// Puts the tensors, those that `average` holds from there, into the stage's plugins. Errors: UserError naming what is
 /// missing, left over or of another shape.
 DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from);
 
@@ -45,7 +45,7 @@ DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTens
 /// What was passed over, and why, is said in `notes`.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes);
 
-/// The one of that step. Errors: Mistaken that names the steps there are.
+/// The one of that step. Errors: UserError that names the steps there are.
 std::filesystem::path checkpoint_of_step(const std::filesystem::path& folder, std::int64_t step);
 
 /// Removes all but the newest `keep` of the files that checkpoint_path names, and those of every so many steps.

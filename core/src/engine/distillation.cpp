@@ -9,10 +9,10 @@
 
 namespace dtk {
 
-TrainedNetwork teacher(const View& view, const Reference& reference) {
+TrainedNetwork teacher(const BuildContext& context, const Reference& reference) {
     if (!reference)
         throw Error("`teacher` is not set", "name the stage or the run that trained the network to learn from");
-    const auto network = view.trained(reference);
+    const auto network = context.trained(reference);
     if (network.model->predicts() == PredictionType::label)
         throw Error("`" + reference.name() + "` is a classifier and denoises nothing", "name another network");
     return network;

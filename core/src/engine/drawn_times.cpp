@@ -12,8 +12,8 @@ void DensityTimes::Config::fields(Fields& f) {
     f("stratified", stratified, "one draw in each of n equal shares of probability, n the batch");
 }
 
-DensityTimes::DensityTimes(const Config& config, const View& view) : config_(config) {
-    if (view.process().whole_steps())
+DensityTimes::DensityTimes(const Config& config, const BuildContext& context) : config_(config) {
+    if (context.process().whole_steps())
         throw Error("these times are real numbers, and the process knows only whole steps",
                     "use times such as uniform or stratified, or process `gaussian` with a fixed schedule");
 }

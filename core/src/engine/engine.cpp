@@ -33,7 +33,7 @@ class TorchEngine final : public Engine {
         });
     }
 
-    std::string examine(const fs::path& file, const Overrides& overrides, Mistakes& mistakes) override {
+    std::string examine(const fs::path& file, const Overrides& overrides, Diagnostics& mistakes) override {
         auto& loaded = *new Loaded;  // plugins live until exit, and so does what they were built from
         read(loaded, file, overrides);
         std::string data;

@@ -55,17 +55,17 @@ Floor between_true_sets(const Dataset& data, std::int64_t pairs, std::int64_t n,
     return floor_of(all);
 }
 
-Features::Features(const Reference& reference, const View& view, const char* who) {
+Features::Features(const Reference& reference, const BuildContext& context, const char* who) {
     const auto& of = reference.name();
     if (!reference || of == text_) return;
-    const auto network = view.trained(reference);
+    const auto network = context.trained(reference);
     classifier_ = std::dynamic_pointer_cast<Classifier>(network.model);
     if (!classifier_)
         throw Error(fmt::format("{} looks through a classifier, and `{}` is another model", who, of),
                     "train model `classifier` with loss `cross_entropy`, or say features = \"pixels\"");
-    if (classifier_->shape() != view.dataset().shape())
+    if (classifier_->shape() != context.dataset().shape())
         throw Error(fmt::format("`{}` was trained with examples of shape {}, these have {}", of,
-                                fmt::join(classifier_->shape(), "×"), fmt::join(view.dataset().shape(), "×")),
+                                fmt::join(classifier_->shape(), "×"), fmt::join(context.dataset().shape(), "×")),
                     "train a classifier with these data");
     classifier_->train(false);
     text_ = "features of `" + of + "`";

@@ -38,7 +38,7 @@ bool is_of_training(const Change& change) { return change.kind == Kind::steps ||
 void refuse_what_was_learned(const fs::path& run, const std::vector<Change>& changes) {
     const auto refused = of_kind(changes, Kind::refused);
     if (refused.empty()) return;
-    throw Mistaken(
+    throw UserError(
         fmt::format("{} was run with another experiment:{}", run.string(), lines(refused)),
         fmt::format("what has been learned so far rests on {}: go on with the experiment as it was, or begin a fresh "
                     "run, with these weights where they fit: init = \"{}\"",
@@ -56,7 +56,7 @@ void refuse_what_nobody_asked_for(const fs::path& run, const std::vector<Change>
         if (!change.after.empty()) as_now.push_back("--set " + shell_word(key + "=" + change.after));
         if (!change.before.empty()) as_then.push_back("--set " + shell_word(key + "=" + change.before));
     }
-    throw Mistaken(
+    throw UserError(
         fmt::format("{} would be trained on with another experiment than before:{}", run.string(), lines(unasked)),
         fmt::format("if it is to go on so, say it: {}; as it was: {}", fmt::join(as_now, " "),
                     fmt::join(as_then, " ")));
@@ -70,7 +70,7 @@ void refuse_what_others_stand_on(const Experiment& experiment, const std::map<st
         bool later = false;
         for (const auto& stage : experiment.stages) {
             if (later && standings.at(stage.name).checkpoint)
-                throw Mistaken(
+                throw UserError(
                     fmt::format("{}, and stage `{}` has been trained after it already", change.text(), stage.name),
                     "begin a fresh run");
             later = later || stage.name == change.stage;
@@ -97,7 +97,7 @@ GoingOn go_on(const RunFolder& run, const Loaded& loaded, const std::map<std::st
               const std::map<std::string, Standing>& standings, const std::vector<std::string>& set,
               bool accept_changed) {
     const auto& experiment = loaded.experiment;
-    Mistakes unreadable;
+    Diagnostics unreadable;
     const auto then = read_toml(run.path() / "resolved.toml", unreadable);
     if (!unreadable.empty())
         throw Error(fmt::format("what was run in {} is not known:\n{}", run.path().string(), unreadable.text()),
@@ -135,7 +135,7 @@ GoingOn go_on(const RunFolder& run, const Loaded& loaded, const std::map<std::st
         const auto& stage = *stages.at(change.stage);
         const auto& settings = *stage.spec().train;
         if (settings.steps < step)
-            throw Mistaken(
+            throw UserError(
                 fmt::format("{} has come to step {} already, and `train.steps` is {}", run.path().string(), step,
                             settings.steps),
                 fmt::format("give at least {}; an earlier checkpoint is sampled with `dtk sample --step`", step));
@@ -170,8 +170,8 @@ GoingOn go_on(const RunFolder& run, const Loaded& loaded, const std::map<std::st
                 compare(fmt::format("{} plugin `{}`", now["kind"].get<std::string>(), now["name"].get<std::string>()),
                         "plugin " + now["name"].get<std::string>(), was["sha256"], now["sha256"]);
     if (!others.empty() && !accept_changed)
-        throw Mistaken(fmt::format("what is there is not what {} was trained with:{}", run.path().string(), others),
-                       "bring it back as it was; or go on with what is there and have it recorded: --accept-changed");
+        throw UserError(fmt::format("what is there is not what {} was trained with:{}", run.path().string(), others),
+                        "bring it back as it was; or go on with what is there and have it recorded: --accept-changed");
     return going;
 }
 

@@ -27,8 +27,8 @@ struct GoingOn {
 };
 
 /// `stages`: as they are built now; `standings`: by their names; `set`: what the command line sets; `accept_changed`:
-/// other data and plugins are recorded and no mistake. Errors: Mistaken with all that may not change, why, and what can
-/// be done instead.
+/// other data and plugins are recorded and no mistake. Errors: UserError with all that may not change, why, and what
+/// can be done instead.
 GoingOn go_on(const RunFolder& run, const Loaded& loaded, const std::map<std::string, std::shared_ptr<Stage>>& stages,
               const std::map<std::string, Standing>& standings, const std::vector<std::string>& set,
               bool accept_changed);

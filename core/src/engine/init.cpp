@@ -63,13 +63,13 @@ std::string what_does_not_fit(const Fit& fit) {
 void refuse(const Stage& stage, const Fit& fit, const fs::path& from) {
     const auto& settings = *stage.spec().init;
     if (fit.taken.empty())
-        throw Mistaken(fmt::format("no tensor of {} has the name and shape of one of this model's{}", from.string(),
-                                   what_does_not_fit(fit)),
-                       "name a run of the same kind of model");
+        throw UserError(fmt::format("no tensor of {} has the name and shape of one of this model's{}", from.string(),
+                                    what_does_not_fit(fit)),
+                        "name a run of the same kind of model");
     if (fit.whole() || (!settings.strict && stage.spec().train)) return;
-    throw Mistaken(fmt::format("{} does not fit whole{}", from.string(), what_does_not_fit(fit)),
-                   settings.strict ? "make the model as it was there, or leave `strict` out"
-                                   : "make the model as it was there, or add [train], which makes up for what is new");
+    throw UserError(fmt::format("{} does not fit whole{}", from.string(), what_does_not_fit(fit)),
+                    settings.strict ? "make the model as it was there, or leave `strict` out"
+                                    : "make the model as it was there, or add [train], which makes up for what is new");
 }
 
 /// Of those in the checkpoint, the first in its own experiment.
@@ -84,8 +84,8 @@ const NamedTensors* average_to_begin_from(const Checkpoint& checkpoint, std::str
     if (const auto found = checkpoint.averages.find(name); found != checkpoint.averages.end()) return &found->second;
     std::vector<std::string> names{"none"};
     for (const auto& [one, tensors] : checkpoint.averages) names.push_back(one);
-    throw Mistaken(fmt::format("the run that [init] names has no average `{}`", name),
-                   fmt::format("`average` in [init] is one of {}", fmt::join(names, ", ")));
+    throw UserError(fmt::format("the run that [init] names has no average `{}`", name),
+                    fmt::format("`average` in [init] is one of {}", fmt::join(names, ", ")));
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ const NamedTensors* average_to_begin_from(const Checkpoint& checkpoint, std::str
 fs::path init_checkpoint(const fs::path& run) {
     std::string notes;
     if (const auto path = newest_checkpoint(run / "checkpoints", notes)) return *path;
-    throw Mistaken(
+    throw UserError(
         fmt::format("{} holds no checkpoint to begin from{}", run.string(), notes.empty() ? "" : ":\n" + notes),
         "name the folder of a run that has trained");
 }

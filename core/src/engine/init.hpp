@@ -7,10 +7,11 @@
 
 namespace dtk {
 
-/// The checkpoint that the network of the run or stage in that folder is read from. Errors: Mistaken where it has none.
+/// The checkpoint that the network of the run or stage in that folder is read from. Errors: UserError where it has
+/// none.
 std::filesystem::path init_checkpoint(const std::filesystem::path& run);
 
-/// Can the stage begin so? By the header of the checkpoint alone. Errors: Mistaken where no tensor of the model fits,
+/// Can the stage begin so? By the header of the checkpoint alone. Errors: UserError where no tensor of the model fits,
 /// or where one does not and all must: `strict`, or there is no [train] that would make up for it.
 void check_init(const Stage& stage, const std::filesystem::path& checkpoint);
 

@@ -15,8 +15,8 @@ void Observation::Config::fields(Fields& f) {
     f("sd", sd, at_least(0), "standard deviation of y's error; 0: exact");
 }
 
-Observation::Observation(const Config& config, const View& view, std::int64_t size)
-    : c_(config), data_(view.dataset()), random_(view.random("observation")), size_(size) {
+Observation::Observation(const Config& config, const BuildContext& context, std::int64_t size)
+    : c_(config), data_(context.dataset()), random_(context.random("observation")), size_(size) {
     if (!c_.values.empty() && static_cast<std::int64_t>(c_.values.size()) != size)
         throw Error(fmt::format("{} `values` for the {} numbers that are known", c_.values.size(), size),
                     "give one for each, or leave them out to have them measured of a test example");
@@ -52,14 +52,14 @@ std::shared_ptr<Density> Observation::posterior(const Tensor& y) const {
     return density->given(of(at::eye(d, at::kDouble).view(sizes)).t().contiguous(), y, c_.sd);
 }
 
-const Observation& observation(const View& view, const char* who) {
-    if (const auto* seen = view.observation()) return *seen;
+const Observation& observation(const BuildContext& context, const char* who) {
+    if (const auto* seen = context.observation()) return *seen;
     throw Error(fmt::format("{} needs to be told what is known of the samples", who),
                 "add a table [observation], such as use = \"elements\" with coordinates = [0] and values = [1.2]");
 }
 
-const Observation& observed_elements(const View& view, const char* who) {
-    const auto& seen = observation(view, who);
+const Observation& observed_elements(const BuildContext& context, const char* who) {
+    const auto& seen = observation(context, who);
     if (!seen.elements().defined())
         throw Error(fmt::format("{} needs to know elements of the samples themselves", who),
                     "use an observation of elements, or guidance by this one, such as tmpd");

@@ -2,8 +2,8 @@
 // A data set that is not there any more, as far as a checkpoint remembers it.
 #include <memory>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
-#include <dtk/view.hpp>
 
 namespace dtk {
 

@@ -43,9 +43,10 @@ std::optional<RunFolder> held_run(const RunRequest& request, Overrides& override
     if (!request.resume) return std::nullopt;
     const bool named = *request.resume != "latest";
     if (request.out && named && fs::weakly_canonical(*request.out) != fs::weakly_canonical(*request.resume))
-        throw Mistaken(fmt::format("--resume={} and --out {} name two folders", *request.resume, request.out->string()),
-                       "name one: --out DIR --resume goes on in DIR, or begins there where no run is yet");
-    Mistakes ignored;
+        throw UserError(
+            fmt::format("--resume={} and --out {} name two folders", *request.resume, request.out->string()),
+            "name one: --out DIR --resume goes on in DIR, or begins there where no run is yet");
+    Diagnostics ignored;
     const auto root = read_toml(request.file, overrides.set, ignored);
     const auto name = root["name"].value_or(request.file.stem().string());
     const auto path = request.out ? *request.out : named ? fs::path(*request.resume) : latest_run(name);
@@ -151,8 +152,8 @@ int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& 
     }
     for (const auto& [name, path] : experiment.artefacts)
         if (!fs::is_directory(path))
-            throw Mistaken(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()),
-                           "train it first: dtk run " + path.string());
+            throw UserError(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()),
+                            "train it first: dtk run " + path.string());
     end_if_asked("before it began");
 
     std::map<std::string, Standing> standings;

@@ -59,31 +59,31 @@ constexpr const char* lease_name = "run.lease";
 void refuse_full(const fs::path& folder) {
     std::error_code error;
     if (!fs::is_directory(folder, error))
-        throw Mistaken(fmt::format("{} is no folder", folder.string()), "give another --out");
+        throw UserError(fmt::format("{} is no folder", folder.string()), "give another --out");
     for (const auto& entry : fs::directory_iterator(folder, error)) {
         const auto name = entry.path().filename().string();
         if (name == lease_name || name == "experiment.toml" || name == "resolved.toml" || is_temporary(entry.path()))
             continue;
-        throw Mistaken(fmt::format("{} is there already and is not empty", folder.string()),
-                       "a run never overwrites: give another --out, or go on in it with --resume");
+        throw UserError(fmt::format("{} is there already and is not empty", folder.string()),
+                        "a run never overwrites: give another --out, or go on in it with --resume");
     }
-    if (error) throw Mistaken(fmt::format("{} cannot be read: {}", folder.string(), error.message()));
+    if (error) throw UserError(fmt::format("{} cannot be read: {}", folder.string(), error.message()));
 }
 }  // namespace
 
 RunFolder RunFolder::taken(const fs::path& path) {
     const auto file = path / lease_name;
     if (auto lease = Lease::take(file)) return RunFolder(path, std::move(*lease));
-    throw Mistaken(fmt::format("{} is at work in {}", Lease::holder(file), path.string()),
-                   fmt::format("wait for it; what has died without a word is taken over after {} seconds",
-                               std::lround(lease_seconds())));
+    throw UserError(fmt::format("{} is at work in {}", Lease::holder(file), path.string()),
+                    fmt::format("wait for it; what has died without a word is taken over after {} seconds",
+                                std::lround(lease_seconds())));
 }
 
 RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs::path>& out) {
     std::error_code error;
     if (out) {
         fs::create_directories(*out, error);
-        if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", out->string(), error.message()));
+        if (error) throw UserError(fmt::format("cannot make the folder {}: {}", out->string(), error.message()));
         refuse_full(*out);
         auto folder = taken(fs::canonical(*out));
         refuse_full(*out);  // somebody may have been faster, and be done
@@ -92,13 +92,13 @@ RunFolder RunFolder::fresh(const Experiment& experiment, const std::optional<fs:
     const auto parent = fs::absolute("runs") / experiment.name;
     fs::create_directories(parent, error);
     if (error)
-        throw Mistaken(fmt::format("cannot make the folder {}: {}", parent.string(), error.message()),
-                       "run where you may write, or give --out");
+        throw UserError(fmt::format("cannot make the folder {}: {}", parent.string(), error.message()),
+                        "run where you may write, or give --out");
     const auto stamp = time_stamp();
     for (int n = 1;; ++n) {
         const auto path = parent / (n == 1 ? stamp : fmt::format("{}-{}", stamp, n));
         if (!fs::create_directory(path, error)) {
-            if (error) throw Mistaken(fmt::format("cannot make the folder {}: {}", path.string(), error.message()));
+            if (error) throw UserError(fmt::format("cannot make the folder {}: {}", path.string(), error.message()));
             continue;
         }
         auto folder = taken(path);
@@ -117,7 +117,7 @@ void RunFolder::make_latest() const {
 RunFolder RunFolder::existing(const fs::path& path) {
     std::error_code error;
     if (!fs::exists(path / "run.json", error))
-        throw Mistaken(
+        throw UserError(
             fs::exists(path / "experiment.toml", error)
                 ? fmt::format("the run in {} ended before it had begun: there is nothing to go on with", path.string())
                 : fmt::format("{} is not the folder of a run", path.string()),
@@ -141,8 +141,8 @@ fs::path latest_run(const std::string& name) {
     const auto link = fs::absolute("runs") / name / "latest";
     std::error_code error;
     if (!fs::exists(link, error))
-        throw Mistaken(fmt::format("there is no run of `{}` under {}", name, fs::absolute("runs").string()),
-                       "name the run's folder: --resume=RUN");
+        throw UserError(fmt::format("there is no run of `{}` under {}", name, fs::absolute("runs").string()),
+                        "name the run's folder: --resume=RUN");
     return fs::canonical(link);
 }
 

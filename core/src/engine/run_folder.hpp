@@ -16,9 +16,9 @@ namespace dtk {
 class RunFolder {
  public:
     /// A fresh folder: `out`, which must not exist, be empty, or hold no more than a run that ended before it wrote its
-    /// run.json; or runs/<name>/<time> under the working folder. Errors: Mistaken.
+    /// run.json; or runs/<name>/<time> under the working folder. Errors: UserError.
     static RunFolder fresh(const Experiment& experiment, const std::optional<std::filesystem::path>& out);
-    /// A folder that is there, to go on in. Errors: Mistaken when it is no run's, its record is damaged, or another
+    /// A folder that is there, to go on in. Errors: UserError when it is no run's, its record is damaged, or another
     /// process has it.
     static RunFolder existing(const std::filesystem::path& path);
 
@@ -63,7 +63,7 @@ std::string utc_now();
 /// The time of day here as a name for a folder: 20261122-031500.
 std::string time_stamp();
 
-/// The newest run of that experiment under the working folder's runs/. Errors: Mistaken when there is none.
+/// The newest run of that experiment under the working folder's runs/. Errors: UserError when there is none.
 std::filesystem::path latest_run(const std::string& name);
 
 }  // namespace dtk

@@ -36,7 +36,7 @@ std::unique_ptr<Stage> stage_to_sample(Loaded& loaded, const SampleRequest& requ
     read(loaded, request.run / "stage.toml", overrides);
     if (!loaded.mistakes.empty()) return nullptr;
     auto& spec = loaded.experiment.stages.front();
-    if (!spec.sample || !spec.part("sampler")) throw Mistaken("the run has no [sample]", "say how many: --n 64");
+    if (!spec.sample || !spec.part("sampler")) throw UserError("the run has no [sample]", "say how many: --n 64");
     const auto artefacts = [&](const std::string& name) {
         const auto given = loaded.experiment.artefacts.find(name);
         return load_artefact(given != loaded.experiment.artefacts.end() ? given->second
@@ -50,8 +50,8 @@ std::unique_ptr<Stage> stage_to_sample(Loaded& loaded, const SampleRequest& requ
 int sample_in(const SampleRequest& request) {
     watch_signals();
     if (!fs::exists(request.run / "stage.toml"))
-        throw Mistaken(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()),
-                       "a run's folder holds stage.toml once it has begun");
+        throw UserError(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()),
+                        "a run's folder holds stage.toml once it has begun");
     const auto from = wanted_checkpoint(request);
     const auto checkpoint = from ? std::optional(load_checkpoint(*from)) : std::nullopt;
     auto overrides = request.overrides;
@@ -74,13 +74,13 @@ int sample_in(const SampleRequest& request) {
                         fmt::join(stage->dataset().shape(), "×"), stage->missing_data()));
     if (!stage->model().parameters().empty()) {
         if (!checkpoint)
-            throw Mistaken(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
+            throw UserError(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
         restore(*stage, *checkpoint, average_of(*stage, *checkpoint, spec.sample->average), from->string());
         Progress::note(fmt::format("network  step {} of {}", checkpoint->step, from->string()));
     }
     const auto out = request.out.value_or(request.run / "sampled" / time_stamp());
     if (fs::exists(out) && !fs::is_empty(out))
-        throw Mistaken(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
+        throw UserError(fmt::format("{} is there already and is not empty", out.string()), "give another --out");
     fs::create_directories(out);
     write_atomically(out / "resolved.toml", loaded->experiment.resolved());
     stage->to(loaded->device);

@@ -22,8 +22,7 @@ using TakeSamples = std::function<void(const Tensor& samples, const Tensor& star
 /// is cut), so the network always sees the same shape. `kept` is given the states that [sample]
 /// trajectory asks for. Errors: Interrupted where somebody asks to stop.
 DTK_API double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,
-                            Progress::Mode progress, const TakeSamples& take,
-                            KeptTrajectory* kept = nullptr);
+                            Progress::Mode progress, const TakeSamples& take, KeptTrajectory* kept = nullptr);
 
 /// All of them at once.
 DTK_API Drawn draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device,

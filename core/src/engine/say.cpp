@@ -20,7 +20,7 @@ void say_notes(const Experiment& experiment) {
     for (const auto& note : experiment.notes) Progress::note("note: " + harmless(note));
 }
 
-int report(const Mistakes& mistakes) {
+int report(const Diagnostics& mistakes) {
     fmt::print(stderr, "{}", mistakes.text());
     if (mistakes.count() > 1) fmt::print(stderr, "{} mistakes\n", mistakes.count());
     return mistakes.exit_code();
@@ -43,7 +43,7 @@ int guarded(const std::function<int()>& work,
         return work();
     } catch (const Interrupted& error) {
         return ended("interrupted", error.what(), error.help(), stop_code());
-    } catch (const Mistaken& error) {
+    } catch (const UserError& error) {
         return ended("failed", error.what(), error.help(), mistaken);
     } catch (const PluginError& error) {
         return ended("failed", error.what(), error.help(), plugin_fault);

@@ -14,7 +14,7 @@ void say(const std::string& line);
 void say_notes(const Experiment& experiment);
 
 /// Prints what is wrong; the exit code.
-int report(const Mistakes& mistakes);
+int report(const Diagnostics& mistakes);
 
 /// Runs `work`; what it throws is said, and becomes an exit code. `record` is told how it ended.
 int guarded(const std::function<int()>& work,

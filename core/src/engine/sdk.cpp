@@ -35,7 +35,7 @@ Dataset::~Dataset() = default;
 Metric::~Metric() = default;
 Optimizer::~Optimizer() = default;
 Average::~Average() = default;
-View::~View() = default;
+BuildContext::~BuildContext() = default;
 
 std::optional<bool> MetricResult::passes() const {
     const double sign = card.better == Better::more ? -1 : 1;
@@ -181,14 +181,15 @@ void Sampler::Config::fields(Fields& f) {
     f("grid", grid, "which times");
 }
 
-Sampler::Sampler(const Config& config, const View& view) : steps_(config.steps), grid_(config.grid.make(view)) {
-    times(view.process());
+Sampler::Sampler(const Config& config, const BuildContext& context)
+    : steps_(config.steps), grid_(config.grid.make(context)) {
+    times(context.process());
 }
 
 Sampler::~Sampler() = default;
 
-GaussianSampler::GaussianSampler(const Config& config, const View& view) : Sampler(config, view) {
-    gaussian(view.process(), "this sampler");
+GaussianSampler::GaussianSampler(const Config& config, const BuildContext& context) : Sampler(config, context) {
+    gaussian(context.process(), "this sampler");
 }
 
 GaussianSampler::~GaussianSampler() = default;

@@ -24,7 +24,7 @@ class MissingMetric final : public Metric {
 };
 }  // namespace
 
-void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
+void Stage::build(const PluginSpec& plugin, Diagnostics& mistakes) {
     asked_in_vain_ = false;
     try {
         parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
@@ -43,7 +43,7 @@ void Stage::build(const PluginSpec& plugin, Mistakes& mistakes) {
     }
 }
 
-Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes,
+Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Diagnostics& mistakes,
              std::optional<Space> remembered)
     : spec_(spec),
       seed_(seed),
@@ -66,7 +66,7 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
     check_sampling(mistakes);
 }
 
-bool Stage::check_model(Mistakes& mistakes) const {
+bool Stage::check_model(Diagnostics& mistakes) const {
     const auto model = part<Model>();
     if (!model) return false;
     bool fits = true;
@@ -98,7 +98,7 @@ bool Stage::check_model(Mistakes& mistakes) const {
     return fits;
 }
 
-void Stage::check_sampling(Mistakes& mistakes) const {
+void Stage::check_sampling(Diagnostics& mistakes) const {
     const auto data = part<Dataset>();
     const auto metrics = list<Metric>();
     if (metrics.size() == spec_.list("metric").size())
@@ -150,7 +150,7 @@ void Stage::check_sampling(Mistakes& mistakes) const {
             "make `batch` smaller");
 }
 
-void Stage::check_observation(const Observation& seen, Mistakes& mistakes) const {
+void Stage::check_observation(const Observation& seen, Diagnostics& mistakes) const {
     const auto& plugin = spec_.part("observation");
     if (!observation_used_ && mistakes.empty())
         mistakes.add(plugin.place, "[observation] says what is known, and samples are drawn without looking at it",

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/guidance.hpp>
@@ -14,7 +15,6 @@
 #include <dtk/process.hpp>
 #include <dtk/sampler.hpp>
 #include <dtk/times.hpp>
-#include <dtk/view.hpp>
 #include <dtk/weighting.hpp>
 
 #include "base/experiment.hpp"
@@ -30,13 +30,13 @@ struct DenoiserOptions {
     std::optional<std::pair<double, double>> clip = {};  ///< x̂_0 is kept between these
 };
 
-class DTK_API Stage : public View {
+class DTK_API Stage : public BuildContext {
  public:
     using Trained = std::function<TrainedNetwork(const std::string&)>;
     /// Builds the parts in the order of `stage_parts`. What does not fit goes into `mistakes`; parts that need a part
     /// that failed are then left out. With `remembered`, data that cannot be read are no mistake: that space stands in
     /// for them, and metrics that need more say so when they are asked.
-    Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Mistakes& mistakes,
+    Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Diagnostics& mistakes,
           std::optional<Space> remembered = {});
 
     const Dataset& dataset() const override { return given<Dataset>("data set"); }
@@ -97,11 +97,11 @@ class DTK_API Stage : public View {
         if (!part) throw Error(std::string("it asks for the ") + what + " before that is built");
         return *part;
     }
-    void build(const PluginSpec& plugin, Mistakes& mistakes);
+    void build(const PluginSpec& plugin, Diagnostics& mistakes);
     /// → does the process know what to do with its answers?
-    bool check_model(Mistakes& mistakes) const;
-    void check_sampling(Mistakes& mistakes) const;
-    void check_observation(const Observation& seen, Mistakes& mistakes) const;
+    bool check_model(Diagnostics& mistakes) const;
+    void check_sampling(Diagnostics& mistakes) const;
+    void check_observation(const Observation& seen, Diagnostics& mistakes) const;
 
     StageSpec& spec_;
     std::int64_t seed_;

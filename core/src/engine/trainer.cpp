@@ -91,10 +91,10 @@ void Trainer::restore(const Checkpoint& checkpoint) try {
         pending_times_.emplace_back(t->second);
         pending_errors_.push_back(checkpoint.pending.at("error").to(device_));
     }
-} catch (const Mistaken&) {
+} catch (const UserError&) {
     throw;
 } catch (const Error& error) {
-    throw Mistaken(error.what(), error.help());
+    throw UserError(error.what(), error.help());
 }
 
 Checkpoint Trainer::snapshot(const std::string& experiment) const {

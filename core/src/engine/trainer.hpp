@@ -34,7 +34,7 @@ double learning_rate(const TrainSettings& settings, const Rate& law, std::int64_
 class DTK_API Trainer {
  public:
     Trainer(Stage& stage, at::Device device);
-    /// Goes on from there. Errors: Mistaken naming what the checkpoint lacks.
+    /// Goes on from there. Errors: UserError naming what the checkpoint lacks.
     void restore(const Checkpoint& checkpoint);
     /// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
     /// Interrupted after a checkpoint when asked to stop.

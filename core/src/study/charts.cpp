@@ -66,8 +66,8 @@ std::optional<Levels> levels_of_plugin(const toml::table& root) {
     try {
         static std::map<std::vector<fs::path>, Registry> registries;
         const auto& registry = registries.try_emplace(folders, plugin_folders(folders)).first->second;
-        Mistakes mistakes;
-        Reading reading{registry, mistakes, fs::current_path(), {&root}};
+        Diagnostics mistakes;
+        ParseContext reading{registry, mistakes, fs::current_path(), {&root}};
         const auto spec = read_plugin(reading, "schedule", root["process"]["schedule"].as_table(), {});
         if (!spec) return std::nullopt;
         const auto levels = std::static_pointer_cast<Schedule>(spec.make(reading, no_view()))

@@ -317,8 +317,8 @@ void export_csv(const Record& record, const fs::path& file, const Exporter::Leve
     const auto stages = stages_of(record);
     if (std::none_of(stages.begin(), stages.end(),
                      [](const auto& stage) { return fs::exists(stage.second / "metrics.jsonl"); }))
-        throw Mistaken(fmt::format("{} has no log: nothing was trained", record.folder.string()),
-                       "its metrics and samples: dtk export … --to npz");
+        throw UserError(fmt::format("{} has no log: nothing was trained", record.folder.string()),
+                        "its metrics and samples: dtk export … --to npz");
     const bool many = !stages.front().first.empty();
     for (const auto& [stage, folder] : stages)
         logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});

@@ -19,7 +19,7 @@ struct Exporter {
     const char *name, *what;        ///< as it is asked for, and in a few words
     const char *of_run, *of_study;  ///< what it is called beside a run and beside a study; null where there is none
     bool folder;                    ///< it writes several files into a folder
-    /// Errors: Mistaken where the record has nothing for it.
+    /// Errors: UserError where the record has nothing for it.
     void (*write)(const Record& record, const std::filesystem::path& out, const Levels& levels);
 };
 

@@ -102,8 +102,8 @@ Study kept_study(const fs::path& folder) {
     const auto file = folder / "study.json";
     const auto all = read_json(file);
     if (!all.is_object())
-        throw Mistaken(fmt::format("{} is {}", file.string(), fs::exists(file) ? "damaged" : "not there"),
-                       "the same `dtk run` as before writes it anew");
+        throw UserError(fmt::format("{} is {}", file.string(), fs::exists(file) ? "damaged" : "not there"),
+                        "the same `dtk run` as before writes it anew");
     try {
         Study study;
         study.file = all.at("file").get<std::string>();
@@ -144,8 +144,8 @@ Study kept_study(const fs::path& folder) {
             throw std::out_of_range("no arm, metric or seed");
         return study;
     } catch (const std::exception&) {
-        throw Mistaken(fmt::format("{} is damaged, or was written by an older dtk", file.string()),
-                       "the same `dtk run` as before writes it anew");
+        throw UserError(fmt::format("{} is damaged, or was written by an older dtk", file.string()),
+                        "the same `dtk run` as before writes it anew");
     }
 }
 

@@ -10,7 +10,7 @@ namespace dtk {
 /// The study as JSON, with the settings of its comparisons, its arms, tasks and cells.
 DTK_API nlohmann::json study_json(const Study& study);
 
-/// The study that a folder keeps. Errors: Mistaken where study.json is missing, damaged or of an older dtk.
+/// The study that a folder keeps. Errors: UserError where study.json is missing, damaged or of an older dtk.
 DTK_API Study kept_study(const std::filesystem::path& folder);
 
 /// Writes study.json. What decides the comparisons (baseline, metrics, seeds, level …) is kept as it was at first and

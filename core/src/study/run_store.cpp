@@ -300,15 +300,15 @@ Record find(const std::string& text) {
         for (const auto& record : all)
             if (record.what != Record::What::foreign) return record;
     if (text == "latest")
-        throw Mistaken(fmt::format("there is no run under {}", fs::absolute("runs").string()),
-                       "start one: dtk run experiments/quickstart.toml");
+        throw UserError(fmt::format("there is no run under {}", fs::absolute("runs").string()),
+                        "start one: dtk run experiments/quickstart.toml");
     if (fs::is_directory(path, error))
-        throw Mistaken(fmt::format("{} is not the folder of a run or a study", text),
-                       "a run's folder holds run.json; `dtk ls` shows what there is");
+        throw UserError(fmt::format("{} is not the folder of a run or a study", text),
+                        "a run's folder holds run.json; `dtk ls` shows what there is");
     const auto found = matches(text, all);
     if (found.size() == 1) return read_record(found.front());
     if (found.size() > 1)
-        throw Mistaken(
+        throw UserError(
             fmt::format("`{}` may be any of {} runs", text, found.size()),
             fmt::format("say one: {}{}",
                         fmt::join(found.begin(), found.begin() + std::min<std::ptrdiff_t>(4, std::ssize(found)), ", "),
@@ -316,9 +316,9 @@ Record find(const std::string& text) {
     std::set<std::string> known;
     for (const auto& record : all) known.insert(record.name), known.insert(record.folder.string());
     const auto near = nearest(text, {known.begin(), known.end()});
-    throw Mistaken(fmt::format("there is no run `{}`", text),
-                   near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`"
-                                : fmt::format("did you mean `{}`?", near));
+    throw UserError(fmt::format("there is no run `{}`", text),
+                    near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`"
+                                 : fmt::format("did you mean `{}`?", near));
 }
 }  // namespace
 
@@ -378,10 +378,10 @@ void flatten(const toml::table& table, const std::string& path, const std::strin
 
 std::map<std::string, std::string> settings_of(const Record& run) {
     const auto file = run.folder / "resolved.toml";
-    Mistakes mistakes;
+    Diagnostics mistakes;
     const auto root = read_toml(file, mistakes);
     if (!mistakes.empty())
-        throw Mistaken(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
+        throw UserError(fmt::format("{} is missing or damaged", file.string()), "without it nobody knows what was run");
     std::map<std::string, std::string> all;
     flatten(root, "", "", all);
     return all;

@@ -70,14 +70,14 @@ DTK_API Record read_record(const std::filesystem::path& folder);
 DTK_API std::vector<Record> records_in(const std::filesystem::path& folder);
 
 /// The run, study or folder of samples that is meant: a path, the name of an experiment (its latest), the beginning of
-/// a run's name that only one has, or "latest". Errors: Mistaken with what is near.
+/// a run's name that only one has, or "latest". Errors: UserError with what is near.
 DTK_API Record find_record(const std::string& text);
 
 /// The folders of a run that were a stage's: the run's own, or one for each stage, by their names.
 DTK_API std::vector<std::pair<std::string, std::filesystem::path>> stages_of(const Record& run);
 
 /// Every field of the experiment that was run: "schedule.use" → "cosine", numbers and lists as TOML has them. Stages
-/// stand before their keys. Errors: Mistaken where resolved.toml is missing or damaged.
+/// stand before their keys. Errors: UserError where resolved.toml is missing or damaged.
 DTK_API std::map<std::string, std::string> settings_of(const Record& run);
 
 /// A value and what true samples give: "2.069 (true 2.046 ± 0.014)".

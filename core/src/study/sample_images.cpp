@@ -25,17 +25,17 @@ class SampleImages {
     explicit SampleImages(fs::path path) : path_(std::move(path)), file_(path_) {
         auto header = read_tensor_header(file_, path_);
         const auto found = header.entries.find("samples");
-        if (found == header.entries.end()) throw Mistaken(fmt::format("{} holds no samples", path_.string()));
+        if (found == header.entries.end()) throw UserError(fmt::format("{} holds no samples", path_.string()));
         const auto& samples = found->second;
         if (samples.shape.size() != 4 || (samples.shape[1] != 1 && samples.shape[1] != 3))
-            throw Mistaken(fmt::format("{} holds no images of one or three channels", path_.string()),
-                           "its samples as they are: dtk export … --to npz");
+            throw UserError(fmt::format("{} holds no images of one or three channels", path_.string()),
+                            "its samples as they are: dtk export … --to npz");
         if (samples.dtype != "F32" && samples.dtype != "F64")
-            throw Mistaken(fmt::format("the samples in {} are {}", path_.string(), samples.dtype));
+            throw UserError(fmt::format("the samples in {} are {}", path_.string(), samples.dtype));
         std::istringstream range(header.metadata["range"]);
         if (!(range >> least_ >> most_) || most_ <= least_)
-            throw Mistaken(fmt::format("{} does not say which values are black and white", path_.string()),
-                           "its data have no range, or it is of an older dtk: draw the samples again with dtk sample");
+            throw UserError(fmt::format("{} does not say which values are black and white", path_.string()),
+                            "its data have no range, or it is of an older dtk: draw the samples again with dtk sample");
         count = samples.shape[0], channels = samples.shape[1], height = samples.shape[2], width = samples.shape[3];
         offset_ = samples.offset, wide_ = samples.dtype == "F64";
         if (const auto labels = header.entries.find("labels"); labels != header.entries.end()) {
@@ -43,7 +43,7 @@ class SampleImages {
             file_.read(labels->second.offset, bytes.data(), bytes.size());
             labels_.resize(static_cast<std::size_t>(count));
             if (bytes.size() != labels_.size() * sizeof(std::int64_t))
-                throw Mistaken(fmt::format("{} holds another number of labels than of samples", path_.string()));
+                throw UserError(fmt::format("{} holds another number of labels than of samples", path_.string()));
             std::memcpy(labels_.data(), bytes.data(), bytes.size());
         }
     }
@@ -87,7 +87,7 @@ fs::path drawn_in(const Record& record) {
     const auto stages = stages_of(record);
     for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage)
         if (fs::exists(stage->second / "samples.safetensors")) return stage->second;
-    throw Mistaken(fmt::format("{} holds no samples", record.folder.string()), "draw some: dtk sample");
+    throw UserError(fmt::format("{} holds no samples", record.folder.string()), "draw some: dtk sample");
 }
 
 }  // namespace

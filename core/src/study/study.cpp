@@ -26,8 +26,8 @@ namespace {
 /// What changes from arm to arm: one key, or several that change together.
 struct Axis {
     std::vector<std::string> keys;
-    std::vector<std::vector<std::string>> values = {};  ///< for each value of the axis one TOML value for each key
-    std::vector<std::vector<Place>> places = {};        ///< where those stand
+    std::vector<std::vector<std::string>> values = {};     ///< for each value of the axis one TOML value for each key
+    std::vector<std::vector<SourceLocation>> places = {};  ///< where those stand
     std::vector<std::string> names = {};
 };
 
@@ -83,7 +83,7 @@ std::vector<std::string> texts(const toml::node* node) {
 }
 
 /// What can be read of an axis; nothing where it does not say what varies.
-std::optional<Axis> read_axis(const toml::table& table, Mistakes& mistakes) {
+std::optional<Axis> read_axis(const toml::table& table, Diagnostics& mistakes) {
     const auto wrong = [&](const char* what) {
         mistakes.add(place_of(table.source()), what,
                      "write for example\n    [[ablation.axis]]\n    key = \"schedule.use\"\n    values = [\"linear\", "
@@ -113,7 +113,7 @@ std::optional<Axis> read_axis(const toml::table& table, Mistakes& mistakes) {
             continue;
         }
         std::vector<std::string> of_keys, name;
-        std::vector<Place> places;
+        std::vector<SourceLocation> places;
         for (std::size_t i = 0; i < axis.keys.size(); ++i) {
             const auto& one = zipped ? (*row)[i] : value;
             of_keys.push_back(toml_value(one));
@@ -171,7 +171,7 @@ std::vector<Arm> arms_of(const std::vector<Axis>& axes, const toml::array* exclu
 }
 
 /// What an exclusion names must be what some axis has.
-void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes, Mistakes& mistakes) {
+void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes, Diagnostics& mistakes) {
     if (!excluded) return;
     for (const auto& node : *excluded) {
         const auto* table = node.as_table();
@@ -197,7 +197,7 @@ void check_exclusions(const toml::array* excluded, const std::vector<Axis>& axes
 }
 
 /// Every arm has a name of its own, which its folder can bear; the baseline is one of them.
-void check_arms(Study& study, const std::string& baseline, const toml::table& table, Mistakes& mistakes) {
+void check_arms(Study& study, const std::string& baseline, const toml::table& table, Diagnostics& mistakes) {
     std::vector<std::string> names;
     for (const auto& arm : study.arms) {
         if (std::find(names.begin(), names.end(), arm.name) != names.end())
@@ -350,7 +350,7 @@ std::vector<std::pair<std::int64_t, std::optional<std::int64_t>>> draws_of(const
 /// Reads the experiments of `first` and plans them → NAME=FILE for each, for checking what stands on them.
 std::vector<std::string> read_first(const std::vector<std::string>& files, const Study& study, const toml::node* at,
                                     Planner& planner, const Overrides& overrides, std::int64_t threads,
-                                    const Examine& examine, Mistakes& mistakes) {
+                                    const Examine& examine, Diagnostics& mistakes) {
     std::vector<std::string> artefacts;
     for (const auto& name : files) {
         const auto file = (study.file.parent_path() / name).lexically_normal();
@@ -366,7 +366,7 @@ std::vector<std::string> read_first(const std::vector<std::string>& files, const
         const auto root = read_toml(file, mistakes);
         if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
         if (!root.contains("seed")) laid.seed = 0;
-        Mistakes found;
+        Diagnostics found;
         const auto data = examine(file, laid, found);
         std::unique_ptr<Registry> registry;
         Experiment experiment;
@@ -409,7 +409,7 @@ const Task& Study::task(const std::string& id) const {
 }
 
 bool is_study(const fs::path& file, const Overrides& overrides) {
-    Mistakes ignored;
+    Diagnostics ignored;
     return read_toml(file, overrides.set, ignored).contains("ablation");
 }
 
@@ -419,7 +419,7 @@ double Study::error() const {
 }
 
 Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine,
-                 Mistakes& mistakes, std::size_t seeds) {
+                 Diagnostics& mistakes, std::size_t seeds) {
     Study study;
     study.file = fs::absolute(file);
     const auto root = read_toml(file, overrides.set, mistakes);
@@ -431,15 +431,15 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     }
     study.text = read_file(file);
     const Registry none({});
-    Reading reading{none, mistakes, study.file.parent_path(), {&root}};
+    ParseContext reading{none, mistakes, study.file.parent_path(), {&root}};
     AblationSettings settings;
     const auto* two = table->get_as<toml::table>("seeds");
     settings.seeds_are_a_list = !two;
-    Reader reader(reading, table, "[ablation]");
+    TomlFields reader(reading, table, "[ablation]");
     settings.fields(reader);
     reader.finish({"axis", "exclude", "seeds"});
     if (two) {
-        Reader two_axes(reading, two, "`seeds`");
+        TomlFields two_axes(reading, two, "`seeds`");
         two_axes("train", settings.seeds, at_least(0), "every arm is trained with each of them");
         two_axes("sample", settings.sample_seeds, at_least(0), "every training is drawn from with each of them");
         two_axes.finish();
@@ -513,7 +513,7 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             if (sample_seed) laid.set.push_back(fmt::format("sample.seed={}", *sample_seed));
             laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
             // One seed of an arm is as right or wrong as another.
-            Mistakes found;
+            Diagnostics found;
             if (seed == study.seeds.front() && (!sample_seed || sample_seed == study.sample_seeds.front()))
                 data = examine(file, laid, found);
             Experiment experiment;

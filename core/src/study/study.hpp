@@ -14,9 +14,9 @@ namespace dtk {
 /// A way the experiment is varied: a name and what it lays over the file.
 struct Arm {
     std::string name;
-    std::vector<std::string> set;              ///< KEY=VALUE
-    std::vector<std::size_t> levels = {};      ///< which value it has of each axis
-    std::map<std::string, Place> places = {};  ///< where each of them stands in the study's file
+    std::vector<std::string> set;                       ///< KEY=VALUE
+    std::vector<std::size_t> levels = {};               ///< which value it has of each axis
+    std::map<std::string, SourceLocation> places = {};  ///< where each of them stands in the study's file
 };
 
 /// What changes from arm to arm, and what its values are called.
@@ -83,7 +83,7 @@ struct DTK_API Study {
 
 /// Checks one experiment of a study → a hash of the data it reads; what is wrong goes into the mistakes.
 using Examine =
-    std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Mistakes& mistakes)>;
+    std::function<std::string(const std::filesystem::path& file, const Overrides& overrides, Diagnostics& mistakes)>;
 
 /// "1%" or "0.02"; nothing where it is neither, or not above 0.
 DTK_API std::optional<Smallest> read_smallest(const std::string& text);
@@ -94,7 +94,7 @@ DTK_API bool is_study(const std::filesystem::path& file, const Overrides& overri
 /// Reads the study and checks every arm. What is wrong goes into `mistakes`, and the result is then of no use.
 /// seeds: how many to have at least; where the file has fewer, the next whole numbers are added.
 DTK_API Study read_study(const std::filesystem::path& file, const Overrides& overrides, std::int64_t threads,
-                         const Examine& examine, Mistakes& mistakes, std::size_t seeds = 0);
+                         const Examine& examine, Diagnostics& mistakes, std::size_t seeds = 0);
 
 struct StudyRequest {
     std::filesystem::path folder;

@@ -6,7 +6,7 @@
 namespace {
 struct MeanOf final : dtk::Sampler {
     struct Config : dtk::Sampler::Config {
-        dtk::Choice<dtk::Sampler> inner;
+        dtk::Part<dtk::Sampler> inner;
         std::int64_t draws = 1;
         void fields(dtk::Fields& f) {
             dtk::Sampler::Config::fields(f);
@@ -14,8 +14,8 @@ struct MeanOf final : dtk::Sampler {
             f("draws", draws, dtk::in(1, 100), "how many draws are averaged");
         }
     };
-    MeanOf(const Config& config, const dtk::View& view)
-        : Sampler(config, view), inner_(config.inner.make(view)), draws_(config.draws) {}
+    MeanOf(const Config& config, const dtk::BuildContext& context)
+        : Sampler(config, context), inner_(config.inner.make(context)), draws_(config.draws) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>&, at::Tensor x, const dtk::Random& random,
                       const dtk::StepCallback& done) const override {

@@ -11,14 +11,14 @@ struct Student final : dtk::Model {
         dtk::Reference teacher{"teacher"};
         void fields(dtk::Fields& f) { f("teacher", teacher, "an earlier stage, or the folder of a run"); }
     };
-    Student(const Config& config, const dtk::View& view) : teacher_(view.trained(config.teacher)) {
-        const auto d = view.space().shape[0];
-        own_ = child<dtk::Linear>("own", view.random("init"), d, d, dtk::Start::zeros);
+    Student(const Config& config, const dtk::BuildContext& context) : teacher_(context.trained(config.teacher)) {
+        const auto d = context.space().shape[0];
+        own_ = child<dtk::Linear>("own", context.random("init"), d, d, dtk::Start::zeros);
         const auto x = at::ones({1, d});
         const bool says_something = teacher_.denoiser()(x, 5).value.any().item<bool>();
-        if (view.running() && !says_something) throw dtk::Error("the teacher has not been trained");
-        if (view.running() && teacher_.sha256.size() != 64) throw dtk::Error("the teacher's file has no hash");
-        if (teacher_.process->steps() != view.process().steps())
+        if (context.running() && !says_something) throw dtk::Error("the teacher has not been trained");
+        if (context.running() && teacher_.sha256.size() != 64) throw dtk::Error("the teacher's file has no hash");
+        if (teacher_.process->steps() != context.process().steps())
             throw dtk::Error("the teacher was trained on another process");
     }
     dtk::PredictionType predicts() const override { return teacher_.model->predicts(); }

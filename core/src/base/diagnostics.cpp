@@ -1,4 +1,4 @@
-#include "base/mistakes.hpp"
+#include "base/diagnostics.hpp"
 
 #include <algorithm>
 
@@ -11,16 +11,16 @@ namespace dtk {
 
 PlacedError::~PlacedError() = default;
 
-Place Mistakes::origin(Place place) const {
+SourceLocation Diagnostics::origin(SourceLocation place) const {
     const auto at = origins_.find(place.source);
     return at == origins_.end() ? std::move(place) : at->second;
 }
 
-void Mistakes::add(Place place, std::string message, std::string help) {
+void Diagnostics::add(SourceLocation place, std::string message, std::string help) {
     found_.push_back({origin(std::move(place)), std::move(message), std::move(help), 2});
 }
 
-void Mistakes::add_plugin(Place place, const Error& error) {
+void Diagnostics::add_plugin(SourceLocation place, const Error& error) {
     if (const auto* placed = dynamic_cast<const PlacedError*>(&error)) {
         found_.push_back({origin(placed->place), placed->what(), placed->help(), placed->plugins_fault ? 3 : 2});
         return;
@@ -29,7 +29,7 @@ void Mistakes::add_plugin(Place place, const Error& error) {
     found_.push_back({origin(std::move(place)), error.what(), error.help(), plugins_fault ? 3 : 2});
 }
 
-void Mistakes::take(Mistakes&& others, const std::string& arm) {
+void Diagnostics::take(Diagnostics&& others, const std::string& arm) {
     for (auto& mistake : others.found_) {
         const auto same = [&](const Mistake& known) {
             return known.place == mistake.place && known.message == mistake.message;
@@ -41,7 +41,7 @@ void Mistakes::take(Mistakes&& others, const std::string& arm) {
     texts_.merge(others.texts_);
 }
 
-int Mistakes::exit_code() const {
+int Diagnostics::exit_code() const {
     if (found_.empty()) return 0;
     return std::all_of(found_.begin(), found_.end(), [](const Mistake& m) { return m.exit_code == 3; }) ? 3 : 2;
 }
@@ -86,7 +86,7 @@ std::pair<std::string, std::string> marked(const std::string& line, int column, 
 }
 }  // namespace
 
-std::string Mistakes::written(const Place& place) const {
+std::string Diagnostics::written(const SourceLocation& place) const {
     const auto found = texts_.find(place.source);
     if (found == texts_.end() || place.line < 1) return {};
     const auto all = characters(line_of(found->second, place.line));
@@ -96,7 +96,7 @@ std::string Mistakes::written(const Place& place) const {
     return text;
 }
 
-std::string Mistakes::text() const {
+std::string Diagnostics::text() const {
     auto sorted = found_;
     std::stable_sort(sorted.begin(), sorted.end(),
                      [](const Mistake& a, const Mistake& b) { return a.place < b.place; });

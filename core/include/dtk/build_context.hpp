@@ -44,9 +44,9 @@ struct TrainedNetwork {
 
 /// What a plugin's constructor may look at: what is already built (dataset, observation, process, model, in this
 /// order), nothing to change.
-class DTK_API View {
+class DTK_API BuildContext {
  public:
-    virtual ~View();
+    virtual ~BuildContext();
     /// Errors: Error where it is not built yet, which is a fault of the plugin that asks.
     virtual const Dataset& dataset() const = 0;
     /// What models, processes and samplers ask in place of the data set.

@@ -8,19 +8,19 @@
 namespace dtk {
 
 /// Where something stands: a file or, for `--set`, what was typed.
-struct Place {
+struct SourceLocation {
     std::string source;
     int line = 0;  ///< 0: the source as a whole
     int column = 0;
     int width = 1;
-    bool operator<(const Place& other) const {
+    bool operator<(const SourceLocation& other) const {
         return std::tie(source, line, column) < std::tie(other.source, other.line, other.column);
     }
-    bool operator==(const Place& other) const = default;
+    bool operator==(const SourceLocation& other) const = default;
 };
 
 struct Mistake {
-    Place place;
+    SourceLocation place;
     std::string message;  ///< one sentence without a full stop
     std::string help;     ///< the likely cure
     int exit_code = 2;    ///< 2: a mistake in a file; 3: a plugin that cannot be used
@@ -28,18 +28,18 @@ struct Mistake {
 };
 
 /// Everything that is wrong with what a person wrote, printed at once and in order.
-class DTK_API Mistakes {
+class DTK_API Diagnostics {
  public:
-    void add(Place place, std::string message, std::string help = {});
-    void add_plugin(Place place, const Error& error);
+    void add(SourceLocation place, std::string message, std::string help = {});
+    void add_plugin(SourceLocation place, const Error& error);
     /// A source's text, for showing the line in question.
     void remember(const std::string& source, std::string text) { texts_[source] = std::move(text); }
     /// What nobody typed as `source` stands in a file, there.
-    void stands_at(const std::string& source, Place place) { origins_[source] = std::move(place); }
+    void stands_at(const std::string& source, SourceLocation place) { origins_[source] = std::move(place); }
     /// What is written at the place, as it is written; empty where that is not known.
-    std::string written(const Place& place) const;
+    std::string written(const SourceLocation& place) const;
     /// What others found in that arm of a study is added, where it is not known already.
-    void take(Mistakes&& others, const std::string& arm = {});
+    void take(Diagnostics&& others, const std::string& arm = {});
     bool empty() const { return found_.empty(); }
     std::size_t count() const { return found_.size(); }
     /// 0 when there are none, 3 when all are a plugin's fault, else 2.
@@ -48,20 +48,20 @@ class DTK_API Mistakes {
     std::string text() const;
 
  private:
-    Place origin(Place place) const;
+    SourceLocation origin(SourceLocation place) const;
 
     std::vector<Mistake> found_;
     std::map<std::string, std::string> texts_;
-    std::map<std::string, Place> origins_;
+    std::map<std::string, SourceLocation> origins_;
 };
 
 /// An error whose place in a file is known.
 class DTK_API PlacedError : public Error {
  public:
-    PlacedError(Place place, const std::string& message, std::string help, bool plugins_fault)
+    PlacedError(SourceLocation place, const std::string& message, std::string help, bool plugins_fault)
         : Error(message, std::move(help)), place(std::move(place)), plugins_fault(plugins_fault) {}
     ~PlacedError() override;
-    Place place;
+    SourceLocation place;
     bool plugins_fault;
 };
 
