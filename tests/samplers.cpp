@@ -509,7 +509,7 @@ struct FlowError {
     double longest_step;  ///< in log-SNR
 };
 
-/// Nothing where it draws, or is refused.
+/// Nothing where it draws, is refused, or goes elsewhere because of what it is told is known.
 std::optional<FlowError> flow_error(const product::Part& sampler, const product::Part& schedule,
                                     const product::Part& grid, int n) {
     at::NoGradGuard no_grad;
@@ -522,6 +522,7 @@ std::optional<FlowError> flow_error(const product::Part& sampler, const product:
     } catch (const dtk::Error&) {
         return {};
     }
+    if (made->context.seen) return {};
     const product::GaussianData data;
     const auto& noise = context.chain->levels();
     const auto times = made->sampler->times(*context.chain);

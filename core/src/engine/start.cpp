@@ -114,12 +114,12 @@ Tensor spherical(const Tensor& a, const Tensor& b, const Tensor& share) {
 
 namespace {
 
-/// The x where `residual` is 0, row by row, from where it is said to begin. residual: a symmetric contraction towards
-/// it, the negative gradient of a convex function, as of a step of DDIM with an exact denoiser. Barzilai & Borwein,
-/// "Two-Point Step Size Gradient Methods", 1988.
-Tensor root(Tensor x, const std::function<Tensor(const Tensor&)>& residual) {
+/// The x where `residual` is 0 but for a share of `small`, row by row, from where it is said to begin. Its slope is
+/// nowhere flatter than 1/longest. residual: a symmetric contraction towards it, the negative gradient of a convex
+/// function, as of a step of DDIM with an exact denoiser. Barzilai & Borwein, "Two-Point Step Size Gradient Methods",
+/// 1988.
+Tensor root(Tensor x, double small, double longest, const std::function<Tensor(const Tensor&)>& residual) {
     constexpr int most = 200;
-    constexpr double small = 1e-7;
     auto off = residual(x);
     auto length = at::ones({x.size(0)}, x.options().dtype(at::kDouble));
     const auto norm2 = [](const Tensor& a, const Tensor& b) { return (a * b).flatten(1).to(at::kDouble).sum(1); };
@@ -130,7 +130,7 @@ Tensor root(Tensor x, const std::function<Tensor(const Tensor&)>& residual) {
         const auto step = length.view(rows).to(x.scalar_type()) * off;
         x = x + step;
         const auto next = residual(x), change = off - next;
-        length = (norm2(step, step) / norm2(step, change).clamp_min(1e-300)).clamp(0.02, 5.0);
+        length = (norm2(step, step) / norm2(step, change).clamp_min(1e-300)).clamp(0.02, longest);
         off = next;
     }
     return x;
@@ -152,7 +152,11 @@ Tensor inverted(const Denoiser& denoise, const std::vector<double>& times, Tenso
         auto next = to.alpha * estimate + to.sigma * eps;
         if (to.alpha > 0) {
             const double kept = to.alpha / from.alpha, added = to.sigma - kept * from.sigma;
-            next = root(next, [&](const Tensor& at) { return kept * x + added * denoise.eps(at, *t) - at; });
+            const double longest = from.sigma > 0 ? std::max(5.0, to.sigma / (kept * from.sigma)) : 5;
+            // The step back divides what is left by α, so that where little signal is kept less may be left.
+            const double rounding = x.scalar_type() == at::kDouble ? 1e-15 : 1e-7;
+            next = root(next, std::max(4 * rounding, 1e-7 * std::min(1.0, kept)), longest,
+                        [&](const Tensor& at) { return kept * x + added * denoise.eps(at, *t) - at; });
         }
         x = next;
     }
