@@ -8,6 +8,7 @@
 #include <fstream>
 #include <numbers>
 
+#include "base/npz.hpp"
 #include "catch.hpp"
 #include "complaint.hpp"
 #include "folder.hpp"
@@ -603,4 +604,163 @@ TEST_CASE("standardised data have mean 0 and variance 1, and noise fills their l
                        "of = {use = \"gaussian_mixture\", preset = \"none\", means = [[1]], std = [1]}\nmeasure = 1");
                }),
                "the same number"));
+}
+
+// ---- Rows of files: NumPy's, and tables.
+
+namespace {
+
+/// A .npy file as NumPy writes it. bytes: the numbers.
+std::string npy(const std::string& descr, const std::string& order, const std::string& shape,
+                const std::string& bytes) {
+    auto header = fmt::format("{{'descr': '{}', 'fortran_order': {}, 'shape': ({}), }}", descr, order, shape);
+    header.resize(117, ' ');  // 10 bytes before it: the numbers begin at 128
+    return std::string("\x93NUMPY\x01\0", 8) + '\x76' + '\0' + header + "\n" + bytes;
+}
+template <class T>
+std::string bytes_of(const std::vector<T>& numbers) {
+    return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)};
+}
+void write_file(const fs::path& file, const std::string& content) { std::ofstream(file, std::ios::binary) << content; }
+
+/// 20 rows: row i is (i, −i), its class that of i mod 3.
+std::string table_of_twenty(const char* separator, bool words) {
+    std::string text = fmt::format("class{0}a{0}\"the b\"\n", separator);
+    for (int i = 0; i < 20; ++i) {
+        const char* word[] = {"bag", "coat", "shoe"};
+        text += fmt::format("{1}{0}{2}{0}{3}\n", separator, words ? word[i % 3] : std::to_string(7 * (i % 3)), i, -i);
+    }
+    return text;
+}
+
+std::string refused(const std::string& name, const std::string& fields) {
+    return complaint_of([&] { dataset(name, fields); });
+}
+
+}  // namespace
+
+TEST_CASE("a table's lines are examples, a column of words their class, and a tenth of each class is held out") {
+    const Folder folder;
+    for (const char* separator : {",", ";"})
+        for (const bool words : {true, false}) {
+            write_file(folder / "t.csv", table_of_twenty(separator, words));
+            const auto fields = fmt::format("file = \"{}\"\nlabel = \"class\"\nseparator = \"{}\"",
+                                            (folder / "t.csv").string(), separator);
+            const auto data = dataset("csv", fields);
+            CHECK(data->shape() == std::vector<std::int64_t>{2});
+            CHECK(data->classes() == 3);
+            CHECK(data->class_names() ==
+                  (words ? std::vector<std::string>{"bag", "coat", "shoe"} : std::vector<std::string>{"0", "7", "14"}));
+            CHECK(data->size() == 17);  // ⌈.7⌉, ⌈.7⌉ and ⌈.6⌉ of 7, 7 and 6 are held out
+            CHECK(data->test_size() == 3);
+            // Every row once, with its own class.
+            const auto kept = data->examples(at::arange(17)), held = data->test_examples(at::arange(3));
+            const auto x = at::cat({kept.x, held.x}), label = at::cat({kept.condition.label, held.condition.label});
+            CHECK(at::equal(std::get<0>(x.select(1, 0).sort()), at::arange(20, at::kFloat)));
+            CHECK(at::equal(x.select(1, 1), -x.select(1, 0)));
+            CHECK(at::equal(label, x.select(1, 0).to(at::kLong).remainder(3)));
+            CHECK_FALSE(data->fingerprint().empty());
+        }
+    const auto one = dataset("csv", fmt::format("file = \"{}\"\nseparator = \";\"\ncolumns = [\"the b\"]\ntest = 0.5",
+                                                (folder / "t.csv").string()));
+    CHECK(one->shape() == std::vector<std::int64_t>{1});
+    CHECK(one->classes() == 0);
+    CHECK(one->test_size() == 10);
+}
+
+TEST_CASE("what a table cannot mean is said with its row and column") {
+    const Folder folder;
+    const auto said = [&](const std::string& text, const std::string& more = {}) {
+        write_file(folder / "t.csv", text);
+        return refused("csv", fmt::format("file = \"{}\"\n{}", (folder / "t.csv").string(), more));
+    };
+    CHECK(says(said(""), "is empty"));
+    CHECK(says(said("a,b\n1,2\n3\n"), "row 2: 1 columns where the first line names 2"));
+    CHECK(says(said("a,b\n1,2\n3,x\n"), "row 2: `x` in column `b` is no number"));
+    CHECK(says(said("a,b\n1,2\n3,\n"), "row 2: `` in column `b` is no number"));
+    CHECK(says(said("a,b\n1,nan\n3,4\n"), "no finite number"));
+    CHECK(says(said("a,b\n1,2\n", "columns = [\"c\"]"), "has no column `c`"));
+    CHECK(says(said("a,b\n1,2\n", "columns = [\"a\", \"a\"]"), "named twice"));
+    CHECK(says(said("a,b\n1,2\n", "label = \"c\""), "has no column `c`"));
+    CHECK(says(said("a,b\n1,\"2\n"), "quote"));
+    CHECK(says(refused("csv", "file = \"nowhere.csv\""), "nowhere.csv"));
+}
+
+TEST_CASE("rows of NumPy's files are read whatever their type and order") {
+    const Folder folder;
+    std::vector<double> doubles;
+    for (int i = 0; i < 40; ++i) doubles.push_back(0.5 * i);
+    const std::vector<float> floats(doubles.begin(), doubles.end());
+    std::vector<double> turned;  // column by column
+    for (int j = 0; j < 2; ++j)
+        for (int i = 0; i < 20; ++i) turned.push_back(doubles[2 * i + j]);
+    write_file(folder / "d.npy", npy("<f8", "False", "20, 2", bytes_of(doubles)));
+    write_file(folder / "f.npy", npy("<f4", "False", "20, 2", bytes_of(floats)));
+    write_file(folder / "t.npy", npy("<f8", "True", "20, 2", bytes_of(turned)));
+    std::vector<std::int64_t> labels;
+    for (int i = 0; i < 20; ++i) labels.push_back(5 - i % 2);
+    write_file(folder / "l.npy", npy("<i8", "False", "20,", bytes_of(labels)));
+    dtk::write_npz(folder / "z.npz",
+                   {dtk::NumpyArray::of("points", doubles, {20, 2}), dtk::NumpyArray::of("which", labels)});
+    const auto path = [&](const char* name) { return (folder / name).string(); };
+    const auto l = fmt::format("\nlabels_file = \"{}\"", path("l.npy"));
+    for (const auto& fields :
+         {fmt::format("file = \"{}\"", path("d.npy")) + l, fmt::format("file = \"{}\"", path("f.npy")) + l,
+          fmt::format("file = \"{}\"", path("t.npy")) + l,
+          fmt::format("file = \"{}\"\nx = \"points\"\nlabels = \"which\"", path("z.npz"))}) {
+        INFO(fields);
+        const auto data = dataset("arrays", fields);
+        CHECK(data->shape() == std::vector<std::int64_t>{2});
+        CHECK(data->class_names() == std::vector<std::string>{"4", "5"});
+        REQUIRE(data->size() == 18);
+        const auto kept = data->examples(at::arange(18)), held = data->test_examples(at::arange(2));
+        const auto x = at::cat({kept.x, held.x}), label = at::cat({kept.condition.label, held.condition.label});
+        CHECK(at::equal(std::get<0>(x.select(1, 0).sort()), at::arange(20, at::kFloat)));
+        CHECK(at::equal(x.select(1, 1), x.select(1, 0) + 0.5));
+        CHECK(at::equal(label, 1 - x.select(1, 0).to(at::kLong).remainder(2)));
+    }
+    CHECK(says(refused("arrays", fmt::format("file = \"{}\"", path("z.npz"))), "holds 2 arrays"));
+    CHECK(says(refused("arrays", fmt::format("file = \"{}\"\nx = \"p\"", path("z.npz"))), "has no array `p`"));
+}
+
+TEST_CASE("NumPy's images of 8 bits fill [-1, 1], their channels first") {
+    const Folder folder;
+    std::vector<unsigned char> pixels;
+    for (int i = 0; i < 4 * 2 * 3 * 3; ++i) pixels.push_back(static_cast<unsigned char>(i));
+    const auto of = [&](const char* shape) {
+        write_file(folder / "p.npy", npy("|u1", "False", shape, bytes_of(pixels)));
+        return dataset("arrays", fmt::format("file = \"{}\"\ntest = 0.25", (folder / "p.npy").string()));
+    };
+    const auto last = of("4, 2, 3, 3");  // [n, H, W, C]
+    CHECK(last->levels() == 256);
+    CHECK(last->range() == std::pair(-1.0, 1.0));
+    CHECK(last->shape() == std::vector<std::int64_t>{3, 2, 3});
+    // Pixel (1, 2) of channel 1 of the first image is byte (1·3 + 2)·3 + 1.
+    CHECK(last->examples(at::zeros({1}, at::kLong)).x[0][1][1][2].item<float>() == Approx(2 * 16 / 255.0 - 1));
+    const auto grey = of("4, 6, 3");
+    CHECK(grey->shape() == std::vector<std::int64_t>{1, 6, 3});
+    CHECK(grey->examples(at::zeros({1}, at::kLong)).x[0][0][0][1].item<float>() == Approx(2 * 1 / 255.0 - 1));
+    const auto first = of("4, 3, 2, 3");  // [n, C, H, W]
+    CHECK(first->shape() == std::vector<std::int64_t>{3, 2, 3});
+    CHECK(first->examples(at::zeros({1}, at::kLong)).x[0][1][1][2].item<float>() == Approx(2 * 11 / 255.0 - 1));
+    CHECK(says(refused("arrays", fmt::format("file = \"{}\"\nrange = [0, 1]", (folder / "p.npy").string())), "range"));
+}
+
+TEST_CASE("a damaged file of NumPy's is refused in words") {
+    const Folder folder;
+    const auto file = folder / "x.npy";
+    const auto said = [&](const std::string& content) {
+        write_file(file, content);
+        return refused("arrays", fmt::format("file = \"{}\"", file.string()));
+    };
+    const auto numbers = bytes_of(std::vector<float>(8, 1));
+    CHECK(says(said(""), "is empty"));
+    CHECK(says(said("hello, I am no array"), "no file of NumPy's"));
+    CHECK(says(said(npy("<f4", "False", "8, 2", numbers)), "its header says 64"));
+    CHECK(says(said(npy("<f4", "False", "99999999999999999999, 2", numbers)), "more than the file holds"));
+    CHECK(says(said(npy("<f4", "False", "4, 2", numbers).substr(0, 150)), "its header says"));
+    CHECK(says(said(npy("<f4", "False", "4, 2", numbers).substr(0, 60)), "within its header"));
+    CHECK(says(said(npy(">f4", "False", "4, 2", numbers)), "big-endian"));
+    CHECK(says(said(npy("|O", "False", "4, 2", numbers)), "not numbers that dtk reads"));
+    CHECK(says(said(npy("<f4", "False", "4, 2", bytes_of(std::vector<float>(8, NAN)))), "no finite number"));
 }

@@ -37,7 +37,10 @@ struct Arrays final : dtk::RowsDataset {
  private:
     static dtk::RowsSource source(const Config& c) {
         if (c.file.empty()) throw dtk::Error("`file` is empty", "name a .npy or .npz file");
-        dtk::RowsSource source{.train = rows(c.file, c.labels_file, c), .held_out = c.test, .files = {c.file}};
+        dtk::RowsSource source;
+        source.train = rows(c.file, c.labels_file, c);
+        source.held_out = c.test;
+        source.files = {c.file};
         if (!c.test_file.empty()) source.test = rows(c.test_file, c.test_labels_file, c);
         for (const auto& file : {c.labels_file, c.test_file, c.test_labels_file})
             if (!file.empty()) source.files.push_back(file);

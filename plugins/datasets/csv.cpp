@@ -1,5 +1,6 @@
 // Examples that are the lines of a table: columns of numbers, and one of them the class. The first line names the
 // columns. Texts may stand in quotes (RFC 4180).
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <set>
@@ -35,7 +36,10 @@ struct Csv final : dtk::RowsDataset {
  private:
     static dtk::RowsSource source(const Config& c) {
         if (c.file.empty()) throw dtk::Error("`file` is empty", "name a table of comma-separated values");
-        dtk::RowsSource source{.train = table(c.file, c), .held_out = c.test, .files = {c.file}};
+        dtk::RowsSource source;
+        source.train = table(c.file, c);
+        source.held_out = c.test;
+        source.files = {c.file};
         if (!c.test_file.empty()) {
             source.test = table(c.test_file, c);
             source.files.push_back(c.test_file);
@@ -93,12 +97,9 @@ struct Csv final : dtk::RowsDataset {
             const auto wrong = [&](const std::string& what, const char* help) {
                 return dtk::Error(fmt::format("{}, row {}: {}", file.string(), number, what), help);
             };
-            std::vector<std::string> cell;
-            try {
-                cell = cells(line, c);
-            } catch (const boost::escaped_list_error&) {
+            if (std::ranges::count(line, '"') % 2 != 0)
                 throw wrong("a quote is not closed", "a text in quotes ends on its line");
-            }
+            const auto cell = cells(line, c);
             if (cell.size() != head.size())
                 throw wrong(fmt::format("{} columns where the first line names {}", cell.size(), head.size()),
                             "is `separator` right?");

@@ -35,6 +35,7 @@ class DTK_API RowsDataset : public Dataset {
     std::int64_t test_size() const override { return testing_.numel(); }
     Batch test_examples(const Tensor& index) const override;
     std::int64_t classes() const override { return static_cast<std::int64_t>(names_.size()); }
+    std::vector<std::string> class_names() const override { return names_; }
     std::optional<std::pair<double, double>> range() const override { return source_.range; }
     int levels() const override { return source_.pixels ? 256 : 0; }
     std::string fingerprint() const override;
