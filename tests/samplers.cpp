@@ -10,6 +10,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "line.hpp"
 #include "product.hpp"
 #include "support.hpp"
@@ -613,4 +614,17 @@ TEST_CASE("with a perfect consistency model one step and many have the law of th
                           sampler->sample(consistency_function(context.chain, mean, sd, least), times, start, stream),
                           expected) < 1e-10);
             }
+}
+
+TEST_CASE("a sampler by the name of another toolkit is refused with the name it has here") {
+    const auto context = preset("gmm2d", "linear");
+    for (const auto& [theirs, ours] : {std::pair{"dpmpp_2m", "dpm_solver_pp"},
+                                       {"dpmpp_2m_sde", "sde_dpm_solver_pp"},
+                                       {"dpm_2_ancestral", "dpm2_ancestral"},
+                                       {"euler_a", "euler_ancestral"},
+                                       {"pndm", "plms"},
+                                       {"dpm_adaptive", "dpm_solver"},
+                                       {"tds", "twisted"}})
+        CHECK(says(complaint_of([&] { make<dtk::Sampler>(theirs, "", context); }),
+                   fmt::format("called `{}` here", ours)));
 }

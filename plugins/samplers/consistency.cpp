@@ -35,4 +35,5 @@ struct Consistency final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, consistency, Consistency, "multistep sampling of a consistency model (Song et al. 2023)")
+DTK_PLUGIN(Sampler, consistency, Consistency,
+           "multistep sampling of a consistency model (Song et al. 2023); elsewhere: lcm, cm_stochastic_iterative")

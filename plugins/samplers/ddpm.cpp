@@ -28,4 +28,4 @@ struct Ddpm final : dtk::Sampler {
 };
 }  // namespace
 
-DTK_DEFAULT_PLUGIN(Sampler, ddpm, Ddpm, "ancestral sampling (Ho et al. 2020)")
+DTK_DEFAULT_PLUGIN(Sampler, ddpm, Ddpm, "ancestral sampling (Ho et al. 2020); elsewhere: ancestral")

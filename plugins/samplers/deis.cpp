@@ -42,4 +42,6 @@ struct Deis final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, deis, Deis, "exponential integrator in log σ/α of order up to three (DEIS, Zhang & Chen 2023)")
+DTK_PLUGIN(
+    Sampler, deis, Deis,
+    "exponential integrator in log σ/α of order up to three (DEIS, Zhang & Chen 2023); elsewhere: deis_multistep")

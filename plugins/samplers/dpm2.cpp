@@ -33,4 +33,6 @@ struct Dpm2 final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, dpm2, Dpm2, "the slope between two noise levels, second order (k-diffusion, Lu et al. 2022)")
+DTK_PLUGIN(
+    Sampler, dpm2, Dpm2,
+    "the slope between two noise levels, second order (k-diffusion, Lu et al. 2022); elsewhere: dpm_2, kdpm2_discrete")

@@ -34,4 +34,5 @@ struct Dpm2Ancestral final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, dpm2_ancestral, Dpm2Ancestral, "dpm2 with fresh noise at every step (k-diffusion)")
+DTK_PLUGIN(Sampler, dpm2_ancestral, Dpm2Ancestral,
+           "dpm2 with fresh noise at every step (k-diffusion); elsewhere: dpm_2_ancestral, kdpm2_ancestral_discrete")

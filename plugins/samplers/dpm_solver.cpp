@@ -127,4 +127,6 @@ struct DpmSolver final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, dpm_solver, DpmSolver, "DPM-Solver of order 1, 2 or 3 in ε̂, mixed or adaptive (Lu et al. 2022)")
+DTK_PLUGIN(Sampler, dpm_solver, DpmSolver,
+           "DPM-Solver of order 1, 2 or 3 in ε̂, mixed or adaptive (Lu et al. 2022); elsewhere: dpm_fast, dpm_adaptive, "
+           "dpmsolver")

@@ -54,4 +54,6 @@ struct DpmSolverPp final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, dpm_solver_pp, DpmSolverPp, "DPM-Solver++ of order 1, 2 or 3 in x̂_0 (Lu et al. 2022)")
+DTK_PLUGIN(Sampler, dpm_solver_pp, DpmSolverPp,
+           "DPM-Solver++ of order 1, 2 or 3 in x̂_0 (Lu et al. 2022); elsewhere: dpmpp_2m, dpmpp_2s, dpmsolver++, "
+           "dpm_solver_multistep")

@@ -67,4 +67,5 @@ struct ErSde final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, er_sde, ErSde, "extended reverse SDE of order up to three (ER-SDE-Solver, Cui et al. 2023)")
+DTK_PLUGIN(Sampler, er_sde, ErSde,
+           "extended reverse SDE of order up to three (ER-SDE-Solver, Cui et al. 2023); elsewhere: er_sde_solver")

@@ -34,4 +34,6 @@ struct Euler final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, euler, Euler, "Euler's method for the probability flow, with EDM's churn (Karras et al. 2022)")
+DTK_PLUGIN(Sampler, euler, Euler,
+           "Euler's method for the probability flow, with EDM's churn (Karras et al. 2022); elsewhere: euler_discrete, "
+           "edm_euler, flow_match_euler_discrete")

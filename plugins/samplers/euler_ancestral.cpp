@@ -33,4 +33,5 @@ struct EulerAncestral final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, euler_ancestral, EulerAncestral, "Euler's method with fresh noise at every step (k-diffusion)")
+DTK_PLUGIN(Sampler, euler_ancestral, EulerAncestral,
+           "Euler's method with fresh noise at every step (k-diffusion); elsewhere: euler_a, euler_ancestral_discrete")

@@ -67,4 +67,5 @@ struct FlowOde final : dtk::GaussianSampler {
 }  // namespace
 
 DTK_PLUGIN(Sampler, flow_ode, FlowOde,
-           "the flow's velocity integrated in u by fixed or adaptive steps (Lipman et al. 2023)")
+           "the flow's velocity integrated in u by fixed or adaptive steps (Lipman et al. 2023); elsewhere: "
+           "probability_flow, flow_match")

@@ -33,4 +33,5 @@ struct Heun final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, heun, Heun, "Heun's second-order method with EDM's churn (Karras et al. 2022)")
+DTK_PLUGIN(Sampler, heun, Heun,
+           "Heun's second-order method with EDM's churn (Karras et al. 2022); elsewhere: edm, heun_discrete")

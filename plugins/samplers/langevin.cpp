@@ -45,4 +45,5 @@ struct Langevin final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, langevin, Langevin, "predictor–corrector with Langevin's dynamics (Song et al. 2021)")
+DTK_PLUGIN(Sampler, langevin, Langevin,
+           "predictor–corrector with Langevin's dynamics (Song et al. 2021); elsewhere: pc, predictor_corrector")

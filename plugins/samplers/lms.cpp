@@ -41,4 +41,4 @@ struct Lms final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, lms, Lms, "linear multistep in σ/α of order up to four (k-diffusion)")
+DTK_PLUGIN(Sampler, lms, Lms, "linear multistep in σ/α of order up to four (k-diffusion); elsewhere: lms_discrete")

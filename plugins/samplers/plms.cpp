@@ -45,4 +45,5 @@ struct Plms final : dtk::GaussianSampler {
 };
 }  // namespace
 
-DTK_PLUGIN(Sampler, plms, Plms, "pseudo linear multistep, the weights of equal steps (PNDM, Liu et al. 2022)")
+DTK_PLUGIN(Sampler, plms, Plms,
+           "pseudo linear multistep, the weights of equal steps (PNDM, Liu et al. 2022); elsewhere: pndm, ipndm")

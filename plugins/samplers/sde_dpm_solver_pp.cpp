@@ -43,4 +43,5 @@ struct SdeDpmSolverPp final : dtk::GaussianSampler {
 }  // namespace
 
 DTK_PLUGIN(Sampler, sde_dpm_solver_pp, SdeDpmSolverPp,
-           "SDE-DPM-Solver++ with one, two or three answers in x̂_0, and a share η of the noise (Lu et al. 2022)")
+           "SDE-DPM-Solver++ with one, two or three answers in x̂_0, and a share η of the noise (Lu et al. 2022); "
+           "elsewhere: dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde")

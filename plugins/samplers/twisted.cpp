@@ -132,4 +132,4 @@ struct Twisted final : dtk::GaussianSampler {
 }  // namespace
 
 DTK_PLUGIN(Sampler, twisted, Twisted,
-           "sequential Monte Carlo over particles (TDS, Wu et al. 2023); exact as particles grow")
+           "sequential Monte Carlo over particles (TDS, Wu et al. 2023); exact as particles grow; elsewhere: tds")

@@ -50,4 +50,5 @@ struct UniPc final : dtk::GaussianSampler {
 }  // namespace
 
 DTK_PLUGIN(Sampler, unipc, UniPc,
-           "predictor and corrector of order up to four, one evaluation a step (Zhao et al. 2023)")
+           "predictor and corrector of order up to four, one evaluation a step (Zhao et al. 2023); elsewhere: uni_pc, "
+           "unipc_multistep")
