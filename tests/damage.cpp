@@ -8,36 +8,14 @@
 #include "catch.hpp"
 #include "engine/safetensors.hpp"
 #include "run_program.hpp"
+#include "small_experiment.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using json = nlohmann::json;
 
-const std::string experiment = R"(name = "small"
-seed = 5
-threads = 1
-[dataset]
-use = "gaussian_mixture"
-[process]
-steps = 20
-[schedule]
-use = "cosine"
-[model]
-use = "mlp"
-width = 8
-depth = 1
-[train]
-steps = 30
-batch = 8
-log_every = 10
-checkpoint_every = 10
-[sampler]
-use = "ddim"
-steps = 3
-[sample]
-n = 20
-)";
+const auto& experiment = small_experiment;
 
 fs::path run(const Folder& folder, const std::string& name, std::vector<std::string> more = {}) {
     write(folder / "small.toml", experiment);

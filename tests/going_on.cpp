@@ -16,6 +16,7 @@
 #include "base/tensor_file.hpp"
 #include "base/threads.hpp"
 #include "run_program.hpp"
+#include "small_experiment.hpp"
 
 namespace {
 
@@ -23,31 +24,8 @@ namespace fs = std::filesystem;
 using json = nlohmann::json;
 using Kind = dtk::Change::Kind;
 
-const std::string experiment = R"(name = "small"
-seed = 5
-threads = 1
-[dataset]
-use = "gaussian_mixture"
-[process]
-steps = 20
-[schedule]
-use = "cosine"
-[model]
-use = "mlp"
-width = 8
-depth = 1
-[train]
-steps = 40
-batch = 8
-log_every = 10
-checkpoint_every = 10
-keep = 99
-[sampler]
-use = "ddim"
-steps = 3
-[sample]
-n = 20
-)";
+const std::string experiment = changed(changed(small_experiment, "steps = 30", "steps = 40"), "checkpoint_every = 10\n",
+                                       "checkpoint_every = 10\nkeep = 99\n");
 
 Outcome call(const Folder& folder, std::vector<std::string> arguments, int code = 0) {
     if (arguments[0] != "check") arguments.insert(arguments.end(), {"--progress", "none"});

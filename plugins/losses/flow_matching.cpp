@@ -7,8 +7,7 @@
 #include <fmt/format.h>
 
 #include <dtk/assignment.hpp>
-#include <dtk/loss.hpp>
-#include <dtk/model.hpp>
+#include <dtk/compared.hpp>
 
 namespace {
 
@@ -51,8 +50,7 @@ struct FlowMatching final : dtk::Loss {
                                random.stream("coupling"));
         const dtk::NoisySample xt{process.mix(batch.x, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
-        const auto error =
-            process.convert(denoise(xt.x, t), velocity, xt.x, t) - process.target(velocity, batch.x, xt, t);
+        const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, batch.x, xt, t);
         return {{{.value = error.square().flatten(1).mean(1), .error_of = velocity}}};
     }
 

@@ -2,38 +2,28 @@
 // Charbonnier et al. 1994; c_t of the time: Khrapov et al., "Improving Diffusion Models's Data-Corruption Resistance
 // using Scheduled Pseudo-Huber Loss", 2024. What it is least for is no posterior mean, but between mean and median.
 #include <cmath>
-#include <optional>
 
-#include <dtk/loss.hpp>
-#include <dtk/model.hpp>
+#include <dtk/compared.hpp>
 #include <dtk/schedule.hpp>
 
 namespace {
 struct Huber final : dtk::Loss {
-    struct Config {
+    struct Config : dtk::Compared::Config {
         double c = 0.1;
-        std::string schedule = "constant", target = "model";
+        std::string schedule = "constant";
         void fields(dtk::Fields& f) {
             f("c", c, dtk::above(0), "c, the error beyond which it grows like |Δ|");
             f("schedule", schedule, {"constant", "exponential", "snr"},
               "c_t: c, or c^u with u = (t+1)/T, or (1 − c)/(1 + σ/α)² + c");
-            f("target", target, {"model", "eps", "x0", "v", "velocity", "edm"},
-              "what is compared; `model`: what the model itself predicts");
+            dtk::Compared::Config::fields(f);
         }
     } c;
-    Huber(const Config& config, const dtk::BuildContext& context) : c(config) {
-        if (c.target != "model") target_ = dtk::prediction_type(c.target);
-        context.process().accept(target_.value_or(context.model().predicts()));
-    }
+    Huber(const Config& config, const dtk::BuildContext& context) : c(config), compared_(config, context) {}
 
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
-        const auto& process = denoise.process();
-        const auto xt = process.noised(batch.x, t, random.stream("noise"));
-        const auto prediction = denoise(xt.x, t);
-        const auto type = target_.value_or(prediction.type);
-        const auto error = process.convert(prediction, type, xt.x, t) - process.target(type, batch.x, xt, t);
-        const auto corner = this->corner(process, t).beside(error);
+        const auto [error, type] = compared_(denoise, batch.x, t, random.stream("noise"));
+        const auto corner = this->corner(denoise.process(), t).beside(error);
         const auto huber = 2 * corner * error.square() / ((error.square() + corner.square()).sqrt() + corner);
         return {{{.value = huber.flatten(1).mean(1), .error_of = type}}};
     }
@@ -47,7 +37,7 @@ struct Huber final : dtk::Loss {
         return t.map([&](double t) { return (1 - c.c) / std::pow(1 + levels.ratio(t), 2) + c.c; });
     }
 
-    std::optional<dtk::PredictionType> target_;
+    dtk::Compared compared_;
 };
 }  // namespace
 

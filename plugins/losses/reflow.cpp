@@ -2,9 +2,8 @@
 // Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", 2023, section
 // 2.2. The pairs (z, x̂) are made as they are needed, by `steps` evaluations of the teacher each; of the data only the
 // conditions are looked at. The teacher may have other noise levels.
+#include <dtk/compared.hpp>
 #include <dtk/distillation.hpp>
-#include <dtk/loss.hpp>
-#include <dtk/model.hpp>
 
 namespace {
 struct Reflow final : dtk::Loss {
@@ -31,7 +30,7 @@ struct Reflow final : dtk::Loss {
         const auto end = end_of(z, batch.condition);
         const dtk::NoisySample xt{process.mix(end, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
-        const auto error = process.convert(denoise(xt.x, t), velocity, xt.x, t) - process.target(velocity, end, xt, t);
+        const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, end, xt, t);
         return {{{.value = error.square().flatten(1).mean(1), .error_of = velocity}}};
     }
 

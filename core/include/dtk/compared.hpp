@@ -1,0 +1,48 @@
+#pragma once
+// What the losses of one prediction's error share: which type of prediction is compared, and the difference.
+#include <optional>
+#include <string>
+
+#include <dtk/loss.hpp>
+#include <dtk/model.hpp>
+
+namespace dtk {
+
+/// A prediction of x_t turned into another type, less what that should be. → as x_0
+inline Tensor error_as(PredictionType type, const Prediction& prediction, const Process& process, const Tensor& x0,
+                       const NoisySample& xt, const Time& t) {
+    return process.convert(prediction, type, xt.x, t) - process.target(type, x0, xt, t);
+}
+
+/// What is compared: what the model predicts, or another type that its predictions are turned into.
+struct Compared {
+    struct Config {
+        std::string target = "model";
+        void fields(Fields& f) {
+            f("target", target, {"model", "eps", "x0", "v", "velocity", "edm"},
+              "what is compared; `model`: what the model itself predicts");
+        }
+    };
+    /// Errors: Error where the process knows no such type.
+    Compared(const Config& config, const BuildContext& context) {
+        if (config.target != "model") type_ = prediction_type(config.target);
+        context.process().accept(type_.value_or(context.model().predicts()));
+    }
+
+    struct Difference {
+        Tensor value;  ///< as x_0
+        PredictionType type;
+    };
+    /// Of examples that noise of that stream is added to.
+    Difference operator()(const Denoiser& denoise, const Tensor& x0, const Time& t, const Random& noise) const {
+        const auto xt = denoise.process().noised(x0, t, noise);
+        const auto prediction = denoise(xt.x, t);
+        const auto type = type_.value_or(prediction.type);
+        return {error_as(type, prediction, denoise.process(), x0, xt, t), type};
+    }
+
+ private:
+    std::optional<PredictionType> type_;
+};
+
+}  // namespace dtk
