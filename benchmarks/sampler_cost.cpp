@@ -53,13 +53,17 @@ int main(int count, char** arguments) {
         const auto fields = fmt::format("steps = {}", steps);
         std::shared_ptr<dtk::Sampler> sampler;
         auto told = context;
-        try {
-            sampler = support::make<dtk::Sampler>(name, fields, context);
-        } catch (const dtk::Error&) {  // it has to be told what is known
-            told.seen =
-                support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.3]\nsd = 0.5", context);
-            sampler = support::make<dtk::Sampler>(name, fields, told);
+        // Some have to be told what is known, of these some that it is exact and some with what error.
+        const std::string known = "coordinates = [0]\nvalues = [0.3]";
+        for (const auto& seen : {std::string(), known, known + "\nsd = 0.5"}) {
+            if (!seen.empty()) told.seen = support::make<dtk::Observation>("elements", seen, context);
+            try {
+                sampler = support::make<dtk::Sampler>(name, fields, told);
+                break;
+            } catch (const dtk::Error&) {
+            }
         }
+        if (!sampler) continue;
         const auto [evaluations, microseconds] = cost_of(*sampler, told);
         fmt::print("{:20} {:12.2f} {:10.1f}\n", name, evaluations, microseconds);
     }

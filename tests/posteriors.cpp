@@ -850,6 +850,22 @@ TEST_CASE("diffpir makes of a normal law what its recursion says") {
     }
 }
 
+TEST_CASE("diffpir solves for known elements as for the matrix that picks them") {
+    const std::string data = "preset = \"none\"\nmeans = [[0.3, 1.0, -0.5]]\nstd = [0.5]";
+    std::vector<Tensor> drawn;
+    for (const auto& [observation, fields] :
+         {std::pair("elements", "coordinates = [2, 0]\nvalues = [1, -1]\nsd = 0.2"),
+          std::pair("matrix", "rows = [[0, 0, 1], [1, 0, 0]]\nvalues = [1, -1]\nsd = 0.2")}) {
+        const auto context = from_80(data, observation, fields);
+        const auto sampler = make<dtk::Sampler>("diffpir", fmt::format("steps = 12\n{}\nlambda = 3", karras), context);
+        at::NoGradGuard no_grad;
+        const auto x = 80 * stream.stream("prior").normal({50, 3}, at::kDouble);
+        drawn.push_back(
+            sampler->sample(support::denoiser(context, x), sampler->times(*context.chain), x, stream.stream("steps")));
+    }
+    CHECK(distance(drawn[0], drawn[1]) < 1e-10);
+}
+
 namespace {
 /// Samples of twisted; every sample has particles of its own.
 Tensor twisted(const support::BuildContext& context, std::int64_t n, std::int64_t particles, std::int64_t steps) {

@@ -116,7 +116,7 @@ struct OdeNll final : dtk::Metric {
             });
             // y ends as the prior has it: N(0, prior variance/(α² + σ²)).
             const double scale2 = std::pow(noise.alpha(noise.last()), 2) + noise.sigma2(noise.last());
-            const double variance = (noise.is_variance_preserving() ? 1 : noise.sigma2(noise.last())) / scale2;
+            const double variance = std::pow(noise.prior_sd(noise.last()), 2) / scale2;
             const auto y = state.slice(1, 0, d).to(at::kDouble), gained = state.select(1, d).to(at::kDouble);
             const auto at_end = -0.5 * (y.square().sum(1) / variance +
                                         static_cast<double>(d) * std::log(2 * std::numbers::pi * variance));

@@ -79,7 +79,7 @@ struct Gaussian final : dtk::GaussianProcess {
 
     Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random,
                  double t) const override {
-        return random.normal(sizes, options) * prior_sd(t);
+        return random.normal(sizes, options) * levels().prior_sd(t);
     }
 
     Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
@@ -87,7 +87,7 @@ struct Gaussian final : dtk::GaussianProcess {
     }
 
     Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
-        return alpha(t) * x0 + sigma(t) * noise;
+        return sum_of(alpha(t), x0, sigma(t), noise);
     }
 
     dtk::Normal forward(const Tensor& xs, const Time& s, const Time& t) const override {
@@ -98,7 +98,7 @@ struct Gaussian final : dtk::GaussianProcess {
                         const std::string& variance) const override {
         const auto step = this->step(t, s);
         const auto x0 = convert(prediction, PredictionType::x0, xt, t);
-        auto mean = step.mean_x0 * x0 + step.mean_xt * xt;
+        auto mean = sum_of(step.mean_x0, x0, step.mean_xt, xt);
         auto spread = model_variance(step, prediction, t, s, variance, xt);
         if (s.all(before_data)) return {mean, spread};
         const auto last = is_last(s);
@@ -114,12 +114,12 @@ struct Gaussian final : dtk::GaussianProcess {
             case PredictionType::x0:
                 return x0;
             case PredictionType::v:
-                return alpha(t) * xt.noise - sigma(t) * x0;
+                return sum_of(alpha(t), xt.noise, -sigma(t), x0);
             case PredictionType::score:
                 return -xt.noise / sigma(t);
             case PredictionType::velocity: {
                 const auto [alpha_rate, sigma_rate] = rates(t);
-                return alpha_rate * x0 + sigma_rate * xt.noise;
+                return sum_of(alpha_rate, x0, sigma_rate, xt.noise);
             }
             case PredictionType::mean:
             case PredictionType::edm:
@@ -138,20 +138,20 @@ struct Gaussian final : dtk::GaussianProcess {
             case PredictionType::eps:
                 return eps_of(prediction, xt, t);
             case PredictionType::v:
-                return alpha(t) * eps_of(prediction, xt, t) - sigma(t) * x0_of(prediction, xt, t);
+                return sum_of(alpha(t), eps_of(prediction, xt, t), -sigma(t), x0_of(prediction, xt, t));
             case PredictionType::score:
                 return -eps_of(prediction, xt, t) / sigma(t);
             case PredictionType::velocity: {
                 const auto [alpha_rate, sigma_rate] = rates(t);
-                return alpha_rate * x0_of(prediction, xt, t) + sigma_rate * eps_of(prediction, xt, t);
+                return sum_of(alpha_rate, x0_of(prediction, xt, t), sigma_rate, eps_of(prediction, xt, t));
             }
             case PredictionType::edm: {
                 const auto [skip, out] = preconditioning(t);
-                return (x0_of(prediction, xt, t) - skip * xt) / out;
+                return sum_of(1 / out, x0_of(prediction, xt, t), -skip / out, xt);
             }
             case PredictionType::mean: {
                 const auto step = this->step(t, t.minus(1));
-                return step.mean_x0 * x0_of(prediction, xt, t) + step.mean_xt * xt;
+                return sum_of(step.mean_x0, x0_of(prediction, xt, t), step.mean_xt, xt);
             }
             default:
                 throw no_meaning(to);
@@ -205,7 +205,7 @@ struct Gaussian final : dtk::GaussianProcess {
 
     Tensor prior_term(const Tensor& x0) const override {
         const double d = static_cast<double>(x0.numel()) / static_cast<double>(x0.size(0));
-        const double T = static_cast<double>(steps_ - 1), p2 = std::pow(prior_sd(T), 2);
+        const double T = static_cast<double>(steps_ - 1), p2 = std::pow(levels().prior_sd(T), 2);
         const auto a2 = square(alpha(T)) / p2, s2 = sigma2(T) / p2;
         return (0.5 * (row_sum(x0.square()).to(at::kDouble) * a2 + d * (s2 - 1 - log(s2)))).to(x0.scalar_type());
     }
@@ -288,7 +288,7 @@ struct Gaussian final : dtk::GaussianProcess {
         const auto ended = t.map([&](double t) { return t + 1 > last ? 1.0 : 0.0; });
         step.decoder = added(next, next.minus(1)) * where(ended, 1, sigma2_t / sigma2(next));
         if (reversed_) {
-            const double prior2 = std::pow(prior_sd(last), 2);
+            const double prior2 = std::pow(levels().prior_sd(last), 2);
             const auto both = square(alpha_t) * prior2 + sigma2_t;
             step.turned_mean = alpha_t * prior2 / both;
             step.turned_variance = prior2 * sigma2_t / both;
@@ -323,26 +323,26 @@ struct Gaussian final : dtk::GaussianProcess {
             case PredictionType::x0:
                 return value;
             case PredictionType::eps:
-                return (xt - sigma(t) * value) / alpha(t);
+                return sum_of(1 / alpha(t), xt, -sigma(t) / alpha(t), value);
             case PredictionType::score:
-                return (xt + sigma2(t) * value) / alpha(t);
+                return sum_of(1 / alpha(t), xt, sigma2(t) / alpha(t), value);
             case PredictionType::v: {
                 const auto a = alpha(t), s = sigma(t), all = square(a) + square(s);
-                return (a / all) * xt - (s / all) * value;
+                return sum_of(a / all, xt, -(s / all), value);
             }
             case PredictionType::velocity: {
                 const auto a = alpha(t), s = sigma(t);
                 const auto [a_rate, s_rate] = rates(t);
                 const auto det = a_rate * s - a * s_rate;
-                return (s / det) * value - (s_rate / det) * xt;
+                return sum_of(s / det, value, -(s_rate / det), xt);
             }
             case PredictionType::edm: {
                 const auto [skip, out] = preconditioning(t);
-                return skip * xt + out * value;
+                return sum_of(skip, xt, out, value);
             }
             case PredictionType::mean: {
                 const auto step = this->step(t, t.minus(1));
-                return (value - step.mean_xt * xt) / step.mean_x0;
+                return sum_of(1 / step.mean_x0, value, -step.mean_xt / step.mean_x0, xt);
             }
             default:
                 throw no_meaning(prediction.type);
@@ -358,23 +358,17 @@ struct Gaussian final : dtk::GaussianProcess {
                 return -sigma(t) * value;
             case PredictionType::v: {
                 const auto a = alpha(t), s = sigma(t), all = square(a) + square(s);
-                return (s / all) * xt + (a / all) * value;
+                return sum_of(s / all, xt, a / all, value);
             }
             case PredictionType::velocity: {
                 const auto a = alpha(t), s = sigma(t);
                 const auto [a_rate, s_rate] = rates(t);
                 const auto det = a_rate * s - a * s_rate;
-                return (a_rate / det) * xt - (a / det) * value;
+                return sum_of(a_rate / det, xt, -(a / det), value);
             }
             default:
-                return (xt - alpha(t) * x0_of(prediction, xt, t)) / sigma(t);
+                return sum_of(1 / sigma(t), xt, -alpha(t) / sigma(t), x0_of(prediction, xt, t));
         }
-    }
-
-    /// Of x_t as sampling starts from it: the whole variance where the schedule preserves it, else the noise alone.
-    double prior_sd(double t) const {
-        const auto& levels = this->levels();
-        return levels.is_variance_preserving() ? 1 : levels.sigma(t);
     }
 
     double measured_sd() const {

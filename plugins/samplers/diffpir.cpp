@@ -39,20 +39,27 @@ struct DiffPir final : dtk::GaussianSampler {
                   const dtk::StepCallback& done) const override {
         const auto& noise = denoise.noise();
         const auto y = dtk::observed(denoise.condition()).to(x.options());
+        const bool elements = seen_.elements().defined();
+        const auto known = elements ? dtk::known_elements(seen_, y, x) : dtk::KnownElements{};
         const double error2 = seen_.sd() * seen_.sd();
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {
             // What the network says of x_0, moved towards y.
             auto x0 = denoise.x0(x, t);
             const double alpha = noise.alpha(t), sigma = noise.sigma(t);
             const double half_rho = c.lambda * error2 * std::pow(alpha / sigma, 2);
-            const dtk::Linearised A(seen_, x0);
-            const auto normal = [&](const Tensor& v) { return A.times(A.transposed(v)) + half_rho * v; };
-            x0 = x0 + A.transposed(dtk::solved(normal, y - A.value(), c.iterations));
+            if (elements) {  // A Aᵀ = I
+                x0 = at::where(known.mask, x0 + (known.value - x0) / (1 + half_rho), x0);
+            } else {
+                const dtk::Linearised A(seen_, x0);
+                const auto normal = [&](const Tensor& v) { return A.times(A.transposed(v)) + half_rho * v; };
+                x0 = x0 + A.transposed(dtk::solved(normal, y - A.value(), c.iterations));
+            }
 
             // Noise again, some of it the same.
-            const auto eps = (x - alpha * x0) / sigma;
+            const auto eps = dtk::sum_of(1 / sigma, x, -alpha / sigma, x0);
             const auto z = random.step(i).normal(x.sizes(), x.options());
-            x = last ? x0 : noise.alpha(s) * x0 + noise.sigma(s) * (std::sqrt(c.xi) * z + std::sqrt(1 - c.xi) * eps);
+            const auto renoised = dtk::sum_of(std::sqrt(c.xi), z, std::sqrt(1 - c.xi), eps);
+            x = last ? x0 : dtk::sum_of(noise.alpha(s), x0, noise.sigma(s), renoised);
             done(i + 1, x);
         }
         return x;

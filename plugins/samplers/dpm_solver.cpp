@@ -44,8 +44,8 @@ struct From {
     }
 
     Tensor F(const Time& s) const {
-        return to(s, [&](double t, double s) { return dtk::noise_step(noise, t, s).kept; }) * x +
-               to(s, [&](double t, double s) { return dtk::noise_step(noise, t, s).gain; }) * E;
+        return sum_of(to(s, [&](double t, double s) { return dtk::noise_step(noise, t, s).kept; }), x,
+                      to(s, [&](double t, double s) { return dtk::noise_step(noise, t, s).gain; }), E);
     }
     Tensor D(const Tensor& x, const Time& m) const { return denoise.eps(x, m) - E; }
     Tensor second(const Tensor& D1, const Time& m, const Time& s) const {

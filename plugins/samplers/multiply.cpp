@@ -50,7 +50,7 @@ struct Multiply final : dtk::GaussianSampler {
 
         // x is a draw of the prior N(0, v), which is made one of N(0, v) r(x).
         const auto& noise = denoise.noise();
-        const double first = times.front(), v = noise.is_variance_preserving() ? 1 : noise.sigma2(first);
+        const double first = times.front(), v = std::pow(noise.prior_sd(first), 2);
         const auto g = gain(at::full({}, v, x.options()), first);
         x = g * y + (1 - g).sqrt() * x;
         for (const auto& [i, t, s, last] : dtk::steps_along(times)) {

@@ -65,6 +65,9 @@ class DTK_API NoiseLevels {
 
     /// Does α² + σ² = 1 hold at all whole times?
     bool is_variance_preserving() const { return variance_preserving_; }
+    /// Standard deviation of what sampling starts from at t: of all of x_t where the variance is preserved, else of its
+    /// noise.
+    double prior_sd(double t) const { return variance_preserving_ ? 1 : sigma(t); }
 
     /// σ²_{t|s} of q(x_t | x_s), s < t: the noise added between s and t; β_t where s = t−1 and α² + σ² = 1.
     double added_variance(double t, double s) const;

@@ -76,6 +76,9 @@ class DTK_API Coefficient {
     friend DTK_API Tensor operator+(const Tensor& x, const Coefficient& a);
 };
 
+/// a·x + b·y, in two operations instead of three.
+DTK_API Tensor sum_of(const Coefficient& a, const Tensor& x, const Coefficient& b, const Tensor& y);
+
 /// Real times of a batch, −1 … T−1: one for all rows or one for each. −1 is clean data.
 class DTK_API Time {
  public:

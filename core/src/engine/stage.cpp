@@ -130,8 +130,8 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
         }
     if (const auto seen = part<Observation>()) check_observation(*seen, mistakes);
     const auto space = this->space();
-    if (spec_.sample) try {
-            check_start(*spec_.sample, space);
+    if (spec_.sample && part<Process>()) try {
+            check_start(*spec_.sample, space, process());
         } catch (const Error& error) {
             mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
         }

@@ -9,10 +9,11 @@ namespace dtk {
 
 namespace {
 
-/// The middles of n equal shares of N(0, 1), rows first … first + rows − 1. → [rows, 1]
-Tensor normal_quantiles(std::int64_t first, std::int64_t rows, std::int64_t n, const at::TensorOptions& options) {
+/// The middles of n equal shares of N(0, sd²), rows first … first + rows − 1. → [rows, 1]
+Tensor normal_quantiles(double sd, std::int64_t first, std::int64_t rows, std::int64_t n,
+                        const at::TensorOptions& options) {
     const auto share = (at::arange(first, first + rows, at::kDouble) + 0.5) / static_cast<double>(n);
-    return at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n))).unsqueeze(1).to(options);
+    return (sd * at::special_ndtri(share.clamp_max(1 - 0.5 / static_cast<double>(n)))).unsqueeze(1).to(options);
 }
 
 /// Rows of x_T that n samples begin from: with `interpolate` both ends of every pair.
@@ -47,7 +48,10 @@ Tensor given_rows(const SampleSettings& settings, const std::vector<std::int64_t
 
 }  // namespace
 
-void check_start(const SampleSettings& settings, const Space& space) {
+void check_start(const SampleSettings& settings, const Space& space, const Process& process) {
+    if (settings.start == "quantiles" && !dynamic_cast<const GaussianProcess*>(&process))
+        throw Error("start = \"quantiles\" is of a normal law, and this process starts from another",
+                    "leave it \"random\"");
     if (settings.start == "quantiles" && (space.shape != std::vector<std::int64_t>{1} || settings.interpolate > 0))
         throw Error("start = \"quantiles\" is for data of one number, and leaves nothing to interpolate",
                     "leave it \"random\"");
@@ -68,7 +72,7 @@ Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<dou
       interpolate_(settings.interpolate),
       quantiles_(settings.start == "quantiles"),
       invert_(settings.invert) {
-    check_start(settings, stage.space());
+    check_start(settings, stage.space(), stage.process());
     if (settings.starts_from_file()) given_ = given_rows(settings, shape_);
 }
 
@@ -80,7 +84,7 @@ Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOption
 
 Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
                    const Denoiser& denoise) const {
-    if (quantiles_) return normal_quantiles(first, rows, n_, options);
+    if (quantiles_) return normal_quantiles(process_.levels().prior_sd(times_.front()), first, rows, n_, options);
     if (given_.defined()) {
         const auto x = rows_padded(given_, std::min(first, given_.size(0) - 1), rows).to(options);
         return invert_ ? inverted(denoise, times_, x) : x;

@@ -86,10 +86,14 @@ Coefficient where(const Coefficient& mask, const Coefficient& a, const Coefficie
 Tensor operator*(const Coefficient& a, const Tensor& x) { return a.uniform() ? x * a.value() : a.beside(x) * x; }
 Tensor operator*(const Tensor& x, const Coefficient& a) { return a * x; }
 Tensor operator/(const Tensor& x, const Coefficient& a) {
-    return at::div(x, a.uniform() ? at::scalar_tensor(a.value(), x.options().device(at::kCPU)) : a.beside(x));
+    return a.uniform() ? at::div(x, at::Scalar(a.value())) : at::div(x, a.beside(x));
 }
 Tensor operator+(const Tensor& x, const Coefficient& a) {
     return a.uniform() ? at::add(x, a.value()) : at::add(x, a.beside(x));
+}
+
+Tensor sum_of(const Coefficient& a, const Tensor& x, const Coefficient& b, const Tensor& y) {
+    return b.uniform() ? at::add(a * x, y, b.value()) : a * x + b * y;
 }
 
 Time::Time(const Tensor& rows) : rows_(rows.to(at::TensorOptions(at::kCPU).dtype(at::kDouble)).contiguous()) {}
