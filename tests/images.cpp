@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "complaint.hpp"
 #include "folder.hpp"
+#include "made_data.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 
@@ -15,66 +16,9 @@ using support::make;
 
 namespace {
 
-const std::vector<std::string> set_metrics{"frechet", "precision_recall", "one_nn"};
+const std::vector<std::string> set_metrics{"frechet", "frechet_infinity", "kid", "precision_recall", "one_nn"};
 
-/// Data made by a function of example number and stream; without end unless a size is given.
-struct Made : dtk::Dataset {
-    using Make = std::function<Tensor(const Tensor& index, const std::string& stream)>;
-    Make make;
-    std::int64_t count;
-    std::vector<std::int64_t> sizes;
-    explicit Made(Make f, std::int64_t n = 0)
-        : make(std::move(f)), count(n), sizes(make(at::arange(1), "train").sizes().slice(1).vec()) {}
-    std::vector<std::int64_t> shape() const override { return sizes; }
-    std::int64_t size() const override { return count; }
-    std::int64_t classes() const override { return 2; }
-    dtk::Batch examples(const Tensor& index) const override { return {make(index, "train"), index % 2}; }
-    dtk::Batch test_examples(const Tensor& index) const override { return {make(index, "test"), index % 2}; }
-};
-using Data = std::shared_ptr<Made>;
-
-Tensor normal(const Tensor& index, const std::string& stream, std::vector<std::int64_t> sizes) {
-    sizes.insert(sizes.begin(), index.size(0));
-    return dtk::Random(5, stream).samples(index).normal(sizes, at::kDouble);
-}
-
-/// The same few points for every set of true examples.
-Data points(const std::vector<double>& at) {
-    const auto all = at::tensor(at, at::kDouble).unsqueeze(1);
-    return std::make_shared<Made>(
-        [all](const Tensor& index, const std::string&) { return all.index_select(0, index % all.size(0)); });
-}
-
-Data pictures(std::int64_t n) {
-    return std::make_shared<Made>(
-        [](const Tensor& index, const std::string& stream) {
-            return normal(index, stream, {1, 4, 4});
-        },
-        n);
-}
-
-/// What the plugins of these data see; the model, where there is one, is also the network called "net".
-struct BuildContext : support::BuildContext {
-    explicit BuildContext(std::shared_ptr<dtk::Dataset> of) {
-        data = std::move(of);
-        chain = make<dtk::Process>("gaussian", "steps = 100", *this);
-    }
-    dtk::TrainedNetwork trained(const dtk::Reference&) const override { return {network, chain, "hash"}; }
-};
-
-dtk::MetricResult measured(const std::string& name, const BuildContext& context, const Tensor& samples,
-                           const std::string& fields = {}) {
-    return make<dtk::Metric>(name, fields, context)
-        ->evaluate({samples, *context.data, context.process(), support::denoiser(context)}, dtk::Random(1, "metric"));
-}
-
-double part(const dtk::MetricResult& m, const std::string& name) {
-    for (const auto& [key, value] : m.parts)
-        if (key == name) return value;
-    throw dtk::Error("no part " + name);
-}
-
-std::shared_ptr<dtk::Classifier> classifier(BuildContext& context, const std::string& fields = {}) {
+std::shared_ptr<dtk::Classifier> classifier(MadeContext& context, const std::string& fields = {}) {
     context.network = make<dtk::Model>("classifier", fields, context);
     return std::dynamic_pointer_cast<dtk::Classifier>(context.network);
 }
@@ -89,7 +33,7 @@ TEST_CASE("the Fréchet distance of a set to its image under a symmetric map is 
                    .matmul(at::tensor({1.0, 0.3, 0.0, 0.0, 2.0, 0.5, 0.0, 0.0, 0.1}, at::kDouble).view({3, 3})) +
                4;
     });
-    const BuildContext context(data);
+    const MadeContext context(data);
     const auto y = data->test_examples(at::arange(500)).x;
     const auto root = dtk::Random(2, "A").normal({3, 3}, at::kDouble);
     const auto A = root.mm(root.t()), b = at::tensor({1.0, -2.0, 0.5}, at::kDouble);
@@ -115,24 +59,24 @@ TEST_CASE("the Fréchet distance of Gaussians of known means and covariances") {
     const double expected =
         2 +
         (C1.trace() + C2.trace() - 2 * (C1.mm(C2).trace() + 2 * (C1.det() * C2.det()).sqrt()).sqrt()).item<double>();
-    CHECK(measured("frechet", BuildContext(data), samples).value == Approx(expected).epsilon(0.03));
+    CHECK(measured("frechet", MadeContext(data), samples).value == Approx(expected).epsilon(0.03));
 }
 
 TEST_CASE("precision, recall and the nearest neighbours of a few points, by hand") {
     // Balls around 0, 1, 10, 12 reach 1, 1, 2, 2 far and cover 0.5 and 11; those around 0.5, 3, 11, 20 reach 2.5, 2.5,
     // 8, 9.
     const auto at = [](const std::vector<double>& x) { return at::tensor(x, at::kDouble).unsqueeze(1); };
-    const auto m = measured("precision_recall", BuildContext(points({0, 1, 10, 12})), at({0.5, 3, 11, 20}), "k = 1");
+    const auto m = measured("precision_recall", MadeContext(points({0, 1, 10, 12})), at({0.5, 3, 11, 20}), "k = 1");
     CHECK(part(m, "precision") == 0.5);
     CHECK(part(m, "recall") == 1);
     CHECK(m.value == Approx(1.0 / 3));
 
     // 0 and 0.1 are nearest to each other, 9 to 5.1; 5, 0.3 and 5.1 are nearest to the other kind.
-    CHECK(measured("one_nn", BuildContext(points({0.3, 5.1, 9})), at({0, 0.1, 5})).value == 0.5);
+    CHECK(measured("one_nn", MadeContext(points({0.3, 5.1, 9})), at({0, 0.1, 5})).value == 0.5);
 }
 
 TEST_CASE("sets of one law pass, sets apart have neither precision nor recall and are told from each other") {
-    const BuildContext context(pictures(0));
+    const MadeContext context(pictures(0));
     const auto samples = context.data->examples(at::arange(600)).x;
     for (const auto& name : set_metrics) {
         const auto m = measured(name, context, samples);
@@ -161,7 +105,7 @@ TEST_CASE("what is lost shows in precision, what is missing in recall") {
     const auto data = std::make_shared<Made>([](const Tensor& index, const std::string& stream) {
         return normal(index, stream, {2}) + 100 * (index % 2).unsqueeze(1);
     });
-    const BuildContext context(data);
+    const MadeContext context(data);
     const auto both = data->examples(at::arange(2000)).x, one = data->examples(2 * at::arange(1000)).x;
     const auto missing = measured("precision_recall", context, one),
                whole = measured("precision_recall", context, both);
@@ -177,7 +121,7 @@ TEST_CASE("what is lost shows in precision, what is missing in recall") {
 
 TEST_CASE("copies of training examples lie at 0, other true examples at 1") {
     const auto data = pictures(400);
-    const BuildContext context(data);
+    const MadeContext context(data);
     const auto training = data->examples(at::arange(400)).x, held_out = data->test_examples(at::arange(400)).x;
     const auto copies = measured("nearest_training", context, training);
     CHECK(copies.value == 0);
@@ -199,7 +143,7 @@ TEST_CASE("copies of training examples lie at 0, other true examples at 1") {
     CHECK_FALSE(measured("nearest_training", context, 3 * held_out).passes().value());
     CHECK(part(measured("nearest_training", context, at::cat({training.slice(0, 0, 100), held_out.slice(0, 0, 300)})),
                "copies") == 0.25);
-    CHECK(says(complaint_of([] { make<dtk::Metric>("nearest_training", "", BuildContext(pictures(0))); }),
+    CHECK(says(complaint_of([] { make<dtk::Metric>("nearest_training", "", MadeContext(pictures(0))); }),
                "data that end"));
 }
 
@@ -230,12 +174,12 @@ TEST_CASE("true sets of a pair have no example in common") {
 }
 
 TEST_CASE("through a classifier sets are measured in its features") {
-    BuildContext context(pictures(300));
+    MadeContext context(pictures(300));
     const auto net = classifier(context, "channels = 4\nlevels = 2\ngroups = 2");
     const auto seen = [&](const Tensor& x) {
         return net->features(x, at::zeros({x.size(0)}, at::kDouble)).detach().to(at::kDouble);
     };
-    const BuildContext features(std::make_shared<Made>(
+    const MadeContext features(std::make_shared<Made>(
         [&](const Tensor& index, const std::string& stream) {
             return seen(normal(index, stream, {1, 4, 4}));
         },
@@ -251,7 +195,7 @@ TEST_CASE("through a classifier sets are measured in its features") {
         CHECK(says(through.note, "features of `net`"));
     }
     for (const auto& name : set_metrics) {
-        BuildContext other(points({1, 2}));
+        MadeContext other(points({1, 2}));
         other.network = context.network;
         CHECK(says(complaint_of([&] { measured(name, other, samples, "features = \"net\""); }),
                    "shape 1×4×4, these have 1"));
@@ -262,7 +206,7 @@ TEST_CASE("through a classifier sets are measured in its features") {
 }
 
 TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy ones") {
-    BuildContext context(pictures(0));
+    MadeContext context(pictures(0));
     classifier(context);
     const auto batch = context.data->examples(at::arange(6));
     const auto odds =
@@ -297,7 +241,7 @@ TEST_CASE("cross entropy is −f_c + log Σ e^f, of the examples or of noisy one
 
 TEST_CASE("a classifier is told the time only where it is timed") {
     for (const bool image : {true, false}) {
-        BuildContext context(image ? pictures(0) : points({1, 2}));
+        MadeContext context(image ? pictures(0) : points({1, 2}));
         const auto x = context.data->examples(at::arange(2)).x;
         const auto at_time = [&](dtk::Model& model, double t) {
             return model.forward(x, at::full({2}, t, at::kDouble), {}).value;
@@ -313,7 +257,7 @@ TEST_CASE("classifiers, their loss and their metric refuse what does not fit") {
         using Made::Made;
         std::int64_t classes() const override { return 0; }
     };
-    BuildContext context(std::make_shared<Unlabelled>(
+    MadeContext context(std::make_shared<Unlabelled>(
         [](const Tensor& index, const std::string& stream) { return normal(index, stream, {2}); }));
     context.network = make<dtk::Model>("mlp", "", context);
     CHECK(says(complaint_of([&] { make<dtk::Model>("classifier", "", context); }), "two classes or more"));

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
@@ -14,7 +13,6 @@ namespace {
 
 using at::Tensor;
 
-constexpr std::int64_t training_at_once = 10'000;
 constexpr double copied = 1e-3;  // of the median of held-out examples: rounding of pixels and no more
 
 double middle(const Tensor& x) { return x.median().item<double>(); }
@@ -44,7 +42,8 @@ struct NearestTraining final : dtk::Metric {
         const auto n = std::min(c.most, input.samples.size(0));
         const auto m = data.test_size() == 0 ? c.most : std::min(c.most, data.test_size());
         const auto held_out = data.test_examples(at::arange(m, at::kLong)).x;
-        const auto both = nearest(at::cat({input.samples.slice(0, 0, n), held_out}), input);
+        const auto x = features_(at::cat({input.samples.slice(0, 0, n), held_out}), input.device);
+        const auto both = dtk::nearest_training_example(x, input, features_);
         const auto ours = both.slice(0, 0, n), theirs = both.slice(0, n);
         const double usual = middle(theirs);
         if (!(usual > 0))
@@ -73,27 +72,6 @@ struct NearestTraining final : dtk::Metric {
     }
 
  private:
-    /// The distance of each example to the nearest training example, [n, ...] → [n].
-    Tensor nearest(const Tensor& examples, const dtk::EvaluationInput& input) const {
-        const auto x = features_(examples, input.device);
-        auto best = at::full({x.size(0)}, std::numeric_limits<double>::infinity(), x.options());
-        const auto size = input.data.size();
-        for (std::int64_t first = 0; first < size; first += training_at_once) {
-            const auto y =
-                features_(input.data.examples(at::arange(first, std::min(size, first + training_at_once), at::kLong)).x,
-                          input.device);
-            dtk::squared_distances(x, y, [&](std::int64_t row, const Tensor& d2) {
-                // Once more without the difference of squares, which cannot tell a copy.
-                const auto there = d2.argmin(1);
-                const auto rows = x.slice(0, row, row + d2.size(0));
-                auto known = best.slice(0, row, row + d2.size(0));
-                known.copy_(at::minimum(known, (rows - y.index_select(0, there)).norm(2, 1)));
-            });
-            input.progress(std::min(size, first + training_at_once), size);
-        }
-        return best;
-    }
-
     dtk::Features features_;
 };
 }  // namespace

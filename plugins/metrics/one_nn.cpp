@@ -45,18 +45,10 @@ struct OneNn final : dtk::Metric {
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
         if (n < 2) throw dtk::Error("one_nn needs two samples or more", "raise `n` in [sample]");
-        const auto of = [&](const Tensor& x, const Tensor& y) {
-            return accuracy(features_(x, input.device), features_(y, input.device));
-        };
-        const auto floor = dtk::between_true_sets(input.data, c.repeats, n, random, of);
-        return {.value = of(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random)),
-                .expected = floor.mean,
-                .expected_sd = floor.sd,
-                .note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n,
-                                    features_.text()),
-                .n = n,
-                .split = "test",
-                .features = features_.card()};
+        auto result = dtk::held_against_truth(input, features_, n, c.repeats, random, accuracy);
+        result.note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n,
+                                  features_.text());
+        return result;
     }
 
  private:

@@ -12,15 +12,6 @@ namespace {
 
 using at::Tensor;
 
-/// The square of the distance of each row of x to its k-th nearest other row. [n, d] → [n]
-Tensor reach(const Tensor& x, std::int64_t k) {
-    std::vector<Tensor> all;
-    dtk::squared_distances(x, x, [&](std::int64_t, const Tensor& d2) {
-        all.push_back(std::get<0>(d2.kthvalue(k + 1, 1)));  // nearest of all is itself
-    });
-    return at::cat(all);
-}
-
 /// The share of rows of y that x covers.
 double covered(const Tensor& y, const Tensor& x, const Tensor& reach_of_x) {
     std::int64_t within = 0;
@@ -63,7 +54,7 @@ struct PrecisionRecall final : dtk::Metric {
                              "raise `n` in [sample]");
         const auto compare = [&](const Tensor& samples, const Tensor& truth) {
             const auto x = features_(samples, input.device), y = features_(truth, input.device);
-            return Covers{covered(x, y, reach(y, c.k)), covered(y, x, reach(x, c.k))};
+            return Covers{covered(x, y, dtk::squared_reach(y, c.k)), covered(y, x, dtk::squared_reach(x, c.k))};
         };
         const auto found = compare(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random));
         const auto floor = dtk::between_true_sets(

@@ -7,6 +7,7 @@
 
 #include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/metric.hpp>
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
@@ -20,6 +21,9 @@ DTK_API Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n
 
 /// How many of `samples` can be held against as many true examples, two sets of which must fit into data that end.
 DTK_API std::int64_t true_set_size(const Dataset& data, std::int64_t samples);
+
+/// n of the training examples, picked by a permutation, n ≤ data.size(). → [n, ...]
+DTK_API Tensor training_set(const Dataset& data, std::int64_t n, const Random& random);
 
 /// n of the samples, evenly among all: those that begin at quantiles of the prior stand in order. → [n, ...]
 DTK_API Tensor evenly_among(const Tensor& samples, std::int64_t n);
@@ -55,6 +59,24 @@ class DTK_API Features {
     std::shared_ptr<Classifier> classifier_;
     std::string text_ = "pixels", card_ = text_;
 };
+
+/// The square of the distance of each row of x to its k-th nearest other row, n > k. [n, d] → [n]
+DTK_API Tensor squared_reach(const Tensor& x, std::int64_t k);
+
+/// d² = |m_1 − m_2|² + tr(C_1 + C_2 − 2 (C_1^{1/2} C_2 C_1^{1/2})^{1/2}) of the means and covariances of two sets, [n,
+/// d] and [m, d], two rows or more each (Dowson & Landau, "The Fréchet Distance between Multivariate Normal
+/// Distributions", 1982).
+DTK_API double frechet_distance(const Tensor& x, const Tensor& y);
+
+/// What a metric measures that is `distance` of n samples to as many true examples, both as `features` sees them, the
+/// less the nearer: its value and its floor, from `repeats` pairs of true sets. Of data that end also the distance to
+/// as many training examples; `memorised` is how much nearer those are than examples that training never saw.
+DTK_API MetricResult held_against_truth(const EvaluationInput& input, const Features& features, std::int64_t n,
+                                        std::int64_t repeats, const Random& random,
+                                        const std::function<double(const Tensor&, const Tensor&)>& distance);
+
+/// The distance of each row of x to the nearest training example, as `features` sees both. x: [n, d] → [n]
+DTK_API Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, const Features& features);
 
 /// Squared distances of all rows of y to some rows of x at a time, so that memory stays bounded:
 /// look(first, d²) is told those of rows first, first + 1, … of x, d² of shape [rows, m]. x: [n, d], y: [m, d] float64

@@ -1,6 +1,7 @@
 #include <dtk/features.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -11,7 +12,7 @@
 namespace dtk {
 
 namespace {
-constexpr std::int64_t examples_at_once = 256, distances_at_once = std::int64_t{1} << 23;
+constexpr std::int64_t examples_at_once = 256, training_at_once = 10'000, distances_at_once = std::int64_t{1} << 23;
 }  // namespace
 
 Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n, const Random& random) {
@@ -26,6 +27,13 @@ Tensor true_set(const Dataset& data, std::int64_t number, std::int64_t n, const 
 
 std::int64_t true_set_size(const Dataset& data, std::int64_t samples) {
     return data.test_size() == 0 ? samples : std::min(samples, data.test_size() / 2);
+}
+
+Tensor training_set(const Dataset& data, std::int64_t n, const Random& random) {
+    auto index = at::empty({n}, at::kLong);
+    auto* one = index.mutable_data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < n; ++i) one[i] = permuted(i, data.size(), random.seed(), 0);
+    return data.examples(index).x;
 }
 
 Tensor evenly_among(const Tensor& samples, std::int64_t n) {
@@ -82,6 +90,66 @@ Tensor Features::operator()(const Tensor& x, at::Device device) const {
         all.push_back(classifier_->features(part, 0).to(at::kCPU, at::kDouble));
     }
     return at::cat(all);
+}
+
+Tensor squared_reach(const Tensor& x, std::int64_t k) {
+    std::vector<Tensor> all;
+    squared_distances(x, x, [&](std::int64_t, const Tensor& d2) {
+        all.push_back(std::get<0>(d2.kthvalue(k + 1, 1)));  // nearest of all is itself
+    });
+    return at::cat(all);
+}
+
+namespace {
+/// tr (a^{1/2} b a^{1/2})^{1/2} of symmetric matrices without negative eigenvalues.
+double trace_of_root(const Tensor& a, const Tensor& b) {
+    const auto [values, vectors] = at::linalg_eigh(a);
+    const auto root = (vectors * values.clamp_min(0).sqrt()).mm(vectors.t());
+    return at::linalg_eigvalsh(root.mm(b).mm(root)).clamp_min(0).sqrt().sum().item<double>();
+}
+}  // namespace
+
+double frechet_distance(const Tensor& x, const Tensor& y) {
+    const auto a = x.t().cov().reshape({x.size(1), x.size(1)}), b = y.t().cov().reshape({y.size(1), y.size(1)});
+    return ((x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace()).item<double>() - 2 * trace_of_root(a, b);
+}
+
+MetricResult held_against_truth(const EvaluationInput& input, const Features& features, std::int64_t n,
+                                std::int64_t repeats, const Random& random,
+                                const std::function<double(const Tensor&, const Tensor&)>& distance) {
+    const auto& data = input.data;
+    const auto seen = [&](const Tensor& x) { return features(x, input.device); };
+    const auto samples = seen(input.samples.slice(0, 0, n));
+    const auto floor = between_true_sets(data, repeats, n, random,
+                                         [&](const Tensor& x, const Tensor& y) { return distance(seen(x), seen(y)); });
+    MetricResult result{.value = distance(samples, seen(true_set(data, 0, n, random))),
+                        .expected = floor.mean,
+                        .expected_sd = floor.sd,
+                        .n = n,
+                        .split = "test",
+                        .features = features.card()};
+    if (data.size() >= n) {
+        const double learned = distance(samples, seen(training_set(data, n, random)));
+        result.parts = {{"to training examples", learned}, {"memorised", result.value - learned}};
+    }
+    return result;
+}
+
+Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, const Features& features) {
+    auto best = at::full({x.size(0)}, std::numeric_limits<double>::infinity(), x.options());
+    const auto size = input.data.size();
+    for (std::int64_t first = 0; first < size; first += training_at_once) {
+        const auto rows = at::arange(first, std::min(size, first + training_at_once), at::kLong);
+        const auto y = features(input.data.examples(rows).x, input.device);
+        squared_distances(x, y, [&](std::int64_t row, const Tensor& d2) {
+            // Once more without the difference of squares, which cannot tell a copy.
+            const auto some = x.slice(0, row, row + d2.size(0));
+            auto known = best.slice(0, row, row + d2.size(0));
+            known.copy_(at::minimum(known, (some - y.index_select(0, d2.argmin(1))).norm(2, 1)));
+        });
+        input.progress(std::min(size, first + training_at_once), size);
+    }
+    return best;
 }
 
 void squared_distances(const Tensor& x, const Tensor& y,

@@ -1,0 +1,68 @@
+// How many different samples are there, as it were? The exponential of the entropy of the eigenvalues λ of K/n,
+//   exp(−Σ λ log λ),   K_ij = exp(−|x_i − x_j|²/2h²),
+// 1 where all samples are the same and n where none is like another. h² is what a true example's features vary by, the
+// trace of their covariance over their number, so that sets are seen through one kernel.
+// Friedman & Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning", 2023, definition 1. It grows
+// with n and knows nothing of quality: what counts is how near it is to that of true sets.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <dtk/features.hpp>
+#include <dtk/metric.hpp>
+
+namespace {
+
+using at::Tensor;
+
+double score(const Tensor& x, double h2) {
+    std::vector<Tensor> rows;
+    dtk::squared_distances(x, x, [&](std::int64_t, const Tensor& d2) { rows.push_back((d2 / (-2 * h2)).exp()); });
+    const auto K = at::cat(rows) / static_cast<double>(x.size(0));
+    const auto lambda = at::linalg_eigvalsh(0.5 * (K + K.t())).clamp_min(0);
+    return std::exp(-at::xlogy(lambda, lambda).sum().item<double>());
+}
+
+struct Vendi final : dtk::Metric {
+    struct Config {
+        dtk::Reference features{"pixels"};
+        std::int64_t repeats = 8, most = 1000;
+        void fields(dtk::Fields& f) {
+            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
+            f("repeats", repeats, dtk::in(2, 1024), "sets of true examples that it is measured of");
+            f("most", most, dtk::in(10, 10'000), "samples that are looked at; time grows with the cube");
+        }
+    } c;
+
+    Vendi(const Config& config, const dtk::BuildContext& context)
+        : c(config), features_(config.features, context, "vendi") {
+        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
+            throw dtk::Error("vendi needs four test examples or more", "use another metric");
+    }
+
+    dtk::MetricCard card() const override { return {dtk::Better::nearest, "samples"}; }
+
+    dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
+        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
+        if (n < 2) throw dtk::Error("vendi needs two samples or more", "raise `n` in [sample]");
+        const auto seen = [&](const Tensor& x) { return features_(x, input.device); };
+        const double h2 = seen(dtk::true_set(input.data, 0, n, random)).var(0).mean().item<double>();
+        if (!(h2 > 0)) throw dtk::Error("all true examples have the same features", "use another metric for such data");
+        const auto floor =
+            dtk::over_true_sets(input.data, c.repeats, n, random, [&](const Tensor& x) { return score(seen(x), h2); });
+        return {
+            .value = score(seen(input.samples.slice(0, 0, n)), h2),
+            .expected = floor.mean,
+            .expected_sd = floor.sd,
+            .note = fmt::format("Vendi score of {} samples, RBF kernel with h² = {:.3g}, {}", n, h2, features_.text()),
+            .n = n,
+            .split = "test",
+            .features = features_.card()};
+    }
+
+ private:
+    dtk::Features features_;
+};
+}  // namespace
+
+DTK_PLUGIN(Metric, vendi, Vendi, "how many different samples there are, by the entropy of a kernel (Vendi score, 2023)")
