@@ -42,8 +42,8 @@ void SampleSettings::fields(Fields& f) {
     f("precision", precision, {"float32", "float64", "bf16"},
       "of the state, if the model takes it; bf16: of the network's products only");
     f("start", start,
-      "x_T: random; quantiles, of data of one number the middles of n equal shares of N(0, 1), so that nothing is left "
-      "to chance; or a safetensors file with a tensor `start`, [n, …]");
+      "x_T: random; quantiles, of data of one number the middles of n equal shares of its normal law, so that nothing "
+      "is left to chance; or a safetensors file with a tensor `start`, [n, …]");
     f("invert", invert,
       "the file holds examples x_0: x_T is what the deterministic DDIM steps lead from to them, and is kept in "
       "start.safetensors");

@@ -80,7 +80,11 @@ Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOption
 
 Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
                    const Denoiser& denoise) const {
-    if (quantiles_) return normal_quantiles(first, rows, n_, options);
+    if (quantiles_) {
+        const auto& levels = process_.levels();
+        const double sd = levels.is_variance_preserving() ? 1 : levels.sigma(times_.front());
+        return sd * normal_quantiles(first, rows, n_, options);
+    }
     if (given_.defined()) {
         const auto x = rows_padded(given_, std::min(first, given_.size(0) - 1), rows).to(options);
         return invert_ ? inverted(denoise, times_, x) : x;
