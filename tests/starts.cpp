@@ -131,6 +131,23 @@ TEST_CASE("samples start from a file, from what was found for examples, and betw
     CHECK(distance(samples_of(ran(folder, "portions", {"interpolate=5", "batch=7"})), between) < 1e-9);
 }
 
+TEST_CASE("the flow that samples are held against begins where the sampler's grid does") {
+    const Folder folder;
+    const auto sampler = changed(experiment, "use = \"ddim\"\nsteps = 20", R"(use = "heun"
+steps = 60
+grid = {use = "karras", sigma_min = 1e-3, sigma_max = 5})");
+    write(folder / "tiny.toml", sampler + "[[metric]]\nuse = \"ode_error\"\n");
+    for (const std::string schedule : {"cosine", "edm"}) {
+        const auto outcome =
+            dtk_program({"run", "tiny.toml", "--out", schedule, "--progress", "none", "--set", "schedule=" + schedule},
+                        folder.path);
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+        const auto record = nlohmann::json::parse(read(folder / schedule / "run.json"));
+        CHECK(record["result"]["metrics"][0]["value"] < 0.02);
+    }
+}
+
 TEST_CASE("a kept trajectory goes from x_T to the sample, and its picture is drawn") {
     const Folder folder;
     const auto run = ran(folder, "kept", {"trajectory=6"});
