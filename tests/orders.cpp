@@ -359,8 +359,8 @@ Recursion exponential(std::size_t order, double eta, bool half = false) {
     };
 }
 
-/// SA-Solver's predictor and corrector with τ everywhere; UniPC's where `B` weighs two points.
-Recursion stochastic_adams(std::size_t predictor, std::size_t corrector, double tau,
+/// SA-Solver's predictor and corrector with τ of a step from that σ̃; UniPC's where `B` weighs two points.
+Recursion stochastic_adams(std::size_t predictor, std::size_t corrector, const std::function<double(double)>& tau_at,
                            const std::function<double(double)>& B = {}) {
     return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
         const auto& noise = exact.noise;
@@ -368,7 +368,8 @@ Recursion stochastic_adams(std::size_t predictor, std::size_t corrector, double 
         std::vector<double> lambda{exact.lambda(steps[0].t)};
         for (const auto& [i, t, s, last] : steps) {
             if (last) return D[0];
-            const double to = exact.lambda(s), h = to - exact.lambda(t), H = (1 + tau * tau) * h;
+            const double tau = tau_at(noise.ratio(t)), to = exact.lambda(s), h = to - exact.lambda(t),
+                         H = (1 + tau * tau) * h;
             const auto step = [&, t = t, s = s, i = i](std::size_t points, double now) {
                 std::vector<double> nodes;
                 for (std::size_t k = 0; k < points; ++k) nodes.push_back((lambda[k] - now) / h);
@@ -597,17 +598,21 @@ const Recursion langevin = [](const Exact& exact, const std::vector<dtk::Step>& 
     }
     return x;
 };
-const Recursion flow_sde = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
-    const auto& noise = exact.noise;
-    for (const auto& [i, t, s, last] : steps) {
-        if (last) return exact.x0(x, t);
-        const double step = (t - s) / static_cast<double>(noise.steps()), g2 = 0.7 * noise.sigma(t);
-        const auto [alpha, sigma] = noise.rates(t);
-        const Affine x0 = exact.x0(x, t), eps = exact.eps(x, t), v = alpha * x0 + sigma * eps;
-        x = Affine(x - step * v - g2 / 2 * step * eps / noise.sigma(t) + std::sqrt(g2 * step) * draw("", i));
-    }
-    return x;
-};
+/// With that power of σ in g².
+Recursion flow_sde(double scale, double power) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        for (const auto& [i, t, s, last] : steps) {
+            if (last) return exact.x0(x, t);
+            const double step = (t - s) / static_cast<double>(noise.steps()),
+                         g2 = scale * std::pow(noise.sigma(t), power);
+            const auto [alpha, sigma] = noise.rates(t);
+            const Affine x0 = exact.x0(x, t), eps = exact.eps(x, t), v = alpha * x0 + sigma * eps;
+            x = Affine(x - step * v - g2 / 2 * step * eps / noise.sigma(t) + std::sqrt(g2 * step) * draw("", i));
+        }
+        return x;
+    };
+}
 const Recursion restart = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
     const auto& noise = exact.noise;
     const auto heun = [&](Affine x, double t, double s) {
@@ -653,6 +658,10 @@ struct Known {
 };
 
 const auto er_phi = [](double sigma) { return sigma * (std::exp(std::pow(sigma, 0.3)) + 10); };
+/// τ where σ̃ lies between the two, 0 elsewhere.
+std::function<double(double)> tau(double value, double low = 0, double high = 1e9) {
+    return [=](double sigma) { return sigma >= low && sigma <= high ? value : 0; };
+}
 const std::vector<Known> stochastic{
     {"euler_ancestral", "", ancestral(1, false), 1, 1},
     {"euler_ancestral", "eta = 0.4", ancestral(0.4, false), 1, 0.4},
@@ -667,9 +676,10 @@ const std::vector<Known> stochastic{
     {"sde_dpm_solver_pp", "form = \"3m\"", exponential(3, 1), 1.5, 1},
     {"exponential_adams", "order = 2\neta = 1", exponential(2, 1), 2, 1},
     {"exponential_adams", "order = 4\neta = 0.3", exponential(4, 0.3), 2, 1},
-    {"sa_solver", "tau_min = 0\ntau_max = 1e9", stochastic_adams(3, 3, 1), 1.8},
-    {"sa_solver", "predictor = 2\ncorrector = 0\ntau = 0.6\ntau_min = 0\ntau_max = 1e9", stochastic_adams(2, 0, 0.6),
-     2},
+    {"sa_solver", "tau_min = 0\ntau_max = 1e9", stochastic_adams(3, 3, tau(1)), 1.8},
+    {"sa_solver", "predictor = 2\ncorrector = 0\ntau = 0.6\ntau_min = 0\ntau_max = 1e9",
+     stochastic_adams(2, 0, tau(0.6)), 2},
+    {"sa_solver", "", stochastic_adams(3, 3, tau(1, 0.05, 1))},
     {"er_sde", "order = 1", extended(1, er_phi), 1, 1},
     {"er_sde", "order = 2", extended(2, er_phi), 2, 1},
     {"er_sde", "", extended(3, er_phi), 2, 1},
@@ -677,7 +687,9 @@ const std::vector<Known> stochastic{
     {"euler", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, false)},
     {"heun", "s_churn = 3\ns_min = 0.1\ns_max = 10\ns_noise = 1.01", churned(3, 0.1, 10, 1.01, true)},
     {"langevin", "corrections = 2\ndelta = 0.05", langevin, 0, {}},
-    {"flow_sde", "scale = 0.7", flow_sde, 1, {}},
+    {"flow_sde", "scale = 0.7", flow_sde(0.7, 1), 1, {}},
+    {"flow_sde", "scale = 0.2\ndiffusion = \"variance\"", flow_sde(0.2, 2), 1, {}},
+    {"flow_sde", "scale = 0.2\ndiffusion = \"constant\"", flow_sde(0.2, 0), 1, {}},
     {"restart", "intervals = [[0.1, 0.8, 2, 4]]", restart, 0, {}},
     {"consistency", "", consistency, 0, {}},
 };
@@ -709,15 +721,15 @@ const std::vector<Known> deterministic{
     {"dpm_solver_pp", "form = \"2m\"", exponential(2, 0, true)},
     {"dpm_solver_pp", "form = \"3m\"", exponential(3, 0, true)},
     {"sde_dpm_solver_pp", "form = \"3m\"\neta = 0", exponential(3, 0)},
-    {"unipc", "order = 1\nform = \"bh1\"", stochastic_adams(1, 1, 0, bh1)},
-    {"unipc", "order = 2", stochastic_adams(2, 2, 0, bh2)},
-    {"unipc", "order = 3", stochastic_adams(3, 3, 0, bh2)},
+    {"unipc", "order = 1\nform = \"bh1\"", stochastic_adams(1, 1, tau(0), bh1)},
+    {"unipc", "order = 2", stochastic_adams(2, 2, tau(0), bh2)},
+    {"unipc", "order = 3", stochastic_adams(3, 3, tau(0), bh2)},
     {"exponential_adams", "order = 1", exponential(1, 0)},
     {"exponential_adams", "order = 2", exponential(2, 0)},
     {"exponential_adams", "order = 3", exponential(3, 0)},
     {"exponential_adams", "order = 4", exponential(4, 0)},
     {"er_sde", "form = \"ode\"", extended(3, itself)},
-    {"sa_solver", "tau = 0", stochastic_adams(3, 3, 0)},
+    {"sa_solver", "tau = 0", stochastic_adams(3, 3, tau(0))},
     {"langevin", "corrections = 0", ancestral(0, false)},
     {"flow_ode", "method = \"euler\"", in_u(1), 0, {}},
     {"flow_ode", "method = \"midpoint\"", in_u(2), 0, {}},

@@ -909,6 +909,22 @@ TEST_CASE("twisted comes to what its steps have given y with more particles") {
     CHECK(hits(law(y, 1), second, 3000));
 }
 
+TEST_CASE("every particle of twisted starts where the grid does") {
+    const auto context = seen_mixture("", "elements", "coordinates = [0]\nvalues = [1]\nsd = 0.2",
+                                      "schedule = {use = \"edm\", sigma_max = 80}");
+    const auto sampler =
+        make<dtk::Sampler>("twisted", "steps = 2\nparticles = 500\ngrid = {use = \"karras\", sigma_max = 5}", context);
+    Tensor first;
+    const auto watched =
+        support::denoiser(context).replaced([&](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
+            if (!first.defined()) first = x.detach();
+            return context.network->forward(x, t, condition);
+        });
+    const auto x = at::zeros({4, 2}, at::kDouble);
+    sampler->sample(support::told(context, watched, x), sampler->times(*context.chain), x, stream);
+    CHECK(first.std().item<double>() == Approx(5).epsilon(0.05));
+}
+
 TEST_CASE("twisted takes any operator") {
     // Normal data around 0.5 whose length is 1.5, with an error of 0.3: a hump on each side of 0, of a weight that is
     // known.

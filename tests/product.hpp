@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,52 @@ inline std::vector<Part> parts(const std::string& kind, bool with_fields = true)
                     all.push_back({name, field.key + " = " + value});
     }
     return all;
+}
+
+/// The fields of that kind's plugins of which no value makes `shown` answer another tensor, be it beside a word of
+/// another field, as "plugin, field". Those of plugins that it has no answer for are passed over. Errors: whatever
+/// `shown` throws but Error, which is a refusal.
+inline std::vector<std::string> idle_fields(
+    const std::string& kind,
+    const std::function<std::optional<Tensor>(const std::string& name, const std::string& fields)>& shown) {
+    std::vector<std::string> idle;
+    for (const auto& name : support::registry().names(kind)) {
+        const auto answer = [&](const std::string& fields) -> std::optional<Tensor> {
+            try {
+                return shown(name, fields);
+            } catch (const dtk::Error&) {
+                return {};
+            }
+        };
+        if (!answer("")) continue;
+        std::map<std::string, std::vector<std::string>> settings;  // what to try of each field
+        std::vector<std::string> beside{""};
+        for (const auto& field : dtk::declared_fields(support::registry().load(support::registry().find(kind, name)))) {
+            auto values = other_values(field);
+            if (field.type == "number")
+                for (const double value :
+                     {0.9 * std::stod(field.default_value), 0.05 + std::stod(field.default_value), 0.5, 2.0})
+                    values.push_back(fmt::format("{:.17g}", value));
+            if (field.type == "whole number") values.push_back(std::to_string(std::stoll(field.default_value) + 1));
+            for (const auto& other : support::registry().names(field.type)) values.push_back('"' + other + '"');
+            for (const auto& value : values) {
+                settings[field.key].push_back(field.key + " = " + value);
+                if (field.type == "text") beside.push_back(settings[field.key].back());
+            }
+        }
+        for (const auto& [key, each] : settings) {
+            const bool does = std::ranges::any_of(beside, [&, &key = key, &each = each](const std::string& other) {
+                if (other.starts_with(key + " = ")) return false;
+                const auto without = answer(other);
+                return without && std::ranges::any_of(each, [&](const std::string& one) {
+                           const auto with = answer(other + "\n" + one);
+                           return with && !at::equal(*with, *without);
+                       });
+            });
+            if (!does) idle.push_back(name + ", " + key);
+        }
+    }
+    return idle;
 }
 
 /// N(mean, sd²) element by element, noised. Its denoiser is arithmetic alone and rounds a row alike wherever it stands.

@@ -137,19 +137,47 @@ TEST_CASE("samples start from as much noise as there is where the grid begins") 
     for (const auto& [schedule, grid, sd] :
          {std::tuple("{use = \"edm\", sigma_max = 80}", "{use = \"trailing\"}", 80.0),
           {"{use = \"edm\", sigma_max = 80}", "{use = \"karras\", sigma_max = 5}", 5.0},
-          {"{use = \"linear\"}", "{use = \"karras\", sigma_max = 5}", 1.0}}) {
-        INFO(schedule << ", " << grid);
-        const auto text = fmt::format(R"(
-dataset = {{use = "gaussian_mixture", preset = "gmm2d"}}
+          {"{use = \"linear\"}", "{use = \"karras\", sigma_max = 5}", 1.0}})
+        for (const char* start : {"random", "quantiles"}) {
+            INFO(schedule << ", " << grid << ", " << start);
+            const auto text = fmt::format(R"(
+dataset = {{use = "gaussian_mixture", preset = "gmm1d"}}
 process = {{steps = 100}}
 schedule = {}
 model = {{use = "exact"}}
 sampler = {{use = "euler", steps = 2, grid = {}}}
-sample = {{n = 20000, batch = 20000}}
+sample = {{n = 20000, batch = 20000, start = "{}"}}
 )",
-                                      schedule, grid);
-        CHECK(sampled(text, [](const dtk::Stage&, const dtk::Drawn& drawn) {
-                  return drawn.start.std().item<double>();
-              }) == Approx(sd).epsilon(0.02));
-    }
+                                          schedule, grid, start);
+            CHECK(sampled(text, [](const dtk::Stage&, const dtk::Drawn& drawn) {
+                      return drawn.start.std().item<double>();
+                  }) == Approx(sd).epsilon(0.02));
+        }
+}
+
+TEST_CASE("clipped estimates lie in the data's range, and ε̂ goes with them") {
+    const auto text = R"(
+dataset = {use = "dead_leaves", size = 4}
+process = {steps = 100}
+schedule = {use = "linear"}
+model = {use = "mlp", width = 8, depth = 1}
+train = {steps = 1, batch = 4}
+sampler = {use = "ddim", steps = 4}
+sample = {n = 20, batch = 20, clip = true}
+)";
+    sampled(text, [](const dtk::Stage& stage, const dtk::Drawn& drawn) {
+        const auto range = stage.space().range;
+        REQUIRE(range);
+        const auto [least, most] = *range;
+        CHECK((drawn.samples >= least).logical_and(drawn.samples <= most).all().item<bool>());
+        // A network that has learned nothing says ε̂ = 0, x̂_0 = x/α.
+        at::NoGradGuard no_grad;
+        const auto x = dtk::Random(1, "x").normal({3, 1, 4, 4}, at::kDouble);
+        const auto& levels = stage.process().levels();
+        const auto x0 = (x / levels.alpha(80)).clamp(least, most);
+        const auto [estimate, eps] = stage.denoiser({.clip = range}).estimate(x, 80);
+        CHECK(support::distance(estimate, x0) < 1e-5);
+        CHECK(support::distance(eps, (x - levels.alpha(80) * x0) / levels.sigma(80)) < 1e-5);
+        return 0;
+    });
 }

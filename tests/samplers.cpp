@@ -226,12 +226,20 @@ TEST_CASE("ddim converges to the exact flow with order one") {
     CHECK(std::log(errors[0] / errors[2]) / std::log(16.0) == Approx(1).margin(0.1));
 }
 
-TEST_CASE("every sampler does the same with the same numbers, and remembers nothing") {
+TEST_CASE(
+    "every sampler does the same with the same numbers, and remembers nothing, of a call that was cut short either") {
     const auto context = preset("gmm2d", "linear");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
     for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
         const auto once = sampled(sampler, context, x);
-        sampled(sampler, context, stream.stream("other").normal({3, 2}, at::kDouble), stream.stream("other"));
+        const auto other = stream.stream("other");
+        sampled(sampler, context, other.normal({3, 2}, at::kDouble), other);
+        CHECK(at::equal(once, sampled(sampler, context, x)));
+        struct CutShort {};
+        const auto stop = [](std::int64_t step, const Tensor&) {
+            if (step == 5) throw CutShort();
+        };
+        CHECK_THROWS_AS(sampled(sampler, context, other.normal({8, 2}, at::kDouble), other, stop), CutShort);
         CHECK(at::equal(once, sampled(sampler, context, x)));
         CHECK(once.sizes() == x.sizes());
         CHECK(once.scalar_type() == at::kDouble);

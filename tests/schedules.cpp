@@ -2,14 +2,19 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
+#include <numbers>
 #include <optional>
 #include <set>
 #include <string>
 
+#include <dtk/learned_schedule.hpp>
+
 #include "catch.hpp"
 #include "complaint.hpp"
 #include "folder.hpp"
+#include "product.hpp"
 #include "support.hpp"
 
 using support::make;
@@ -171,6 +176,132 @@ TEST_CASE("noise that explodes geometrically has its published values") {
         CHECK(near(l.snr(t), expected["snr"][i], 1e-12));
         CHECK(near(l.added_variance(t, t - 1), expected["step_variance"][i], 1e-11));
     }
+}
+
+TEST_CASE("schedules that are functions of u have α and σ of their papers, not ᾱ for α or σ² for σ") {
+    using std::exp, std::sqrt, std::tan, std::atan;
+    struct Formula {
+        std::string plugin, fields;
+        std::function<double(double u)> alpha, sigma;
+    };
+    const auto one = [](double) { return 1.0; };
+    /// α² + σ² = 1 of that SNR.
+    const auto of_snr = [](const std::string& plugin, const std::string& fields, std::function<double(double)> snr) {
+        return Formula{plugin, fields, [=](double u) { return sqrt(snr(u) / (1 + snr(u))); },
+                       [=](double u) { return sqrt(1 / (1 + snr(u))); }};
+    };
+    // ᾱ(1) of the first is e^(−10.05); others that are called VP have other ends.
+    const auto vp = [](double u, double least, double most) { return exp(-(least * u + (most - least) / 2 * u * u)); };
+    const double near_0 = atan(exp(-7.5)), near_1 = atan(exp(7.5));
+    const auto angle = [=](double u) { return near_0 + u * (near_1 - near_0); };
+    for (const auto& [plugin, fields, alpha, sigma] : {
+             Formula{"vp", "", [=](double u) { return sqrt(vp(u, 0.1, 20)); },
+                     [=](double u) { return sqrt(1 - vp(u, 0.1, 20)); }},
+             {"vp", "beta_min = 0.5\nbeta_max = 3", [=](double u) { return sqrt(vp(u, 0.5, 3)); },
+              [=](double u) { return sqrt(1 - vp(u, 0.5, 3)); }},
+             {"edm", "sigma_max = 50", one, [](double u) { return 50 * u; }},
+             {"flow", "", [](double u) { return 1 - u; }, [](double u) { return u; }},
+             {"flow", "shift = 3", [](double u) { return (1 - u) / (1 + 2 * u); },
+              [](double u) { return 3 * u / (1 + 2 * u); }},
+             {"interpolant", "path = \"linear\"", [](double u) { return 1 - u; }, [](double u) { return u; }},
+             {"interpolant", "", [](double u) { return std::cos(std::numbers::pi / 2 * u); },
+              [](double u) { return std::sin(std::numbers::pi / 2 * u); }},
+             {"interpolant", "path = \"polynomial\"\npower = 3", [](double u) { return 1 - u * u * u; },
+              [](double u) { return u * u * u; }},
+             {"cosine_log_snr", "", [=](double u) { return std::cos(angle(u)); },
+              [=](double u) { return std::sin(angle(u)); }},
+             of_snr("cosine_log_snr", "shift = -2",
+                    [=](double u) { return exp(-2) / (tan(angle(u)) * tan(angle(u))); }),
+             of_snr("log_linear", "", [](double u) { return exp(13.3 - 18.3 * u); }),
+             of_snr("shifted", "of = \"log_linear\"\nshift = -2", [](double u) { return exp(11.3 - 18.3 * u); }),
+             // Where α² + σ² = 1 does not hold, the noise alone is moved, at the end without signal, too.
+             {"shifted", "of = {use = \"edm\", sigma_max = 50}\nshift = -2", one,
+              [](double u) { return exp(1) * 50 * u; }},
+             {"shifted", "of = \"flow\"\nshift = -2", [](double u) { return 1 - u; },
+              [](double u) { return exp(1) * u; }},
+             of_snr("interpolated", "of = \"log_linear\"\nlow = 1\nhigh = -3",
+                    [](double u) { return exp(13.3 - 18.3 * u + u - 3 * (1 - u)); }),
+             {"rotation", "", one, [](double u) { return 0.02 + 1.5 * u + 0.5 * u * u; }},
+             {"rotation", "growth = \"logarithmic\"\nsigma_min = 0.1\nsigma_max = 1.5", one,
+              [](double u) { return std::log(u * exp(1.5) + (1 - u) * exp(0.1)); }},
+         })
+        for (const double u : {0.01, 0.1, 0.137, 0.5, 0.7775, 0.99, 1.0}) {
+            const auto l = levels(plugin, 100, fields);
+            INFO(plugin << ", " << fields << ", u = " << u);
+            CHECK(std::abs(l.alpha(100 * u - 1) - alpha(u)) < 1e-12);
+            CHECK(near(l.sigma(100 * u - 1), sigma(u), 1e-10));
+        }
+}
+
+TEST_CASE("log-SNR of `laplace` and `cauchy` has the density of that name") {
+    // A share of log-SNR above each of them, of uniform u between the cuts.
+    const auto laplace = [](double x) { return x > 0 ? std::exp(-x) / 2 : 1 - std::exp(x) / 2; };
+    const auto cauchy = [](double x) { return 0.5 - std::atan(x) / std::numbers::pi; };
+    for (std::int64_t t = 0; t < 100; ++t) {
+        const double u = static_cast<double>(t + 1) / 100;
+        const auto log_snr = [&](const char* name, const std::string& fields) {
+            const double alpha_bar = levels(name, 100, fields).alpha_bar(t);
+            return std::log(alpha_bar / (1 - alpha_bar));
+        };
+        INFO("u = " << u);
+        CHECK(std::abs(laplace(log_snr("laplace", "") / 0.5) - (1e-6 + (1 - 2e-6) * u)) < 1e-9);
+        CHECK(std::abs(laplace((log_snr("laplace", "mu = -1\nb = 2\nfloor = 0.01") + 1) / 2) - (0.01 + 0.98 * u)) <
+              1e-9);
+        CHECK(std::abs(cauchy(log_snr("cauchy", "")) - (0.02 + 0.96 * u)) < 1e-9);
+        CHECK(std::abs(cauchy((log_snr("cauchy", "mu = 1\ngamma = 0.5\nfloor = 0.1") - 1) / 0.5) - (0.1 + 0.8 * u)) <
+              1e-9);
+    }
+}
+
+TEST_CASE("schedules that are tables of β have the β of their papers") {
+    // Computed beside dtk, from the code of Ho et al. 2020.
+    const auto warm = levels("warmup", 1000);
+    for (const auto& [t, alpha_bar] : {std::pair(0, 0.9999),
+                                       {249, 0.01755865835},
+                                       {499, 1.124631521e-4},
+                                       {749, 7.203261394e-7},
+                                       {999, 4.613686682e-9}})
+        CHECK(near(warm.alpha_bar(t), alpha_bar, 1e-9));
+    CHECK(near(warm.posterior_variance(1, 0), 7.506861e-5, 1e-6));
+    const auto half = levels("warmup", 10, "share = 0.5\nrescale = false\nbeta_start = 0.01\nbeta_end = 0.05");
+    const auto root = levels("sqrt", 5, "beta_start = 0.01\nbeta_end = 0.05");
+    for (std::int64_t t = 0; t < 10; ++t)
+        CHECK(near(half.added_variance(t, t - 1), 0.01 * static_cast<double>(std::min<std::int64_t>(t + 1, 5)), 1e-12));
+    for (std::int64_t t = 0; t < 5; ++t)
+        CHECK(near(std::pow(root.added_variance(t, t - 1), 2), 0.01 * static_cast<double>(t + 1), 1e-12));
+}
+
+TEST_CASE("a file lists β, ᾱ or log-SNR from the clean end on") {
+    const Folder folder;
+    const auto file = folder / "levels.txt";
+    std::ofstream(file) << "# clean\n0.125\n0.25\n\n0.5\n";
+    const auto fields = [&](const char* of) { return fmt::format("file = \"{}\"\nof = \"{}\"", file.string(), of); };
+    const auto betas = levels("table", 3, fields("beta"));
+    for (std::int64_t t = 0; t < 3; ++t) CHECK(near(betas.added_variance(t, t - 1), std::pow(2, t - 3), 1e-12));
+    std::ofstream(file) << "0.5\n0.25\n0.125\n";
+    const auto alpha_bars = levels("table", 3, fields("alpha_bar")), log_snrs = levels("table", 3, fields("log_snr"));
+    for (std::int64_t t = 0; t < 3; ++t) {
+        CHECK(near(alpha_bars.alpha_bar(t), std::pow(0.5, t + 1), 1e-12));
+        CHECK(near(log_snrs.log_snr(t), std::pow(0.5, t + 1), 1e-12));
+    }
+    CHECK(says(complaint_of([&] { levels("table", 4, fields("beta")); }), "lists 3 numbers"));
+}
+
+TEST_CASE("every field of every schedule and grid does something") {
+    const auto of_schedule = [](const std::string& name, const std::string& fields) -> std::optional<at::Tensor> {
+        const auto schedule = make<dtk::Schedule>(name, fields);
+        // A learned one starts from another, and its own fields are of what it learns.
+        if (dynamic_cast<const dtk::LearnedSchedule*>(schedule.get())) return {};
+        const auto l = schedule->levels(100);
+        std::vector<double> shown;
+        for (std::int64_t t = 0; t < 100; ++t) shown.insert(shown.end(), {l.alpha(t), l.sigma(t)});
+        return at::tensor(shown, at::kDouble);
+    };
+    const auto of_grid = [](const std::string& name, const std::string& fields) {
+        return at::tensor(make<dtk::Grid>(name, fields)->times(levels("edm", 100), 10), at::kDouble);
+    };
+    CHECK(product::idle_fields("schedule", of_schedule) == std::vector<std::string>{});
+    CHECK(product::idle_fields("grid", of_grid) == std::vector<std::string>{});
 }
 
 TEST_CASE("every schedule gets noisier at every step, for any number of steps, or says that it has none for so few") {
@@ -513,6 +644,77 @@ TEST_CASE("grids are even in what they say they are even in") {
     const auto by_ratio = make<dtk::Grid>("custom", "at = [10, 1]\nin = \"ratio\"")->times(l, 2);
     CHECK(near(l.ratio(by_ratio[0]), 10, 1e-9));
     CHECK(near(l.ratio(by_ratio[1]), 1, 1e-9));
+}
+
+TEST_CASE("leading steps begin near the noisy end, or are refused") {
+    const auto l = levels("linear", 1000);
+    int refused = 0;
+    for (std::int64_t n = 1; n <= 1000; ++n) {
+        INFO(n << " steps");
+        const auto grid = make<dtk::Grid>("leading");
+        const std::int64_t first = (n - 1) * (1000 / n), used = n * (1000 / n);
+        if (used < 900 || first < 499) {  // 501 steps would begin at 500, one at 0
+            ++refused;
+            CHECK(says(complaint_of([&] { grid->times(l, n); }), "far from the noisy end"));
+        } else {
+            CHECK(grid->times(l, n).front() == static_cast<double>(first));
+            CHECK(grid->times(l, n).back() == 0);
+        }
+    }
+    CHECK(refused > 500);
+    CHECK(make<dtk::Grid>("leading", "offset = 1")->times(l, 4) == std::vector<double>{751, 501, 251, 1});
+    CHECK(says(complaint_of([&] { make<dtk::Grid>("leading", "offset = 250")->times(l, 4); }), "at most 249"));
+}
+
+TEST_CASE("grids in time begin at the last time, and are dense where they say") {
+    const auto l = levels("linear", 1000);
+    for (const char* name : {"quadratic", "beta", "trailing", "linspace"})
+        for (const std::int64_t n : {1, 2, 7, 100}) {
+            INFO(name << ", " << n);
+            CHECK(make<dtk::Grid>(name)->times(l, n).front() == Approx(999).epsilon(1e-12));
+        }
+    CHECK(make<dtk::Grid>("linspace")->times(l, 7).back() == 0);
+    for (std::int64_t i = 0; i < 10; ++i) {
+        const auto k = static_cast<std::size_t>(i);
+        const double left = 1 - static_cast<double>(i) / 10;
+        // u² and 1 − (1 − u)³ are distribution functions of beta laws.
+        CHECK(near(make<dtk::Grid>("quadratic")->times(l, 10)[k] + 1, 1000 * left * left, 1e-12));
+        CHECK(near(make<dtk::Grid>("beta", "a = 2.0\nb = 1.0")->times(l, 10)[k] + 1, 1000 * std::sqrt(left), 1e-10));
+        CHECK(near(make<dtk::Grid>("beta", "a = 1.0\nb = 3.0")->times(l, 10)[k] + 1, 1000 * (1 - std::cbrt(1 - left)),
+                   1e-10));
+    }
+}
+
+TEST_CASE("grids between two noise levels that are named visit them, and between them what their formula says") {
+    const auto l = levels("edm", 1000, "sigma_max = 100");
+    const double low = 0.5, high = 32, n = 7;
+    const std::string ends = "sigma_min = 0.5\nsigma_max = 32\n";
+    const auto mixed = [&](double along, auto up, auto down) { return down(up(high) + along * (up(low) - up(high))); };
+    const auto log = [](double x) { return std::log(x); };
+    const auto exp = [](double x) { return std::exp(x); };
+    for (std::size_t i = 0; i < 7; ++i) {
+        const double along = static_cast<double>(i) / (n - 1);
+        const auto ratio = [&](const char* grid, const std::string& fields) {
+            return l.ratio(make<dtk::Grid>(grid, fields)->times(l, 7)[i]);
+        };
+        INFO("i = " << i);
+        CHECK(near(ratio("exponential", ends), mixed(along, log, exp), 1e-9));
+        CHECK(near(ratio("polyexponential", ends + "rho = 2"), 0.5 * std::pow(64, (1 - along) * (1 - along)), 1e-9));
+        CHECK(near(ratio("karras", ends),
+                   mixed(
+                       along, [](double x) { return std::pow(x, 1. / 7); }, [](double x) { return std::pow(x, 7); }),
+                   1e-9));
+        CHECK(near(ratio("kl_optimal", ends),
+                   mixed(
+                       along, [](double x) { return std::atan(x); }, [](double x) { return std::tan(x); }),
+                   1e-9));
+        CHECK(near(ratio("uniform_log_snr", fmt::format("log_snr_min = {:.17g}\nlog_snr_max = {:.17g}",
+                                                        -2 * std::log(high), -2 * std::log(low))),
+                   mixed(along, log, exp), 1e-9));
+    }
+    const auto by_log_snr = make<dtk::Grid>("custom", "at = [-4, 2]\nin = \"log_snr\"")->times(l, 2);
+    CHECK(l.log_snr(by_log_snr[0]) == Approx(-4));
+    CHECK(l.log_snr(by_log_snr[1]) == Approx(2));
 }
 
 TEST_CASE("trailing steps are as many as asked where rounding of a stride would lose or add one") {

@@ -14,12 +14,14 @@ struct Leading final : dtk::Grid {
 
     std::vector<double> times(const dtk::NoiseLevels& levels, std::int64_t n) const override {
         const auto T = levels.steps(), stride = T / n;
-        // ⌊T/N⌋ far below T/N leaves the noisiest times out: 501 of 1000 would start at 500.
-        if (10 * stride * n < 9 * T)
-            throw dtk::Error(std::to_string(n) + " leading steps of " + std::to_string(T) +
-                                 " would start at t = " + std::to_string((n - 1) * stride) + ", far from the noisy end",
-                             "use a number of steps that divides " + std::to_string(T) + ", or the grid `trailing`");
-        if ((n - 1) * stride + c.offset > T - 1)
+        const auto first = (n - 1) * stride + c.offset;
+        // ⌊T/N⌋ far below T/N leaves the noisiest times out: 501 of 1000 would start at 500. One step would start at 0.
+        if (10 * stride * n < 9 * T || 2 * first < T - 1)
+            throw dtk::Error(
+                std::to_string(n) + " leading steps of " + std::to_string(T) +
+                    " would start at t = " + std::to_string(first) + ", far from the noisy end",
+                "use two steps or more, a number that divides " + std::to_string(T) + ", or the grid `trailing`");
+        if (first > T - 1)
             throw dtk::Error(
                 "an offset of " + std::to_string(c.offset) + " leads beyond the last time, " + std::to_string(T - 1),
                 "make `offset` at most " + std::to_string(T - 1 - (n - 1) * stride));

@@ -70,7 +70,7 @@ struct OdeError final : dtk::Metric {
             return x.to(at::kCPU).index_select(0, rows).flatten(1).to(at::kDouble).contiguous();
         };
         const auto& levels = input.process.levels();
-        const double alpha = levels.alpha(levels.steps() - 1), sigma = levels.sigma(levels.steps() - 1);
+        const double t = input.start_time.value_or(levels.last()), alpha = levels.alpha(t), sigma = levels.sigma(t);
 
         const auto exact = flow(dtk::known_density(input.data, "ode_error"),
                                 chosen(input.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));

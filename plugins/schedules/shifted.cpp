@@ -1,5 +1,5 @@
-// log SNR(u) = log SNR(u) of another schedule + shift, α² + σ² as it was. 2·log(64/side) keeps the noise of images of
-// that side at what 64×64 ones have after averaging.
+// log SNR(u) = log SNR(u) of another schedule + shift, with α² + σ² = 1 where that held, else with α as it was.
+// 2·log(64/side) keeps the noise of images of that side at what 64×64 ones have after averaging.
 // Hoogeboom, Heek & Salimans, "simple diffusion", 2023, section 2.1.
 #include <cmath>
 
@@ -22,10 +22,8 @@ struct Shifted final : dtk::Schedule {
         const auto levels = of_->levels(steps);
         const auto shifted = [levels, shift = c.shift](double t) {
             const auto [alpha, sigma, log_snr] = levels.at(t);
-            if (alpha == 0) return dtk::NoiseLevel{alpha, sigma, log_snr};
-            const auto unit = dtk::variance_preserving(log_snr + shift);
-            const double size = levels.is_variance_preserving() ? 1 : alpha / unit.alpha;
-            return dtk::NoiseLevel{unit.alpha * size, unit.sigma * size, log_snr + shift};
+            if (levels.is_variance_preserving()) return dtk::variance_preserving(log_snr + shift);
+            return dtk::NoiseLevel{alpha, sigma * std::exp(-shift / 2), log_snr + shift};
         };
         const auto T = static_cast<double>(steps);
         return dtk::NoiseLevels::from_function(steps, [=](double u) { return shifted(u * T - 1); });

@@ -12,7 +12,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Metric_VERSION 6
+#define DTK_Metric_VERSION 7
 
 namespace dtk {
 
@@ -27,6 +27,7 @@ struct EvaluationInput {
     /// To be told how far long work has come.
     std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
     const Observation* observation = nullptr;  ///< what was known of the samples beforehand; null: nothing
+    std::optional<double> start_time = {};     ///< t of `start`, where the sampler's grid begins; unset: T−1
 };
 
 /// What a metric's number is, known before anything is measured.

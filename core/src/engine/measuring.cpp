@@ -80,6 +80,7 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
     });
     EvaluationInput input{samples, stage.dataset(), stage.process(), denoise, device, start};
     input.observation = stage.part<Observation>().get();
+    if (const auto sampler = stage.part<Sampler>()) input.start_time = sampler->times(stage.process()).front();
     const auto metrics = stage.list<Metric>();
     say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
     for (std::size_t i = 0; i < metrics.size(); ++i) {
