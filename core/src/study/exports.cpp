@@ -272,9 +272,12 @@ void export_npz(const Record& record, const fs::path& file, const Exporter::Leve
     std::vector<NumpyArray> arrays;
     for (const auto& [stage, folder] : stages_of(record)) {
         const auto prefix = stage.empty() ? std::string() : stage + "/";
-        if (fs::exists(folder / "samples.safetensors"))
-            for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors"))
+        if (const auto samples = folder / "samples.safetensors"; fs::exists(samples)) {
+            for (auto& [name, tensor] : read_tensors(samples))
                 arrays.push_back(array_of(prefix + name, std::move(tensor)));
+            if (const auto names = class_names_of(samples); !names.empty())
+                arrays.push_back(NumpyArray::of(prefix + "class_names", names));
+        }
         add_logs({read_log(folder)}, {}, prefix, arrays);
         if (!levels) continue;
         if (const auto own = levels(folder)) add_levels(*own, prefix, arrays);
