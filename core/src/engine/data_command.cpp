@@ -239,13 +239,16 @@ void line(const char* heading, const std::string& text) { say(fmt::format("{:<12
 
 void say_classes(const Classes& classes, const Found& found) {
     const bool ends = found.training > 0;
+    const auto name = [&](std::int64_t k) {
+        return classes.names.empty() ? std::string() : harmless(classes.name(k), true);
+    };
     std::size_t width = 4;
-    for (std::int64_t k = 0; k < classes.count; ++k) width = std::max(width, harmless(classes.name(k), true).size());
+    for (std::int64_t k = 0; k < classes.count; ++k) width = std::max(width, name(k).size());
     say(fmt::format("{:<12}{:>4}  {:<{}}{:>10}{}", "classes", "", "", width, ends ? "training" : "of these",
                     ends ? fmt::format("{:>10}", "test") : ""));
     for (std::int64_t k = 0; k < classes.count; ++k) {
         const auto i = static_cast<std::size_t>(k);
-        say(fmt::format("{:<12}{:>4}  {:<{}}{:>10}{}{}", "", k, harmless(classes.name(k), true), width, found.counts[i],
+        say(fmt::format("{:<12}{:>4}  {:<{}}{:>10}{}{}", "", k, name(k), width, found.counts[i],
                         ends ? fmt::format("{:>10}", found.test_counts[i]) : "",
                         ends && found.counts[i] == 0 ? "  never drawn: training has none" : ""));
     }
@@ -281,10 +284,12 @@ void say_noise(const Dataset& data, const Distances& among) {
                      "technique 1)",
                      sigma_max));
     line("sigma_min",
-         fmt::format("{:.4g}: a quarter of {}, so that {} in 100 are still nearest to what they were", sigma_min,
-                     levels ? fmt::format("the {:.4g} between two of the {} levels", apart, data.levels())
-                            : "the median distance to the nearest other example",
-                     95));
+         levels ? fmt::format("{:.4g}: a quarter of the {:.4g} between two of the {} levels, so that rounding restores "
+                              "95 values in 100",
+                              sigma_min, apart, data.levels())
+                : fmt::format("{:.4g}: a quarter of the median distance to the nearest other example, which is then 4 "
+                              "sd of the noise away",
+                              sigma_min));
     const double log_snr_max = -2 * std::log(sigma_min), log_snr_min = -2 * std::log(sigma_max);
     line("log-SNR", fmt::format("{:.3g} … {:.3g}, which is −2 ln σ. For example", log_snr_max, log_snr_min));
     line("", fmt::format("schedule = {{use = \"log_linear\", log_snr_max = {:.3g}, log_snr_min = {:.3g}}}", log_snr_max,

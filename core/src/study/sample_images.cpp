@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -13,6 +14,7 @@
 #include "base/names.hpp"
 #include "base/npz.hpp"
 #include "base/picture.hpp"
+#include "base/progress.hpp"
 #include "base/tensor_file.hpp"
 
 namespace dtk {
@@ -108,6 +110,14 @@ std::string folder_of(std::int64_t label, std::string name) {
     return fmt::format("{} {}", label, name);
 }
 
+/// One of very many files, which nobody waits for the disk for.
+void write_quickly(const fs::path& path, const std::string& bytes) {
+    std::ofstream file(path, std::ios::binary);
+    file << bytes;
+    file.close();
+    if (!file) throw Error(fmt::format("cannot write {}", path.string()), "is there room on the disk?");
+}
+
 /// The folder with the samples of a run, or of its last stage that drew some.
 fs::path drawn_in(const Record& record) {
     const auto stages = stages_of(record);
@@ -127,6 +137,7 @@ void export_images(const Record& record, const fs::path& folder) {
     const SampleImages images(drawn_in(record) / "samples.safetensors");
     const int digits = std::max<int>(6, static_cast<int>(std::to_string(images.count - 1).size()));
     std::string table = "file,label,name\n";
+    Progress progress("export", images.count);
     for (std::int64_t i = 0; i < images.count; ++i) {
         auto into = folder;
         const auto file = fmt::format("{:0{}}.png", i, digits);
@@ -139,9 +150,11 @@ void export_images(const Record& record, const fs::path& folder) {
         fs::create_directories(into);
         const auto bytes = images.image(i);
         const std::span pixels(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-        write_image_grid(into / file, {pixels, 1, images.height, images.width, images.channels},
-                         {.columns = 1, .scale = 1});
+        write_quickly(into / file,
+                      png_of({pixels, 1, images.height, images.width, images.channels}, {.columns = 1, .scale = 1}));
+        progress.at(i + 1);
     }
+    progress.finish();
     if (!images.labels().empty()) write_atomically(folder / "labels.csv", table);
 }
 
