@@ -405,6 +405,23 @@ TEST_CASE("IDX files are read to the last bit, plain or gzip") {
         files.open("labels = \"\"\ntest_labels = \"\"")->examples(at::zeros({1}, at::kLong)).condition.label.defined());
 }
 
+TEST_CASE("IDX labels are called as the file says, or by Fashion-MNIST's names, and are counted") {
+    const SmallSet files;
+    const auto data = files.open();
+    CHECK(data->class_names().empty());
+    CHECK(data->class_counts() == std::vector<std::int64_t>{1, 1, 1});
+    CHECK(files.open("limit = 2")->class_counts() == std::vector<std::int64_t>{1, 0, 1});
+    const auto named = files.open("class_names = [\"a\", \"b\", \"c\", \"d\"]");
+    CHECK(named->classes() == 4);
+    CHECK(named->class_names() == std::vector<std::string>{"a", "b", "c", "d"});
+    CHECK(named->class_counts() == std::vector<std::int64_t>{1, 1, 1, 0});
+    CHECK(support::make<dtk::Dataset>(
+              "standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()))
+              ->class_counts() == data->class_counts());
+    CHECK(says(files.complaint("class_names = [\"a\"]"), "1 `class_names`, and the labels go up to 2"));
+    CHECK(says(files.complaint("labels = \"\"\ntest_labels = \"\"\nclass_names = [\"a\"]"), "without labels"));
+}
+
 TEST_CASE("the fingerprint changes with the files") {
     const SmallSet files;
     const auto before = files.open()->fingerprint();
@@ -556,6 +573,8 @@ TEST_CASE("Fashion-MNIST is checked at once and read in half a second") {
     CHECK(data->test_size() == 10'000);
     CHECK(data->classes() == 10);
     CHECK(at::bincount(first.condition.label).eq(6000).all().item<bool>());
+    CHECK(data->class_counts() == std::vector<std::int64_t>(10, 6000));
+    CHECK(data->class_names().at(9) == "Ankle boot");
     // The published mean and spread of the pixels, in 0 … 1.
     const auto pixels = (first.x + 1) / 2;
     CHECK(pixels.mean().item<double>() == Approx(0.2860).margin(1e-4));
@@ -712,6 +731,7 @@ TEST_CASE("rows of NumPy's files are read whatever their type and order") {
         const auto data = dataset("arrays", fields);
         CHECK(data->shape() == std::vector<std::int64_t>{2});
         CHECK(data->class_names() == std::vector<std::string>{"4", "5"});
+        CHECK(data->class_counts() == std::vector<std::int64_t>{9, 9});
         REQUIRE(data->size() == 18);
         const auto kept = data->examples(at::arange(18)), held = data->test_examples(at::arange(2));
         const auto x = at::cat({kept.x, held.x}), label = at::cat({kept.condition.label, held.condition.label});

@@ -15,6 +15,8 @@
 #include "run_program.hpp"
 #include "support.hpp"
 
+#include <dtk/exif.hpp>
+
 namespace fs = std::filesystem;
 using at::Tensor;
 
@@ -29,6 +31,7 @@ struct Png {
     std::vector<png_color> palette = {};
     Bytes palette_alpha = {};
     std::optional<png_color_16> transparent = {};
+    Bytes exif = {};
 };
 
 void write_png(const fs::path& path, Png image) {
@@ -44,6 +47,7 @@ void write_png(const fs::path& path, Png image) {
     if (!image.palette_alpha.empty())
         png_set_tRNS(png, info, image.palette_alpha.data(), static_cast<int>(image.palette_alpha.size()), nullptr);
     if (image.transparent) png_set_tRNS(png, info, nullptr, 0, &*image.transparent);
+    if (!image.exif.empty()) png_set_eXIf_1(png, info, static_cast<png_uint_32>(image.exif.size()), image.exif.data());
     png_write_info(png, info);
     std::vector<png_bytep> rows;
     for (png_uint_32 y = 0; y < image.height; ++y)
@@ -55,17 +59,18 @@ void write_png(const fs::path& path, Png image) {
 }
 
 /// uint8 [C, H, W], of 1 or 3 channels
-void write_png(const fs::path& path, const Tensor& v) {
+void write_png(const fs::path& path, const Tensor& v, const Bytes& exif = {}) {
     const auto rows = v.permute({1, 2, 0}).contiguous();
     const auto* bytes = rows.const_data_ptr<unsigned char>();
     write_png(path, {.height = static_cast<png_uint_32>(v.size(1)),
                      .width = static_cast<png_uint_32>(v.size(2)),
                      .colour = v.size(0) == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
-                     .rows = Bytes(bytes, bytes + rows.numel())});
+                     .rows = Bytes(bytes, bytes + rows.numel()),
+                     .exif = exif});
 }
 
 /// uint8 [C, H, W], of 1, 3 or (CMYK) 4 channels, almost without loss
-void write_jpeg(const fs::path& path, const Tensor& v) {
+void write_jpeg(const fs::path& path, const Tensor& v, const std::vector<Bytes>& markers = {}) {
     fs::create_directories(path.parent_path());
     auto rows = v.permute({1, 2, 0}).contiguous();
     auto* file = std::fopen(path.c_str(), "wb");
@@ -80,6 +85,8 @@ void write_jpeg(const fs::path& path, const Tensor& v) {
     jpeg_set_defaults(&jpeg);
     jpeg_set_quality(&jpeg, 100, TRUE);
     jpeg_start_compress(&jpeg, TRUE);
+    for (const auto& marker : markers)
+        jpeg_write_marker(&jpeg, JPEG_APP0 + 1, marker.data(), static_cast<unsigned>(marker.size()));
     for (std::int64_t y = 0; y < v.size(1); ++y) {
         auto* row = rows[y].mutable_data_ptr<unsigned char>();
         jpeg_write_scanlines(&jpeg, &row, 1);
@@ -118,6 +125,48 @@ struct Images {
     /// The values of the only training image beside one for testing.
     Tensor only(const std::string& more = {}) const { return values(open(more)->examples(numbers({0})).x[0]); }
 };
+
+/// A block of EXIF as a camera writes it: two entries, the second the orientation.
+Bytes exif(int orientation, bool little = true, int type = 3) {
+    Bytes block;
+    const auto put = [&](std::uint32_t value, int bytes) {
+        for (int i = 0; i < bytes; ++i)
+            block.push_back(static_cast<unsigned char>(value >> 8 * (little ? i : bytes - 1 - i)));
+    };
+    block = little ? Bytes{'I', 'I'} : Bytes{'M', 'M'};
+    put(42, 2), put(8, 4), put(2, 2);
+    put(0x0100, 2), put(4, 2), put(1, 4), put(640, 4);  // ImageWidth
+    put(0x0112, 2), put(static_cast<std::uint32_t>(type), 2), put(1, 4),
+        put(static_cast<std::uint32_t>(orientation), 2);
+    put(0, 2), put(0, 4);
+    return block;
+}
+
+Bytes exif_marker(const Bytes& block) {
+    Bytes marker{'E', 'x', 'i', 'f', 0, 0};
+    marker.insert(marker.end(), block.begin(), block.end());
+    return marker;
+}
+
+/// What a viewer shows of a stored image: where its first row and its first column belong, CP-3451 4.6.4 A.
+Tensor displayed(const Tensor& v, int orientation) {
+    const auto H = v.size(1), W = v.size(2);
+    auto shown = orientation > 4 ? at::empty({v.size(0), W, H}, v.options()) : at::empty_like(v);
+    for (std::int64_t y = 0; y < H; ++y)
+        for (std::int64_t x = 0; x < W; ++x) {
+            const std::pair<std::int64_t, std::int64_t> places[] = {{y, x},                  // row 0 top, column 0 left
+                                                                    {y, W - 1 - x},          // top, right
+                                                                    {H - 1 - y, W - 1 - x},  // bottom, right
+                                                                    {H - 1 - y, x},          // bottom, left
+                                                                    {x, y},                  // left, top
+                                                                    {x, H - 1 - y},          // right, top
+                                                                    {W - 1 - x, H - 1 - y},  // right, bottom
+                                                                    {W - 1 - x, y}};         // left, bottom
+            const auto [row, column] = places[orientation - 1];
+            shown.select(1, row).select(1, column).copy_(v.select(1, y).select(1, x));
+        }
+    return shown;
+}
 
 /// The triangle filter in double precision. v: [H, W] → [height, width]
 Tensor triangle(const Tensor& v, std::int64_t height, std::int64_t width) {
@@ -225,6 +274,65 @@ TEST_CASE("JPEG images are read, whatever they are called") {
     CHECK((seen - colours.to(at::kDouble)).abs().mean().item<double>() < 1.5);
 }
 
+TEST_CASE("photographs are turned and mirrored as EXIF says, all eight ways") {
+    const auto v = noise({3, 4, 6}, 1);
+    const auto ramp = (at::arange(16, at::kLong).view({1, 16, 1}) * 7 + at::arange(24, at::kLong) * 4).to(at::kByte);
+    for (int orientation = 1; orientation <= 8; ++orientation)
+        for (const bool little : {true, false}) {
+            INFO("orientation " << orientation << (little ? ", little-endian" : ", big-endian"));
+            const Images png, jpeg;
+            for (const char* name : {"a.png", "b.png"}) write_png(png / name, v, exif(orientation, little));
+            const auto expected = displayed(v, orientation).to(at::kDouble);
+            REQUIRE(png.only().sizes() == expected.sizes());
+            CHECK(support::distance(png.only(), expected) < 1e-4);
+            CHECK(support::distance(png.only("exif = false"), v.to(at::kDouble)) < 1e-4);
+            // Another note that stands before it, of the kind that is XMP, is passed over.
+            const Bytes xmp{'h', 't', 't', 'p', ':', '/', '/', 'n', 's'};
+            for (const char* name : {"a.jpg", "b.jpg"})
+                write_jpeg(jpeg / name, ramp, {xmp, exif_marker(exif(orientation, little))});
+            const auto turned = displayed(ramp, orientation).to(at::kDouble);
+            REQUIRE(jpeg.only().sizes() == turned.sizes());
+            CHECK(support::distance(jpeg.only(), turned) <= 2.0001);
+            CHECK(jpeg.only("exif = false").sizes() == ramp.sizes());
+        }
+    // Photographs held in two ways are of one size once they stand upright.
+    const Images both;
+    write_png(both / "a.png", noise({1, 4, 6}, 1), exif(6)), write_png(both / "b.png", noise({1, 6, 4}, 2));
+    CHECK(both.open()->shape() == std::vector<std::int64_t>{1, 6, 4});
+    CHECK(says(both.complaint("exif = false"), "give the `size`"));
+}
+
+TEST_CASE("a damaged block of EXIF leaves an image as it is stored, and nothing outside the block is read") {
+    const auto orientation = [](const Bytes& block) {
+        const auto exact = std::make_unique<unsigned char[]>(block.size());  // so that a sanitizer sees its end
+        std::copy(block.begin(), block.end(), exact.get());
+        return dtk::exif_orientation(exact.get(), block.size());
+    };
+    const auto whole = exif(6);
+    CHECK(orientation(whole) == 6);
+    CHECK(orientation(exif_marker(exif(7, false))) == 7);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        INFO(size);
+        const auto seen = orientation(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
+        CHECK(seen == (size < 10 + 24 ? 1 : 6));
+    }
+    for (const int odd : {0, 9, 255, 65535}) CHECK(orientation(exif(odd)) == 1);
+    for (const int type : {0, 1, 4, 7}) CHECK(orientation(exif(6, true, type)) == 1);
+    for (std::size_t at = 0; at < whole.size(); ++at)
+        for (const int byte : {0x00, 0x7f, 0xff}) {
+            auto changed = whole;
+            changed[at] = static_cast<unsigned char>(byte);
+            const auto seen = orientation(changed);
+            CHECK((seen >= 1 && seen <= 8));
+        }
+    const Images files;
+    for (const char* name : {"a.png", "b.png"}) write_png(files / name, noise({1, 4, 6}, 1), exif(9));
+    CHECK(files.open()->shape() == std::vector<std::int64_t>{1, 4, 6});
+    for (const char* name : {"c.png", "d.png"})
+        write_jpeg(files / name, noise({1, 4, 6}, 1), {Bytes{'E', 'x', 'i', 'f'}});
+    CHECK(files.open()->shape() == std::vector<std::int64_t>{1, 4, 6});
+}
+
 TEST_CASE("images are cropped around their centre and scaled by the triangle filter") {
     for (const auto& [h, w] :
          {std::pair<std::int64_t, std::int64_t>{24, 24}, {24, 40}, {41, 24}, {17, 17}, {5, 9}, {8, 8}}) {
@@ -292,11 +400,41 @@ TEST_CASE("folders are classes, in the order of their names, and each gives its 
     CHECK(look(data->test_examples(at::arange(3))) == std::vector<std::int64_t>{9, 19, 104});
     CHECK(seen.size() == 26);
 
+    CHECK(data->class_names() == std::vector<std::string>{"ant", "bee", "cow"});
+    CHECK(data->class_counts() == std::vector<std::int64_t>{18, 4, 1});
+    CHECK(files.open("flip = true")->class_counts() == std::vector<std::int64_t>{36, 8, 2});
+
     const auto unlabelled = files.open("labels = false\ntest = 0.5");
+    CHECK(unlabelled->class_names().empty());
+    CHECK(unlabelled->class_counts().empty());
     CHECK(unlabelled->classes() == 0);
     CHECK(unlabelled->test_size() == 13);
     CHECK_FALSE(unlabelled->examples(numbers({0})).condition.label.defined());
     CHECK(files.open("test = 1e-9")->test_size() == 2);
+}
+
+TEST_CASE("folders are numbered as people count: 2 before 10, and numbers before words") {
+    const Images files;
+    for (const char* name : {"10", "2", "cat10", "cat9", "cat", "dog"}) write_png(files / name / "x.png", plain(1));
+    write_png(files / "2/y.png", plain(2));
+    const auto data = files.open();
+    CHECK(data->class_names() == std::vector<std::string>{"2", "10", "cat", "cat9", "cat10", "dog"});
+    CHECK(values(data->test_examples(numbers({0})).x).mean().item<double>() == Approx(2).margin(1e-4));
+    CHECK(data->test_examples(numbers({0})).condition.label.item<std::int64_t>() == 0);
+}
+
+TEST_CASE("a file is an image by its content, whatever it is called, and images that cannot be read are named") {
+    const Images files;
+    const auto v = noise({1, 4, 4}, 1);
+    for (const char* name : {"a.png", "b.jfif", "c.JPE", "d", "e.txt"}) write_jpeg(files / name, v);
+    write_png(files / "f.dat", v);
+    files.text("notes.md", "no image"), files.text("BM", "BMW"), files.text("empty", "");
+    const auto data = files.open();
+    CHECK(data->size() + data->test_size() == 6);
+    files.text("g", "GIF89a…");
+    CHECK(says(files.complaint(), "g (GIF) is neither PNG nor JPEG | convert"));
+    files.text("h.webp", "");
+    CHECK(says(files.complaint(), "g (GIF) is neither PNG nor JPEG, nor are 1 more"));
 }
 
 TEST_CASE("images for testing may have a folder of their own") {
@@ -383,7 +521,7 @@ TEST_CASE("a folder that holds no usable images is refused with the cure") {
     CHECK(says(complaint("folder = \"/nowhere/at/all\""), "there is no folder /nowhere/at/all"));
     CHECK(says(files.complaint(), "there is no image in "));
     files.text("notes.txt", "hello");
-    CHECK(says(files.complaint(), "images are files that end in .png, .jpg or .jpeg"));
+    CHECK(says(files.complaint(), "images are PNG and JPEG files, whatever they are called"));
     CHECK(says(complaint(fmt::format("folder = \"{}\"", (files / "notes.txt").string())), "notes.txt is no folder"));
     write_png(files / "a.png", plain(1));
     CHECK(says(files.complaint(), "of 1 images none is left for testing | add images, or give a `test_folder`"));

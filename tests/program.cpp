@@ -151,6 +151,8 @@ TEST_CASE("help and version come on standard output and end with 0") {
                                                          {"plugins", "path", "--help"},
                                                          {"schedule", "--help"},
                                                          {"schedule", "show", "--help"},
+                                                         {"data", "--help"},
+                                                         {"data", "show", "--help"},
                                                          {"doctor", "--help"}};
     for (const auto& command : commands) {
         const auto outcome = dtk_program(command, folder.path);

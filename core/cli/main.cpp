@@ -11,9 +11,11 @@
 #include <limits>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include "base/build.hpp"
+#include "base/toml.hpp"
 #include "base/trust.hpp"
 #include "base/words.hpp"
 #include "cli/commands.hpp"
@@ -274,12 +276,17 @@ int main(int argc, char** argv) {
 
     dtk::SampleRequest sample;
     std::optional<std::int64_t> how_many;
+    std::vector<std::string> labels;
     auto* sample_command = app.add_subcommand("sample", "draw samples from a run that has trained");
     sample_command
         ->add_option("run", sample.run, "the run's folder, that of one of its stages, or one of its checkpoints")
         ->required()
         ->type_name("RUN");
     sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(whole_number(1));
+    sample_command
+        ->add_option("--label", labels, "a class to draw, by its name or number; given several times, those in turn")
+        ->type_name("CLASS")
+        ->allow_extra_args(false);
     sample_command->add_option("--step", sample.step, "the checkpoint of that step; otherwise the newest")
         ->type_name("N")
         ->check(whole_number(0));
@@ -289,10 +296,33 @@ int main(int argc, char** argv) {
     sample_command->add_option("--out", sample.out, "where they go; otherwise RUN/sampled/TIME")->type_name("DIR");
     sample_command->callback([&] {
         if (how_many) sample.overrides.set.push_back(fmt::format("sample.n={}", *how_many));
+        if (!labels.empty()) {
+            std::string list;
+            for (const auto& label : labels) list += (list.empty() ? "" : ", ") + dtk::toml_string(label);
+            sample.overrides.set.push_back(fmt::format("sample.labels=[{}]", list));
+            sample.overrides.places[sample.overrides.set.back()] = {"--label " +
+                                                                    fmt::format("{}", fmt::join(labels, " --label "))};
+        }
         code = dtk::cli::sample(sample);
     });
 
     add_run_commands(app, code);
+
+    dtk::DataRequest data;
+    auto* data_command = app.add_subcommand("data", "look at data");
+    data_command->require_subcommand(1);
+    auto* data_show_command = data_command->add_subcommand(
+        "show", "what the data of an experiment hold, their classes, the noise that suits them, and a picture");
+    data_show_command->add_option("experiment", data.file, "the experiment file; its [dataset] is enough")
+        ->required()
+        ->type_name("EXPERIMENT.toml");
+    add_overrides(data_show_command, data.overrides);
+    add_plugin_path(data_show_command, data.overrides.plugin_path);
+    add_progress(data_show_command, data.progress);
+    data_show_command->add_option("--out", data.out, "the picture, .svg or .png; otherwise NAME-data.svg here")
+        ->type_name("FILE");
+    data_show_command->footer("Example: dtk data show experiments/fashion_mnist.toml");
+    data_show_command->callback([&] { code = dtk::cli::engine().data(data); });
 
     dtk::cli::PluginsRequest plugins;
     auto* plugins_command = app.add_subcommand("plugins", "what plugins there are and what they take");

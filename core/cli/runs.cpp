@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/build.hpp"
+#include "base/classes.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "cli/commands.hpp"
@@ -180,6 +181,17 @@ std::vector<std::string> experiment_of(const Record& r) {
                                 : " in " + value("sampler.steps") + " steps"));
         lines.push_back(line);
     }
+    return lines;
+}
+
+/// What the data were divided into, of each stage that differs.
+std::vector<std::string> classes_of(const Record& r) {
+    std::vector<std::string> lines;
+    const auto all = r.content.value("classes", json());
+    if (!all.is_object()) return lines;
+    for (const auto& [stage, list] : all.items())
+        if (const auto classes = Classes::from_json(list); classes.count > 0)
+            if (const auto text = classes.text(); std::ranges::find(lines, text) == lines.end()) lines.push_back(text);
     return lines;
 }
 
@@ -427,6 +439,7 @@ int show_run(const std::string& run, bool as_json) {
     if (!r.problem.empty()) show("            {}\n", r.problem);
     if (const auto text = timings(r); !text.empty()) fmt::print("took        {}\n", text);
     print_lines("experiment", experiment_of(r));
+    print_lines("classes", classes_of(r));
     if (const auto history = history_of(r); !history.empty()) print_lines("gone on", history);
     print_measured(r);
     fmt::print("\n");

@@ -1,8 +1,12 @@
 // Images in the IDX format of MNIST and Fashion-MNIST, plain or gzip: two zero bytes, the type (8: unsigned byte), the
 // number of dimensions, each dimension as a big-endian 32-bit number, then the values (LeCun, Cortes & Burges 1998).
 // A value v of 0 … 255 becomes x = 2 v/255 − 1.
+#include <array>
+#include <set>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <openssl/sha.h>
 
 #include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
@@ -17,6 +21,11 @@ using at::Tensor;
 
 constexpr std::uint64_t most_bytes = std::uint64_t{1} << 34;
 constexpr std::int64_t quick_pixels = 100'000'000;  // less than a second's reading
+
+/// Xiao, Rasul & Vollgraf, "Fashion-MNIST", 2017, whose training set is known by the SHA-256 of its labels.
+constexpr const char* fashion_labels = "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7";
+const std::vector<std::string> fashion_names{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                                             "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 
 /// The file of that name in the folder, with or without .gz.
 fs::path found(const fs::path& folder, const std::string& name) {
@@ -156,6 +165,7 @@ struct Idx final : dtk::Dataset {
         fs::path folder = "/usr/share/datasets/fashion-mnist";
         std::string images = "train-images-idx3-ubyte", labels = "train-labels-idx1-ubyte";
         std::string test_images = "t10k-images-idx3-ubyte", test_labels = "t10k-labels-idx1-ubyte";
+        std::vector<std::string> class_names;
         std::int64_t limit = 0;
         void fields(dtk::Fields& f) {
             f("folder", folder, "where the files are; those of Debian's dataset-fashion-mnist unless said otherwise");
@@ -163,6 +173,9 @@ struct Idx final : dtk::Dataset {
             f("labels", labels, "their labels; empty: without labels");
             f("test_images", test_images, "images that training never sees");
             f("test_labels", test_labels, "their labels; empty: without labels");
+            f("class_names", class_names,
+              "what label 0, 1, … is called; empty: by its number, or as Fashion-MNIST has it where the labels are "
+              "its");
             f("limit", limit, dtk::at_least(0), "train with the first so many images; 0: all");
         }
     };
@@ -176,12 +189,18 @@ struct Idx final : dtk::Dataset {
         if (c.labels.empty() != c.test_labels.empty())
             throw dtk::Error("labels for only one of training and test images",
                              "give both `labels` and `test_labels`, or leave both empty");
-        if (!train_.labels().defined()) return;
+        if (!train_.labels().defined()) {
+            if (!c.class_names.empty())
+                throw dtk::Error("`class_names` without labels",
+                                 "name the files of the labels in `labels` and `test_labels`");
+            return;
+        }
         classes_ = train_.labels().max().item<std::int64_t>() + 1;
         if (const auto most = test_.labels().max().item<std::int64_t>(); most >= classes_)
             throw dtk::Error(fmt::format("{} has the label {}, but those for training end at {}",
                                          test_.files().back().string(), most, classes_ - 1),
                              "are they from one set?");
+        name_classes(c.class_names);
     }
 
     std::vector<std::int64_t> shape() const override { return {1, train_.height(), train_.width()}; }
@@ -190,6 +209,12 @@ struct Idx final : dtk::Dataset {
     std::int64_t test_size() const override { return test_.size(); }
     dtk::Batch test_examples(const Tensor& index) const override { return test_.at(index); }
     std::int64_t classes() const override { return classes_; }
+    std::vector<std::string> class_names() const override { return names_; }
+    std::vector<std::int64_t> class_counts() const override {
+        if (classes_ == 0) return {};
+        const auto counts = at::bincount(train_.labels().slice(0, 0, train_.size()), {}, classes_);
+        return {counts.const_data_ptr<std::int64_t>(), counts.const_data_ptr<std::int64_t>() + classes_};
+    }
     std::optional<std::pair<double, double>> range() const override { return std::pair(-1.0, 1.0); }
     int levels() const override { return 256; }
     std::string fingerprint() const override {
@@ -199,8 +224,26 @@ struct Idx final : dtk::Dataset {
     }
 
  private:
+    void name_classes(const std::vector<std::string>& names) {
+        if (names.empty()) {
+            const auto labels = train_.labels().to(at::kByte).contiguous();
+            std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
+            SHA256(labels.const_data_ptr<unsigned char>(), static_cast<std::size_t>(labels.numel()), digest.data());
+            if (fmt::format("{:02x}", fmt::join(digest, "")) == fashion_labels) names_ = fashion_names;
+            return;
+        }
+        if (static_cast<std::int64_t>(names.size()) < classes_)
+            throw dtk::Error(fmt::format("{} `class_names`, and the labels go up to {}", names.size(), classes_ - 1),
+                             "give one for each label from 0 on");
+        if (std::set(names.begin(), names.end()).size() < names.size() || std::ranges::count(names, "") > 0)
+            throw dtk::Error("two of `class_names` are the same, or one is empty", "give each label a name of its own");
+        names_ = names;
+        classes_ = static_cast<std::int64_t>(names.size());
+    }
+
     Images train_, test_;
     std::int64_t classes_ = 0;
+    std::vector<std::string> names_;
 };
 
 }  // namespace

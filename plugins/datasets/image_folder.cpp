@@ -2,8 +2,8 @@
 // proportions, scaled by bilinear interpolation with antialiasing (at::_upsample_bilinear2d_aa: where an image shrinks,
 // a triangle that is two new pixels wide) and rounded to 8 bits again, as published sets of small images were made. A
 // value v of 0 … 255 becomes x = 2 v/255 − 1. 16-bit values are rounded to 8 bits, what is transparent is laid on
-// white, and colours become grey as 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Colour profiles, and a camera's note
-// (EXIF) of how to turn the image, are not followed.
+// white, and colours become grey as 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Photographs are turned and mirrored as
+// their camera's note says (EXIF, of PNG where it stands before the pixels). Colour profiles are not followed.
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -29,15 +29,18 @@
 #include <optional>
 
 #include <dtk/dataset.hpp>
+#include <dtk/exif.hpp>
 #include <dtk/gzip.hpp>
+#include <dtk/rows_dataset.hpp>
 
 namespace {
 
 namespace fs = std::filesystem;
 using at::Tensor;
 
-constexpr std::int64_t most_pixels = 100'000'000;   // of one image; who claims more is damaged, or means harm
-constexpr int most_scans = 100;                     // of a progressive JPEG
+constexpr std::int64_t most_pixels = 100'000'000;  // of one image; who claims more is damaged, or means harm
+constexpr int most_scans = 100;                    // of a progressive JPEG
+constexpr int exif_marker = JPEG_APP0 + 1, most_marker_bytes = 0xFFFF;
 constexpr std::int64_t quick_pixels = 100'000'000;  // of all images: about a second's decoding
 
 /// What libpng or libjpeg complained of, and where it goes on: their calls that report an error must not return.
@@ -61,6 +64,7 @@ class ImageFile {
 
     std::int64_t height = 0, width = 0;
     std::int64_t channels = 0;  ///< 1: grey; 3: red, green, blue
+    int orientation = 1;        ///< where the first row and column belong, as EXIF numbers it; 1: where they stand
 
  protected:
     /// Calls the library. `work` must not own anything: an error jumps out of it.
@@ -92,6 +96,9 @@ class PngFile final : public ImageFile {
         });
         height = png_get_image_height(png, info), width = png_get_image_width(png, info);
         channels = png_get_color_type(png, info) & PNG_COLOR_MASK_COLOR ? 3 : 1;
+        png_uint_32 size = 0;
+        if (png_bytep exif = nullptr; png_get_eXIf_1(png, info, &size, &exif) == PNG_INFO_eXIf)
+            orientation = dtk::exif_orientation(exif, size);
     }
 
     Tensor pixels() override {
@@ -152,6 +159,7 @@ class JpegFile final : public ImageFile {
             jpeg_create_decompress(&jpeg);
             jpeg.progress = &library_.progress;
             jpeg_stdio_src(&jpeg, file_.get());
+            jpeg_save_markers(&jpeg, exif_marker, most_marker_bytes);
             jpeg_read_header(&jpeg, TRUE);
         });
         height = jpeg.image_height, width = jpeg.image_width;
@@ -160,6 +168,11 @@ class JpegFile final : public ImageFile {
             throw dtk::Error(fmt::format("{} has {} channels{}, neither grey nor RGB", name(), jpeg.num_components,
                                          jpeg.num_components == 4 ? " (CMYK)" : ""),
                              "convert it to RGB, or move it out of the folder");
+        for (auto* marker = jpeg.marker_list; marker; marker = marker->next)
+            if (marker->data_length > 6 && std::memcmp(marker->data, "Exif\0", 6) == 0) {
+                orientation = dtk::exif_orientation(marker->data, marker->data_length);
+                break;
+            }
     }
 
     Tensor pixels() override {
@@ -262,11 +275,35 @@ void for_each_image(std::int64_t n, const std::function<void(std::int64_t)>& wor
                      "fetch them again, or move them out of the folder");
 }
 
+/// What the first bytes of a file say that it is, "PNG" or another format of images; empty where it is none of them.
+std::string format_of(const fs::path& path) {
+    std::array<char, 12> head{};
+    const ImageFile::File file(std::fopen(path.c_str(), "rb"));
+    const auto bytes = file ? std::fread(head.data(), 1, head.size(), file.get()) : 0;
+    const std::string_view text(head.data(), bytes);
+    using namespace std::string_view_literals;
+    for (const auto& [name, begin] :
+         {std::pair("PNG", "\x89PNG\r\n\x1a\n"sv), std::pair("JPEG", "\xff\xd8\xff"sv), std::pair("GIF", "GIF87a"sv),
+          std::pair("GIF", "GIF89a"sv), std::pair("TIFF", "II*\0"sv), std::pair("TIFF", "MM\0*"sv),
+          std::pair("JPEG XL", "\xff\x0a"sv), std::pair("JPEG XL", "\0\0\0\x0cJXL "sv),
+          std::pair("JPEG 2000", "\0\0\0\x0cjP  "sv)})
+        if (text.starts_with(begin)) return name;
+    if (text.starts_with("RIFF") && text.ends_with("WEBP")) return "WebP";
+    if (text.starts_with("BM") && bytes > 9 && text.substr(6, 4) == "\0\0\0\0"sv) return "BMP";
+    if (bytes == 12 && text.substr(4, 4) == "ftyp")
+        for (const char* brand : {"avif", "avis", "heic", "heix", "mif1"})
+            if (text.ends_with(brand)) return "AVIF or HEIC";
+    return {};
+}
+
 std::string lower(std::string text) {
     for (auto& c : text)
         if (c >= 'A' && c <= 'Z') c += 'a' - 'A';
     return text;
 }
+
+constexpr std::string_view other_endings[] = {".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+                                              ".heic", ".jxl", ".jp2", ".pgm", ".ppm",  ".pnm"};
 
 /// The images under a folder, named from there, in the order of their names. Hidden files and folders do not count.
 std::vector<std::string> images_in(const fs::path& folder, const char* field) {
@@ -279,8 +316,7 @@ std::vector<std::string> images_in(const fs::path& folder, const char* field) {
                          "a path counts from the experiment file");
     if (!fs::is_directory(folder, error))
         throw dtk::Error(fmt::format("`{}` = {} is no folder", field, folder.string()));
-    std::vector<std::string> names;
-    std::string other;
+    std::vector<std::string> names, others;
     fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
         if (at.depth() > 20)
@@ -292,21 +328,37 @@ std::vector<std::string> images_in(const fs::path& folder, const char* field) {
         }
         std::error_code broken;
         if (!at->is_regular_file(broken)) continue;
+        // What is called an image is one, and damaged where it does not look so; of all else the content decides.
         const auto ending = lower(at->path().extension().string());
-        if (ending == ".png" || ending == ".jpg" || ending == ".jpeg")
+        const bool called_so = ending == ".png" || ending == ".jpg" || ending == ".jpeg";
+        const auto format = called_so ? std::string("PNG") : format_of(at->path());
+        const auto* const known = std::ranges::find(other_endings, ending);
+        if (format == "PNG" || format == "JPEG")
             names.push_back(at->path().lexically_relative(folder).generic_string());
-        for (const char* known : {".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jxl", ".pgm", ".ppm"})
-            if (ending == known) other = at->path().string();
+        else if (!format.empty() || known != std::end(other_endings))
+            others.push_back(format.empty() ? at->path().string() : at->path().string() + " (" + format + ")");
     }
     if (error) throw dtk::Error(fmt::format("the folder {} cannot be read: {}", folder.string(), error.message()));
-    if (!other.empty())
-        throw dtk::Error(fmt::format("{} is neither PNG nor JPEG", other),
+    if (!others.empty()) {
+        std::ranges::sort(others);
+        throw dtk::Error(fmt::format("{} is neither PNG nor JPEG{}", others.front(),
+                                     others.size() > 1 ? fmt::format(", nor are {} more", others.size() - 1) : ""),
                          "convert such images to PNG, or move them out of the folder");
+    }
     if (names.empty())
         throw dtk::Error(fmt::format("there is no image in {}", folder.string()),
-                         "images are files that end in .png, .jpg or .jpeg");
+                         "images are PNG and JPEG files, whatever they are called");
     std::sort(names.begin(), names.end());
     return names;
+}
+
+/// Rows and columns where EXIF says they belong: 2, 4, 5, 7 are mirrored, 5 … 8 lie on their sides. v: [C, H, W]
+Tensor upright(Tensor v, int orientation) {
+    if (orientation > 4) v = v.transpose(1, 2);
+    const auto one_of = [&](std::initializer_list<int> some) { return std::ranges::count(some, orientation) > 0; };
+    if (one_of({2, 3, 6, 7})) v = v.flip(2);
+    if (one_of({3, 4, 7, 8})) v = v.flip(1);
+    return v;
 }
 
 /// Its first folder; empty if it lies in none.
@@ -319,14 +371,16 @@ struct ImageFolder final : dtk::Dataset {
         fs::path folder, test_folder;
         double test = 0.1;
         std::int64_t size = 0, width = 0, channels = 0, memory = 1024;
-        bool labels = true, flip = false;
+        bool labels = true, flip = false, exif = true;
         void fields(dtk::Fields& f) {
             f("folder", folder, "PNG and JPEG images, also in folders below");
             f("size", size, dtk::in(0, 16384),
               "height and width that all images are cropped and scaled to; 0: all are of one size already");
             f("width", width, dtk::in(0, 16384), "the width, where it is not the height; 0: it is");
             f("channels", channels, dtk::in(0, 3), "1: grey, 3: RGB, 0: as all of them are");
-            f("labels", labels, "the folders in `folder` are classes, numbered by the order of their names");
+            f("labels", labels,
+              "the folders in `folder` are classes, numbered in the order of their names, 2 before 10");
+            f("exif", exif, "photographs are turned and mirrored as the camera's note (EXIF) says");
             f("flip", flip, "train with the mirror image of each, too: twice as many examples");
             f("test", test, dtk::inside(0, 1),
               "the share of each class that training never sees, evenly along the names");
@@ -358,7 +412,13 @@ struct ImageFolder final : dtk::Dataset {
     std::vector<std::int64_t> shape() const override { return {channels_, height_, width_}; }
     std::int64_t size() const override { return c.flip ? 2 * training_ : training_; }
     std::int64_t test_size() const override { return static_cast<std::int64_t>(paths_.size()) - training_; }
-    std::int64_t classes() const override { return static_cast<std::int64_t>(classes_.size()); }
+    std::int64_t classes() const override { return static_cast<std::int64_t>(class_names_.size()); }
+    std::vector<std::string> class_names() const override { return class_names_; }
+    std::vector<std::int64_t> class_counts() const override {
+        if (!labels_.defined()) return {};
+        const auto counts = at::bincount(labels_.slice(0, 0, training_), {}, classes()) * (c.flip ? 2 : 1);
+        return {counts.const_data_ptr<std::int64_t>(), counts.const_data_ptr<std::int64_t>() + counts.numel()};
+    }
     std::optional<std::pair<double, double>> range() const override { return std::pair(-1.0, 1.0); }
     int levels() const override { return 256; }
 
@@ -427,8 +487,10 @@ struct ImageFolder final : dtk::Dataset {
             }
             classes_.clear();
         }
+        for (const auto& [name, number] : classes_) class_names_.push_back(name);
+        class_names_ = dtk::ordered_labels(std::move(class_names_));
         std::int64_t label = 0;
-        for (auto& [name, number] : classes_) number = label++;
+        for (const auto& name : class_names_) classes_[name] = label++;
     }
 
     std::int64_t label_of(const fs::path& folder, const std::string& name) const {
@@ -466,6 +528,7 @@ struct ImageFolder final : dtk::Dataset {
         for_each_image(static_cast<std::int64_t>(paths_.size()), [&](std::int64_t i) {
             const auto image = opened(paths_[i]);
             headers[i] = {image->height, image->width, image->channels};
+            if (c.exif && image->orientation > 4) std::swap(headers[i].height, headers[i].width);
         });
         const auto& first = headers.front();
         for (std::size_t i = 0; i < headers.size(); ++i) {
@@ -520,7 +583,9 @@ struct ImageFolder final : dtk::Dataset {
 
     /// → uint8 [channels, height, width]
     Tensor decoded(const fs::path& path) const {
-        auto v = opened(path)->pixels().permute({2, 0, 1});
+        const auto image = opened(path);
+        auto v = image->pixels().permute({2, 0, 1});
+        if (c.exif) v = upright(v, image->orientation);
         const auto h = v.size(1), w = v.size(2);
         const auto rounded = [](std::int64_t a, std::int64_t b) {
             return std::max<std::int64_t>(1, (2 * a + b) / (2 * b));
@@ -541,6 +606,7 @@ struct ImageFolder final : dtk::Dataset {
     std::vector<fs::path> paths_;     // of all images, those of training first
     std::vector<std::string> names_;  // from the folder on
     std::map<std::string, std::int64_t> classes_;
+    std::vector<std::string> class_names_;
     Tensor labels_;
     std::int64_t training_ = 0, height_ = 0, width_ = 0, channels_ = 0, source_pixels_ = 0;
     mutable std::mutex keeping_;

@@ -44,6 +44,8 @@ struct Standardised final : dtk::Dataset {
     std::int64_t size() const override { return of_->size(); }
     std::int64_t test_size() const override { return of_->test_size(); }
     std::int64_t classes() const override { return of_->classes(); }
+    std::vector<std::string> class_names() const override { return of_->class_names(); }
+    std::vector<std::int64_t> class_counts() const override { return of_->class_counts(); }
     std::string fingerprint() const override { return of_->fingerprint(); }
     dtk::Batch examples(const Tensor& index) const override {
         return standardised(of_->examples(index), random_.stream("train").samples(index));

@@ -138,6 +138,10 @@ def seeds():
     yield "image", "key.png", png(8, 8, 8, 0, grey, chunk(b"tRNS", struct.pack(">H", 3)))
     yield "image", "palette.png", png(8, 2, 4, 3, b"\0\x01\x23\x45\x67" * 2, chunk(b"PLTE", bytes(range(48))))
     yield "image", "deep.png", png(4, 8, 16, 0, grey, chunk(b"gAMA", struct.pack(">I", 45455)))
+    exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    yield "image", "turned.png", png(8, 8, 8, 0, grey, chunk(b"eXIf", exif))
+    marker = b"Exif\0\0" + exif
+    yield "image", "turned.jpg", GREY_JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(marker) + 2) + marker + GREY_JPEG[2:]
     yield "image", "grey.jpg", GREY_JPEG
     yield "image", "colour.jpg", COLOUR_JPEG
 

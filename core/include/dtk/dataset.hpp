@@ -12,7 +12,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 5
+#define DTK_Dataset_VERSION 6
 
 namespace dtk {
 
@@ -69,6 +69,8 @@ class DTK_API Dataset {
     virtual int levels() const { return 0; }  ///< 256 for 8-bit values spread evenly over range()
     virtual const Density* density() const { return nullptr; }
     virtual std::string fingerprint() const { return {}; }  ///< hash of the files it was read from
+    /// Training examples of label 0, 1, …; empty: nobody has counted them, as where there is no end of them.
+    virtual std::vector<std::int64_t> class_counts() const { return {}; }
 };
 
 }  // namespace dtk

@@ -39,6 +39,7 @@ class DTK_API RowsDataset : public Dataset {
     std::optional<std::pair<double, double>> range() const override { return source_.range; }
     int levels() const override { return source_.pixels ? 256 : 0; }
     std::string fingerprint() const override;
+    std::vector<std::int64_t> class_counts() const override;
 
  private:
     Batch rows(const Tensor& x, const Tensor& label, const Tensor& place) const;
@@ -49,7 +50,8 @@ class DTK_API RowsDataset : public Dataset {
     Tensor training_, testing_;       ///< [n] int64: rows of source_.train; of source_.test where that is there
 };
 
-/// The order of labels: whole numbers by their value, then other texts. Without doubles.
+/// The order of labels: whole numbers by their value, then other texts, numbers in them by their value as well: 2, 10,
+/// dog2, dog10. Without doubles.
 DTK_API std::vector<std::string> ordered_labels(std::vector<std::string> labels);
 
 }  // namespace dtk

@@ -31,6 +31,14 @@ struct SampleRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk data show`.
+struct DataRequest {
+    std::filesystem::path file;
+    Overrides overrides;
+    std::optional<std::filesystem::path> out;  ///< the picture; otherwise NAME-data.svg
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
 /// What needs LibTorch: opened when a command asks for it. Each call prints and returns an exit code.
 class Engine {
  public:
@@ -41,6 +49,7 @@ class Engine {
                                 Diagnostics& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
+    virtual int data(const DataRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;
     /// Lines about LibTorch, the device and CUDA.

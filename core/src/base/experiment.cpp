@@ -32,7 +32,7 @@ void TrainSettings::fields(Fields& f) {
     f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
 }
 
-void SampleSettings::fields(Fields& f) {
+void SampleSettings::fields(TomlFields& f) {
     f("n", n, in(1, 4294967296.0), "samples to draw");
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
     f("network_batch", network_batch, at_least(0),
@@ -54,7 +54,8 @@ void SampleSettings::fields(Fields& f) {
     f("clip", clip, "keep the estimate of x_0 inside the data's range, where it has one");
     f("average", average,
       "the average of the parameters to sample with, by its name; empty: the first there is, none: the parameters");
-    f("labels", labels, at_least(0), "classes to draw, in turn, where the data have classes; empty: all of them");
+    f.words("labels", labels,
+            "classes to draw, in turn, by name or number, where the data have classes; empty: all with examples");
 }
 
 void InitSettings::fields(Fields& f) {

@@ -24,10 +24,10 @@ struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1, trajectory = 0, interpolate = 0;
     bool clip = true, invert = false;
     std::string average;
-    std::vector<std::int64_t> labels;
+    std::vector<std::string> labels;  ///< names of classes, or their numbers
     std::string precision = "float32", start = "random";
     bool starts_from_file() const { return start != "random" && start != "quantiles"; }
-    void fields(Fields& f);
+    void fields(TomlFields& f);
 };
 
 /// `init = "RUN"`, or [init]: the trained network that a stage's own begins as.

@@ -83,8 +83,18 @@ void png_remember(png_structp png, png_const_charp reason) {
 }
 void png_silent(png_structp, png_const_charp) {}
 
+/// A text of the file. tEXt is Latin-1; anything more takes iTXt, which is UTF-8.
+png_text text_of(char* key, std::string& value) {
+    png_text text{};
+    const bool ascii = std::ranges::all_of(value, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    text.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
+    text.key = key;
+    text.text = value.data();
+    return text;
+}
+
 /// libpng reports by longjmp, so nothing with a destructor may be born in here.
-bool encode(PngState& state, const Images& images, const GridPlan& plan, char* provenance,
+bool encode(PngState& state, const Images& images, const GridPlan& plan, std::vector<png_text>& texts,
             std::vector<std::uint8_t>& line, std::vector<std::uint8_t>& white) {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &state, png_remember, png_silent);
     png_infop info = png ? png_create_info_struct(png) : nullptr;
@@ -96,17 +106,7 @@ bool encode(PngState& state, const Images& images, const GridPlan& plan, char* p
     png_set_IHDR(png, info, static_cast<png_uint_32>(plan.width), static_cast<png_uint_32>(plan.height), 8,
                  images.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    if (*provenance) {
-        png_text text{};
-        char key[] = "Description";
-        bool ascii = true;
-        for (const char* c = provenance; *c; ++c) ascii = ascii && static_cast<unsigned char>(*c) < 0x80;
-        // tEXt is Latin-1; anything more takes iTXt, which is UTF-8.
-        text.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
-        text.key = key;
-        text.text = provenance;
-        png_set_text(png, info, &text, 1);
-    }
+    if (!texts.empty()) png_set_text(png, info, texts.data(), static_cast<int>(texts.size()));
     png_write_info(png, info);
     for (std::int64_t row = 0; row < plan.rows; ++row) {
         for (std::int64_t y = 0; row > 0 && y < plan.gap; ++y) png_write_row(png, white.data());
@@ -125,9 +125,13 @@ bool encode(PngState& state, const Images& images, const GridPlan& plan, char* p
 std::string png_of(const Images& images, const GridLook& look) {
     const auto plan = plan_of(images, look);
     std::vector<std::uint8_t> line(static_cast<std::size_t>(plan.width * images.channels)), white(line.size(), 255);
-    auto provenance = look.provenance;
+    auto provenance = look.provenance, labels = look.labels;
+    char description[] = "Description", labels_key[] = "Labels";
+    std::vector<png_text> texts;
+    if (!provenance.empty()) texts.push_back(text_of(description, provenance));
+    if (!labels.empty()) texts.push_back(text_of(labels_key, labels));
     PngState state;
-    if (!encode(state, images, plan, provenance.data(), line, white))
+    if (!encode(state, images, plan, texts, line, white))
         throw Error(fmt::format("libpng cannot draw this picture: {}", state.reason));
     return std::move(state.bytes);
 }

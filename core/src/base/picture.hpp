@@ -19,6 +19,7 @@ struct GridLook {
     std::int64_t scale = 0;    ///< each pixel becomes scale × scale; 0: so that the grid is at least about 600 wide
     std::int64_t gap = 0;      ///< pixels of white between images, after scaling
     std::string provenance{};  ///< kept in the file as the PNG text "Description"
+    std::string labels{};      ///< what the images are of, kept as the PNG text "Labels"
 };
 
 /// → the bytes of a PNG file. Throws Error if the sizes do not fit the pixels.

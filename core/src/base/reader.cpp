@@ -329,6 +329,21 @@ void TomlFields::operator()(const char* key, std::vector<std::string>& value, co
     resolved_.insert_or_assign(key, std::move(array));
 }
 
+void TomlFields::words(const char* key, std::vector<std::string>& value, const char*) {
+    constexpr const char* wanted = "a list of texts and whole numbers";
+    toml::array array;
+    list(key, value, wanted, [&](const toml::node& node, std::string& one) {
+        if (const auto* text = node.as_string())
+            array.push_back(one = text->get());
+        else if (const auto* integer = node.as_integer())
+            array.push_back(integer->get()), one = std::to_string(integer->get());
+        else
+            return wrong_type(node, key, wanted), false;
+        return true;
+    });
+    resolved_.insert_or_assign(key, std::move(array));
+}
+
 void TomlFields::operator()(const char* key, std::vector<Row>& value, Range range, const char*) {
     list(key, value, "a list of lists of numbers", [&](const toml::node& node, Row& row) {
         const auto* array = node.as_array();

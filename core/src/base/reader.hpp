@@ -63,6 +63,8 @@ class DTK_API TomlFields : public Fields {
     void operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) override;
     void operator()(const char* key, std::vector<std::string>& value, const char* doc) override;
     void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) override;
+    /// A list of texts and whole numbers, both as they are written.
+    void words(const char* key, std::vector<std::string>& value, const char* doc);
     void finish(const std::set<std::string>& also_known = {});
     const toml::table& resolved() const { return resolved_; }
 

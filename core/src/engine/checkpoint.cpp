@@ -53,15 +53,18 @@ std::int64_t step_in(const std::string& text, const std::string& experiment, con
     return step;
 }
 
-/// What the metadata say of the space; those of an older dtk say less.
-Space space_in(std::map<std::string, std::string>& metadata) {
-    Space space;
+/// What the metadata say of the data; those of an older dtk say less.
+RememberedData data_in(std::map<std::string, std::string>& metadata) {
+    RememberedData data;
+    auto& space = data.space;
     std::istringstream shape(metadata["shape"]), range(metadata["range"]);
     for (std::int64_t size = 0; shape >> size;) space.shape.push_back(size);
     if (double least = 0, most = 0; range >> least >> most) space.range = {least, most};
     std::istringstream(metadata["levels"]) >> space.levels;
     std::istringstream(metadata["classes"]) >> space.classes;
-    return space;
+    data.classes = Classes::from_json(nlohmann::json::parse(metadata["class_names"], nullptr, false));
+    if (data.classes.count != space.classes) data.classes = {.count = space.classes};
+    return data;
 }
 
 /// In what a checkpoint's experiment cannot be that of the run it lies in; empty where it can. How long and how fast is
@@ -120,6 +123,7 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
     if (space.range) file.metadata["range"] = fmt::format("{} {}", space.range->first, space.range->second);
     file.metadata["levels"] = std::to_string(space.levels);
     file.metadata["classes"] = std::to_string(space.classes);
+    if (space.classes > 0) file.metadata["class_names"] = stage.classes().to_json().dump();
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
         gaussian && stage.model().predicts() == PredictionType::edm)
         file.metadata["data_sd"] = fmt::format("{}", gaussian->data_sd());
@@ -145,7 +149,7 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     checkpoint.optimizer = taken(file, "optimizer.");
     checkpoint.sums = taken(file, "sums.");
     checkpoint.pending = taken(file, "pending.");
-    checkpoint.space = space_in(file.metadata);
+    checkpoint.data = data_in(file.metadata);
     std::istringstream(file.metadata["data_sd"]) >> checkpoint.data_sd;
     for (const auto* part : {"model.", "process.", "loss.", "times."})
         for (const auto& [name, tensor] : taken(file, part)) checkpoint.tensors.emplace(part + name, tensor);

@@ -22,7 +22,7 @@ struct Checkpoint {
     NamedTensors optimizer;                        ///< Optimizer::state
     NamedTensors sums;                             ///< of the metrics since their last line
     NamedTensors pending;                          ///< errors that the time sampler has not been told of
-    Space space = {};                              ///< what the network lives in, of a checkpoint that was read
+    RememberedData data = {};                      ///< what is known of the data, of a checkpoint that was read
     double data_sd = 0;                            ///< of the data, where the network's input depends on it
 };
 

@@ -1,10 +1,13 @@
 // What the program asks of the half that needs LibTorch.
 #include "base/engine.hpp"
 
+#include <set>
+
 #include <fmt/format.h>
 
 #include "base/blame.hpp"
 #include "base/files.hpp"
+#include "base/words.hpp"
 #include "engine/artefacts.hpp"
 #include "engine/commands.hpp"
 #include "engine/device.hpp"
@@ -24,9 +27,14 @@ class TorchEngine final : public Engine {
             return guarded([&] {
                 Loaded loaded;
                 read(loaded, file, overrides);
-                if (!loaded.experiment.stages.empty()) check_stages(loaded);
+                std::map<std::string, std::shared_ptr<Stage>> stages;
+                if (!loaded.experiment.stages.empty()) stages = check_stages(loaded);
                 if (!loaded.mistakes.empty()) return report(loaded.mistakes);
                 say_notes(loaded.experiment);
+                std::set<std::string> said;
+                for (const auto& [name, stage] : stages)
+                    if (const auto classes = stage->classes(); classes.count > 0 && said.insert(classes.text()).second)
+                        say("classes  " + harmless(classes.text()));
                 say(fmt::format("{} is in order", file.string()));
                 return static_cast<int>(done);
             });
@@ -51,6 +59,8 @@ class TorchEngine final : public Engine {
     int run(const RunRequest& request) override { return run_experiment(request); }
 
     int sample(const SampleRequest& request) override { return sample_run(request); }
+
+    int data(const DataRequest& request) override { return show_data(request); }
 
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 

@@ -7,9 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/chart.hpp"
+#include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/picture.hpp"
 #include "base/progress.hpp"
+#include "study/html.hpp"
 
 namespace dtk {
 
@@ -26,19 +28,95 @@ std::vector<double> column(const Tensor& x, std::int64_t i) {
     return {c.const_data_ptr<double>(), c.const_data_ptr<double>() + c.numel()};
 }
 
-std::string draw_images(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
-                        const Dataset& data, const std::string& provenance) {
+bool are_images(const Tensor& x) { return x.dim() == 4 && (x.size(1) == 1 || x.size(1) == 3); }
+
+/// → uint8 [n, height, width, channels]
+Tensor pixels_of(const Tensor& x, const Dataset& data) {
     const auto [lo, hi] = data.range().value_or(std::pair{-1.0, 1.0});
-    const auto shown = samples.slice(0, 0, std::min<std::int64_t>(samples.size(0), 100));
-    const auto pixels =
-        ((shown - lo) * (255 / (hi - lo))).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
-    const Images images{{pixels.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())},
-                        pixels.size(0),
-                        pixels.size(1),
-                        pixels.size(2),
-                        pixels.size(3)};
-    write_image_grid(folder / (name + ".png"), images, {.provenance = provenance});
+    return ((x - lo) * (255 / (hi - lo))).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+}
+
+Images images_of(const Tensor& pixels) {
+    return {{pixels.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())},
+            pixels.size(0),
+            pixels.size(1),
+            pixels.size(2),
+            pixels.size(3)};
+}
+
+std::string draw_images(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
+                        const Dataset& data, const std::string& provenance, const std::vector<std::string>& in_turn) {
+    const auto pixels = pixels_of(samples.slice(0, 0, std::min<std::int64_t>(samples.size(0), 100)), data);
+    GridLook look{.provenance = provenance};
+    const auto n = static_cast<double>(pixels.size(0)), classes = static_cast<double>(in_turn.size());
+    if (in_turn.size() > 1 && in_turn.size() <= 20)
+        look.columns = static_cast<std::int64_t>(classes * std::max(1.0, std::round(std::sqrt(n) / classes)));
+    for (std::size_t i = 0; !in_turn.empty() && i < static_cast<std::size_t>(pixels.size(0)); ++i)
+        look.labels += (i > 0 ? ", " : "") + in_turn[i % in_turn.size()];
+    write_image_grid(folder / (name + ".png"), images_of(pixels), look);
     return name + ".png";
+}
+
+Series density_of(const std::string& title, const Tensor& x, double lo, double hi) {
+    constexpr std::int64_t bins = 80;
+    const double width = (hi - lo) / bins;
+    const auto counts = at::histc(x.to(at::kDouble).flatten(), bins, lo, hi) / (static_cast<double>(x.numel()) * width);
+    Series series{.name = title};
+    for (std::int64_t i = 0; i < bins; ++i)
+        series.x.push_back(lo + (static_cast<double>(i) + 0.5) * width), series.y.push_back(counts[i].item<double>());
+    return series;
+}
+
+/// The rows of a grid of images, `columns` wide, and what they are called.
+struct Rows {
+    std::int64_t columns = 10;
+    std::vector<Tensor> images;  ///< uint8 [height, width, channels]
+    std::vector<std::string> names;
+};
+
+Rows rows_of(const Tensor& pixels, const Tensor& label, const Classes& classes) {
+    constexpr std::int64_t most_classes = 40;
+    Rows rows;
+    if (!label.defined()) {
+        for (std::int64_t i = 0; i < std::min<std::int64_t>(pixels.size(0), 100); ++i) rows.images.push_back(pixels[i]);
+        return rows;
+    }
+    const auto white = at::full_like(pixels[0], 255);
+    for (std::int64_t k = 0; k < classes.count && static_cast<std::int64_t>(rows.names.size()) < most_classes; ++k) {
+        const auto own = (label == k).nonzero().flatten();
+        if (own.numel() == 0) continue;
+        rows.names.push_back(classes.names.empty() ? std::to_string(k) : fmt::format("{} {}", k, classes.name(k)));
+        for (std::int64_t i = 0; i < rows.columns; ++i)
+            rows.images.push_back(i < own.numel() ? pixels[own[i].item<std::int64_t>()] : white);
+    }
+    return rows;
+}
+
+/// In an .svg the names of the rows stand before them.
+void draw_rows(const fs::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
+               const Classes& classes) {
+    const auto rows = rows_of(pixels_of(x, data), label, classes);
+    const auto pixels = at::stack(rows.images).contiguous();
+    const auto images = images_of(pixels);
+    constexpr std::int64_t wanted = 56, gap = 2;
+    const auto scale = std::max<std::int64_t>(1, wanted / std::max(images.height, images.width));
+    const GridLook look{.columns = rows.columns, .scale = scale, .gap = gap};
+    if (file.extension() == ".png") return write_image_grid(file, images, look);
+    const auto columns = std::min(rows.columns, images.count), lines = (images.count + columns - 1) / columns;
+    const auto width = columns * (images.width * scale + gap) - gap, step = images.height * scale + gap;
+    std::size_t longest = 0;
+    for (const auto& name : rows.names) longest = std::max(longest, name.size());
+    const auto before = rows.names.empty() ? 0 : static_cast<std::int64_t>(8 * longest) + 16;
+    auto svg = fmt::format(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" "
+        "font-family=\"sans-serif\" font-size=\"14\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+        "<image x=\"{2}\" width=\"{3}\" height=\"{1}\" href=\"{4}\"/>\n",
+        before + width, lines * step - gap, before, width, page::data_url("image/png", png_of(images, look)));
+    for (std::size_t i = 0; i < rows.names.size(); ++i)
+        svg += fmt::format("<text x=\"4\" y=\"{}\">{}</text>\n",
+                           static_cast<std::int64_t>(i) * step + (images.height * scale) / 2 + 5,
+                           page::escaped(rows.names[i]));
+    write_atomically(file, svg + "</svg>\n");
 }
 
 std::string draw_points(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
@@ -67,31 +145,47 @@ std::string draw_line(const std::filesystem::path& folder, const std::string& na
     const auto n = std::min<std::int64_t>(samples.size(0), 1'000'000);
     const auto truth = true_examples(data, n).to(at::kDouble).flatten();
     const double lo = truth.min().item<double>(), hi = truth.max().item<double>();
-    constexpr std::int64_t bins = 80;
-    const double width = (hi - lo) / bins;
-    const auto curve = [&](const char* title, const Tensor& x) {
-        const auto counts =
-            at::histc(x.to(at::kDouble).flatten(), bins, lo, hi) / (static_cast<double>(x.numel()) * width);
-        Series series{.name = title};
-        for (std::int64_t i = 0; i < bins; ++i)
-            series.x.push_back(lo + (static_cast<double>(i) + 0.5) * width),
-                series.y.push_back(counts[i].item<double>());
-        return series;
-    };
-    write_chart(folder / (name + ".svg"), {.title = "density",
-                                           .x_label = "x",
-                                           .series = {curve("data", truth), curve("samples", samples.slice(0, 0, n))}});
+    write_chart(folder / (name + ".svg"),
+                {.title = "density",
+                 .x_label = "x",
+                 .series = {density_of("data", truth, lo, hi), density_of("samples", samples.slice(0, 0, n), lo, hi)}});
     return name + ".svg";
 }
 }  // namespace
 
 std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
-                         const Dataset& data, const std::string& provenance) {
-    if (samples.dim() == 4 && (samples.size(1) == 1 || samples.size(1) == 3))
-        return draw_images(folder, name, samples, data, provenance);
+                         const Dataset& data, const std::string& provenance, const std::vector<std::string>& in_turn) {
+    if (are_images(samples)) return draw_images(folder, name, samples, data, provenance, in_turn);
     if (samples.dim() == 2 && samples.size(1) == 2) return draw_points(folder, name, samples, data);
     if (samples.dim() == 2 && samples.size(1) == 1) return draw_line(folder, name, samples, data);
     return {};
+}
+
+bool draw_data(const fs::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
+               const Classes& classes) {
+    if (are_images(x)) {
+        draw_rows(file, x, label, data, classes);
+        return true;
+    }
+    if (x.dim() != 2) return false;
+    if (x.size(1) == 1) {
+        const double lo = x.min().item<double>(), hi = x.max().item<double>();
+        write_chart(file,
+                    {.title = "density", .x_label = "x", .series = {density_of("data", x, lo, hi > lo ? hi : lo + 1)}});
+        return true;
+    }
+    Chart chart{.title = "data", .x_label = "element 0", .y_label = "element 1", .equal_axes = x.size(1) == 2};
+    constexpr std::int64_t most_classes = 7;  // colours that can be told apart
+    if (!label.defined() || classes.count > most_classes)
+        chart.series.push_back({.x = column(x, 0), .y = column(x, 1), .style = Series::Style::points});
+    else
+        for (std::int64_t k = 0; k < classes.count; ++k) {
+            const auto own = x.index_select(0, (label == k).nonzero().flatten());
+            chart.series.push_back(
+                {.name = classes.name(k), .x = column(own, 0), .y = column(own, 1), .style = Series::Style::points});
+        }
+    write_chart(file, chart);
+    return true;
 }
 
 void draw_loss(const fs::path& folder, const std::vector<double>& by_noise) {

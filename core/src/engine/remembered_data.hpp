@@ -5,10 +5,21 @@
 #include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
 
+#include "base/classes.hpp"
+
 namespace dtk {
 
-/// Shape, range, levels and classes; whoever asks for an example is told that there are none. `why`: what came of
+/// What a checkpoint remembers of the data.
+struct RememberedData {
+    Space space = {};  ///< shape, range, levels and how many classes
+    Classes classes = {};
+};
+
+/// A data set of which that is known; whoever asks for an example is told that there are none. `why`: what came of
 /// reading the data.
-std::shared_ptr<Dataset> remembered_data(const Space& space, const std::string& why);
+std::shared_ptr<Dataset> remembered_data(const RememberedData& data, const std::string& why);
+
+/// The classes of data, as they say themselves.
+Classes classes_of(const Dataset& data);
 
 }  // namespace dtk

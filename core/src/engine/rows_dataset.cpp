@@ -26,6 +26,30 @@ std::optional<std::int64_t> whole_number(const std::string& text) {
     return error == std::errc() && stop == end ? std::optional(value) : std::nullopt;
 }
 
+/// Does `a` stand before `b`, where digits that follow one another count as a number?
+bool natural_less(std::string_view a, std::string_view b) {
+    const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+    const auto whole_a = a, whole_b = b;
+    const auto number = [&](std::string_view& text) {
+        std::size_t end = 0;
+        while (end < text.size() && digit(text[end])) ++end;
+        auto digits = text.substr(0, end);
+        text.remove_prefix(end);
+        digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));
+        return std::pair(digits.size(), digits);
+    };
+    while (!a.empty() && !b.empty()) {
+        if (digit(a[0]) && digit(b[0])) {
+            const auto x = number(a), y = number(b);
+            if (x != y) return x < y;
+        } else {
+            if (a[0] != b[0]) return static_cast<unsigned char>(a[0]) < static_cast<unsigned char>(b[0]);
+            a.remove_prefix(1), b.remove_prefix(1);
+        }
+    }
+    return a.empty() != b.empty() ? a.empty() : whole_a < whole_b;
+}
+
 Tensor numbers_of(const std::vector<std::string>& labels, const std::vector<std::string>& names, const char* what) {
     std::map<std::string, std::int64_t> number;
     for (const auto& name : names) number.emplace(name, static_cast<std::int64_t>(number.size()));
@@ -60,7 +84,7 @@ std::vector<std::string> ordered_labels(std::vector<std::string> labels) {
         const auto x = whole_number(a), y = whole_number(b);
         if (x && y && *x != *y) return *x < *y;
         if (x.has_value() != y.has_value()) return x.has_value();
-        return a < b;
+        return natural_less(a, b);
     });
     labels.erase(std::ranges::unique(labels).begin(), labels.end());
     return labels;
@@ -133,6 +157,12 @@ Batch RowsDataset::test_examples(const Tensor& index) const {
     const bool apart = source_.test.x.defined();
     return rows(apart ? source_.test.x : source_.train.x, apart ? test_label_ : label_,
                 testing_.index_select(0, index));
+}
+
+std::vector<std::int64_t> RowsDataset::class_counts() const {
+    if (!label_.defined()) return {};
+    const auto counts = at::bincount(label_.index_select(0, training_), {}, classes());
+    return {counts.const_data_ptr<std::int64_t>(), counts.const_data_ptr<std::int64_t>() + counts.numel()};
 }
 
 std::string RowsDataset::fingerprint() const { return sha256_of_files(source_.files); }

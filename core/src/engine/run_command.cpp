@@ -112,6 +112,8 @@ class ExperimentRun {
             Stage stage(spec, experiment.seed, artefacts, true, loaded_.mistakes);
             if (!loaded_.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded_.mistakes.text());
             Progress::note(many_ ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
+            if (const auto classes = stage.classes(); classes.count > 0)
+                Progress::note("classes  " + harmless(classes.text()));
             StageRun::From from{.resumed = resumed};
             if (const auto standing = standings.find(spec.name); standing != standings.end())
                 from.checkpoint = standing->second.checkpoint;
@@ -170,7 +172,10 @@ int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& 
         held->change(std::move(going.entry));
     }
     folder = resumed ? std::move(*held) : RunFolder::fresh(experiment, request.out);
-    for (const auto& [name, stage] : stages) folder->reads(name, stage->dataset().fingerprint());
+    for (const auto& [name, stage] : stages) {
+        folder->reads(name, stage->dataset().fingerprint());
+        folder->divides(name, stage->classes());
+    }
     stages.clear();  // what was built to be looked at
     folder->begin(experiment, loaded.device.str());
     const auto threads = threads_for(experiment.threads);

@@ -210,6 +210,10 @@ void RunFolder::reads(const std::string& stage, const std::string& fingerprint) 
     if (!fingerprint.empty()) record_["data"][stage.empty() ? "sha256" : stage] = fingerprint;
 }
 
+void RunFolder::divides(const std::string& stage, const Classes& classes) {
+    if (classes.count > 0) record_["classes"][stage.empty() ? "data" : stage] = classes.to_json();
+}
+
 void RunFolder::begins_as(const std::string& stage, const std::string& sha256) {
     record_["init"][stage.empty() ? "sha256" : stage] = sha256;
     if (!was_completed_) write();

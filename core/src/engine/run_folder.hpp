@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/classes.hpp"
 #include "base/experiment.hpp"
 #include "base/lease.hpp"
 
@@ -34,6 +35,8 @@ class RunFolder {
     /// Keeps, from the beginning on, the hash of the files that a stage's data are read from, if they are read from
     /// files.
     void reads(const std::string& stage, const std::string& fingerprint);
+    /// Keeps, from the beginning on, what a stage's data are divided into.
+    void divides(const std::string& stage, const Classes& classes);
     /// Keeps the hash of the checkpoint that a stage began as.
     void begins_as(const std::string& stage, const std::string& sha256);
     /// Adds seconds of training, sampling and measuring to those of earlier stages and processes.

@@ -4,6 +4,7 @@
 
 #include "base/files.hpp"
 #include "base/stop.hpp"
+#include "base/words.hpp"
 #include "engine/artefacts.hpp"
 #include "engine/checkpoint.hpp"
 #include "engine/commands.hpp"
@@ -42,7 +43,7 @@ std::unique_ptr<Stage> stage_to_sample(Loaded& loaded, const SampleRequest& requ
         return load_artefact(given != loaded.experiment.artefacts.end() ? given->second
                                                                         : folder_of_artefact(request.run, name));
     };
-    const auto remembered = checkpoint ? std::optional(checkpoint->space) : std::nullopt;
+    const auto remembered = checkpoint ? std::optional(checkpoint->data) : std::nullopt;
     auto stage = std::make_unique<Stage>(spec, loaded.experiment.seed, artefacts, true, loaded.mistakes, remembered);
     return loaded.mistakes.empty() ? std::move(stage) : nullptr;
 }
@@ -72,6 +73,14 @@ int sample_in(const SampleRequest& request) {
             fmt::format("note: the data cannot be read, and what the checkpoint says of them (shape {}) stands "
                         "in: {}",
                         fmt::join(stage->dataset().shape(), "×"), stage->missing_data()));
+    if (const auto classes = stage->classes(); classes.count > 0 && stage->looks_at_classes()) {
+        if (checkpoint && checkpoint->data.classes.count > 0 && checkpoint->data.classes.names != classes.names &&
+            !checkpoint->data.classes.names.empty())
+            throw UserError(fmt::format("the network was trained with the classes {}, and those of the data are now {}",
+                                        checkpoint->data.classes.text(), classes.text()),
+                            "bring the data back to what they were, or take them away: the checkpoint knows its own");
+        Progress::note("classes  " + harmless(classes.text()));
+    }
     if (!stage->model().parameters().empty()) {
         if (!checkpoint)
             throw UserError(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
 #include "engine/safetensors.hpp"
@@ -58,12 +59,6 @@ class Mapped {
     int descriptor_;
 };
 
-/// A network that was built without classes, and is not guided, answers whatever was asked for.
-bool looks_at_classes(const Stage& stage) {
-    const auto conditional = stage.spec().part("model").resolved["conditional"].value<bool>();
-    return conditional.value_or(true) || !stage.spec().list("guidance").empty();
-}
-
 Tensor labels_of_rows(const Tensor& classes, std::int64_t n) {
     return classes.repeat({(n + classes.numel() - 1) / classes.numel()}).slice(0, 0, n).contiguous();
 }
@@ -77,8 +72,11 @@ SampleFile draw_into(const fs::path& file, const Stage& stage, const SampleSetti
     sizes.insert(sizes.begin(), settings.n);
     const auto type = settings.precision == "float64" ? at::kDouble : at::kFloat;
     Safetensors content{{{"samples", at::empty(sizes, at::TensorOptions(at::kMeta).dtype(type))}}, std::move(metadata)};
-    if (const auto classes = classes_in_turn(stage, settings); classes.defined() && looks_at_classes(stage))
+    if (const auto classes = classes_in_turn(stage, settings); classes.defined() && stage.looks_at_classes()) {
         content.tensors["labels"] = labels_of_rows(classes, settings.n);
+        if (const auto names = stage.classes().names; !names.empty())
+            content.metadata["class_names"] = nlohmann::json(names).dump();
+    }
     const auto starts = Mapped::nameless_in(file.parent_path());
     std::uint64_t offset = 0;
     write_atomically(file, [&](OutputFile& to) {

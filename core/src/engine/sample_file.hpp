@@ -18,7 +18,8 @@ struct SampleFile {
 };
 
 /// Draws the samples of the stage into that safetensors file, with the classes that were asked for, `labels`, where the
-/// network or its guidance looks at them. Errors: as draw_samples; there is then no such file.
+/// network or its guidance looks at them; how those are called stands in the metadata under `class_names`. Errors: as
+/// draw_samples; there is then no such file.
 DTK_API SampleFile draw_into(const std::filesystem::path& file, const Stage& stage, const SampleSettings& settings,
                              at::Device device, Progress::Mode progress, std::map<std::string, std::string> metadata,
                              bool want_start);

@@ -11,9 +11,11 @@
 namespace dtk {
 
 Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
-    if (!settings.labels.empty()) return at::tensor(settings.labels, at::kLong);
-    const auto classes = stage.space().classes;
-    return classes > 0 ? at::arange(classes, at::kLong) : Tensor();
+    const auto classes = stage.classes();
+    std::vector<std::int64_t> numbers;
+    for (const auto& label : settings.labels) numbers.push_back(classes.number_of(label));
+    if (numbers.empty()) numbers = classes.with_examples();
+    return numbers.empty() ? Tensor() : at::tensor(numbers, at::kLong);
 }
 
 double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode,

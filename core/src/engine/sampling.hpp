@@ -11,7 +11,8 @@ struct Drawn {
     double evaluations;     ///< of the network for each row; rows that only fill a portion up are not charged to others
 };
 
-/// The class that is asked of the network for each row in turn, int64; undefined where the data have none.
+/// The classes that are asked of the network row by row in turn, int64: those that [sample] names, or all that have
+/// examples; undefined where there are none.
 DTK_API Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings);
 
 /// Some of the samples, in their order, and the x_T that each came from: [rows, ...] on the CPU, contiguous or not.

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "engine/remembered_data.hpp"
 #include "engine/start.hpp"
 
 namespace dtk {
@@ -44,7 +43,7 @@ void Stage::build(const PluginSpec& plugin, Diagnostics& mistakes) {
 }
 
 Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Diagnostics& mistakes,
-             std::optional<Space> remembered)
+             std::optional<RememberedData> remembered)
     : spec_(spec),
       seed_(seed),
       find_trained_(std::move(trained)),
@@ -135,19 +134,38 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
         } catch (const Error& error) {
             mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
         }
-    if (spec_.sample)
-        for (const auto label : spec_.sample->labels)
-            if (label >= space.classes)
-                mistakes.add(
-                    spec_.reading->place("sample"),
-                    fmt::format("`labels` asks for class {}, and data `{}` {}", label, spec_.part("dataset").name,
-                                space.classes == 0 ? "have no classes"
-                                                   : fmt::format("have classes 0 … {}", space.classes - 1)));
+    if (spec_.sample && !spec_.sample->labels.empty()) check_labels(mistakes);
     if (spec_.train && data->size() > 0 && spec_.train->batch > data->size())
         mistakes.add(
             spec_.reading->place("train"),
             fmt::format("a batch of {} is more than the {} examples there are", spec_.train->batch, data->size()),
             "make `batch` smaller");
+}
+
+void Stage::check_labels(Diagnostics& mistakes) const {
+    const auto* table = spec_.reading->find("sample")->as_table();
+    const auto* list = table ? table->get("labels") : nullptr;
+    const auto place = list ? place_of(*list) : spec_.reading->place("sample");
+    const auto classes = this->classes();
+    const auto there = classes.with_examples();
+    for (const auto& label : spec_.sample->labels) try {
+            if (const auto number = classes.number_of(label); std::ranges::find(there, number) == there.end())
+                mistakes.add(
+                    place, fmt::format("`labels` asks for class {}, of which training has no examples", label),
+                    fmt::format("the classes of data `{}` are {}", spec_.part("dataset").name, classes.text()));
+        } catch (const Error& error) {
+            mistakes.add(place, fmt::format("`labels` {}", error.what()), error.help());
+        }
+    if (classes.count > 0 && part<Model>() && !looks_at_classes())
+        mistakes.add(place,
+                     fmt::format("`labels` asks for classes, and model `{}` is told none: conditional = false",
+                                 spec_.part("model").name),
+                     "train with conditional = true in [model], guide by a classifier, or remove `labels`");
+}
+
+bool Stage::looks_at_classes() const {
+    const auto conditional = spec_.part("model").resolved["conditional"].value<bool>();
+    return conditional.value_or(true) || !spec_.list("guidance").empty();
 }
 
 void Stage::check_observation(const Observation& seen, Diagnostics& mistakes) const {

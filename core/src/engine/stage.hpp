@@ -18,6 +18,7 @@
 #include <dtk/weighting.hpp>
 
 #include "base/experiment.hpp"
+#include "engine/remembered_data.hpp"
 
 namespace dtk {
 
@@ -34,10 +35,10 @@ class DTK_API Stage : public BuildContext {
  public:
     using Trained = std::function<TrainedNetwork(const std::string&)>;
     /// Builds the parts in the order of `stage_parts`. What does not fit goes into `mistakes`; parts that need a part
-    /// that failed are then left out. With `remembered`, data that cannot be read are no mistake: that space stands in
+    /// that failed are then left out. With `remembered`, data that cannot be read are no mistake: that stands in
     /// for them, and metrics that need more say so when they are asked.
     Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, Diagnostics& mistakes,
-          std::optional<Space> remembered = {});
+          std::optional<RememberedData> remembered = {});
 
     const Dataset& dataset() const override { return given<Dataset>("data set"); }
     Space space() const override;
@@ -54,6 +55,11 @@ class DTK_API Stage : public BuildContext {
     /// The trained networks that its plugins asked for, by the name in the file.
     const std::map<std::string, TrainedNetwork>& trained_networks() const { return trained_; }
     const StageSpec& spec() const { return spec_; }
+    /// What its data are divided into; none where they have no classes.
+    Classes classes() const { return classes_of(dataset()); }
+    /// Is anything told the class while samples are drawn? A network that was built without classes, and is not guided,
+    /// answers whatever was asked for.
+    bool looks_at_classes() const;
     /// Why the data cannot be read, where their space stands in for them; else empty.
     const std::string& missing_data() const { return missing_data_; }
     std::int64_t seed() const { return seed_; }
@@ -101,6 +107,7 @@ class DTK_API Stage : public BuildContext {
     /// → does the process know what to do with its answers?
     bool check_model(Diagnostics& mistakes) const;
     void check_sampling(Diagnostics& mistakes) const;
+    void check_labels(Diagnostics& mistakes) const;
     void check_observation(const Observation& seen, Diagnostics& mistakes) const;
 
     StageSpec& spec_;
@@ -108,7 +115,7 @@ class DTK_API Stage : public BuildContext {
     Trained find_trained_;
     mutable std::map<std::string, TrainedNetwork> trained_;  ///< those that were asked for, by the name in the file
     bool running_;
-    std::optional<Space> remembered_;
+    std::optional<RememberedData> remembered_;
     std::string missing_data_;
     mutable bool asked_in_vain_ = false;  ///< a plugin asked for a part that could not be built
     mutable bool observation_used_ = false;

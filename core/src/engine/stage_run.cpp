@@ -184,7 +184,12 @@ void StageRun::picture_at(std::int64_t step) {
 /// A picture is worth no run: where it cannot be made, that is said and the run goes on.
 void StageRun::picture(const std::string& name, const Tensor& samples) {
     try {
-        const auto file = draw_picture(folder_, name, samples, stage_.dataset(), text_);
+        std::vector<std::string> in_turn;
+        if (const auto asked = classes_in_turn(stage_, stage_.spec().sample.value_or(SampleSettings{}));
+            asked.defined() && stage_.looks_at_classes())
+            for (std::int64_t i = 0; i < asked.numel(); ++i)
+                in_turn.push_back(stage_.classes().name(asked[i].item<std::int64_t>()));
+        const auto file = draw_picture(folder_, name, samples, stage_.dataset(), text_, in_turn);
         if (!file.empty()) Progress::note(fmt::format("picture  {}", (folder_ / file).string()));
     } catch (const Error& error) {
         Progress::note(fmt::format("no picture of the samples: {}; {}", error.what(), error.help()));

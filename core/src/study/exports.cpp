@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <set>
 
 #include <fmt/format.h>
@@ -89,15 +90,30 @@ void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& sha
     }
 }
 
-NumpyArray array_of(const std::string& name, RawTensor tensor) {
+/// The tensors of a file, each read in pieces when it is written.
+void add_tensors(const fs::path& path, const std::string& prefix, std::vector<NumpyArray>& arrays) {
     static const std::map<std::string, const char*> types{{"F64", "<f8"}, {"F32", "<f4"}, {"F16", "<f2"},
                                                           {"I64", "<i8"}, {"I32", "<i4"}, {"I16", "<i2"},
                                                           {"I8", "|i1"},  {"U8", "|u1"},  {"BOOL", "|b1"}};
-    if (const auto type = types.find(tensor.dtype); type != types.end())
-        return {name, type->second, tensor.shape, std::move(tensor.bytes)};
-    auto array = NumpyArray::of(name, tensor.numbers());  // bfloat16, which NumPy does not know
-    array.shape = tensor.shape;
-    return array;
+    constexpr std::uint64_t piece = 1 << 20;
+    const auto file = std::make_shared<InputFile>(path);
+    for (const auto& [name, entry] : read_tensor_header(*file, path).entries) {
+        const auto type = types.find(entry.dtype);
+        if (type == types.end()) {  // bfloat16, which NumPy does not know
+            arrays.push_back(NumpyArray::of(prefix + name, read_tensors(path).at(name).numbers()));
+            arrays.back().shape = entry.shape;
+            continue;
+        }
+        arrays.push_back({prefix + name, type->second, entry.shape, {}});
+        arrays.back().pieces = [file, from = entry.offset, bytes = entry.bytes](const auto& take) {
+            std::string some;
+            for (std::uint64_t at = 0; at < bytes; at += some.size()) {
+                some.resize(std::min(piece, bytes - at));
+                file->read(from + at, some.data(), some.size());
+                take(some);
+            }
+        };
+    }
 }
 
 constexpr std::pair<const char*, double Measured::*> parts[] = {{"value", &Measured::value},
@@ -272,9 +288,11 @@ void export_npz(const Record& record, const fs::path& file, const Exporter::Leve
     std::vector<NumpyArray> arrays;
     for (const auto& [stage, folder] : stages_of(record)) {
         const auto prefix = stage.empty() ? std::string() : stage + "/";
-        if (fs::exists(folder / "samples.safetensors"))
-            for (auto& [name, tensor] : read_tensors(folder / "samples.safetensors"))
-                arrays.push_back(array_of(prefix + name, std::move(tensor)));
+        if (const auto samples = folder / "samples.safetensors"; fs::exists(samples)) {
+            add_tensors(samples, prefix, arrays);
+            if (const auto names = class_names_of(samples); !names.empty())
+                arrays.push_back(NumpyArray::of(prefix + "class_names", names));
+        }
         add_logs({read_log(folder)}, {}, prefix, arrays);
         if (!levels) continue;
         if (const auto own = levels(folder)) add_levels(*own, prefix, arrays);

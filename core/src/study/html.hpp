@@ -10,7 +10,7 @@
 namespace dtk::page {
 
 /// As text inside an element or an attribute.
-std::string escaped(std::string_view text);
+DTK_API std::string escaped(std::string_view text);
 
 /// In so many digits, or – where there is no number.
 std::string shown(double value, int digits = 4);
@@ -50,7 +50,7 @@ class Pictures {
 std::string details(const std::string& summary, const std::string& content, const std::string& id = {});
 
 /// A file of that type within the page.
-std::string data_url(std::string_view type, const std::string& bytes);
+DTK_API std::string data_url(std::string_view type, const std::string& bytes);
 
 /// The whole page around what stands in its main part.
 std::string document(const std::string& title, const std::string& content);

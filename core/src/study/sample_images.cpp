@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/json.hpp"
+#include "base/names.hpp"
 #include "base/npz.hpp"
 #include "base/picture.hpp"
+#include "base/progress.hpp"
 #include "base/tensor_file.hpp"
 
 namespace dtk {
@@ -18,6 +22,14 @@ namespace dtk {
 namespace fs = std::filesystem;
 
 namespace {
+
+std::vector<std::string> names_in(TensorHeader& header) {
+    const auto list = nlohmann::json::parse(header.metadata["class_names"], nullptr, false);
+    std::vector<std::string> names;
+    if (list.is_array())
+        for (const auto& name : list) names.push_back(name.is_string() ? name.get<std::string>() : "");
+    return names;
+}
 
 /// The samples of a run, image by image.
 class SampleImages {
@@ -45,11 +57,18 @@ class SampleImages {
             if (bytes.size() != labels_.size() * sizeof(std::int64_t))
                 throw UserError(fmt::format("{} holds another number of labels than of samples", path_.string()));
             std::memcpy(labels_.data(), bytes.data(), bytes.size());
+            names_ = names_in(header);
         }
     }
 
     /// Of the classes that were asked for; empty where there are none.
     const std::vector<std::int64_t>& labels() const { return labels_; }
+    /// What class 0, 1, … is called; empty where they are numbers.
+    const std::vector<std::string>& names() const { return names_; }
+    std::string name(std::int64_t label) const {
+        const auto place = static_cast<std::size_t>(label);
+        return label >= 0 && place < names_.size() ? names_[place] : std::to_string(label);
+    }
     std::size_t pixels() const { return static_cast<std::size_t>(channels * height * width); }
 
     /// Rows from the top, channels last: the middle of the range is 127.5, rounded and kept within 0 … 255.
@@ -80,7 +99,24 @@ class SampleImages {
     bool wide_ = false;
     double least_ = 0, most_ = 0;
     std::vector<std::int64_t> labels_;
+    std::vector<std::string> names_;
 };
+
+/// The folder of a class: its name, with its number before it where the name cannot be a folder's.
+std::string folder_of(std::int64_t label, std::string name) {
+    if (name_problem(name).empty()) return name;
+    for (auto& c : name)
+        if (c == '/' || static_cast<unsigned char>(c) < ' ') c = '_';
+    return fmt::format("{} {}", label, name);
+}
+
+/// One of very many files, which nobody waits for the disk for.
+void write_quickly(const fs::path& path, const std::string& bytes) {
+    std::ofstream file(path, std::ios::binary);
+    file << bytes;
+    file.close();
+    if (!file) throw Error(fmt::format("cannot write {}", path.string()), "is there room on the disk?");
+}
 
 /// The folder with the samples of a run, or of its last stage that drew some.
 fs::path drawn_in(const Record& record) {
@@ -92,18 +128,34 @@ fs::path drawn_in(const Record& record) {
 
 }  // namespace
 
+std::vector<std::string> class_names_of(const fs::path& samples) {
+    auto header = read_tensor_header(InputFile(samples), samples);
+    return names_in(header);
+}
+
 void export_images(const Record& record, const fs::path& folder) {
     const SampleImages images(drawn_in(record) / "samples.safetensors");
     const int digits = std::max<int>(6, static_cast<int>(std::to_string(images.count - 1).size()));
+    std::string table = "file,label,name\n";
+    Progress progress("export", images.count);
     for (std::int64_t i = 0; i < images.count; ++i) {
         auto into = folder;
-        if (!images.labels().empty()) into /= std::to_string(images.labels()[static_cast<std::size_t>(i)]);
+        const auto file = fmt::format("{:0{}}.png", i, digits);
+        if (!images.labels().empty()) {
+            const auto label = images.labels()[static_cast<std::size_t>(i)];
+            const auto own = folder_of(label, images.name(label));
+            into /= own;
+            table += fmt::format("{},{},{}\n", csv_field(own + "/" + file), label, csv_field(images.name(label)));
+        }
         fs::create_directories(into);
         const auto bytes = images.image(i);
         const std::span pixels(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-        write_image_grid(into / fmt::format("{:0{}}.png", i, digits),
-                         {pixels, 1, images.height, images.width, images.channels}, {.columns = 1, .scale = 1});
+        write_quickly(into / file,
+                      png_of({pixels, 1, images.height, images.width, images.channels}, {.columns = 1, .scale = 1}));
+        progress.at(i + 1);
     }
+    progress.finish();
+    if (!images.labels().empty()) write_atomically(folder / "labels.csv", table);
 }
 
 void export_uint8(const Record& record, const fs::path& file) {
@@ -116,6 +168,7 @@ void export_uint8(const Record& record, const fs::path& file) {
         for (std::int64_t i = 0; i < images.count; ++i) take(images.image(i));
     };
     if (!images.labels().empty()) arrays.push_back(NumpyArray::of("arr_1", images.labels()));
+    if (!images.names().empty()) arrays.push_back(NumpyArray::of("class_names", images.names()));
     write_npz(file, arrays);
 }
 
