@@ -346,11 +346,22 @@ int main(int argc, char** argv) {
     add_plugin_path(show_command, schedule.folders);
     show_command->callback([&] { code = dtk::cli::schedule_show(schedule); });
 
-    dtk::cli::PluginsRequest doctor;
+    dtk::DiagnoseRequest diagnosis;
+    std::string patient;
     auto* doctor_command =
-        app.add_subcommand("doctor", "what this machine and this build can do, and which plugins were skipped");
-    add_plugin_path(doctor_command, doctor.folders);
-    doctor_command->callback([&] { code = dtk::cli::doctor(doctor); });
+        app.add_subcommand("doctor", "what is wrong with a run; without one, what this machine and this build can do");
+    doctor_command
+        ->add_option("run", patient, "a folder, the name of an experiment, the beginning of a run's name, or `latest`")
+        ->type_name("RUN");
+    add_plugin_path(doctor_command, diagnosis.overrides.plugin_path);
+    add_progress(doctor_command, diagnosis.progress);
+    doctor_command->footer(
+        "Looks for causes, tries cures in memory, and names the most likely first. Nothing is written into the run.\n"
+        "The exit code is 0 where nothing is found and 1 where something is.\nExample: dtk doctor latest");
+    doctor_command->callback([&] {
+        code = patient.empty() ? dtk::cli::doctor({.folders = diagnosis.overrides.plugin_path})
+                               : dtk::cli::diagnose(patient, diagnosis);
+    });
 
     try {
         app.parse(argc, argv);

@@ -31,6 +31,14 @@ struct SampleRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk doctor RUN`.
+struct DiagnoseRequest {
+    std::filesystem::path run;                  ///< holds run.json
+    std::vector<std::filesystem::path> stages;  ///< the folders that hold stage.toml
+    Overrides overrides;
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
 /// What needs LibTorch: opened when a command asks for it. Each call prints and returns an exit code.
 class Engine {
  public:
@@ -45,6 +53,8 @@ class Engine {
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;
     /// Lines about LibTorch, the device and CUDA.
     virtual std::string doctor() = 0;
+    /// What is wrong with a run; nothing is written.
+    virtual int diagnose(const DiagnoseRequest& request) = 0;
 };
 
 /// Exit codes, everywhere.

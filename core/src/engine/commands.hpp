@@ -1,5 +1,5 @@
 #pragma once
-// The commands that train and sample.
+// The commands that train, sample and look at runs.
 #include "base/engine.hpp"
 
 namespace dtk {
@@ -7,5 +7,6 @@ namespace dtk {
 // Each prints and returns the exit code.
 int run_experiment(const RunRequest& request);
 int sample_run(const SampleRequest& request);
+int diagnose_run(const DiagnoseRequest& request);
 
 }  // namespace dtk

@@ -55,6 +55,8 @@ class TorchEngine final : public Engine {
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 
     std::string doctor() override { return device_report(); }
+
+    int diagnose(const DiagnoseRequest& request) override { return diagnose_run(request); }
 };
 
 }  // namespace
