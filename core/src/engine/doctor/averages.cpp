@@ -40,8 +40,8 @@ Findings stale_average(Examined& run) {
     const auto key = laws.size() > 1 ? fmt::format("average.{}", laws[which].label) : std::string("average");
     std::string anew;
     const auto s = static_cast<double>(steps);
-    if (laws[which].name == "ema") anew = fmt::format("--set {}.decay={:.3g}", key, 1 - std::min(1.0, 20 / s));
-    if (laws[which].name == "half_life") anew = fmt::format("--set {}.steps={:.3g}", key, s / 20);
+    if (laws[which].name == "ema") anew = fmt::format("{}.decay={:.3g}", key, 1 - std::min(1.0, 20 / s));
+    if (laws[which].name == "half_life") anew = fmt::format("{}.steps={:.3g}", key, s / 20);
     return {
         {score_of(raw) < 0.7 * score_of(averaged) ? Likelihood::certain : Likelihood::likely,
          "the average of the parameters, which samples are drawn with, lags behind the parameters",
@@ -49,8 +49,8 @@ Findings stale_average(Examined& run) {
                       "parameters themselves",
                       where->log_snr, of_average, laws[which].label, of_raw),
           fmt::format("after {} steps {:.2g} % of the average are still what training began with", steps, 100 * begun)},
-         fmt::format("dtk sample {} --set sample.average=none{}", run.folder().string(),
-                     anew.empty() ? "" : fmt::format("; when it is trained anew, {}", anew))}};
+         run.resampled("sample.average=none") +
+             (anew.empty() ? "" : "; when it is trained again, " + run.anew({anew}))}};
 }
 
 }  // namespace dtk::doctor

@@ -1,7 +1,6 @@
 // Faults of the data themselves.
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <string_view>
 #include <unordered_map>
 
@@ -28,8 +27,8 @@ std::string some_of(const Tensor& numbers) {
 
 /// The data set as it is, inside `standardised`.
 std::string standardised_cure(Examined& run) {
-    return fmt::format("--set 'dataset={{use = \"standardised\", of = {}}}', and train anew",
-                       toml_value(run.stage().spec().part("dataset").resolved));
+    return run.anew({fmt::format("dataset={{use = \"standardised\", of = {}}}",
+                                 toml_value(run.stage().spec().part("dataset").resolved))});
 }
 }  // namespace
 
@@ -99,14 +98,16 @@ Findings data_copies(Examined& run) {
     const auto x = run.training().x.flatten(1).contiguous();
     const auto n = x.size(0), d = x.size(1);
     if (n < 2) return {};
-    // Of few possible values there are copies by chance.
-    const auto values = static_cast<double>(std::get<0>(at::_unique2(x.slice(0, 0, 200))).numel());
-    if (static_cast<double>(d) * std::log(values) < std::log(50.0 * static_cast<double>(n))) return {};
     std::unordered_map<std::string_view, std::int64_t> times;
     const auto* bytes = reinterpret_cast<const char*>(x.const_data_ptr<float>());
     const auto row = static_cast<std::size_t>(d) * sizeof(float);
     for (std::int64_t i = 0; i < n; ++i) ++times[{bytes + static_cast<std::size_t>(i) * row, row}];
     const auto different = static_cast<std::int64_t>(times.size());
+    // Elements of few values each have copies by chance: those fill most of what can be combined.
+    double combinations = 1;
+    for (std::int64_t i = 0; i < d && combinations < 1e9; ++i)
+        combinations *= static_cast<double>(std::get<0>(at::_unique2(x.select(1, i))).numel());
+    if (combinations < 4 * static_cast<double>(different)) return {};
     const double copies = static_cast<double>(n - different) / static_cast<double>(n);
     if (copies < 0.05) return {};
     std::int64_t most = 0;
@@ -169,8 +170,8 @@ Findings data_range(Examined& run) {
              {fmt::format("said: {:g} … {:g}; found: {:.4g} … {:.4g}", least, most, x.min().item<double>(),
                           x.max().item<double>()),
               clips ? "x̂_0 of every sample is clipped to that range" : "pictures and bits per dimension go by it"},
-             clips ? "--set sample.clip=false; or give the data set the range that its data have"
-                   : "give the data set the range that its data have"}};
+             clips ? run.resampled("sample.clip=false") + "; or give the data set the range that its data have"
+                   : std::string("give the data set the range that its data have")}};
 }
 
 Findings data_classes(Examined& run) {
@@ -189,14 +190,15 @@ Findings data_classes(Examined& run) {
             if (sample->labels.empty() || std::count(sample->labels.begin(), sample->labels.end(), one))
                 asked.push_back(one);
     const auto n = label.numel();
-    return {{is_told && !asked.empty() ? Likelihood::certain : Likelihood::possible,
-             fmt::format("class{} {} {} no training examples", empty.size() > 1 ? "es" : "", fmt::join(empty, ", "),
-                         empty.size() > 1 ? "have" : "has"),
-             {fmt::format("none among {} examples of {} classes", n, classes),
-              asked.empty() ? "no samples of it are asked for"
-                            : fmt::format("samples are asked for of every class{}",
-                                          is_told ? ", and the network knows nothing of this one" : "")},
-             fmt::format("--set 'sample.labels=[{}]', or data that have all classes", fmt::join(there, ", "))}};
+    return {
+        {is_told && !asked.empty() ? Likelihood::certain : Likelihood::possible,
+         fmt::format("class{} {} {} no training examples", empty.size() > 1 ? "es" : "", fmt::join(empty, ", "),
+                     empty.size() > 1 ? "have" : "has"),
+         {fmt::format("none among {} examples of {} classes", n, classes),
+          asked.empty() ? "no samples of it are asked for"
+                        : fmt::format("samples are asked for of every class{}",
+                                      is_told ? ", and the network knows nothing of this one" : "")},
+         run.resampled(fmt::format("sample.labels=[{}]", fmt::join(there, ", "))) + "; or data that have all classes"}};
 }
 
 }  // namespace dtk::doctor

@@ -18,7 +18,7 @@ constexpr double visible = 0.15;
 /// One of so much is not.
 constexpr double slight = 0.05;
 /// Less of what can be learned beyond linear is not worth training for.
-constexpr double half_learned = 0.6;
+constexpr double half_learned = 0.5;
 /// The same as a mean over the levels, which all add up along a trajectory.
 constexpr double visible_on_average = 0.1;
 /// Standard errors beyond which chance is no explanation.

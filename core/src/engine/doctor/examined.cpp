@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/words.hpp"
 #include "engine/doctor/errors.hpp"
 #include "engine/init.hpp"
 #include "engine/trainer.hpp"
@@ -45,6 +46,31 @@ Examined::Examined(fs::path folder, nlohmann::json record, Overrides overrides)
 }
 
 Examined::~Examined() = default;
+
+namespace {
+std::string command(std::vector<std::string> words, const std::vector<std::string>& set) {
+    for (const auto& one : set) words.insert(words.end(), {"--set", one});
+    return shell_command(words);
+}
+
+/// The experiment that the stage is run again by.
+fs::path experiment_of(const fs::path& folder) {
+    return fs::exists(folder / "resolved.toml") ? folder / "resolved.toml" : folder / "stage.toml";
+}
+}  // namespace
+
+std::string Examined::anew(const std::vector<std::string>& set) const {
+    return command({"dtk", "run", experiment_of(folder_).string()}, set);
+}
+
+std::string Examined::longer(std::int64_t steps) const {
+    return command({"dtk", "run", experiment_of(folder_).string(), "--resume=" + folder_.string()},
+                   {fmt::format("train.steps={}", steps)});
+}
+
+std::string Examined::resampled(const std::string& set) const {
+    return command({"dtk", "sample", folder_.string()}, {set});
+}
 
 std::unique_ptr<Built> Examined::built(const std::vector<std::string>& set) const {
     auto other = std::make_unique<Built>();

@@ -68,6 +68,12 @@ class Examined {
     /// Errors: NotLooked where it is another.
     const GaussianProcess& gaussian() const;
 
+    /// The commands that do it again with settings laid over, KEY=VALUE, as they are typed: train anew, train on,
+    /// sample.
+    std::string anew(const std::vector<std::string>& set) const;
+    std::string longer(std::int64_t steps) const;
+    std::string resampled(const std::string& set) const;
+
     /// The stage with these settings laid over, as it is before training. Errors: UserError.
     std::unique_ptr<Built> built(const std::vector<std::string>& set) const;
     /// Begins as the run's did.
@@ -80,6 +86,8 @@ class Examined {
     double seconds_left() const;
     /// Kept by held_out_errors.
     std::vector<ErrorsAt> errors[2];
+    /// Kept by sampling_cures.
+    std::optional<Findings> sampling;
 
  private:
     Examples some(std::int64_t most, bool held_out) const;

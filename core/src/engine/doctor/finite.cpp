@@ -53,7 +53,8 @@ Findings weights_not_finite(Examined& run) {
          {fmt::format("{} of {} tensors in the checkpoint of step {}: {}{}", bad.size(), checkpoint->tensors.size(),
                       checkpoint->step, fmt::join(bad.begin(), bad.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
                       bad.size() > shown ? ", …" : "")},
-         "sample an earlier checkpoint, `dtk sample RUN --step N`; train anew with a lower train.lr"}};
+         run.anew({fmt::format("train.lr={:g}", run.stage().spec().train ? run.stage().spec().train->lr / 10 : 1e-4)}) +
+             "; or sample an earlier checkpoint (--step)"}};
 }
 
 Findings training_not_finite(Examined& run) {
@@ -90,7 +91,7 @@ Findings training_not_finite(Examined& run) {
         found.what = fmt::format("the learning rate is too large: the loss is not finite from step {} on", *bad);
         found.figures.push_back(
             fmt::format("with train.lr = {:g} in place of {:g} the same steps stay finite", lr, train->lr));
-        found.cure = fmt::format("--set train.lr={:g}, from the beginning", lr);
+        found.cure = run.anew({fmt::format("train.lr={:g}", lr)});
         return {found};
     }
     found.figures.emplace_back("no smaller learning rate comes past it: the learning rate is not the cause");

@@ -36,9 +36,9 @@ Findings network_fit(Examined& run) {
     if (at.log_snr < -3 && type == PredictionType::eps) {
         found.figures.push_back(
             fmt::format("x̂_0 = (x_t − σ ε̂)/α multiplies an error of ε̂ by {:.3g} there", at.sigma / at.alpha));
-        found.cure = "--set model.prediction=v, and train anew";
+        found.cure = run.anew({"model.prediction=v"});
     }
-    if (at.log_snr > 3 && type == PredictionType::x0) found.cure = "--set model.prediction=v, and train anew";
+    if (at.log_snr > 3 && type == PredictionType::x0) found.cure = run.anew({"model.prediction=v"});
     return {found};
 }
 

@@ -97,8 +97,8 @@ Findings unmoved_parameters(Examined& run) {
                  "many units of the network are dead: no gradient reaches them",
                  {fmt::format("{} of {} units have a gradient of exactly 0 at every noise level; in {}", still, units,
                               first_of(dead))},
-                 fmt::format("--set train.lr={:g}, and train anew: too large a step makes units saturate",
-                             spec.train->lr / 10)}};
+                 run.anew({fmt::format("train.lr={:g}", spec.train->lr / 10)}) +
+                     ": too large a step makes units saturate"}};
     return {};
 }
 
@@ -126,7 +126,7 @@ Findings ignored_class(Examined& run) {
                  {fmt::format("its answers for {} examples are the same, bit for bit, when another of the {} classes "
                               "is told",
                               std::min<std::int64_t>(64, run.held_out().n()), classes)},
-                 "--set model.conditional=true, and train anew"}};
+                 run.anew({"model.conditional=true"})}};
     }
     // It looks at it. Does it know better for that?
     auto wrong = run.held_out();
@@ -190,7 +190,7 @@ Findings low_precision(Examined& run) {
              "bfloat16 is too coarse for this network",
              {fmt::format("its error at log-SNR {:.1f} grows by {:.2g} of x_t's spread over that in float32",
                           where->log_snr, worst)},
-             samples ? "--set sample.precision=float32" : "--set train.precision=float32, and train anew"}};
+             samples ? run.resampled("sample.precision=float32") : run.anew({"train.precision=float32"})}};
 }
 
 }  // namespace dtk::doctor

@@ -72,12 +72,11 @@ Findings signal_at_the_start(Examined& run) {
     try_from_data(run, found);
     if (by_grid) {
         found.what = fmt::format("the sampler starts at t = {:g}, where signal is left, and not at the last step", t);
-        found.cure = "--set sampler.grid=trailing";
+        found.cure = run.resampled("sampler.grid=trailing");
         return {found};
     }
     // The first change of the schedule that leaves little enough.
     const auto type = stage.model().predicts();
-    const std::string v = type == PredictionType::eps ? " --set model.prediction=v" : "";
     const auto T = stage.process().steps();
     std::vector<std::vector<std::string>> changes{{"schedule.rescale=true"}};
     if (T < 1000) changes.push_back({"process.steps=1000"});
@@ -86,8 +85,9 @@ Findings signal_at_the_start(Examined& run) {
     for (const auto& change : changes) try {
             const auto other = run.built(change);
             if (!(left_at(*other->stage, x0, start_of(*other->stage)) <= few_nats)) continue;
-            found.cure =
-                fmt::format("--set {}{}, and train anew", change.front(), change.front() == "schedule=cosine" ? v : "");
+            auto set = change;
+            if (change.front() == "schedule=cosine" && type == PredictionType::eps) set.push_back("model.prediction=v");
+            found.cure = run.anew(set);
             return {found};
         } catch (const Error&) {  // this schedule has no such field, or does not go with the model
         }
@@ -101,14 +101,13 @@ Findings noise_at_the_end(Examined& run) {
     if (v == 0) return {};
     const double lost = s2 / (a2 * v + s2);
     if (lost < 0.05) return {};
-    return {
-        {lost > 0.2 ? Likelihood::certain : Likelihood::likely,
-         "even the first step of the process leaves much noise on the data, and the last step of sampling guesses "
-         "what lay under it",
-         {fmt::format("log-SNR {:.3g} at t = 0: noise of {:.3g} on α times data of {:.3g}", noise.log_snr(0),
-                      std::sqrt(s2), std::sqrt(v)),
-          fmt::format("{:.0f} % of the data's variance cannot be told there", 100 * lost)},
-         noise.steps() < 1000 ? "--set process.steps=1000, and train anew" : "--set schedule=cosine, and train anew"}};
+    return {{lost > 0.2 ? Likelihood::certain : Likelihood::likely,
+             "even the first step of the process leaves much noise on the data, and the last step of sampling guesses "
+             "what lay under it",
+             {fmt::format("log-SNR {:.3g} at t = 0: noise of {:.3g} on α times data of {:.3g}", noise.log_snr(0),
+                          std::sqrt(s2), std::sqrt(v)),
+              fmt::format("{:.0f} % of the data's variance cannot be told there", 100 * lost)},
+             run.anew({noise.steps() < 1000 ? "process.steps=1000" : "schedule=cosine"})}};
 }
 
 }  // namespace dtk::doctor

@@ -14,9 +14,9 @@
 namespace dtk::doctor {
 
 namespace {
-/// A distance is seen from such a share of the distance between any two on; a shift by an eighth of the standard
-/// deviation makes 0.004.
-constexpr double visible_share = 0.004;
+/// A distance is seen from such a share of the distance between any two on; a shift by a sixth of the standard
+/// deviation makes 0.006.
+constexpr double visible_share = 0.006;
 constexpr double beyond_chance = 6;
 
 /// Answers with `of` where `when` says so.
@@ -28,7 +28,8 @@ Denoiser answered(const Denoiser& denoise, When when, Of of) {
 }
 }  // namespace
 
-Findings sampling_cures(Examined& run) {
+namespace {
+Findings try_sampling_cures(Examined& run) {
     const auto& stage = run.network();
     auto drawing = as_the_run(run, 1);
     const auto& settings = *stage.spec().sample;
@@ -76,7 +77,7 @@ Findings sampling_cures(Examined& run) {
                          level.sigma / level.alpha),
              fmt::format("with the best linear x̂_0 in the place of the network's at t = {:g}, log-SNR {:.1f}, alone",
                          first, level.log_snr),
-             "--set model.prediction=v, and train anew", how);
+             run.anew({"model.prediction=v"}), how);
     }
     std::unique_ptr<Built> finer;
     if (N < T) {
@@ -90,19 +91,18 @@ Findings sampling_cures(Examined& run) {
         auto how = drawing;
         how.stage = finer->stage.get();
         with(fmt::format("{} sampling steps are too few", N), fmt::format("with {} steps", more),
-             fmt::format("dtk sample {} --set sampler.steps={}", run.folder().string(), more), how);
+             run.resampled(fmt::format("sampler.steps={}", more)), how);
     }
     if (settings.clip && stage.space().range) {
         auto how = drawing;
         how.clip = false;
         with("clipping x̂_0 to the data's range spoils the samples", "without clipping",
-             fmt::format("dtk sample {} --set sample.clip=false", run.folder().string()), how);
+             run.resampled("sample.clip=false"), how);
     }
     if (settings.precision == "bf16") {
         auto how = drawing;
         how.bf16 = false;
-        with("bfloat16 spoils the samples", "in float32",
-             fmt::format("dtk sample {} --set sample.precision=float32", run.folder().string()), how);
+        with("bfloat16 spoils the samples", "in float32", run.resampled("sample.precision=float32"), how);
     }
 
     const auto in_words = [](const Distance& d) {
@@ -126,10 +126,19 @@ Findings sampling_cures(Examined& run) {
                        cure.cure});
     }
     if (!all.empty()) return {all.front()};
-    Finding symptom{Likelihood::symptom, "samples lie off the data", {standing}, "see the other findings"};
+    Finding symptom{Likelihood::symptom,
+                    "samples lie off the data",
+                    {standing},
+                    "what the other findings say; else train longer, or take a larger network"};
     for (const auto& cure : cures)
         symptom.figures.push_back(fmt::format("{}: {}, which is no cure", cure.figure, in_words(cure.then)));
     return {symptom};
+}
+}  // namespace
+
+Findings sampling_cures(Examined& run) {
+    if (!run.sampling) run.sampling = try_sampling_cures(run);
+    return *run.sampling;
 }
 
 Findings samples_drift(Examined& run) {
@@ -162,6 +171,7 @@ Findings samples_drift(Examined& run) {
     const auto channels = shift.numel();
     std::int64_t drifted = 0;
     for (std::int64_t c = 0; c < channels; ++c) {
+        if (!(sd[c].item<double>() > 1e-6 * run.data_scale().sd)) continue;  // a constant has no spread to go by
         const double s = shift[c].item<double>(), r = ratio[c].item<double>();
         const bool moved = std::abs(s) > 0.15 && std::abs(mean_z[c].item<double>()) > beyond_chance;
         const bool scaled =

@@ -52,6 +52,7 @@ Clipping clipping_of(const Examined& run) {
 struct Cure {
     Tried tried;
     enum Kind { longer, lower, higher, unclipped, precise, times, weighting } kind;
+    std::vector<std::string> cure;  ///< what is to be set
 };
 
 std::string name_of(Examined& run, const Cure& cure) {
@@ -78,43 +79,61 @@ std::string name_of(Examined& run, const Cure& cure) {
 }
 }  // namespace
 
+namespace {
+/// Do samples lie off the data, and no change of the sampler cures them?
+bool samples_are_off(Examined& run) {
+    try {
+        const auto found = sampling_cures(run);
+        return !found.empty() && found.front().likelihood == Likelihood::symptom;
+    } catch (const NotLooked&) {
+        return false;
+    }
+}
+}  // namespace
+
 Findings training_cures(Examined& run) {
     const auto& spec = run.stage().spec();
     if (!spec.train) throw NotLooked("the run does not train");
     if (!run.checkpoint()) throw NotLooked("the run holds no checkpoint");
     const auto& errors = held_out_errors(run, Weights::raw);
     const auto fit = fit_of(errors);
-    if (!fit.bad && (fit.learned || errors.front().optimum.defined())) return {};
+    const bool knows = errors.front().optimum.defined();
+    if (!fit.bad && (knows || (fit.learned && !samples_are_off(run)))) return {};
     if (!overfitting(run).empty()) return {};  // more of the same would not help
 
-    const double now = score_of(errors), lr = spec.train->lr;
+    // The rate that it last learned by, where it falls to nothing in the end.
+    const double lr = spec.train->lr;
+    const double last = std::max(learning_rate(*spec.train, *run.stage().part<Rate>(), run.steps() * 3 / 4), lr / 1000);
+    const double now = score_of(errors);
     const auto steps = steps_in(run, 2, 300);
     std::vector<Cure> cures;
-    const auto with = [&](Cure::Kind kind, std::vector<std::string> set, bool afresh = false) {
-        cures.push_back({tried(run, {.set = std::move(set), .afresh = afresh, .steps = steps}), kind});
+    const auto with = [&](Cure::Kind kind, std::vector<std::string> set, std::vector<std::string> cure,
+                          bool afresh = false) {
+        cures.push_back({tried(run, {.set = std::move(set), .afresh = afresh, .steps = steps}), kind, std::move(cure)});
         return cures.back().tried.score;
     };
     const auto rate = [](double lr) { return fmt::format("train.lr={:g}", lr); };
-    const double same = with(Cure::longer, {});
+    const auto changed = [&](Cure::Kind kind, const std::string& one) { with(kind, {rate(last), one}, {one}); };
+    const double same = with(Cure::longer, {rate(last)}, {});
     for (double factor = 10, before = same; factor <= 1000 && lr * factor <= 1; factor *= 10) {
-        const double score = with(Cure::higher, {rate(lr * factor)});
+        const double score = with(Cure::higher, {rate(last * factor)}, {rate(lr * factor)});
         if (!(score < before)) break;
         before = score;
     }
-    with(Cure::lower, {rate(lr / 10)});
+    with(Cure::lower, {rate(last / 10)}, {rate(lr / 10)});
     // What was thrown far does not come back: from the beginning, then.
     for (double factor = 10; factor <= 10000 && lr / factor >= 1e-5; factor *= 10)
-        with(Cure::lower, {rate(lr / factor)}, true);
-    if (clipping_of(run).share > 0.5) with(Cure::unclipped, {"train.clip=0"});
-    if (spec.train->precision == "bf16") with(Cure::precise, {"train.precision=float32"});
-    if (spec.part("times").name != "uniform") with(Cure::times, {"times=uniform"});
-    if (spec.part("weighting").name != "uniform") with(Cure::weighting, {"weighting=uniform"});
+        with(Cure::lower, {rate(lr / factor)}, {rate(lr / factor)}, true);
+    if (clipping_of(run).share > 0.5) changed(Cure::unclipped, "train.clip=0");
+    if (spec.train->precision == "bf16") changed(Cure::precise, "train.precision=float32");
+    if (spec.part("times").name != "uniform") changed(Cure::times, "times=uniform");
+    if (spec.part("weighting").name != "uniform") changed(Cure::weighting, "weighting=uniform");
 
     double best = now;
     for (const auto& cure : cures) best = std::min(best, cure.tried.score);
     const double total = now - best;
     // A little better is no cure. Where nobody knows the optimum, most of the error may be what nobody can learn.
-    if (!(total > (errors.front().optimum.defined() ? 0.1 : 0.05) * now)) return {};
+    if (!(total > (knows ? 0.1 : 0.05) * now)) return {};
     // The least change that brings most of it: more of the same, what is set aside from the learning rate, that.
     const auto helps = [&](const Cure& cure, double share) { return now - cure.tried.score >= share * total; };
     const Cure* chosen = nullptr;
@@ -124,20 +143,19 @@ Findings training_cures(Examined& run) {
     for (const auto& cure : cures)
         if (!chosen && helps(cure, 0.75)) chosen = &cure;
     Finding found{Likelihood::certain, name_of(run, *chosen), {}, {}};
-    found.figures.push_back(
-        fmt::format("error of the network on held-out examples, in units of x_t's spread: {:.3g} "
-                    "after the {} steps of the run",
-                    now, run.steps()));
+    found.figures.push_back(fmt::format(
+        "error of the network on held-out examples, in units of x_t's spread{}: {:.3g} after step {}{}",
+        knows ? ", over the best there is" : "", now, run.steps(),
+        fit.share_learned
+            ? fmt::format("; it knows {:.0f} % of what can be learned beyond linear", 100 * *fit.share_learned)
+            : ""));
     if (chosen->kind != Cure::longer)
         found.figures.push_back(fmt::format("after {} further steps as they were: {:.3g}", steps, same));
-    const auto set = chosen->tried.trial.set.empty() ? std::string() : " with " + chosen->tried.trial.set.front();
-    found.figures.push_back(fmt::format("after {} {}steps{}: {:.3g}", steps,
-                                        chosen->tried.trial.afresh ? "first " : "further ", set, chosen->tried.score));
-    if (chosen->kind == Cure::longer)
-        found.cure = fmt::format("--set train.steps={} --resume={}", std::max<std::int64_t>(1000, 10 * run.steps()),
-                                 run.folder().string());
-    else
-        found.cure = fmt::format("--set {}, and train anew", chosen->tried.trial.set.front());
+    const auto set = chosen->kind == Cure::longer ? std::string() : " with " + chosen->tried.trial.set.back();
+    found.figures.push_back(fmt::format("after {} {} steps{}: {:.3g}", steps,
+                                        chosen->tried.trial.afresh ? "first" : "further", set, chosen->tried.score));
+    found.cure = chosen->kind == Cure::longer ? run.longer(std::max<std::int64_t>(1000, 10 * run.steps()))
+                                              : run.anew(chosen->cure);
     return {found};
 }
 
@@ -154,7 +172,7 @@ Findings clipped_steps(Examined& run) {
                       100 * clipping.share, clipping.norm, clipping.factor),
           "every example's share in a step then depends on what else is in the batch, and the learning rate "
           "is another than the one that is set"},
-         "--set train.clip=0, and train anew, perhaps with another train.lr"}};
+         run.anew({"train.clip=0"}) + ", perhaps with another train.lr"}};
 }
 
 Findings training_log(Examined& run) {
@@ -178,7 +196,7 @@ Findings training_log(Examined& run) {
              {fmt::format("in {} of {} lines of metrics.jsonl its norm is above 100 times its median {:.3g}; "
                           "{:.3g} at step {:g}",
                           spikes, n, usual, norm[worst], step[worst])},
-             fmt::format("--set train.lr={:g}, or --set train.clip={:.2g}, and train anew", train->lr / 3, 2 * usual)});
+             run.anew({fmt::format("train.lr={:g}", train->lr / 3), fmt::format("train.clip={:.2g}", 2 * usual)})});
 
     // Divergence: a loss that has risen by more than it scatters.
     std::vector<double> changes;
@@ -192,7 +210,7 @@ Findings training_log(Examined& run) {
         all.push_back({Likelihood::likely,
                        "the loss has risen again",
                        {fmt::format("{:.4g} at step {:g}, {:.4g} at the end", loss[least], step[least], end)},
-                       fmt::format("--set train.lr={:g}, and train anew", train->lr / 10)});
+                       run.anew({fmt::format("train.lr={:g}", train->lr / 10)})});
         return all;
     }
 
@@ -216,7 +234,7 @@ Findings training_log(Examined& run) {
                        {fmt::format("in its second half it fell as steps^{:.2f}; twice as many would lower it by "
                                     "{:.0f} % more",
                                     slope, 100 * gain)},
-                       fmt::format("--set train.steps={} --resume={}", 2 * train->steps, run.folder().string())});
+                       run.longer(2 * train->steps)});
     return all;
 }
 
