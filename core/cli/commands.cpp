@@ -97,7 +97,7 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
 
 int sample(SampleRequest& request) {
     if (fs::is_regular_file(request.run)) {  // RUN/checkpoints/00000100.safetensors
-        if (request.step)
+        if (request.step || request.best)
             throw UserError(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
                             "leave --step out, or name the folder of the run");
         request.checkpoint = fs::absolute(request.run).lexically_normal();

@@ -230,6 +230,11 @@ int main(int argc, char** argv) {
     run_command->add_flag(
         "-n,--dry-run", run.dry_run,
         "check everything, print the experiment with every field (of a study what there is to do), and stop");
+    run_command
+        ->add_option("--replay", run.replay,
+                     "run nothing, and look at step N of this experiment's latest run, or of the one that --out names: "
+                     "its loss, gradients and what is not finite")
+        ->type_name("[STAGE/]N");
     dtk::cli::StudyOptions study;
     run_command
         ->add_option("--jobs", study.jobs,
@@ -280,15 +285,20 @@ int main(int argc, char** argv) {
         ->required()
         ->type_name("RUN");
     sample_command->add_option("--n", how_many, "how many samples")->type_name("N")->check(whole_number(1));
-    sample_command->add_option("--step", sample.step, "the checkpoint of that step; otherwise the newest")
-        ->type_name("N")
-        ->check(whole_number(0));
+    std::string step;
+    sample_command
+        ->add_option("--step", step,
+                     "the checkpoint of that step, or `best`: that with the least held-out error; otherwise the newest")
+        ->type_name("N|best")
+        ->check(whole_number(0) | CLI::IsMember({"best"}));
     add_overrides(sample_command, sample.overrides);
     add_plugin_path(sample_command, sample.overrides.plugin_path);
     add_progress(sample_command, sample.progress);
     sample_command->add_option("--out", sample.out, "where they go; otherwise RUN/sampled/TIME")->type_name("DIR");
     sample_command->callback([&] {
         if (how_many) sample.overrides.set.push_back(fmt::format("sample.n={}", *how_many));
+        sample.best = step == "best";
+        if (!step.empty() && !sample.best) sample.step = std::stoll(step);
         code = dtk::cli::sample(sample);
     });
 

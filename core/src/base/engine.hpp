@@ -18,6 +18,8 @@ struct RunRequest {
     std::optional<std::string> resume;
     bool accept_changed = false;  ///< go on though data or plugins are others than the run's
     bool dry_run = false;
+    /// Look at one step of a run that is there, from 1: "1234", of a stage "student/1234".
+    std::optional<std::string> replay = {};
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
@@ -26,6 +28,7 @@ struct SampleRequest {
     std::optional<std::filesystem::path> checkpoint =
         {};  ///< one of the run's; otherwise that of `step`, or the newest
     std::optional<std::int64_t> step = {};
+    bool best = false;  ///< that with the least held-out error
     Overrides overrides;
     std::optional<std::filesystem::path> out;
     Progress::Mode progress = Progress::Mode::automatic;
@@ -48,6 +51,7 @@ class Engine {
     virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides,
                                 Diagnostics& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
+    virtual int replay(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;

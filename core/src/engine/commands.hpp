@@ -6,6 +6,7 @@ namespace dtk {
 
 // Each prints and returns the exit code.
 int run_experiment(const RunRequest& request);
+int replay_run(const RunRequest& request);
 int sample_run(const SampleRequest& request);
 int diagnose_run(const DiagnoseRequest& request);
 

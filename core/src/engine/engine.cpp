@@ -50,6 +50,8 @@ class TorchEngine final : public Engine {
 
     int run(const RunRequest& request) override { return run_experiment(request); }
 
+    int replay(const RunRequest& request) override { return replay_run(request); }
+
     int sample(const SampleRequest& request) override { return sample_run(request); }
 
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
