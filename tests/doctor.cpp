@@ -1,4 +1,5 @@
-// dtk doctor RUN: runs with a fault that was planted are told that fault first, and healthy runs are told nothing.
+// dtk doctor RUN: runs with a fault that was planted are told that fault first, and healthy runs are told nothing. Each
+// fault is planted twice, with other constants or other data the second time, under [slow].
 #include <cmath>
 #include <set>
 
@@ -58,6 +59,45 @@ double normal(std::size_t row, std::size_t column) {
     return length * (column % 2 ? std::sin(angle) : std::cos(angle));
 }
 
+/// A .npy file of version 1.
+std::string npy(const std::string& type, const std::string& shape, const std::string& bytes) {
+    auto header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': " + shape + ", }";
+    header.append(63 - (10 + header.size()) % 64, ' ');
+    header += '\n';
+    const auto length = static_cast<char>(header.size());
+    return std::string("\x93NUMPY\x01\x00", 8) + length + '\0' + header + bytes;
+}
+
+/// Points near a ring of that radius.
+std::string ring(std::size_t n, double radius) {
+    std::string bytes;
+    for (std::size_t i = 0; i < n; ++i) {
+        const double x = normal(i, 0), y = normal(i, 1), length = std::sqrt(x * x + y * y) + 1e-9;
+        for (const double one : {x, y}) {
+            const auto value = static_cast<float>(one / length * radius + 0.2 * one);
+            bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+        }
+    }
+    return npy("<f4", "(" + std::to_string(n) + ", 2)", bytes);
+}
+
+/// Grey pictures of 8 × 8 with a bright spot somewhere.
+std::string spots(std::size_t n) {
+    std::string bytes;
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto part = [](double x) { return x - std::floor(x); };
+        const double row = 1.5 + 4 * part(static_cast<double>(i + 1) * 0.7548776662466927),
+                     column = 1.5 + 4 * part(static_cast<double>(i + 1) * 0.5698402909980532),
+                     width = 0.8 + 0.8 * part(static_cast<double>(i + 1) * 0.3819660112501051);
+        for (int y = 0; y < 8; ++y)
+            for (int x = 0; x < 8; ++x) {
+                const double away = (y - row) * (y - row) + (x - column) * (x - column);
+                bytes += static_cast<char>(static_cast<unsigned char>(255 * std::exp(-away / (2 * width * width))));
+            }
+    }
+    return npy("|u1", "(" + std::to_string(n) + ", 8, 8)", bytes);
+}
+
 struct Patient {
     Folder folder;
     std::string text = healthy;
@@ -104,6 +144,16 @@ std::set<std::pair<std::string, std::string>> contents(const fs::path& folder) {
     return all;
 }
 
+const std::string three_classes =
+    "dataset={use=\"gaussian_mixture\", preset=\"none\", labels=true, means=[[-1.5, 0], [1.5, 0], [0, 2]], std=[0.3], ";
+const std::string mixture_of = "dataset={use=\"gaussian_mixture\", preset=\"none\", ";
+const std::string of_table = "dataset={use=\"csv\", file=\"data.csv\"}";
+
+/// A patient whose data are that file.
+struct WithData : Patient {
+    WithData(const std::string& name, const std::string& content) { write(folder / name, content); }
+};
+
 }  // namespace
 
 TEST_CASE("a healthy run is told nothing, and stays as it is") {
@@ -120,90 +170,117 @@ TEST_CASE("a healthy run is told nothing, and stays as it is") {
 }
 
 TEST_CASE("other healthy runs are told nothing") {
-    names_nothing({"model.prediction=eps", "sampler=ddpm", "schedule=linear", "train.steps=1000"});
-    names_nothing({"dataset={use=\"moons\"}"});
+    names_nothing({"dataset={use=\"arrays\", file=\"data.npy\"}", "model.width=256"},
+                  WithData("data.npy", spots(3000)));
+    names_nothing({three_classes + "weights=[0.4, 0.3, 0.3]}", "model.conditional=true"});
+}
+
+TEST_CASE("more healthy runs are told nothing", "[slow]") {
+    names_nothing({of_table}, WithData("data.csv", csv(2000, 2, normal)));
+    names_nothing({"process.steps=1000", "sampler=ddpm", "sampler.steps=250", "train.steps=3000"});
+    Patient quick;
+    quick.text = read(DTK_EXPERIMENTS "/quickstart.toml");
+    names_nothing({"train.steps=4000"}, quick);
 }
 
 TEST_CASE("a learning rate that is too large") {
     names("the learning rate is too large", {"train.lr=1", "train.steps=300"});
-    names("the learning rate is too large", {"train.lr=0.2", "train.steps=400", "rate=constant"});
     names("the learning rate is too large",
           {"train.lr=1e6", "train.steps=300", "optimizer=sgd", "train.clip=0", "model.prediction=eps"});
+}
+TEST_CASE("a learning rate that is too large, again", "[slow]") {
+    names("the learning rate is too large", {"train.lr=0.2", "train.steps=400", "rate=constant"});
+    names("the learning rate is too large",
+          {"train.lr=1e12", "optimizer=sgd", "train.clip=0", "dataset={use=\"moons\"}"});
 }
 
 TEST_CASE("a learning rate that is too small") {
     names("the learning rate is too small", {"train.lr=1e-6", "train.steps=500"});
+}
+TEST_CASE("a learning rate that is too small, again", "[slow]") {
     names("the learning rate is too small", {"train.lr=2e-5", "train.steps=500", "dataset={use=\"moons\"}"});
 }
 
-TEST_CASE("training that is too short") {
-    names("training was too short", {"train.steps=1"});
+TEST_CASE("training that is too short") { names("training was too short", {"train.steps=1"}); }
+TEST_CASE("training that is too short, again", "[slow]") {
     names("training was too short", {"train.steps=20", "dataset.preset=ring8"});
 }
 
 TEST_CASE("an average that has not caught up") {
-    names("the average of the parameters", {"average=[{use=\"ema\", decay=0.9999, warmup=false}]"});
+    names("the average of the parameters", {"average=[{use=\"ema\", decay=0.9999, warmup=false}]", "train.steps=800"});
+}
+TEST_CASE("an average that has not caught up, again", "[slow]") {
     names("the average of the parameters",
           {"average=[{use=\"ema\", decay=0.999, warmup=false}]", "train.steps=700", "model.prediction=eps"});
 }
 
 TEST_CASE("signal that is left where sampling starts") {
-    names("signal is left at the last step", {"schedule={use=\"linear\", rescale=false}"});
+    names("signal is left at the last step", {"schedule={use=\"linear\", rescale=false}", "train.steps=800"});
+    names("the sampler starts at t", {"sampler.steps=5", "sampler.grid=leading", "train.steps=800"});
+}
+TEST_CASE("signal that is left where sampling starts, again", "[slow]") {
     names("signal is left at the last step", {"schedule={use=\"constant\", beta=0.002}", "dataset.preset=ring8"});
-    names("the sampler starts at t", {"sampler.steps=5", "sampler.grid=leading"});
 }
 
-TEST_CASE("too few sampling steps") {
-    names("sampling steps are too few", {"sampler.steps=2"});
+TEST_CASE("too few sampling steps") { names("sampling steps are too few", {"sampler.steps=2", "train.steps=800"}); }
+TEST_CASE("too few sampling steps, again", "[slow]") {
     names("sampling steps are too few", {"sampler.steps=4", "sampler=ddpm", "dataset.preset=ring8"});
 }
 
+TEST_CASE("a first step that multiplies the network's error") {
+    names("the first step of sampling multiplies the network's error",
+          {"model.prediction=eps", "process.steps=1000", "train.steps=1000"});
+}
+
 TEST_CASE("gradients that are clipped at most steps") {
-    names("train.clip = 0.001 cuts the gradient", {"train.clip=1e-3"});
+    names("train.clip = 0.001 cuts the gradient", {"train.clip=1e-3", "train.steps=800"});
+}
+TEST_CASE("gradients that are clipped at most steps, again", "[slow]") {
     names("train.clip = 0.01 cuts the gradient", {"train.clip=1e-2", "optimizer=sgd", "train.lr=0.05"});
 }
 
 TEST_CASE("data on another scale") {
-    const std::string mixture = "dataset={use=\"gaussian_mixture\", preset=\"none\", ";
-    names("the data are not on the scale", {mixture + "means=[[-40, 10], [50, -20]], std=[9]}"});
-    names("the data are not on the scale", {mixture + "means=[[-0.01, 0], [0.01, 0.02]], std=[0.004]}"});
-    names("of very different size", {mixture + "means=[[-1, 0], [1, 0]], covariances=[[0.1, 0, 0, 0.00001]]}"});
+    names("the data are not on the scale", {mixture_of + "means=[[-40, 10], [50, -20]], std=[9]}", "train.steps=300"});
+    names("of very different size",
+          {mixture_of + "means=[[-1, 0], [1, 0]], covariances=[[0.1, 0, 0, 0.00001]]}", "train.steps=300"});
+}
+TEST_CASE("data on another scale, again", "[slow]") {
+    names("the data are not on the scale", {mixture_of + "means=[[-0.01, 0], [0.01, 0.02]], std=[0.004]}"});
 }
 
-TEST_CASE("data that do not vary, and copies") {
-    Patient patient;
-    write(patient.folder / "data.csv", csv(400, 2, [](std::size_t, std::size_t) { return 0.75; }));
-    names("all training examples are the same", {"dataset={use=\"csv\", file=\"data.csv\"}"}, patient);
-    Patient one;
-    write(one.folder / "data.csv", csv(600, 3, [](std::size_t r, std::size_t c) { return c == 1 ? 4 : normal(r, c); }));
-    names("1 of 3 elements of the data never change", {"dataset={use=\"csv\", file=\"data.csv\"}"}, one);
-    Patient copies;
-    write(copies.folder / "data.csv", csv(900, 2, [](std::size_t r, std::size_t c) { return normal(r % 30, c); }));
-    names("of the training examples are copies", {"dataset={use=\"csv\", file=\"data.csv\"}"}, copies);
+TEST_CASE("data that do not vary, copies, outliers") {
+    names("all training examples are the same", {of_table, "train.steps=300"},
+          WithData("data.csv", csv(400, 2, [](std::size_t, std::size_t) { return 0.75; })));
+    names("1 of 3 elements of the data never change", {of_table, "train.steps=300"},
+          WithData("data.csv", csv(600, 3, [](std::size_t r, std::size_t c) { return c == 1 ? 4 : normal(r, c); })));
+    names("of the training examples are copies", {of_table, "train.steps=300"},
+          WithData("data.csv", csv(900, 2, [](std::size_t r, std::size_t c) { return normal(r % 30, c); })));
+    names("far from all others", {of_table, "train.steps=300"},
+          WithData("data.csv", csv(900, 2, [](std::size_t r, std::size_t c) { return r % 311 ? normal(r, c) : 5e3; })));
 }
 
 TEST_CASE("data outside of the range they are said to have") {
-    Patient patient;
-    write(patient.folder / "data.csv", csv(2000, 2, normal));
-    names_nothing({"dataset={use=\"csv\", file=\"data.csv\"}"}, patient);
+    names("lie outside of the range", {"dataset={use=\"arrays\", file=\"data.npy\", range=[-1, 1]}", "train.steps=300"},
+          WithData("data.npy", ring(2000, 1.4)));
 }
 
 TEST_CASE("training examples learned by heart") {
-    Patient patient;
-    write(patient.folder / "data.csv", csv(40, 6, normal));
     names(
         "learned the training examples by heart",
         {"dataset={use=\"csv\", file=\"data.csv\", test=0.4}", "train.batch=20", "train.steps=3000", "model.width=256"},
-        patient);
+        WithData("data.csv", csv(40, 6, normal)));
 }
 
 TEST_CASE("classes that are missing, and a class that is ignored") {
-    const std::string mixture =
-        "dataset={use=\"gaussian_mixture\", preset=\"none\", labels=true, means=[[-1.5, 0], [1.5, 0], [0, 2]], "
-        "std=[0.3], ";
-    names("class 2 has no training examples", {mixture + "weights=[0.5, 0.4999999, 1e-7]}", "model.conditional=true"});
-    names("the network ignores the class", {mixture + "weights=[0.4, 0.3, 0.3]}", "sample.labels=[1]"});
-    names_nothing({mixture + "weights=[0.4, 0.3, 0.3]}", "model.conditional=true"});
+    names("class 2 has no training examples",
+          {three_classes + "weights=[0.5, 0.4999999, 1e-7]}", "model.conditional=true", "train.steps=500"});
+    names("the network ignores the class",
+          {three_classes + "weights=[0.4, 0.3, 0.3]}", "sample.labels=[1]", "train.steps=800"});
+}
+
+TEST_CASE("a part of the network that no gradient reaches") {
+    names("no gradient reaches a part of the network",
+          {"plugins={path=[\"" DTK_SEAMS "\"]}", "model={use=\"half_dead\"}", "train.steps=800"});
 }
 
 TEST_CASE("a doctor's words for what is no run") {

@@ -9,6 +9,7 @@
 #include "base/json.hpp"
 #include "engine/doctor/checks.hpp"
 #include "engine/doctor/trials.hpp"
+#include "engine/replay.hpp"
 #include "engine/safetensors.hpp"
 
 namespace dtk::doctor {
@@ -32,6 +33,26 @@ std::optional<std::int64_t> bad_step_of(const Examined& run) {
                 if (const auto value = number_of(*found); value && !std::isfinite(*value))
                     return line.value("step", std::int64_t{0});
     return std::nullopt;
+}
+
+std::string number_in_words(double value) {
+    return std::isnan(value) ? "not a number" : std::isinf(value) ? "infinite" : fmt::format("{:.4g}", value);
+}
+
+/// Where the first number came from that is not finite, and of which examples.
+std::string in_words(const NotFinite& bad, const InspectedStep& step) {
+    std::vector<std::string> examples;
+    constexpr std::size_t most = 4;
+    for (const auto row : bad.rows)
+        if (examples.size() < most && static_cast<std::size_t>(row) < step.examples.size()) {
+            const auto& one = step.examples[static_cast<std::size_t>(row)];
+            examples.push_back(fmt::format("{} (t = {:g})", one.number, one.t));
+        }
+    return fmt::format("the first that is not finite: {}{}", bad.what,
+                       examples.empty()
+                           ? ""
+                           : fmt::format(", of {} example{}: {}{}", bad.rows.size(), bad.rows.size() == 1 ? "" : "s",
+                                         fmt::join(examples, ", "), bad.rows.size() > examples.size() ? ", …" : ""));
 }
 }  // namespace
 
@@ -62,10 +83,11 @@ Findings training_not_finite(Examined& run) {
     if (!train) throw NotLooked("the run does not train");
     const auto bad = bad_step_of(run);
     if (!bad) return {};
-    Finding found{Likelihood::certain,
-                  fmt::format("the loss or its gradient is not finite at step {}", *bad),
-                  {},
-                  fmt::format("`dtk run FILE --replay {}` shows that step", *bad)};
+    Finding found{
+        Likelihood::certain,
+        fmt::format("the loss or its gradient is not finite at step {}", *bad),
+        {},
+        run.anew({}) + fmt::format(" --resume={} --replay {}, which shows that step", run.folder().string(), *bad)};
     const auto from = run.steps();
     const auto needed = *bad - from;
     if (needed <= 0 || steps_in(run, 15, needed) < needed) {
@@ -73,15 +95,26 @@ Findings training_not_finite(Examined& run) {
             fmt::format("the newest checkpoint is of step {}: too long ago to train up to it again", from));
         return {found};
     }
-    const auto again = tried(run, {.steps = needed, .as_it_was = true}, true);
-    if (again.bad_step && again.loss.size() > 1) {
-        const auto last = again.loss.size() - 1;
-        const double begun = again.loss.front();
-        found.figures.push_back(
-            fmt::format("trained again from step {}: loss {:.4g} at first, {:.4g} the step before, "
-                        "then {:.4g}; gradient norm {:.3g}, {:.3g}, then {:.3g}",
-                        from, begun, again.loss[last - 1], again.loss[last], again.norm.front(), again.norm[last - 1],
-                        again.norm[last]));
+    // Trained up to it once more, and looked at.
+    std::optional<InspectedStep> inspected;
+    const auto again =
+        tried(run,
+              {.steps = needed - 1,
+               .as_it_was = true,
+               .at_the_end = [&](Stage& stage, Trainer& trainer) { inspected = inspect_next_step(stage, trainer); }},
+              true);
+    if (inspected) {
+        std::vector<std::string> then;
+        for (const auto& [name, value] : inspected->means)
+            if (name == "train/loss" || name == "train/grad_norm")
+                then.push_back(fmt::format("{} {}", name.substr(6), number_in_words(value)));
+        found.figures.push_back(fmt::format("trained again from step {}: {}{}", from,
+                                            again.loss.empty()
+                                                ? std::string()
+                                                : fmt::format("loss {:.4g} at first, {:.4g} the step before; then ",
+                                                              again.loss.front(), again.loss.back()),
+                                            fmt::join(then, ", ")));
+        if (inspected->first_bad) found.figures.push_back(in_words(*inspected->first_bad, *inspected));
     }
     // Does a smaller step come past it?
     const auto beyond = needed + std::max<std::int64_t>(20, needed / 4);

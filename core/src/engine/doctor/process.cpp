@@ -1,4 +1,5 @@
 // A schedule of noise that does not fit the data, the number of steps, or where sampling begins.
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -38,7 +39,7 @@ void try_from_data(Examined& run, Finding& found) {
         auto drawing = as_the_run(run, 500);
         held_out_errors(run, Weights::sampled);  // what asking costs is known afterwards
         run.afford(2 * rows_of(drawing));
-        const auto examples = examples_like_samples(run, 1000);
+        const auto examples = examples_like_samples(run, std::min<std::int64_t>(1000, run.training().n()));
         const double sd = run.data_scale().sd;
         const auto now = distance_between(drawn(run, drawing), examples, sd);
         drawing.from_data = true;

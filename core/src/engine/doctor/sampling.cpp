@@ -40,7 +40,7 @@ Findings try_sampling_cures(Examined& run) {
     run.afford(2 * rows_of(drawing));
     const double sd = run.data_scale().sd;
     if (!(sd > 0)) throw NotLooked("the data do not vary");
-    const auto examples = examples_like_samples(run, 1000);
+    const auto examples = examples_like_samples(run, std::min<std::int64_t>(1000, run.training().n()));
     const auto distance = [&](const Drawing& how) { return distance_between(drawn(run, how), examples, sd); };
     const auto now = distance(drawing);
     if (std::isfinite(now.value) && (now.share() < visible_share || now.z() < beyond_chance)) return {};

@@ -12,10 +12,11 @@
 namespace dtk::doctor {
 
 namespace {
-/// A column of metrics.jsonl; NaN where a line lacks it.
+/// A column of the lines of metrics.jsonl that are of training; NaN where one lacks it.
 std::vector<double> column(const Examined& run, const char* name) {
     std::vector<double> values;
     for (const auto& line : run.log()) {
+        if (!line.contains("train/loss")) continue;
         const auto found = line.find(name);
         values.push_back(found == line.end() ? NAN : number_of(*found).value_or(NAN));
     }

@@ -31,6 +31,7 @@ Tried tried(Examined& run, Trial trial, bool each) {
     const auto first = afresh ? 0 : checkpoint->step;
     std::vector<std::string> set{"train.keep_every=0", "train.sample_every=0", "train.checkpoint_every=0",
                                  "train.checkpoint_minutes=0"};
+    if (run.stage().spec().validate) set.emplace_back("validate.every=0");
     if (!trial.as_it_was)
         for (const auto& one : {std::string("rate=constant"), std::string("train.warmup=0"),
                                 fmt::format("train.steps={}", first + trial.steps)})
@@ -49,26 +50,26 @@ Tried tried(Examined& run, Trial trial, bool each) {
     if (!afresh) trainer.restore(*checkpoint);
     const auto last = first + result.trial.steps;
     const auto late = [&] { return run.seconds_left() < 0; };
-    try {
-        trainer.run("", Progress::Mode::none,
-                    {.metrics =
-                         [&](auto, const auto& values, const auto&) {
-                             for (const auto& [name, value] : values) {
-                                 if (name == "train/loss") result.loss.push_back(value);
-                                 if (name == "train/grad_norm") result.norm.push_back(value);
-                             }
-                         },
-                     .save = [](const auto&) {},
-                     .sample = [](auto) {},
-                     .stop = [&] { return late() || trainer.step() >= last; }});
-    } catch (const Interrupted&) {
-        if (trainer.step() < last) throw NotLooked("the trial took longer than a minute's look has");
-    } catch (const PluginError&) {
-        throw;
-    } catch (const Error&) {  // what the trainer says of a loss that is not finite
-        result.bad_step = trainer.step();
-        return result;
-    }
+    if (trainer.step() < last) try {
+            trainer.run("", Progress::Mode::none,
+                        {.metrics =
+                             [&](auto, const auto& values, const auto&) {
+                                 for (const auto& [name, value] : values) {
+                                     if (name == "train/loss") result.loss.push_back(value);
+                                     if (name == "train/grad_norm") result.norm.push_back(value);
+                                 }
+                             },
+                         .save = [](const auto&) {},
+                         .sample = [](auto) {},
+                         .stop = [&] { return late() || trainer.step() >= last; }});
+        } catch (const Interrupted&) {
+            if (trainer.step() < last) throw NotLooked("the trial took longer than a minute's look has");
+        } catch (const PluginError&) {
+            throw;
+        } catch (const Error&) {  // what the trainer says of a loss that is not finite
+            result.bad_step = trainer.step();
+            return result;
+        }
     if (result.trial.at_the_end) result.trial.at_the_end(stage, trainer);
     stage.train(false);
     result.score = score_of(errors_by_noise(run, stage, run.held_out()));
