@@ -150,6 +150,10 @@ TEST_CASE(
     // To train at all, or no more, is no change of a rate.
     CHECK(kinds("", "train = {lr = 1.0, log_every = 3}") ==
           std::map<std::string, Kind>{{"train.lr", Kind::refused}, {"train.log_every", Kind::refused}});
+    // How often is looked at it changes nothing, nor does looking at all; what is looked at decides which is best.
+    CHECK(kinds("validate = {every = 5, n = 9}", "validate = {every = 6, n = 8}") ==
+          std::map<std::string, Kind>{{"validate.every", Kind::idle}, {"validate.n", Kind::refused}});
+    CHECK(kinds("", "validate = {n = 9}") == std::map<std::string, Kind>{{"validate.n", Kind::idle}});
     CHECK(
         kinds("stage = [{name = \"a\", train = {lr = 1.0}}, {name = \"b\"}]",
               "stage = [{name = \"a\", train = {lr = 2.0}}, {name = \"c\"}]") ==

@@ -165,6 +165,27 @@ TEST_CASE("a kept trajectory goes from x_T to the sample, and its picture is dra
     CHECK(distance(samples_of(ran(folder, "bare", {})), samples_of(run)) == 0);
 }
 
+TEST_CASE("quantiles are of the law that sampling starts from, whatever its spread and its grid's beginning") {
+    const Folder folder;
+    for (const std::string schedule : {"cosine", "ve", "{use = \"edm\", sigma_max = 30.0}"}) {
+        INFO(schedule);
+        const auto name = "from_" + schedule.substr(0, 5);
+        write(folder / "tiny.toml", experiment);
+        const auto outcome =
+            dtk_program({"run", "tiny.toml", "--out", name, "--progress", "none", "--set", "dataset.preset=gmm1d",
+                         "--set", "process.schedule=" + schedule, "--set", "sample.start=quantiles", "--set",
+                         "sample.batch=40", "--set", "sample.trajectory=3"},
+                        folder.path);
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+        const auto kept = dtk::load_safetensors((folder / name / "trajectory.safetensors").string()).tensors;
+        const auto first = kept.at("x").select(0, 0).flatten(),
+                   shares = (at::arange(first.numel(), at::kDouble) + 0.5) / 40;
+        const double sd = schedule == "cosine" ? 1 : schedule == "ve" ? 100 : 30;
+        CHECK(distance(first, sd * at::special_ndtri(shares)) < 1e-9);
+    }
+}
+
 TEST_CASE("what cannot be started from is refused before anything is drawn") {
     const Folder folder;
     write(folder / "tiny.toml", experiment);

@@ -17,6 +17,7 @@
 #include "base/declaration.hpp"
 #include "base/files.hpp"
 #include "base/words.hpp"
+#include "study/run_store.hpp"
 
 namespace dtk::cli {
 
@@ -96,7 +97,7 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
 
 int sample(SampleRequest& request) {
     if (fs::is_regular_file(request.run)) {  // RUN/checkpoints/00000100.safetensors
-        if (request.step)
+        if (request.step || request.best)
             throw UserError(fmt::format("{} is one checkpoint, and --step asks for another", request.run.string()),
                             "leave --step out, or name the folder of the run");
         request.checkpoint = fs::absolute(request.run).lexically_normal();
@@ -224,6 +225,23 @@ int doctor(const PluginsRequest& request) {
                        probes[i].problem, all.plugins()[i].file.string());
     print_skipped(all);
     return done;
+}
+
+int diagnose(const std::string& run, DiagnoseRequest& request) {
+    std::error_code error;
+    if (fs::exists(fs::path(run) / "stage.toml", error) && !fs::exists(fs::path(run) / "run.json", error)) {
+        request.stages = {run};  // a stage of a run
+        request.run = fs::canonical(run).parent_path();
+    } else {
+        const auto record = find_record(run);
+        if (record.what == Record::What::study)
+            throw UserError(fmt::format("{} is a study, and the doctor looks at one run", run),
+                            fmt::format("name one of its cells: {}/tasks/…", run));
+        request.run = record.folder;
+        for (const auto& [name, folder] : stages_of(record))
+            if (fs::exists(folder / "stage.toml", error) || request.stages.empty()) request.stages.push_back(folder);
+    }
+    return engine().diagnose(request);
 }
 
 }  // namespace dtk::cli

@@ -11,7 +11,7 @@
 
 namespace dtk::cli {
 
-/// `dtk plugins …` and `dtk doctor`.
+/// `dtk plugins …` and `dtk doctor` without a run.
 struct PluginsRequest {
     std::string kind;
     std::vector<std::string> names;
@@ -54,6 +54,7 @@ int plugins_describe(const PluginsRequest& request);
 int plugins_path(const PluginsRequest& request);
 int schedule_show(const ScheduleRequest& request);
 int doctor(const PluginsRequest& request);
+int diagnose(const std::string& run, DiagnoseRequest& request);
 
 // What the commands share.
 

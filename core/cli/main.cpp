@@ -232,6 +232,11 @@ int main(int argc, char** argv) {
     run_command->add_flag(
         "-n,--dry-run", run.dry_run,
         "check everything, print the experiment with every field (of a study what there is to do), and stop");
+    run_command
+        ->add_option("--replay", run.replay,
+                     "run nothing, and look at step N of this experiment's latest run, or of the one that --out names: "
+                     "its loss, gradients and what is not finite")
+        ->type_name("[STAGE/]N");
     dtk::cli::StudyOptions study;
     run_command
         ->add_option("--jobs", study.jobs,
@@ -287,9 +292,12 @@ int main(int argc, char** argv) {
         ->add_option("--label", labels, "a class to draw, by its name or number; given several times, those in turn")
         ->type_name("CLASS")
         ->allow_extra_args(false);
-    sample_command->add_option("--step", sample.step, "the checkpoint of that step; otherwise the newest")
-        ->type_name("N")
-        ->check(whole_number(0));
+    std::string step;
+    sample_command
+        ->add_option("--step", step,
+                     "the checkpoint of that step, or `best`: that with the least held-out error; otherwise the newest")
+        ->type_name("N|best")
+        ->check(whole_number(0) | CLI::IsMember({"best"}));
     add_overrides(sample_command, sample.overrides);
     add_plugin_path(sample_command, sample.overrides.plugin_path);
     add_progress(sample_command, sample.progress);
@@ -303,6 +311,8 @@ int main(int argc, char** argv) {
             sample.overrides.places[sample.overrides.set.back()] = {"--label " +
                                                                     fmt::format("{}", fmt::join(labels, " --label "))};
         }
+        sample.best = step == "best";
+        if (!step.empty() && !sample.best) sample.step = std::stoll(step);
         code = dtk::cli::sample(sample);
     });
 
@@ -376,11 +386,22 @@ int main(int argc, char** argv) {
     add_plugin_path(show_command, schedule.folders);
     show_command->callback([&] { code = dtk::cli::schedule_show(schedule); });
 
-    dtk::cli::PluginsRequest doctor;
+    dtk::DiagnoseRequest diagnosis;
+    std::string patient;
     auto* doctor_command =
-        app.add_subcommand("doctor", "what this machine and this build can do, and which plugins were skipped");
-    add_plugin_path(doctor_command, doctor.folders);
-    doctor_command->callback([&] { code = dtk::cli::doctor(doctor); });
+        app.add_subcommand("doctor", "what is wrong with a run; without one, what this machine and this build can do");
+    doctor_command
+        ->add_option("run", patient, "a folder, the name of an experiment, the beginning of a run's name, or `latest`")
+        ->type_name("RUN");
+    add_plugin_path(doctor_command, diagnosis.overrides.plugin_path);
+    add_progress(doctor_command, diagnosis.progress);
+    doctor_command->footer(
+        "Looks for causes, tries cures in memory, and names the most likely first. Nothing is written into the run.\n"
+        "The exit code is 0 where nothing is found and 1 where something is.\nExample: dtk doctor latest");
+    doctor_command->callback([&] {
+        code = patient.empty() ? dtk::cli::doctor({.folders = diagnosis.overrides.plugin_path})
+                               : dtk::cli::diagnose(patient, diagnosis);
+    });
 
     try {
         app.parse(argc, argv);

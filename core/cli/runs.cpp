@@ -14,6 +14,7 @@
 #include "base/classes.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/validated.hpp"
 #include "cli/commands.hpp"
 
 namespace dtk::cli {
@@ -197,6 +198,19 @@ std::vector<std::string> classes_of(const Record& r) {
 
 void print_lines(const char* heading, const std::vector<std::string>& lines) {
     for (std::size_t i = 0; i < lines.size(); ++i) show("{:<12}{}\n", i == 0 ? heading : "", lines[i]);
+}
+
+/// What held-out examples said of the training, and how the best of it is had.
+std::vector<std::string> held_out_of(const Record& r) {
+    std::vector<std::string> lines;
+    for (const auto& [stage, folder] : stages_of(r)) {
+        const auto found = validations_in(folder);
+        if (!found.last) continue;
+        lines.push_back((stage.empty() ? "" : stage + ": ") + found.in_words());
+        if (found.best && found.best->step != found.last->step)
+            lines.push_back(fmt::format("  dtk sample {} --step best", typed(folder)));
+    }
+    return lines;
 }
 
 void print_measured(const Record& r) {
@@ -441,6 +455,7 @@ int show_run(const std::string& run, bool as_json) {
     print_lines("experiment", experiment_of(r));
     print_lines("classes", classes_of(r));
     if (const auto history = history_of(r); !history.empty()) print_lines("gone on", history);
+    if (r.is_run()) print_lines("held out", held_out_of(r));
     print_measured(r);
     fmt::print("\n");
     if (r.is_run()) {

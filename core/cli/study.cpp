@@ -176,12 +176,17 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
 
 int run(RunRequest& request, bool resume, const StudyOptions& study) {
     std::signal(SIGPIPE, SIG_IGN);  // who stops reading does not end the work
-    if (is_study(request.file, request.overrides)) return run_as_study(request, study);
+    if (is_study(request.file, request.overrides)) {
+        if (request.replay)
+            throw Error(fmt::format("{} is a study, and --replay looks at one run", request.file.string()),
+                        "name a cell: dtk run CELL/resolved.toml --out CELL --replay N; `dtk show STUDY` lists them");
+        return run_as_study(request, study);
+    }
     if (study.jobs > 0 || !study.part.empty())
         throw Error(fmt::format("{} is no study: it has no [ablation]", request.file.string()),
                     "--jobs and --cell are for studies");
     if (resume && !request.resume) request.resume = "latest";
-    return engine().run(request);
+    return request.replay ? engine().replay(request) : engine().run(request);
 }
 
 int check(const fs::path& file, const Overrides& overrides) {

@@ -24,6 +24,7 @@ const std::map<std::string, Kind> kinds_of_keys{{"device", Kind::idle},
                                                 {"train.keep", Kind::idle},
                                                 {"train.keep_every", Kind::idle},
                                                 {"train.sample_every", Kind::idle},
+                                                {"validate.every", Kind::idle},
                                                 {"train.steps", Kind::steps},
                                                 {"train.lr", Kind::law},
                                                 {"train.warmup", Kind::law},
@@ -66,11 +67,16 @@ void compare(const toml::table& then, const toml::table& now, const std::string&
     std::set<std::string> keys;
     for (const auto& [key, value] : before) keys.insert(key);
     for (const auto& [key, value] : after) keys.insert(key);
-    const bool trained = then.contains("train"), trains = now.contains("train");
+    const auto begins_or_ends = [&](const std::string& key, const std::string& table) {
+        return key.starts_with(table + ".") && then.contains(table) != now.contains(table);
+    };
     for (const auto& key : keys)
         if (before[key] != after[key]) {
-            const bool begins_or_ends = trained != trains && key.starts_with("train.");
-            changes.push_back({stage, key, before[key], after[key], begins_or_ends ? Kind::refused : kind_of(key)});
+            // To train at all is no change of a rate; to validate at all changes nothing that is trained.
+            const auto kind = begins_or_ends(key, "train")      ? Kind::refused
+                              : begins_or_ends(key, "validate") ? Kind::idle
+                                                                : kind_of(key);
+            changes.push_back({stage, key, before[key], after[key], kind});
         }
 }
 

@@ -18,6 +18,8 @@ struct RunRequest {
     std::optional<std::string> resume;
     bool accept_changed = false;  ///< go on though data or plugins are others than the run's
     bool dry_run = false;
+    /// Look at one step of a run that is there, from 1: "1234", of a stage "student/1234".
+    std::optional<std::string> replay = {};
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
@@ -26,6 +28,7 @@ struct SampleRequest {
     std::optional<std::filesystem::path> checkpoint =
         {};  ///< one of the run's; otherwise that of `step`, or the newest
     std::optional<std::int64_t> step = {};
+    bool best = false;  ///< that with the least held-out error
     Overrides overrides;
     std::optional<std::filesystem::path> out;
     Progress::Mode progress = Progress::Mode::automatic;
@@ -39,6 +42,14 @@ struct DataRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk doctor RUN`.
+struct DiagnoseRequest {
+    std::filesystem::path run;                  ///< holds run.json
+    std::vector<std::filesystem::path> stages;  ///< the folders that hold stage.toml
+    Overrides overrides;
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
 /// What needs LibTorch: opened when a command asks for it. Each call prints and returns an exit code.
 class Engine {
  public:
@@ -48,12 +59,15 @@ class Engine {
     virtual std::string examine(const std::filesystem::path& file, const Overrides& overrides,
                                 Diagnostics& mistakes) = 0;
     virtual int run(const RunRequest& request) = 0;
+    virtual int replay(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
     virtual int data(const DataRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;
     /// Lines about LibTorch, the device and CUDA.
     virtual std::string doctor() = 0;
+    /// What is wrong with a run; nothing is written.
+    virtual int diagnose(const DiagnoseRequest& request) = 0;
 };
 
 /// Exit codes, everywhere.

@@ -32,6 +32,20 @@ void TrainSettings::fields(Fields& f) {
     f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
 }
 
+void ValidateSettings::fields(Fields& f) {
+    f("every", every, at_least(0), "steps between two validations, and one at the end; 0: none at all");
+    f("n", n, in(1, 4294967296.0),
+      "pairs of an example and a time, the same at every validation, in every arm and under every seed; where the data "
+      "hold out fewer examples, each is met at several times");
+    f("levels", levels, at_least(1), "equal parts of the times, each with as many pairs and an error of its own");
+    f("log_snr", log_snr, any_number(),
+      "two numbers, such as [8, -8]: `levels` are equal parts of log-SNR between them, which arms with other schedules "
+      "share; empty: equal parts of the T steps, which training with uniform times meets alike");
+    f("batch", batch, at_least(1), "pairs the network is asked for at a time, on one thread; changes only last bits");
+    f("split", split, {"test", "train"},
+      "examples that training never sees, or some of those it does: their difference is what was learned by heart");
+}
+
 void SampleSettings::fields(TomlFields& f) {
     f("n", n, in(1, 4294967296.0), "samples to draw");
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
@@ -72,7 +86,7 @@ const std::vector<std::string> experiment_keys{"name",    "seed",    "device", "
 std::vector<std::string> keys_of_stages() {
     std::vector<std::string> keys;
     for (const auto& part : stage_parts) keys.emplace_back(part.kind);
-    keys.insert(keys.end(), {"train", "sample", "init"});
+    keys.insert(keys.end(), {"train", "validate", "sample", "init"});
     return keys;
 }
 
@@ -169,6 +183,22 @@ void check_train(const TrainSettings& train, ParseContext& reading) {
                              "make `warmup` smaller than `steps`");
 }
 
+void check_validate(ValidateSettings& validate, bool trains, ParseContext& reading) {
+    const auto place = reading.place("validate");
+    if (!trains)
+        reading.mistakes.add(place, "[validate] looks at training, and there is no [train]",
+                             "add [train] with steps, or remove [validate]");
+    if (validate.n < validate.levels)
+        reading.mistakes.add(place,
+                             fmt::format("{} pairs leave some of the {} levels empty", validate.n, validate.levels),
+                             "make `n` larger, or `levels` smaller");
+    auto& ends = validate.log_snr;
+    if (!ends.empty() && (ends.size() != 2 || ends[0] == ends[1]))
+        reading.mistakes.add(place, "`log_snr` is not two different numbers",
+                             "write for example log_snr = [8, -8], or leave it out");
+    std::sort(ends.rbegin(), ends.rend());  // from the least noisy
+}
+
 /// The list [[kind]], or one [kind].
 std::vector<PluginSpec> read_list(StageSpec& stage, const StagePart& part) {
     auto& reading = *stage.reading;
@@ -224,6 +254,7 @@ std::vector<PluginSpec> read_part(StageSpec& stage, const StagePart& part) {
 void read_stage(StageSpec& stage) {
     auto& reading = *stage.reading;
     stage.train = read_settings<TrainSettings>(reading, "train", stage.resolved);
+    stage.validate = read_settings<ValidateSettings>(reading, "validate", stage.resolved);
     stage.sample = read_settings<SampleSettings>(reading, "sample", stage.resolved);
     stage.init = read_settings<InitSettings>(reading, "init", stage.resolved, "run");
     if (stage.init && stage.init->run.name().empty())
@@ -235,6 +266,7 @@ void read_stage(StageSpec& stage) {
         stage.resolved["sample"].as_table()->insert_or_assign("start", file);
     }
     if (stage.train) check_train(*stage.train, reading);
+    if (stage.validate) check_validate(*stage.validate, reading.find("train"), reading);
     for (const auto& part : stage_parts) {
         if (std::string_view(part.kind) == "sampler") {
             stage.trained_with = reading.chosen;

@@ -19,6 +19,14 @@ struct TrainSettings {
     void fields(Fields& f);
 };
 
+/// `[validate]`: how training is looked at by examples that it never sees.
+struct ValidateSettings {
+    std::int64_t every = 500, n = 2048, levels = 10, batch = 256;
+    std::vector<double> log_snr;
+    std::string split = "test";
+    void fields(Fields& f);
+};
+
 /// `[sample]`: how many samples are drawn after training, and in what portions.
 struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1, trajectory = 0, interpolate = 0;
@@ -71,6 +79,7 @@ struct StageSpec {
     std::string streams;  ///< the name that its own random numbers go by, those of a file of several stages
     std::map<std::string, std::vector<PluginSpec>> parts;  ///< by kind; those of a mistaken table are left out
     std::optional<TrainSettings> train;
+    std::optional<ValidateSettings> validate;
     std::optional<SampleSettings> sample;
     std::optional<InitSettings> init;
     std::unique_ptr<ParseContext> reading;

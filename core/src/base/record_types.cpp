@@ -22,7 +22,8 @@ const json& types() {
                          "note": "text", "passes": "truth", "standard_error": "value?", "expected": "value?",
                          "expected_sd": "value?", "parts": {"*": "value?"}, "card": {}}],
             "samples": "whole", "parameters": "whole", "network_evaluations": "number", "seconds": {"*": "number"},
-            "step": "whole", "checkpoint": "text"},
+            "step": "whole", "checkpoint": "text",
+            "held_out": {"*": {"step": "whole!", "error": "value!", "average_error": "value"}}},
         "run.json": {
             "schema": "whole", "id": "text", "name": "text", "start_time": "text", "stop_time": "text", "cwd": "text",
             "status": "text", "error": "text", "pid": "whole", "seed": "whole", "config_hash": "text",

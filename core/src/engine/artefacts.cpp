@@ -64,6 +64,14 @@ TrainedNetwork load_artefact(const fs::path& folder) {
     return {kept.part<Model>(), kept.part<Process>(), sha256_of_file(*path)};
 }
 
+Stage::Trained networks_of(const Loaded& loaded, const fs::path& folder) {
+    return [&](const std::string& name) {
+        const auto given = loaded.experiment.artefacts.find(name);
+        return load_artefact(given != loaded.experiment.artefacts.end() ? given->second
+                                                                        : folder_of_artefact(folder, name));
+    };
+}
+
 namespace {
 /// The network that an experiment would train, as it is before; it may itself stand on others of those that were named.
 TrainedNetwork untrained_artefact(const fs::path& file, const std::map<std::string, fs::path>& named) {

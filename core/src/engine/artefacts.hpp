@@ -26,6 +26,10 @@ std::filesystem::path folder_of_artefact(const std::filesystem::path& folder, co
 /// A trained network by the folder of the run or stage that made it.
 TrainedNetwork load_artefact(const std::filesystem::path& folder);
 
+/// For a stage that is built anew from the folder of its run: the networks that it names, from where the command line
+/// says, or where that folder had them. Both must outlive it.
+Stage::Trained networks_of(const Loaded& loaded, const std::filesystem::path& folder);
+
 /// Every stage, built as far as it can be. With `begins`, what [init] names must be there and fit.
 std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded, bool begins = true);
 

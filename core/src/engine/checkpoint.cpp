@@ -214,7 +214,7 @@ fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
     return folder / fmt::format("{:08}.safetensors", step);
 }
 
-void prune_checkpoints(const fs::path& folder, std::int64_t keep, std::int64_t every) {
+void prune_checkpoints(const fs::path& folder, std::int64_t keep, std::int64_t every, std::int64_t best) {
     std::vector<std::int64_t> steps;
     for (const auto& entry : fs::directory_iterator(folder)) {
         const auto name = entry.path().stem().string();
@@ -226,7 +226,8 @@ void prune_checkpoints(const fs::path& folder, std::int64_t keep, std::int64_t e
     std::sort(steps.rbegin(), steps.rend());
     for (std::size_t i = static_cast<std::size_t>(keep); i < steps.size(); ++i) {
         std::error_code error;  // one that cannot be removed does no harm
-        if (every == 0 || steps[i] % every != 0) fs::remove(checkpoint_path(folder, steps[i]), error);
+        const bool stays = steps[i] == best || (every > 0 && steps[i] % every == 0);
+        if (!stays) fs::remove(checkpoint_path(folder, steps[i]), error);
     }
 }
 
@@ -241,11 +242,12 @@ fs::path checkpoint_of_step(const fs::path& folder, std::int64_t step) {
         there.empty() ? "let the run save one first" : fmt::format("there are those of {}", fmt::join(there, ", ")));
 }
 
-std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes) {
+std::optional<fs::path> newest_checkpoint(const fs::path& folder, std::string& notes, std::int64_t most) {
     const auto stage = folder / ".." / "stage.toml";
     std::error_code error;
     const auto run = fs::exists(stage, error) ? experiment_in(read_file(stage)) : toml::table();
     for (const auto& [step, file] : by_step(folder)) try {
+            if (step > most) continue;
             const auto checkpoint = load_checkpoint(file);
             const auto foreign = run.empty() ? std::string() : foreign_part(checkpoint.experiment, run);
             if (foreign.empty()) return file;

@@ -1,6 +1,7 @@
 #pragma once
 // What training has made, as a file.
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -42,14 +43,16 @@ DTK_API void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTens
 
 /// Of the checkpoints in a folder, whatever their files are called, the one with the highest step inside that reads
 /// without fault and belongs to the run: seed, data, process, model and loss are those of stage.toml beside the folder.
-/// What was passed over, and why, is said in `notes`.
-std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes);
+/// What was passed over, and why, is said in `notes`. `most`: none of a later step.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder, std::string& notes,
+                                                       std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
 /// The one of that step. Errors: UserError that names the steps there are.
 std::filesystem::path checkpoint_of_step(const std::filesystem::path& folder, std::int64_t step);
 
-/// Removes all but the newest `keep` of the files that checkpoint_path names, and those of every so many steps.
-void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep, std::int64_t every);
+/// Removes all but the newest `keep` of the files that checkpoint_path names, those of every so many steps, and the one
+/// of step `best`.
+void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep, std::int64_t every, std::int64_t best);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step);
 

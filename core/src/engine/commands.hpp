@@ -1,12 +1,14 @@
 #pragma once
-// The commands that train, sample and look at data.
+// The commands that train, sample, and look at data and runs.
 #include "base/engine.hpp"
 
 namespace dtk {
 
 // Each prints and returns the exit code.
 int run_experiment(const RunRequest& request);
+int replay_run(const RunRequest& request);
 int sample_run(const SampleRequest& request);
 int show_data(const DataRequest& request);
+int diagnose_run(const DiagnoseRequest& request);
 
 }  // namespace dtk

@@ -85,4 +85,7 @@ std::string device_report() {
 
 void use_threads(std::int64_t threads) { at::set_num_threads(static_cast<int>(threads_for(threads).count)); }
 
+OneThread::OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
+OneThread::~OneThread() { at::set_num_threads(before_); }
+
 }  // namespace dtk

@@ -16,4 +16,17 @@ std::string device_report();
 /// How many threads an operation may use; 0: as threads_for says.
 void use_threads(std::int64_t threads);
 
+/// Operations of this thread use it alone for as long as this lives, so that their bits do not depend on how many more
+/// there are.
+class DTK_API OneThread {
+ public:
+    OneThread();
+    ~OneThread();
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+
+ private:
+    int before_;
+};
+
 }  // namespace dtk

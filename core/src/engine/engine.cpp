@@ -58,6 +58,8 @@ class TorchEngine final : public Engine {
 
     int run(const RunRequest& request) override { return run_experiment(request); }
 
+    int replay(const RunRequest& request) override { return replay_run(request); }
+
     int sample(const SampleRequest& request) override { return sample_run(request); }
 
     int data(const DataRequest& request) override { return show_data(request); }
@@ -65,6 +67,8 @@ class TorchEngine final : public Engine {
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 
     std::string doctor() override { return device_report(); }
+
+    int diagnose(const DiagnoseRequest& request) override { return diagnose_run(request); }
 };
 
 }  // namespace

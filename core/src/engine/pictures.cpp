@@ -16,6 +16,7 @@
 namespace dtk {
 
 namespace fs = std::filesystem;
+using json = nlohmann::json;
 
 Tensor true_examples(const Dataset& data, std::int64_t n) {
     const auto there = data.test_size() > 0 ? std::min(n, data.test_size()) : n;
@@ -188,26 +189,62 @@ bool draw_data(const fs::path& file, const Tensor& x, const Tensor& label, const
     return true;
 }
 
-void draw_loss(const fs::path& folder, const std::vector<double>& by_noise) {
-    Chart loss{
-        .title = "training loss", .x_label = "step", .y_label = "loss", .log_y = true, .series = {{.name = "train"}}};
-    for (const auto& line : read_json_lines(folder / "metrics.jsonl")) {
-        if (!line.contains("train/loss") || !line["train/loss"].is_number() || !line.contains("step")) continue;
-        loss.series[0].x.push_back(line["step"]);
-        loss.series[0].y.push_back(line["train/loss"]);
+namespace {
+/// A curve through what each line has of both.
+struct Curve {
+    Series series;
+    void add(const json& x, const json& y) {
+        if (!x.is_number() || !y.is_number()) return;
+        series.x.push_back(x);
+        series.y.push_back(y);
     }
-    for (const double y : loss.series[0].y) loss.log_y = loss.log_y && y > 0;
-    Chart noise{.title = "loss by noise level, last interval",
-                .x_label = "t / T (0 least noisy)",
-                .y_label = "loss",
-                .series = {{.name = "train"}}};
-    for (std::size_t i = 0; i < by_noise.size(); ++i)
-        if (std::isfinite(by_noise[i])) {
-            noise.series[0].x.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(by_noise.size()));
-            noise.series[0].y.push_back(by_noise[i]);
-        }
+    void add_all(const json& x, const json& y) {
+        for (std::size_t i = 0; i < std::min(x.size(), y.size()); ++i) add(x[i], y[i]);
+    }
+};
+
+/// A logarithmic axis where everything can stand on one.
+Chart chart_of(Chart chart, std::vector<Curve> curves) {
+    chart.log_y = true;
+    for (auto& curve : curves) {
+        for (const double y : curve.series.y) chart.log_y = chart.log_y && y > 0;
+        if (!curve.series.x.empty()) chart.series.push_back(std::move(curve.series));
+    }
+    return chart;
+}
+}  // namespace
+
+void draw_loss(const fs::path& folder) {
+    Curve loss{{.name = "train"}}, by_noise{{.name = "train"}};
+    Curve held_out{{.name = "held out"}}, average{{.name = "held out, average"}};
+    auto by_level = held_out, average_by_level = average;
+    auto last_training = json::object(), last_validation = json::object();
+    for (const auto& line : read_json_lines(folder / "metrics.jsonl")) {
+        const auto get = [&](const char* key) { return line.value(key, json()); };
+        loss.add(get("step"), get("train/loss"));
+        held_out.add(get("step"), get("validate/error"));
+        average.add(get("step"), get("validate/average_error"));
+        if (line.contains("train/loss")) last_training = line;
+        if (line.contains("validate/error")) last_validation = line;
+    }
+    const auto tenths = last_training.value("train/loss_by_noise", json::array());
+    for (std::size_t i = 0; i < tenths.size(); ++i)
+        by_noise.add((static_cast<double>(i) + 0.5) / static_cast<double>(tenths.size()), tenths[i]);
+    std::vector<Chart> charts{
+        chart_of({.title = "loss", .x_label = "step", .y_label = "loss"}, {loss, held_out, average}),
+        chart_of({.title = "loss by noise level, last interval", .x_label = "t / T (0 least noisy)", .y_label = "loss"},
+                 {by_noise})};
+    if (last_validation.contains("validate/log_snr")) {
+        const auto& levels = last_validation["validate/log_snr"];
+        by_level.add_all(levels, last_validation.value("validate/error_by_level", json::array()));
+        average_by_level.add_all(levels, last_validation.value("validate/average_error_by_level", json::array()));
+        charts.push_back(chart_of({.title = "held-out error by noise level, the last",
+                                   .x_label = "log-SNR (noise to the left)",
+                                   .y_label = "error"},
+                                  {by_level, average_by_level}));
+    }
     try {
-        write_charts(folder / "loss.svg", {loss, noise});
+        write_charts(folder / "loss.svg", charts);
     } catch (const Error& error) {
         Progress::note(fmt::format("no picture of the loss: {}; {}", error.what(), error.help()));
     }

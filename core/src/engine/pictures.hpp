@@ -26,8 +26,8 @@ std::string draw_picture(const std::filesystem::path& folder, const std::string&
 bool draw_data(const std::filesystem::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
                const Classes& classes);
 
-/// loss.svg: the loss over the steps, from the folder's metrics.jsonl, and by noise level. One that cannot be made is
-/// said to be so.
-void draw_loss(const std::filesystem::path& folder, const std::vector<double>& by_noise);
+/// loss.svg: the loss over the steps and the held-out error beside it, and both by noise level, from the folder's
+/// metrics.jsonl. One that cannot be made is said to be so.
+void draw_loss(const std::filesystem::path& folder);
 
 }  // namespace dtk

@@ -41,16 +41,10 @@ std::string summary(const Stage& stage) {
 /// The run that is gone on with, held against others; nothing where one begins. It knows the seed that was drawn.
 std::optional<RunFolder> held_run(const RunRequest& request, Overrides& overrides) {
     if (!request.resume) return std::nullopt;
-    const bool named = *request.resume != "latest";
-    if (request.out && named && fs::weakly_canonical(*request.out) != fs::weakly_canonical(*request.resume))
-        throw UserError(
-            fmt::format("--resume={} and --out {} name two folders", *request.resume, request.out->string()),
-            "name one: --out DIR --resume goes on in DIR, or begins there where no run is yet");
     Diagnostics ignored;
     const auto root = read_toml(request.file, overrides.set, ignored);
-    const auto name = root["name"].value_or(request.file.stem().string());
-    const auto path = request.out ? *request.out : named ? fs::path(*request.resume) : latest_run(name);
-    if (request.out && !named && !fs::exists(path / "run.json")) {
+    const auto path = named_run(request, root["name"].value_or(request.file.stem().string()));
+    if (request.out && *request.resume == "latest" && !fs::exists(path / "run.json")) {
         Progress::note(fmt::format("there is no run in {} yet: it begins", path.string()));
         return std::nullopt;
     }

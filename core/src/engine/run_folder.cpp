@@ -14,7 +14,6 @@
 #include <fmt/format.h>
 
 #include "base/build.hpp"
-#include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/threads.hpp"
@@ -135,6 +134,15 @@ std::string time_stamp() {
     std::tm here{};
     ::localtime_r(&now, &here);
     return fmt::format("{:%Y%m%d-%H%M%S}", here);
+}
+
+fs::path named_run(const RunRequest& request, const std::string& name) {
+    const bool named = request.resume && *request.resume != "latest";
+    if (request.out && named && fs::weakly_canonical(*request.out) != fs::weakly_canonical(*request.resume))
+        throw UserError(
+            fmt::format("--resume={} and --out {} name two folders", *request.resume, request.out->string()),
+            "name one: --out DIR --resume goes on in DIR, or begins there where no run is yet");
+    return request.out ? *request.out : named ? fs::path(*request.resume) : latest_run(name);
 }
 
 fs::path latest_run(const std::string& name) {

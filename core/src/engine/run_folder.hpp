@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/classes.hpp"
-#include "base/experiment.hpp"
+#include "base/engine.hpp"
 #include "base/lease.hpp"
 
 namespace dtk {
@@ -65,6 +65,10 @@ std::string utc_now();
 
 /// The time of day here as a name for a folder: 20261122-031500.
 std::string time_stamp();
+
+/// The folder of the run that --out or --resume names; else the newest of the experiment of that name. Errors:
+/// UserError where they name two, or there is none.
+std::filesystem::path named_run(const RunRequest& request, const std::string& name);
 
 /// The newest run of that experiment under the working folder's runs/. Errors: UserError when there is none.
 std::filesystem::path latest_run(const std::string& name);

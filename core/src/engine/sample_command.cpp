@@ -4,6 +4,7 @@
 
 #include "base/files.hpp"
 #include "base/stop.hpp"
+#include "base/validated.hpp"
 #include "base/words.hpp"
 #include "engine/artefacts.hpp"
 #include "engine/checkpoint.hpp"
@@ -24,6 +25,14 @@ std::optional<fs::path> wanted_checkpoint(const SampleRequest& request) {
     const auto folder = request.run / "checkpoints";
     if (request.checkpoint) return request.checkpoint;
     if (request.step) return checkpoint_of_step(folder, *request.step);
+    if (request.best) {
+        const auto best = validations_in(request.run).best;
+        if (!best)
+            throw UserError(fmt::format("{} holds no held-out errors that one checkpoint could be the best by",
+                                        request.run.string()),
+                            "train with a table [validate], or name the step: --step N");
+        return checkpoint_of_step(folder, best->step);
+    }
     std::string notes;
     const auto newest = newest_checkpoint(folder, notes);
     if (!notes.empty()) Progress::note(notes);
@@ -38,13 +47,9 @@ std::unique_ptr<Stage> stage_to_sample(Loaded& loaded, const SampleRequest& requ
     if (!loaded.mistakes.empty()) return nullptr;
     auto& spec = loaded.experiment.stages.front();
     if (!spec.sample || !spec.part("sampler")) throw UserError("the run has no [sample]", "say how many: --n 64");
-    const auto artefacts = [&](const std::string& name) {
-        const auto given = loaded.experiment.artefacts.find(name);
-        return load_artefact(given != loaded.experiment.artefacts.end() ? given->second
-                                                                        : folder_of_artefact(request.run, name));
-    };
     const auto remembered = checkpoint ? std::optional(checkpoint->data) : std::nullopt;
-    auto stage = std::make_unique<Stage>(spec, loaded.experiment.seed, artefacts, true, loaded.mistakes, remembered);
+    auto stage = std::make_unique<Stage>(spec, loaded.experiment.seed, networks_of(loaded, request.run), true,
+                                         loaded.mistakes, remembered);
     return loaded.mistakes.empty() ? std::move(stage) : nullptr;
 }
 

@@ -51,11 +51,15 @@ json StageRun::run(const From& from) {
     write_atomically(folder_ / "stage.toml", text_);
     stage_.to(device_);
     if (from.init && !from.checkpoint) Progress::note(begin_as(stage_, *from.init));
-    if (stage_.spec().train)
+    if (stage_.spec().train) {
         timed("train", [&] { train(from); });
-    else if (stage_.spec().init)
+        if (seconds_.contains("validate"))
+            seconds_["train"] = seconds_["train"].get<double>() - seconds_["validate"].get<double>();
+    } else if (stage_.spec().init)
         take(from);
-    return evaluate();
+    auto result = evaluate();
+    if (validations_.last) result["held_out"] = validations_.record();
+    return result;
 }
 
 json StageRun::evaluate() {
@@ -114,14 +118,18 @@ void StageRun::train(const From& from) {
             fmt::format("going on after step {} of {}{}", trainer.step(), steps,
                         from.checkpoint ? ", from checkpoints/" + from.checkpoint->filename().string() : ""));
     cut_log(folder_ / "metrics.jsonl", trainer.step());
+    validations_ = validations_in(folder_);
     if (trainer.step() < steps) {
-        trainer.run(
-            text_, progress_,
-            {.metrics = [&](auto step, const auto& values, const auto& by_noise) { log(step, values, by_noise); },
-             .save = [&](const auto& checkpoint) { save(checkpoint); },
-             .sample = [&](auto step) { picture_at(step); },
-             .stop = stop_asked});
-        draw_loss(folder_, by_noise_);
+        trainer.run(text_, progress_,
+                    {.metrics = [&](auto step, const auto& values, const auto& lists) { log(step, values, lists); },
+                     .save = [&](const auto& checkpoint) { save(checkpoint); },
+                     .sample = [&](auto step) { picture_at(step); },
+                     .stop = stop_asked,
+                     .least_error = validations_.best ? validations_.best->of_sampled()
+                                                      : std::numeric_limits<double>::infinity()});
+        if (trainer.seconds_of_validation() > 0) seconds_["validate"] = trainer.seconds_of_validation();
+        draw_loss(folder_);
+        if (validations_.last) Progress::note("held out " + validations_.in_words());
     }
     use_average(trainer);
 }
@@ -157,17 +165,17 @@ void StageRun::save(const Checkpoint& checkpoint) {
     const auto path = checkpoint_path(folder_ / "checkpoints", checkpoint.step);
     save_checkpoint(path, checkpoint, stage_);
     const auto& settings = *stage_.spec().train;
-    prune_checkpoints(folder_ / "checkpoints", settings.keep, settings.keep_every);
+    prune_checkpoints(folder_ / "checkpoints", settings.keep, settings.keep_every,
+                      validations_.best ? validations_.best->step : -1);
 }
 
-void StageRun::log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
-                   const std::vector<double>& by_noise) {
-    by_noise_ = by_noise;
+void StageRun::log(std::int64_t step, const NamedNumbers& values, const NamedLists& lists) {
     json line{{"step", step}, {"images", step * stage_.spec().train->batch}, {"wall_time", std::time(nullptr)}};
     for (const auto& [name, value] : values) line[name] = json_number(value);
-    for (const double loss : by_noise)
-        line["train/loss_by_noise"].push_back(std::isnan(loss) ? json(nullptr) : json_number(loss));
+    for (const auto& [name, list] : lists)
+        for (const double value : list) line[name].push_back(std::isnan(value) ? json(nullptr) : json_number(value));
     append_line(folder_ / "metrics.jsonl", line.dump());
+    if (const auto one = validated_in(line)) validations_.add(*one);
 }
 
 void StageRun::picture_at(std::int64_t step) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/progress.hpp"
+#include "base/validated.hpp"
 #include "engine/stage.hpp"
 #include "engine/trainer.hpp"
 #include "engine/trajectory.hpp"
@@ -40,8 +41,7 @@ class StageRun {
     void take(const From& from);
     void use_average(Trainer& trainer);
     void save(const Checkpoint& checkpoint);
-    void log(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
-             const std::vector<double>& by_noise);
+    void log(std::int64_t step, const NamedNumbers& values, const NamedLists& lists);
     void picture_at(std::int64_t step);
     void picture(const std::string& name, const Tensor& samples);
     void picture_of_trajectory(const KeptTrajectory& trajectory);
@@ -51,7 +51,7 @@ class StageRun {
     std::string text_;
     at::Device device_;
     Progress::Mode progress_;
-    std::vector<double> by_noise_;
+    Validations validations_;
     nlohmann::json seconds_ = nlohmann::json::object();
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/engine.hpp"
 #include "engine/batch_queue.hpp"
+#include "engine/validation.hpp"
 
 namespace dtk {
 
@@ -122,7 +123,8 @@ double learning_rate(const TrainSettings& settings, const Rate& law, std::int64_
     return settings.lr * warm * law.share(std::max<std::int64_t>(0, step - warmup), settings.steps - warmup);
 }
 
-Tensor Trainer::part_of_step(Batch batch, const Random& random) {
+Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& look) {
+    if (look.begins) look.begins(batch);
     const auto rows = batch.x.size(0);
     const double share = 1.0 / static_cast<double>(settings_.batch);
     const auto loss = stage_.part<Loss>();
@@ -150,6 +152,7 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random) {
         backward(stage_, objective, sum);
         finite = finite.logical_and(sum.detach().isfinite());
         if (i > 0) continue;
+        if (look.computed) look.computed(batch, drawn.t, objective.value, weighted);
         sums_.add(objective.value, weighted, drawn.t, values, share, stage_.process().steps());
         if (times->observes()) {
             pending_times_.push_back(drawn.t);
@@ -168,16 +171,29 @@ void Trainer::update(const Tensor& finite) {
     averages_.update(step_);
 }
 
-void Trainer::one_step(BatchQueue& batches) {
+Tensor Trainer::compute_gradients(BatchQueue& batches, const StepLook& look) {
     const auto random = stage_.random("train").step(step_);
     const auto parts = settings_.accumulate, rows = settings_.batch / parts;
     for (auto& p : parameters_.tensors) p.mutable_grad().reset();
     auto finite = at::ones({}, at::TensorOptions(device_).dtype(at::kBool));
     for (std::int64_t part = 0; part < parts; ++part)
-        finite = finite.logical_and(part_of_step(batches.next(), random.from(part * rows)));
-    update(finite);
+        finite = finite.logical_and(part_of_step(batches.next(), random.from(part * rows), look));
+    return finite;
+}
+
+void Trainer::one_step(BatchQueue& batches) {
+    update(compute_gradients(batches, {}));
     ++step_;
     if (step_ % tell_every == 0) tell_times();
+}
+
+void Trainer::look(const StepLook& look) {
+    stage_.train(true);
+    sums_.clear();
+    BatchQueue batches(stage_, device_, step_);
+    const auto finite = compute_gradients(batches, look);
+    at::NoGradGuard no_grad;
+    sums_.end_step(clip(parameters_.tensors, 0), finite, step_);
 }
 
 void Trainer::tell_times() {
@@ -191,46 +207,91 @@ void Trainer::tell_times() {
 }
 
 void Trainer::refuse_bad(std::int64_t bad) const {
-    if (bad >= 0)
-        throw Error(fmt::format("the loss or its gradient is not finite at step {}", bad + 1),
-                    fmt::format("its update and those after it were left out of the parameters; lower `lr`, by adding "
-                                "--set train.lr={:g} to the command that goes on, or look at the data and the loss",
-                                std::min(settings_.lr / 10, 1e-3)));
+    if (bad < 0) return;
+    const auto& stage = stage_.spec().name;
+    throw Error(
+        fmt::format("the loss or its gradient is not finite at step {}", bad + 1),
+        fmt::format("its update and those after it were left out of the parameters; lower `lr`, by adding --set "
+                    "train.lr={:g} to the command that goes on, or look at the step, by adding --replay {}{}{}",
+                    std::min(settings_.lr / 10, 1e-3), stage, stage.empty() ? "" : "/", bad + 1));
+}
+
+double Trainer::validate(const Validation& validation, NamedNumbers& values, NamedLists& lists) {
+    const auto add = [&](const std::string& whose, const HeldOut& found) {
+        values.emplace_back("validate/" + whose + "error", found.error);
+        for (const auto& [part, value] : found.parts) values.emplace_back("validate/" + whose + part, value);
+        if (!found.by_level.empty()) lists.emplace_back("validate/" + whose + "error_by_level", found.by_level);
+        return found.error;
+    };
+    const double began = monotonic_seconds();
+    stage_.train(false);
+    auto error = add("", validation.measure());
+    if (!averages_.empty()) {
+        const Averages::Swapped with(averages_);
+        error = add("average_", validation.measure());
+    }
+    if (stage_.part<Loss>()->draws_times()) lists.emplace_back("validate/log_snr", validation.log_snr());
+    stage_.train(true);
+    validation_seconds_ += monotonic_seconds() - began;
+    return error;
 }
 
 void Trainer::run(const std::string& experiment, Progress::Mode mode, const TrainingLog& log) {
     Progress progress("train", settings_.steps, {.mode = mode, .start = step_});
-    double shown_loss = std::nan(""), began = monotonic_seconds(), saved = began;
+    double shown_loss = std::nan(""), shown_error = std::nan(""), least = log.least_error;
+    double began = monotonic_seconds(), saved = began;
     std::int64_t counted = 0;  // steps since `began`
-    const auto report = [&] {
-        const auto bad = sums_.first_bad();  // the one wait for the device in an interval
-        auto values = sums_.means();
+    const auto due = [&](std::int64_t every) { return every > 0 && step_ % every == 0; };
+    const auto report = [&](NamedNumbers& values, NamedLists& lists) {
+        values = sums_.means();
         shown_loss = values.front().second;
         values.emplace_back("train/lr", rate(step_ - 1));
         values.emplace_back("time/steps_per_s",
                             static_cast<double>(counted) / std::max(monotonic_seconds() - began, 1e-9));
-        log.metrics(step_, values, sums_.error_by_noise());
+        lists.emplace_back("train/loss_by_noise", sums_.error_by_noise());
         sums_.clear();
         began = monotonic_seconds();
         counted = 0;
-        refuse_bad(bad);
     };
-    const auto due = [&](std::int64_t every) { return every > 0 && step_ % every == 0; };
 
+    stage_.train(false);
+    std::optional<Validation> validation;
+    const auto& looks = stage_.spec().validate;
+    if (looks && looks->every > 0) {
+        validation.emplace(stage_, device_);
+        Progress::note("validate " + validation->in_words());
+    }
     stage_.train(true);
     BatchQueue batches(stage_, device_, step_);
     while (step_ < settings_.steps) {
         one_step(batches);
         ++counted;
         const bool last = step_ == settings_.steps, stopping = log.stop();
-        if (last || due(settings_.log_every)) report();
+        const bool reports = last || due(settings_.log_every), validates = validation && (last || due(looks->every));
+        bool best = false;
+        if (reports || validates) {
+            const auto bad = sums_.first_bad();  // the one wait for the device in an interval
+            NamedNumbers values;
+            NamedLists lists;
+            if (reports) report(values, lists);
+            if (validates && bad < 0) {
+                const double paused = monotonic_seconds();
+                shown_error = validate(*validation, values, lists);
+                best = shown_error < least;
+                if (best) least = shown_error;
+                began += monotonic_seconds() - paused;
+            }
+            if (!values.empty()) log.metrics(step_, values, lists);
+            refuse_bad(bad);
+        }
         progress.at(step_, [&] {
-            const auto now = fmt::format("lr {:.1e}", rate(step_ - 1));
+            auto now = fmt::format("lr {:.1e}", rate(step_ - 1));
+            if (!std::isnan(shown_error)) now = fmt::format("held out {:.4g}  {}", shown_error, now);
             return std::isnan(shown_loss) ? now : fmt::format("loss {:.4g}  {}", shown_loss, now);
         });
         const bool by_clock =
             settings_.checkpoint_minutes > 0 && monotonic_seconds() - saved > 60 * settings_.checkpoint_minutes;
-        if (last || stopping || by_clock || due(settings_.checkpoint_every) || due(settings_.keep_every)) {
+        if (last || stopping || by_clock || best || due(settings_.checkpoint_every) || due(settings_.keep_every)) {
             refuse_bad(sums_.first_bad());
             log.save(snapshot(experiment));
             saved = monotonic_seconds();

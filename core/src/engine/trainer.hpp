@@ -1,6 +1,7 @@
 #pragma once
 // Training: batches, times, objectives, optimiser and averages, put together.
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include <dtk/optimizer.hpp>
@@ -13,18 +14,28 @@
 
 namespace dtk {
 
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
+using NamedLists = std::vector<std::pair<std::string, std::vector<double>>>;
+
 /// What the trainer tells while it runs.
 struct TrainingLog {
-    /// One line of metrics: named numbers, and the mean error in each tenth of the times, from the least noisy; NaN
-    /// where none was drawn.
-    std::function<void(std::int64_t step, const std::vector<std::pair<std::string, double>>& values,
-                       const std::vector<double>& by_noise)>
-        metrics;
+    /// One line of metrics: named numbers, and named lists of them, such as the mean error in each tenth of the times,
+    /// from the least noisy; NaN where none was drawn.
+    std::function<void(std::int64_t step, const NamedNumbers& values, const NamedLists& lists)> metrics;
     std::function<void(const Checkpoint& checkpoint)> save;
     /// A picture of samples is due; the first average, if any, stands in the plugins.
     std::function<void(std::int64_t step)> sample;
     /// Has somebody asked to stop?
     std::function<bool()> stop;
+    /// The least held-out error there was before; each smaller one is saved.
+    double least_error = std::numeric_limits<double>::infinity();
+};
+
+/// Who looks at a step is told of each part of its batch: before it is computed; and of each example its time, the
+/// loss's plain error and what is minimised, [B].
+struct StepLook {
+    std::function<void(const Batch& batch)> begins;
+    std::function<void(const Batch& batch, const Time& t, const Tensor& error, const Tensor& loss)> computed;
 };
 
 /// The learning rate of the step of that number, from 0.
@@ -39,17 +50,28 @@ class DTK_API Trainer {
     /// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
     /// Interrupted after a checkpoint when asked to stop.
     void run(const std::string& experiment, Progress::Mode progress, const TrainingLog& log);
+    /// Makes one step, without a log. `batches` are those from step() on.
+    void one_step(class BatchQueue& batches);
+    /// Computes loss and gradients of the next step, which is not made; `sums` are then of it alone.
+    void look(const StepLook& look);
+    const TrainingSums& sums() const { return sums_; }
+    at::Device device() const { return device_; }
     std::int64_t step() const { return step_; }
     Averages& averages() { return averages_; }
+    double seconds_of_validation() const { return validation_seconds_; }
 
  private:
     Checkpoint snapshot(const std::string& experiment) const;
     double rate(std::int64_t step) const { return learning_rate(settings_, *stage_.part<Rate>(), step); }
-    void one_step(class BatchQueue& batches);
-    /// Gradients of one part of a batch → is everything finite? A scalar bool on the device.
-    Tensor part_of_step(Batch batch, const Random& random);
+    /// Gradients of the next step → is everything finite? A scalar bool on the device.
+    Tensor compute_gradients(class BatchQueue& batches, const StepLook& look);
+    /// Of one part of its batch.
+    Tensor part_of_step(Batch batch, const Random& random, const StepLook& look);
     void update(const Tensor& finite);
     void tell_times();
+    /// Adds what held-out examples give, with the parameters and with their first average → the error of what is
+    /// sampled.
+    double validate(const class Validation& validation, NamedNumbers& values, NamedLists& lists);
     void refuse_bad(std::int64_t bad) const;
 
     Stage& stage_;
@@ -60,6 +82,7 @@ class DTK_API Trainer {
     Averages averages_;
     TrainingSums sums_;
     std::int64_t step_ = 0;
+    double validation_seconds_ = 0;
     std::vector<Time> pending_times_;     ///< that the time sampler has not been told of
     std::vector<Tensor> pending_errors_;  ///< their plain errors, on the device
 };

@@ -13,6 +13,7 @@
 
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/validated.hpp"
 #include "base/words.hpp"
 
 namespace dtk {
@@ -136,11 +137,24 @@ Series curve(const std::string& name, int colour, const std::vector<Points>& see
 }
 
 /// What a training logged about its loss: by step, and in each part of the times from t = 0 on, the mean of the last
-/// quarter of the lines.
+/// quarter of the lines. What held-out examples gave with the weights that are sampled: by step, and the last by
+/// log-SNR.
 struct Log {
     Points by_step;
     std::vector<double> by_time;
+    Points held_out, held_out_by_log_snr;
 };
+
+/// The held-out error by log-SNR of a line that has one.
+Points by_log_snr(const json& line) {
+    const auto levels = line.value("validate/log_snr", json::array());
+    auto errors = line.value("validate/average_error_by_level", json::array());
+    if (errors.empty()) errors = line.value("validate/error_by_level", json::array());
+    Points points;
+    for (std::size_t i = 0; i < std::min(levels.size(), errors.size()); ++i)
+        if (levels[i].is_number() && errors[i].is_number()) points[levels[i].get<double>()] = errors[i].get<double>();
+    return points;
+}
 
 Log read_log(const fs::path& file) {
     Log log;
@@ -148,6 +162,10 @@ Log read_log(const fs::path& file) {
     for (const auto& line : read_json_lines(file)) {
         if (line.contains("train/loss") && line["train/loss"].is_number())
             log.by_step[line.value("step", 0.0)] = line["train/loss"].get<double>();
+        if (const auto one = validated_in(line); one && std::isfinite(one->of_sampled())) {
+            log.held_out[static_cast<double>(one->step)] = one->of_sampled();
+            log.held_out_by_log_snr = by_log_snr(line);
+        }
         if (const auto values = line.value("train/loss_by_noise", json::array()); !values.empty()) {
             by_time.emplace_back();
             for (const auto& value : values)
@@ -454,6 +472,44 @@ page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const st
         std::move(numbers)};
 }
 
+namespace {
+/// What held-out examples gave, by step and by log-SNR; empty where nobody asked.
+std::string held_out_html(const Drawn& drawn, const std::vector<std::vector<Log>>& logs) {
+    Chart error{.title = "held-out error", .x_label = "step", .y_label = "error", .log_y = true, .height = 440},
+        noise{.title = "held-out error by log-SNR",
+              .x_label = "log-SNR, noise to the left",
+              .y_label = "error",
+              .log_y = true,
+              .height = 440};
+    std::vector<std::pair<std::string, double>> ends;
+    for (std::size_t i = 0; i < logs.size(); ++i) {
+        std::vector<Points> of_steps, of_noise;
+        for (const auto& log : logs[i])
+            if (!log.held_out.empty()) of_steps.push_back(log.held_out), of_noise.push_back(log.held_out_by_log_snr);
+        const auto& name = drawn.trainings[i].name;
+        for (auto& [chart, seeds] : {std::pair{&error, &of_steps}, std::pair{&noise, &of_noise}}) {
+            auto series = curve(name, static_cast<int>(i), *seeds);
+            if (series.x.empty()) continue;
+            if (chart == &error) ends.emplace_back(name, series.y.back());
+            for (const double y : series.y) chart->log_y = chart->log_y && y > 0;
+            chart->series.push_back(std::move(series));
+        }
+    }
+    if (error.series.empty()) return {};
+    auto text =
+        "<h2>Held-out error</h2>\n" +
+        drawn.pictures.add(page::Figure{
+            std::move(error), fmt::format("Line chart of the held-out error by step. At the end: {}.", spoken(ends)),
+            "The plain error of the loss on held-out examples with the weights that are sampled, the mean over "
+            "the seeds; bands go from the least to the greatest. Every arm and every seed meets the same "
+            "examples, times and noise."});
+    if (noise.series.empty()) return text;
+    return text + drawn.pictures.add(page::Figure{
+                      std::move(noise), "Line chart of the held-out error against log-SNR, at the end of the training.",
+                      "The same by the log-SNR in the middle of each level, at the end of the training."});
+}
+}  // namespace
+
 std::string training_html(const Drawn& drawn) {
     Chart loss{.title = "training loss", .x_label = "step", .y_label = "loss", .height = 440},
         noise{.title = "loss by log-SNR", .x_label = "log-SNR, noise to the left", .y_label = "loss", .height = 440};
@@ -501,6 +557,7 @@ std::string training_html(const Drawn& drawn) {
             std::move(loss), fmt::format("Line chart of the training loss by step. At the end: {}.", spoken(ends)),
             "The mean over the seeds; bands go from the least to the greatest. Losses under different schedules are "
             "means over different noise levels, and do not compare; see the next chart."});
+    text += held_out_html(drawn, logs);
     if (names.empty()) return text;
     return text + fmt::format("<h2>Loss by {}</h2>\n", known ? "log-SNR" : "time") +
            drawn.pictures.add(page::Figure{

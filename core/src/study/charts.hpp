@@ -30,7 +30,7 @@ std::string convergence_html(const Drawn& drawn, const std::string& metric);
 page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const std::vector<double>& cost,
                          const std::string& what);
 
-/// Loss against steps, and against log-SNR; empty where nothing was trained.
+/// Loss and held-out error against steps, and against log-SNR; empty where nothing was trained.
 std::string training_html(const Drawn& drawn);
 
 /// The noise levels of every process drawn over each other, and the weight that training gives each; empty where none
