@@ -7,8 +7,8 @@
 
 namespace dtk {
 
-/// Refuses what [sample] says of x_T where it fits no examples of that shape or not the process, or does not go together. Errors: Error
-/// with the cure.
+/// Refuses what [sample] says of x_T where it fits no examples of that shape or not the process, or does not go
+/// together. Errors: Error with the cure.
 void check_start(const SampleSettings& settings, const Space& space, const Process& process);
 
 /// x_T of every sample, as [sample] says.
