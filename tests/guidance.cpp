@@ -289,12 +289,13 @@ TEST_CASE("guidance takes an example for one vector, whatever its shape, and has
     support::BuildContext context;
     context.data = make<dtk::Dataset>("dead_leaves", "size = 8", context);  // which have a range
     context.chain = make<dtk::Process>("gaussian", "schedule = \"flow\"", context);
-    // Answers of which no part is like another.
+    // Answers of which no part is like another, and which leave the range.
+    const double most = context.data->range().value().second;
     const auto ask = [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
         auto sizes = x.sizes().vec(), rows = std::vector<std::int64_t>(sizes.size(), 1);
         sizes[0] = 1, rows[0] = -1;
         const auto weight = at::linspace(0.2, 3, x[0].numel(), x.options()).view(sizes);
-        const auto with = dtk::gaussian(*context.chain, "the test").alpha(t) * (weight * x.square() - 1);
+        const auto with = dtk::gaussian(*context.chain, "the test").alpha(t) * (2 * most * (weight * x.square() - 1));
         return dtk::Prediction{dtk::PredictionType::x0,
                                told.given.defined() ? at::where(told.given.view(rows), with, weight.sqrt() * x) : with,
                                {}};
