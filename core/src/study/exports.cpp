@@ -95,7 +95,6 @@ void add_tensors(const fs::path& path, const std::string& prefix, std::vector<Nu
     static const std::map<std::string, const char*> types{{"F64", "<f8"}, {"F32", "<f4"}, {"F16", "<f2"},
                                                           {"I64", "<i8"}, {"I32", "<i4"}, {"I16", "<i2"},
                                                           {"I8", "|i1"},  {"U8", "|u1"},  {"BOOL", "|b1"}};
-    constexpr std::uint64_t piece = 1 << 20;
     const auto file = std::make_shared<InputFile>(path);
     for (const auto& [name, entry] : read_tensor_header(*file, path).entries) {
         const auto type = types.find(entry.dtype);
@@ -108,7 +107,7 @@ void add_tensors(const fs::path& path, const std::string& prefix, std::vector<Nu
         arrays.back().pieces = [file, from = entry.offset, bytes = entry.bytes](const auto& take) {
             std::string some;
             for (std::uint64_t at = 0; at < bytes; at += some.size()) {
-                some.resize(std::min(piece, bytes - at));
+                some.resize(std::min<std::uint64_t>(1 << 20, bytes - at));
                 file->read(from + at, some.data(), some.size());
                 take(some);
             }
