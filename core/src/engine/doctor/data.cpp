@@ -185,10 +185,11 @@ Findings data_classes(Examined& run) {
     // A class of a fair share would be missed by chance with e^{−n/classes}.
     const bool is_told = run.has_network() && is_told_the_class(run.network(), run.training(), run.device());
     std::vector<std::int64_t> asked;
-    if (const auto& sample = run.stage().spec().sample)
+    if (const auto& sample = run.stage().spec().sample) {
+        const auto drawn = classes_in_turn(run.stage(), *sample);
         for (const auto one : empty)
-            if (sample->labels.empty() || std::count(sample->labels.begin(), sample->labels.end(), one))
-                asked.push_back(one);
+            if (drawn.eq(one).any().item<bool>()) asked.push_back(one);
+    }
     const auto n = label.numel();
     return {
         {is_told && !asked.empty() ? Likelihood::certain : Likelihood::possible,
