@@ -10,6 +10,7 @@
 #include "base/toml.hpp"
 #include "engine/doctor/checks.hpp"
 #include "engine/doctor/errors.hpp"
+#include "engine/sampling.hpp"
 
 namespace dtk::doctor {
 
