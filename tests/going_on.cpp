@@ -419,6 +419,22 @@ TEST_CASE("of two that begin or go on at once one has the run, and no line is lo
     CHECK(json::parse(read(folder / "out/run.json"))["status"] == "completed");
 }
 
+TEST_CASE("a network is fitted to fewer examples than a batch holds, which is how people check one") {
+    const Folder folder;
+    write(folder / "one.csv", "x,y\n3,-2\n");
+    write(folder / "other.csv", "x,y\n0,0\n");
+    write(folder / "small.toml", changed(changed(small_experiment, "use = \"gaussian_mixture\"",
+                                                 "use = \"csv\"\nfile = \"one.csv\"\ntest_file = \"other.csv\""),
+                                         "steps = 30\nbatch = 8", "steps = 1500\nbatch = 64\nlr = 1e-2"));
+    const auto outcome = dtk_program({"run", "small.toml", "--out", "run", "--progress", "none", "--set",
+                                      "model.prediction=x0", "--set", "sampler.steps=20", "--set", "model.width=32"},
+                                     folder.path);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto samples = dtk::load_safetensors((folder / "run/samples.safetensors").string()).tensors.at("samples");
+    CHECK((samples - at::tensor({3.0, -2.0}).to(samples.dtype())).abs().max().item<double>() < 0.3);
+}
+
 TEST_CASE("every signal by which a queue takes a machine back ends in a checkpoint and 85, an interrupt in 130") {
     const Folder folder;
     write(folder / "small.toml", changed(experiment, "steps = 40", "steps = 100000000"));

@@ -453,10 +453,6 @@ TEST_CASE("parts that do not fit each other are refused before any work, with th
              {"a stage needs a `name`"}},
         });
     check_rows(images, {
-                           {"more in a batch than there is",
-                            {{"batch = 16", "batch = 64"}},
-                            {"16:2"},
-                            {"a batch of 64 is more than the 40 examples there are", "make `batch` smaller"}},
                            {"a size that cannot be halved",
                             {{"[1, 2]", "[1, 2, 2, 2, 2]"}},
                             {"11:7"},

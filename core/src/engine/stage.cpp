@@ -135,11 +135,6 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
             mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
         }
     if (spec_.sample && !spec_.sample->labels.empty()) check_labels(mistakes);
-    if (spec_.train && data->size() > 0 && spec_.train->batch > data->size())
-        mistakes.add(
-            spec_.reading->place("train"),
-            fmt::format("a batch of {} is more than the {} examples there are", spec_.train->batch, data->size()),
-            "make `batch` smaller");
 }
 
 void Stage::check_labels(Diagnostics& mistakes) const {
