@@ -215,8 +215,8 @@ Chart chart_of(Chart chart, std::vector<Curve> curves) {
 }  // namespace
 
 void draw_loss(const fs::path& folder) {
-    Curve loss{{.name = "train"}}, by_noise{{.name = "train"}};
-    Curve held_out{{.name = "held out"}}, average{{.name = "held out, average"}};
+    Curve loss{{.name = "train", .colour = 0}}, by_noise = loss;
+    Curve held_out{{.name = "held out", .colour = 1}}, average{{.name = "held out, average", .colour = 2}};
     auto by_level = held_out, average_by_level = average;
     auto last_training = json::object(), last_validation = json::object();
     for (const auto& line : read_json_lines(folder / "metrics.jsonl")) {

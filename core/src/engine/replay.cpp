@@ -1,5 +1,6 @@
 #include "engine/replay.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -55,7 +56,7 @@ class Watch {
 
  private:
     static std::unique_ptr<at::ObserverContext> before(const at::RecordFunction& call) {
-        if (call.scope() == at::RecordScope::BACKWARD_FUNCTION) now->backward_ = true;
+        if (call.scope() == at::RecordScope::BACKWARD_FUNCTION) now->backward_ = true, ++now->depth_;
         now->own_ = false;
         const auto inputs = call.inputs();
         for (const auto& input : inputs) {
@@ -67,7 +68,10 @@ class Watch {
     }
 
     static void after(const at::RecordFunction& call, at::ObserverContext*) {
-        if (now->found_ || call.scope() != at::RecordScope::FUNCTION) return;
+        if (call.scope() == at::RecordScope::BACKWARD_FUNCTION) --now->depth_;
+        // After the way back come sums for the log.
+        const bool over = now->backward_ && now->depth_ == 0;
+        if (now->found_ || over || call.scope() != at::RecordScope::FUNCTION) return;
         std::string operation = call.name();
         if (operation.starts_with("aten::")) operation.erase(0, 6);
         // What has not been filled yet says nothing.
@@ -97,6 +101,7 @@ class Watch {
     std::map<const void*, std::string> names_;
     std::int64_t rows_, first_ = 0;
     bool backward_ = false, own_ = false;
+    int depth_ = 0;  ///< functions of the way back that are under way
     std::string module_;
     std::optional<NotFinite> found_;
     at::CallbackHandle handle_;
@@ -119,6 +124,14 @@ NamedNumbers norms_by_module(const Stage& stage) {
         norms.back().second = std::hypot(norms.back().second, norm);
     }
     return norms;
+}
+
+/// Of gradients that are finite all, whose squares have a sum that is not.
+NotFinite bad_norm(const NamedNumbers& norms) {
+    const auto largest =
+        std::max_element(norms.begin(), norms.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto module = largest == norms.end() ? std::string() : largest->first;
+    return {"the norm of the gradients, each of which is; the largest are those of " + module, module, {}};
 }
 
 }  // namespace
@@ -168,7 +181,7 @@ InspectedStep inspect_next_step(Stage& stage, Trainer& trainer) {
     // An infinity that a formula means, such as log 0 beside what is chosen instead, does no harm.
     bool harm = false;
     for (const auto& [name, mean] : found.means) harm = harm || !std::isfinite(mean);
-    if (harm) found.first_bad = std::move(bad);
+    if (harm) found.first_bad = bad ? std::move(*bad) : bad_norm(found.gradient_norms);
     return found;
 }
 

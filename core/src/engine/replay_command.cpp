@@ -9,7 +9,6 @@
 #include "base/stop.hpp"
 #include "base/words.hpp"
 #include "engine/artefacts.hpp"
-#include "engine/batch_queue.hpp"
 #include "engine/checkpoint.hpp"
 #include "engine/commands.hpp"
 #include "engine/init.hpp"
@@ -66,12 +65,10 @@ std::string come_to(Stage& stage, Trainer& trainer, const Meant& meant, const Ru
     }
     const auto between = meant.step - 1 - trainer.step();
     Progress progress("replay", meant.step - 1, {.mode = request.progress, .start = trainer.step()});
-    stage.train(true);
-    for (BatchQueue batches(stage, trainer.device(), trainer.step()); trainer.step() < meant.step - 1;) {
-        end_if_asked("before it came to the step");
-        trainer.one_step(batches);
+    trainer.advance(meant.step - 1, [&] {
         progress.at(trainer.step());
-    }
+        end_if_asked("before it came to the step");
+    });
     progress.finish();
     if (const auto bad = trainer.sums().first_bad(); bad >= 0)
         throw UserError(fmt::format("step {} is not finite already, and was not made", bad + 1),

@@ -187,6 +187,15 @@ void Trainer::one_step(BatchQueue& batches) {
     if (step_ % tell_every == 0) tell_times();
 }
 
+void Trainer::advance(std::int64_t step, const std::function<void()>& each) {
+    stage_.train(true);
+    BatchQueue batches(stage_, device_, step_);
+    while (step_ < step) {
+        one_step(batches);
+        if (each) each();
+    }
+}
+
 void Trainer::look(const StepLook& look) {
     stage_.train(true);
     sums_.clear();

@@ -50,12 +50,11 @@ class DTK_API Trainer {
     /// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
     /// Interrupted after a checkpoint when asked to stop.
     void run(const std::string& experiment, Progress::Mode progress, const TrainingLog& log);
-    /// Makes one step, without a log. `batches` are those from step() on.
-    void one_step(class BatchQueue& batches);
+    /// Makes steps until so many are made, without a log; `each` is called after every one.
+    void advance(std::int64_t step, const std::function<void()>& each = {});
     /// Computes loss and gradients of the next step, which is not made; `sums` are then of it alone.
     void look(const StepLook& look);
     const TrainingSums& sums() const { return sums_; }
-    at::Device device() const { return device_; }
     std::int64_t step() const { return step_; }
     Averages& averages() { return averages_; }
     double seconds_of_validation() const { return validation_seconds_; }
@@ -63,8 +62,9 @@ class DTK_API Trainer {
  private:
     Checkpoint snapshot(const std::string& experiment) const;
     double rate(std::int64_t step) const { return learning_rate(settings_, *stage_.part<Rate>(), step); }
+    void one_step(class BatchQueue& batches);
     /// Gradients of the next step → is everything finite? A scalar bool on the device.
-    Tensor compute_gradients(class BatchQueue& batches, const StepLook& look);
+    Tensor compute_gradients(BatchQueue& batches, const StepLook& look);
     /// Of one part of its batch.
     Tensor part_of_step(Batch batch, const Random& random, const StepLook& look);
     void update(const Tensor& finite);
