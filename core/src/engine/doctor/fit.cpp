@@ -31,7 +31,10 @@ Findings network_fit(Examined& run) {
                          ? fmt::format("; the best linear denoiser: {:.4g}", at.linear.mean().item<double>())
                          : ""),
          fmt::format("that moves x_t by {:.2g} of its spread", fit.worst_moved)},
-        "train longer (--set train.steps), or a larger network (--set model.width or model.channels)"};
+        "train longer (train.steps), or take a larger network (width, channels or blocks of [model])"};
+    if (fit.share_learned)
+        found.figures.push_back(
+            fmt::format("it knows {:.0f} % of what can be learned beyond linear", 100 * *fit.share_learned));
     const auto type = run.stage().model().predicts();
     if (at.log_snr < -3 && type == PredictionType::eps) {
         found.figures.push_back(

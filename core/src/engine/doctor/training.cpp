@@ -1,6 +1,7 @@
 // How the network was trained: cures that are tried, and what the log says.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -90,6 +91,36 @@ bool samples_are_off(Examined& run) {
         return false;
     }
 }
+
+/// Where no trial shows it within its few steps: weights that hardly moved, or that have run away.
+Findings weights_moved(Examined& run) {
+    const auto& train = *run.stage().spec().train;
+    const auto begun = run.built({});
+    run.begin(*begun);
+    std::map<std::string, Tensor> before;
+    for (const auto& named : begun->stage->named_tensors()) before[named.name] = *named.tensor;
+    double was2 = 0, is2 = 0, away2 = 0;
+    const auto square = [](const Tensor& x) { return x.detach().to(at::kDouble).square().sum().item<double>(); };
+    for (const auto& named : run.network(Weights::raw).named_tensors()) {
+        if (!named.trained) continue;
+        was2 += square(before[named.name]), is2 += square(*named.tensor);
+        away2 += square(*named.tensor - before[named.name]);
+    }
+    const double moved = std::sqrt(away2 / was2), grown = std::sqrt(is2 / was2);
+    // What learns moves by about its size; a hundredth is nothing, and ten times as large saturates what it meets.
+    if (moved < 0.01)
+        return {
+            {Likelihood::likely,
+             "the learning rate is too small",
+             {fmt::format("in {} steps the parameters have moved by {:.2g} % of their size", run.steps(), 100 * moved)},
+             run.anew({fmt::format("train.lr={:g}", train.lr * 100)})}};
+    if (grown > 10)
+        return {{Likelihood::likely,
+                 "the learning rate is too large",
+                 {fmt::format("in {} steps the parameters have grown to {:.2g} times their size", run.steps(), grown)},
+                 run.anew({fmt::format("train.lr={:g}", train.lr / 100)})}};
+    return {};
+}
 }  // namespace
 
 Findings training_cures(Examined& run) {
@@ -134,7 +165,7 @@ Findings training_cures(Examined& run) {
     for (const auto& cure : cures) best = std::min(best, cure.tried.score);
     const double total = now - best;
     // A little better is no cure. Where nobody knows the optimum, most of the error may be what nobody can learn.
-    if (!(total > (knows ? 0.1 : 0.05) * now)) return {};
+    if (!(total > (knows ? 0.1 : 0.05) * now)) return weights_moved(run);
     // The least change that brings most of it: more of the same, what is set aside from the learning rate, that.
     const auto helps = [&](const Cure& cure, double share) { return now - cure.tried.score >= share * total; };
     const Cure* chosen = nullptr;
