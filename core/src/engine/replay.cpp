@@ -55,19 +55,24 @@ class Watch {
     const std::optional<NotFinite>& found() const { return found_; }
 
  private:
+    /// The module whose tensors a call was given; operations that it consists of come between its two ends.
+    struct Given final : at::ObserverContext {
+        std::string module;
+    };
+
     static std::unique_ptr<at::ObserverContext> before(const at::RecordFunction& call) {
         if (call.scope() == at::RecordScope::BACKWARD_FUNCTION) now->backward_ = true, ++now->depth_;
-        now->own_ = false;
+        auto given = std::make_unique<Given>();
         const auto inputs = call.inputs();
         for (const auto& input : inputs) {
-            if (input.isTensor()) now->look_for_module(input.toTensor());
+            if (input.isTensor()) now->look_for_module(input.toTensor(), given->module);
             if (input.isTensorList())
-                for (const Tensor& one : input.toTensorVector()) now->look_for_module(one);
+                for (const Tensor& one : input.toTensorVector()) now->look_for_module(one, given->module);
         }
-        return nullptr;
+        return given;
     }
 
-    static void after(const at::RecordFunction& call, at::ObserverContext*) {
+    static void after(const at::RecordFunction& call, at::ObserverContext* context) {
         if (call.scope() == at::RecordScope::BACKWARD_FUNCTION) --now->depth_;
         // After the way back come sums for the log.
         const bool over = now->backward_ && now->depth_ == 0;
@@ -80,27 +85,26 @@ class Watch {
         at::NoGradGuard no_grad;
         for (const auto& output : call.outputs()) {
             if (!output.isTensor() || !holds_bad(output.toTensor())) continue;
-            NotFinite bad{operation + (now->backward_ ? " on the way back" : ""), now->module_,
+            const auto& given = static_cast<const Given*>(context)->module;
+            NotFinite bad{operation + (now->backward_ ? " on the way back" : ""), given.empty() ? now->module_ : given,
                           bad_rows(output.toTensor(), now->rows_)};
-            if (!bad.module.empty()) bad.what += (now->own_ ? " in " : " after ") + bad.module;
+            if (!bad.module.empty()) bad.what += (given.empty() ? " after " : " in ") + bad.module;
             for (auto& row : bad.rows) row += now->first_;
             now->found_ = std::move(bad);
             return;
         }
     }
 
-    void look_for_module(const Tensor& x) {
+    void look_for_module(const Tensor& x, std::string& given) {
         if (!x.defined()) return;
         const auto known = names_.find(memory_of(x));
-        if (known == names_.end()) return;
-        own_ = true;
-        module_ = module_of(known->second);
+        if (known != names_.end()) given = module_ = module_of(known->second);
     }
 
     inline static Watch* now = nullptr;
     std::map<const void*, std::string> names_;
     std::int64_t rows_, first_ = 0;
-    bool backward_ = false, own_ = false;
+    bool backward_ = false;
     int depth_ = 0;  ///< functions of the way back that are under way
     std::string module_;
     std::optional<NotFinite> found_;
