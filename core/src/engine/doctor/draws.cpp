@@ -86,18 +86,25 @@ Distance distance_between(const Tensor& samples, const Tensor& examples, double 
     const auto n = samples.size(0), m = examples.size(0);
     const auto pairs = at::cdist(x, x);
     // E = −wᵀ D w with w = 1/n of the samples and −1/m of the examples.
-    auto w = at::cat({at::full({n}, 1.0 / static_cast<double>(n), at::kDouble),
-                      at::full({m}, -1.0 / static_cast<double>(m), at::kDouble)});
+    const auto energy = [](const Tensor& w, const Tensor& pairs) { return -(w.matmul(pairs) * w).sum(1); };
+    const auto shares = [](std::int64_t n, std::int64_t m) {
+        return at::cat({at::full({n}, 1.0 / static_cast<double>(n), at::kDouble),
+                        at::full({m}, -1.0 / static_cast<double>(m), at::kDouble)});
+    };
+    distance.value = energy(shares(n, m).unsqueeze(0), pairs).item<double>();
+    // Of true samples mean and deviation go as 1/n + 1/m: those of halves of the examples, drawn again and again.
     constexpr std::int64_t exchanges = 100;
-    std::vector<Tensor> rows{w};
+    const auto half = m / 2, rest = m - half;
+    const auto w = shares(half, rest);
+    std::vector<Tensor> rows;
     const Random random(0, "exchange");
     for (std::int64_t i = 0; i < exchanges; ++i)
-        rows.push_back(w.index_select(0, random.step(i).uniform({n + m}, at::kDouble).argsort()));
-    const auto all = at::stack(rows);
-    const auto energy = -(all.matmul(pairs) * all).sum(1);
-    distance.value = energy[0].item<double>();
-    distance.by_chance = energy.slice(0, 1).mean().item<double>();
-    distance.sd = energy.slice(0, 1).std().item<double>();
+        rows.push_back(w.index_select(0, random.step(i).uniform({m}, at::kDouble).argsort()));
+    const auto by_chance = energy(at::stack(rows), pairs.slice(0, n).slice(1, n));
+    const double fewer = (1 / static_cast<double>(n) + 1 / static_cast<double>(m)) /
+                         (1 / static_cast<double>(half) + 1 / static_cast<double>(rest));
+    distance.by_chance = fewer * by_chance.mean().item<double>();
+    distance.sd = fewer * by_chance.std().item<double>();
     distance.cross = 2 * pairs.slice(0, 0, n).slice(1, n).mean().item<double>();
     return distance;
 }

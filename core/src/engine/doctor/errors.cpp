@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ctime>
 
+#include <ATen/Parallel.h>
 #include <dtk/schedule.hpp>
 
 namespace dtk::doctor {
@@ -117,9 +119,10 @@ std::vector<ErrorsAt> errors_by_noise(Examined& run, const Stage& stage, const E
             const auto x0 = examples.x.slice(0, first, first + rows).to(run.device());
             const auto xt = process.noised(x0, t, random.step(std::llround(t)).from(first)).x;
             const auto denoise = stage.denoiser({.bf16 = bf16}, examples.condition.chunk(first, rows).to(run.device()));
-            const double began = monotonic_seconds();
+            const auto began = std::clock();  // others may be at work on this machine
             const auto estimate = denoise.x0(xt, t).to(at::kCPU, at::kDouble);
-            run.seconds_per_row = (monotonic_seconds() - began) / static_cast<double>(rows);
+            run.seconds_per_row = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC /
+                                  std::max(1, at::get_num_threads()) / static_cast<double>(rows);
             const auto right = x0.to(at::kCPU, at::kDouble);
             network.push_back(square(estimate - right));
             best_linear.push_back(square(linear.x0(xt, level.alpha, level.sigma) - right));

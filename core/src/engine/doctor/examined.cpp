@@ -2,7 +2,9 @@
 #include "engine/doctor/examined.hpp"
 
 #include <algorithm>
+#include <ctime>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "base/json.hpp"
@@ -20,6 +22,12 @@ namespace {
 constexpr double seconds_at_most = 50;
 /// Numbers of examples that are looked at together: a few megabytes.
 constexpr std::int64_t numbers_at_most = 4'000'000;
+
+/// Seconds that this process has worked, by the clock of one of its threads: on a machine that others use as well the
+/// same is looked at.
+double seconds_of_work() {
+    return static_cast<double>(std::clock()) / CLOCKS_PER_SEC / std::max(1, at::get_num_threads());
+}
 }  // namespace
 
 Scale scale_of(const Tensor& x) {
@@ -34,7 +42,7 @@ Examined::Examined(fs::path folder, nlohmann::json record, Overrides overrides)
       record_(std::move(record)),
       overrides_(std::move(overrides)),
       log_(read_json_lines(folder_ / "metrics.jsonl")),
-      began_(monotonic_seconds()) {
+      began_(seconds_of_work()) {
     std::string notes;
     if (const auto file = newest_checkpoint(folder_ / "checkpoints", notes)) {
         checkpoint_ = load_checkpoint(*file);
@@ -48,28 +56,28 @@ Examined::Examined(fs::path folder, nlohmann::json record, Overrides overrides)
 Examined::~Examined() = default;
 
 namespace {
-std::string command(std::vector<std::string> words, const std::vector<std::string>& set) {
-    for (const auto& one : set) words.insert(words.end(), {"--set", one});
+/// A command about the experiment of the run that the stage in `folder` is of; one of several stages is run with the
+/// others.
+std::string command(const fs::path& folder, const std::vector<std::string>& set, bool resumed) {
+    const bool alone = fs::exists(folder / "run.json") || !fs::exists(folder.parent_path() / "resolved.toml");
+    const auto run = alone ? folder : folder.parent_path();
+    const auto file = run / (fs::exists(run / "resolved.toml") ? "resolved.toml" : "stage.toml");
+    std::vector<std::string> words{"dtk", "run", file.string()};
+    if (resumed) words.push_back("--resume=" + run.string());
+    const auto stage = alone ? std::string() : "stage." + folder.filename().string() + ".";
+    for (const auto& one : set) words.insert(words.end(), {"--set", stage + one});
     return shell_command(words);
-}
-
-/// The experiment that the stage is run again by.
-fs::path experiment_of(const fs::path& folder) {
-    return fs::exists(folder / "resolved.toml") ? folder / "resolved.toml" : folder / "stage.toml";
 }
 }  // namespace
 
-std::string Examined::anew(const std::vector<std::string>& set) const {
-    return command({"dtk", "run", experiment_of(folder_).string()}, set);
-}
+std::string Examined::anew(const std::vector<std::string>& set) const { return command(folder_, set, false); }
 
 std::string Examined::longer(std::int64_t steps) const {
-    return command({"dtk", "run", experiment_of(folder_).string(), "--resume=" + folder_.string()},
-                   {fmt::format("train.steps={}", steps)});
+    return command(folder_, {fmt::format("train.steps={}", steps)}, true);
 }
 
 std::string Examined::resampled(const std::string& set) const {
-    return command({"dtk", "sample", folder_.string()}, {set});
+    return shell_command({"dtk", "sample", folder_.string(), "--set", set});
 }
 
 std::unique_ptr<Built> Examined::built(const std::vector<std::string>& set) const {
@@ -154,7 +162,7 @@ const GaussianProcess& Examined::gaussian() const {
     return *process;
 }
 
-double Examined::seconds_left() const { return seconds_at_most - (monotonic_seconds() - began_); }
+double Examined::seconds_left() const { return seconds_at_most - (seconds_of_work() - began_); }
 
 void Examined::afford(double rows) {
     const double needed = rows * seconds_per_row;

@@ -33,8 +33,9 @@ double start_of(const Stage& stage) {
     const auto sampler = stage.part<Sampler>();
     return sampler ? sampler->times(stage.process()).front() : stage.process().levels().last();
 }
-/// Tries samples that start from noised examples, which are what the process leads to, in place of the prior.
-void try_from_data(Examined& run, Finding& found) {
+/// Tries samples that start from noised examples, which are what the process leads to, in place of the prior; or, where
+/// the grid is to blame, from the last step.
+void try_other_start(Examined& run, Finding& found, bool by_grid) {
     try {
         auto drawing = as_the_run(run, 500);
         held_out_errors(run, Weights::sampled);  // what asking costs is known afterwards
@@ -42,14 +43,27 @@ void try_from_data(Examined& run, Finding& found) {
         const auto examples = examples_like_samples(run, std::min<std::int64_t>(1000, run.training().n()));
         const double sd = run.data_scale().sd;
         const auto now = distance_between(drawn(run, drawing), examples, sd);
-        drawing.from_data = true;
+        std::unique_ptr<Built> trailing;
+        if (by_grid) {
+            trailing = run.built({"sampler.grid=trailing"});
+            trailing->stage->to(run.device());
+            const auto& settings = run.stage().spec().sample;
+            if (run.checkpoint())
+                restore(*trailing->stage, *run.checkpoint(),
+                        average_of(run.stage(), *run.checkpoint(), settings ? settings->average : std::string()),
+                        "the checkpoint");
+            trailing->stage->train(false);
+            drawing.stage = trailing->stage.get();
+        } else {
+            drawing.from_data = true;
+        }
         const auto then = distance_between(drawn(run, drawing), examples, sd);
         if (now.z() < 6 || then.excess() > now.excess() / 2) return;
         found.likelihood = Likelihood::certain;
         found.figures.push_back(
             fmt::format("energy distance of samples to the data, in standard deviations: {:.3g}; of "
-                        "samples that start from noised examples: {:.3g}",
-                        now.value, then.value));
+                        "samples that start from {}: {:.3g}",
+                        now.value, by_grid ? "the last step" : "noised examples", then.value));
     } catch (const NotLooked&) {  // the figures above stand by themselves
     }
 }
@@ -70,7 +84,7 @@ Findings signal_at_the_start(Examined& run) {
                                noise.log_snr(t)),
                    fmt::format("x_t there tells {:.2g} nats of each example; {:g} would do no harm", left, few_nats)},
                   {}};
-    try_from_data(run, found);
+    try_other_start(run, found, by_grid);
     if (by_grid) {
         found.what = fmt::format("the sampler starts at t = {:g}, where signal is left, and not at the last step", t);
         found.cure = run.resampled("sampler.grid=trailing");

@@ -183,7 +183,12 @@ Findings training_cures(Examined& run) {
             : ""));
     if (chosen->kind != Cure::longer)
         found.figures.push_back(fmt::format("after {} further steps as they were: {:.3g}", steps, same));
-    const auto set = chosen->kind == Cure::longer ? std::string() : " with " + chosen->tried.trial.set.back();
+    // Trials that go on begin with the rate that was last in use, which the law may have lowered.
+    const auto rate_set = [&](const std::string& one) { return one.starts_with("train.lr="); };
+    const auto set = chosen->kind == Cure::longer ? std::string()
+                     : rate_set(chosen->tried.trial.set.back()) && !chosen->tried.trial.afresh
+                         ? fmt::format(" with {} in the place of {:g}", chosen->tried.trial.set.back(), last)
+                         : " with " + chosen->tried.trial.set.back();
     found.figures.push_back(fmt::format("after {} {} steps{}: {:.3g}", steps,
                                         chosen->tried.trial.afresh ? "first" : "further", set, chosen->tried.score));
     found.cure = chosen->kind == Cure::longer ? run.longer(std::max<std::int64_t>(1000, 10 * run.steps()))
@@ -291,7 +296,7 @@ Findings overfitting(Examined& run) {
         };
         const double z = (x - y) / std::sqrt(error2(a) + error2(b) + 1e-300);
         const double moved = held_out[i].moved(x - y);
-        if (z > 4 && x > 1.5 * y && moved > worst)
+        if (z > 3 && x > 2 * y && moved > worst)
             where = &held_out[i], worst = moved, of_training = y, of_held_out = x, sure = z;
     }
     if (!where || worst < 0.2) return {};
