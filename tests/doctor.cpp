@@ -180,7 +180,7 @@ TEST_CASE("more healthy runs are told nothing", "[slow]") {
     names_nothing({"process.steps=1000", "sampler=ddpm", "sampler.steps=250", "train.steps=3000"});
     Patient quick;
     quick.text = read(DTK_EXPERIMENTS "/quickstart.toml");
-    names_nothing({"train.steps=4000"}, quick);
+    names_nothing({"train.steps=1500", "sample.n=2000", "metric=[]"}, quick);
 }
 
 TEST_CASE("a learning rate that is too large") {
