@@ -178,9 +178,6 @@ TEST_CASE("other healthy runs are told nothing") {
 TEST_CASE("more healthy runs are told nothing", "[slow]") {
     names_nothing({of_table}, WithData("data.csv", csv(2000, 2, normal)));
     names_nothing({"process.steps=1000", "sampler=ddpm", "sampler.steps=250", "train.steps=3000"});
-    Patient quick;
-    quick.text = read(DTK_EXPERIMENTS "/quickstart.toml");
-    names_nothing({"train.steps=4000"}, quick);
 }
 
 TEST_CASE("a learning rate that is too large") {
