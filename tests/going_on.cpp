@@ -431,8 +431,9 @@ TEST_CASE("a network is fitted to fewer examples than a batch holds, which is ho
                                      folder.path);
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    const auto samples = dtk::load_safetensors((folder / "run/samples.safetensors").string()).tensors.at("samples");
-    CHECK((samples - at::tensor({3.0, -2.0}).to(samples.dtype())).abs().max().item<double>() < 0.3);
+    const auto samples = dtk::read_tensors(folder / "run/samples.safetensors").at("samples").numbers();
+    REQUIRE(samples.size() == 40);
+    for (std::size_t i = 0; i < samples.size(); ++i) CHECK(samples[i] == Approx(i % 2 == 0 ? 3 : -2).margin(0.3));
 }
 
 TEST_CASE("every signal by which a queue takes a machine back ends in a checkpoint and 85, an interrupt in 130") {
