@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "complaint.hpp"
 #include "made_data.hpp"
+#include "support.hpp"
 
 using at::Tensor;
 
