@@ -415,8 +415,7 @@ TEST_CASE("IDX labels are called as the file says, or by Fashion-MNIST's names, 
     CHECK(named->classes() == 4);
     CHECK(named->class_names() == std::vector<std::string>{"a", "b", "c", "d"});
     CHECK(named->class_counts() == std::vector<std::int64_t>{1, 1, 1, 0});
-    CHECK(support::make<dtk::Dataset>(
-              "standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()))
+    CHECK(dataset("standardised", fmt::format("of = {{use = \"idx\", folder = \"{}\"}}", files.folder.path.string()))
               ->class_counts() == data->class_counts());
     CHECK(says(files.complaint("class_names = [\"a\"]"), "1 `class_names`, and the labels go up to 2"));
     CHECK(says(files.complaint("labels = \"\"\ntest_labels = \"\"\nclass_names = [\"a\"]"), "without labels"));

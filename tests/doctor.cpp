@@ -272,7 +272,7 @@ TEST_CASE("classes that are missing, and a class that is ignored") {
     names("class 2 has no training examples",
           {three_classes + "weights=[0.5, 0.4999999, 1e-7]}", "model.conditional=true", "train.steps=500"});
     names("the network ignores the class",
-          {three_classes + "weights=[0.4, 0.3, 0.3]}", "sample.labels=[1]", "train.steps=800"});
+          {three_classes + "weights=[0.4, 0.3, 0.3]}", "train.drop_condition=0.2", "train.steps=800"});
 }
 
 TEST_CASE("a part of the network that no gradient reaches") {

@@ -66,7 +66,7 @@ std::shared_ptr<Interface> make(const std::string& name, const std::string& toml
 
 template <class Interface>
 std::shared_ptr<Interface> make(const std::string& name, const std::string& toml = {}) {
-    return make<Interface>(name, toml, dtk::no_view());
+    return make<Interface>(name, toml, dtk::no_context());
 }
 
 /// A data set, a process and the exact denoiser over them.
@@ -116,7 +116,7 @@ inline dtk::Denoiser nobody(std::shared_ptr<const dtk::Process> process) {
 /// What a loss minimises for each example of the batch, at times that `times` draws, weighted back to uniform ones.
 inline at::Tensor loss_of(const dtk::Loss& loss, const dtk::Denoiser& denoise, const dtk::Batch& batch,
                           const dtk::Random& random, const std::string& times = "uniform",
-                          const dtk::BuildContext& context = dtk::no_view()) {
+                          const dtk::BuildContext& context = dtk::no_context()) {
     auto drawn = make<dtk::Times>(times, "", context)->draw(batch, denoise.process(), random.stream("t"));
     if (!loss.draws_times()) drawn.weight = 1;
     return drawn.weight * loss(denoise.with(batch.condition), batch, drawn.t, random).objectives.front().value;

@@ -63,7 +63,7 @@ std::string interval(Range range) {
     return fmt::format("{}{}, {}{}", range.lo_open ? '(' : '[', range.lo, range.hi, range.hi_open ? ')' : ']');
 }
 
-const BuildContext& no_view() {
+const BuildContext& no_context() {
     static const char nothing[sizeof(void*)] = {};
     return reinterpret_cast<const BuildContext&>(nothing);
 }

@@ -90,7 +90,7 @@ class DTK_API TomlFields : public Fields {
 
 /// Stands in for the context where a plugin is built without an experiment. Only kinds that see no tensor, schedules
 /// and grids, are built so, and they never look at it.
-DTK_API const BuildContext& no_view();
+DTK_API const BuildContext& no_context();
 
 /// "0.5 is outside [0, 0.1]" and the like, in the notation of intervals.
 DTK_API std::string interval(Range range);
