@@ -299,6 +299,9 @@ class Runner {
         const auto folder = folder_of(task, request_.folder, false);
         auto lease = Lease::take(folder.string() + ".lease");
         if (!lease) return false;
+        // The worker of a runner that was killed dies with it, and may take a moment; so may somebody who runs the cell
+        // by hand.
+        if (Lease::held(folder / "run.lease")) return false;
         if (result_of(task, request_.folder)) {  // finished between the look and the lease
             ++done_;
             return true;
