@@ -4,12 +4,14 @@
 //   2         D_1 = ε̂(F(m), m) − E,   x_s = F(s) − σ_s (e^h − 1)/(2 r_1) D_1,   r_1 = (λ_m − λ_t)/h = ½
 //   3         D_1 with r_1 = ⅓,   D_2 = ε̂(F(m') − σ_m' r_2/r_1 ((e^{r_2 h} − 1)/(r_2 h) − 1) D_1, m') − E,   r_2 = ⅔,
 //             x_s = F(s) − σ_s/r_2 ((e^h − 1)/h − 1) D_2
-//   fast      n evaluations on n times of the grid: three of them are a step of order 3, two that are left one of order
-//   2 adaptive  the pair of 3 and of 2 with r_1 = ⅓: between two times of the grid as many steps as every row's
-//   tolerance
-//             asks for
+//   fast      n evaluations on n times of the grid: three of them make a step of order 3, two that are left one of
+//             order 2
+//   adaptive  the pair of 3 and of 2 with r_1 = ⅓: between two times of the grid as many steps as every row's
+//             tolerance asks for
 // Lu, Zhou, Bao, Chen, Li & Zhu, "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10
 // Steps", 2022, algorithms 1 and 2 and the appendix. The last step, and one from α_t = 0, is of first order.
+#include <algorithm>
+
 #include <dtk/exponential.hpp>
 #include <dtk/ratio_steps.hpp>
 #include <dtk/row_steps.hpp>
@@ -35,12 +37,17 @@ struct From {
     }
     /// The time at t + r (s − t) in λ, and the r of a time.
     Time between(const Time& s, double r) const {
-        const auto m = to(s, [&](double t, double s) { return noise.time(noise.log_snr(t) + 2 * r * h(t, s)); });
+        const auto m =
+            to(s, [&](double t, double s) { return std::clamp(noise.time(noise.log_snr(t) + 2 * r * h(t, s)), s, t); });
         return m.uniform() ? Time(m.value()) : Time(m.rows(x));
     }
     dtk::Coefficient r(const Time& m, const Time& s) const {
         const auto length = [&](double t, double s) { return h(t, s); };
         return to(m, length) / to(s, length);
+    }
+    /// area/r; 0 where m cannot be told from t, as near to α = 0, where there is no D either.
+    dtk::Coefficient over_r(const dtk::Coefficient& area, const Time& m, const Time& s) const {
+        return where(to(m, [&](double t, double m) { return h(t, m); }), area / r(m, s), 0);
     }
 
     Tensor F(const Time& s) const {
@@ -50,7 +57,7 @@ struct From {
     Tensor D(const Tensor& x, const Time& m) const { return denoise.eps(x, m) - E; }
     Tensor second(const Tensor& D1, const Time& m, const Time& s) const {
         const auto area = to(s, [&](double t, double s) { return noise.sigma(s) * std::expm1(h(t, s)) / 2; });
-        return F(s) - area / r(m, s) * D1;
+        return F(s) - over_r(area, m, s) * D1;
     }
     /// With D of any m: D_1 for where D_2 is asked, and D_2 for the step.
     Tensor third(const Tensor& D, const Time& m, const Time& s) const {
@@ -58,7 +65,7 @@ struct From {
             const double h = this->h(t, s);
             return noise.sigma(s) * (std::expm1(h) / h - 1);
         });
-        return F(s) - area / r(m, s) * D;
+        return F(s) - over_r(area, m, s) * D;
     }
 };
 
@@ -112,7 +119,8 @@ struct DpmSolver final : dtk::GaussianSampler {
                 }
             } else {
                 const auto pair = [&](const Tensor& x, const Time& a, const Time& b) {
-                    const auto time = [&](double lambda) { return noise.time(2 * lambda); };
+                    // Rounding must not lead back to a time of the chain that is before t, where α may be 0.
+                    const auto time = [&, t = t](double lambda) { return std::min(noise.time(2 * lambda), t); };
                     const From from{denoise, x, Time(a.map(time).rows(x))};
                     const Time s(b.map(time).rows(x)), m = from.between(s, 1. / 3), m2 = from.between(s, 2. / 3);
                     const auto D1 = from.D(from.F(m), m);
