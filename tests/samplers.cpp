@@ -624,6 +624,17 @@ TEST_CASE("with a perfect consistency model one step and many have the law of th
             }
 }
 
+TEST_CASE("adaptive steps begin where α is next to nothing and two times cannot be told apart") {
+    for (const char* schedule : {"flow", "interpolant"})
+        for (const char* prediction : {"v", "x0"})
+            for (const int n : {2, 3})
+                CHECK_FALSE(check({{"dpm_solver", "form = \"adaptive\""},
+                                   {schedule, ""},
+                                   {"uniform_log_snr", "log_snr_min = -100"},
+                                   prediction,
+                                   n}));
+}
+
 TEST_CASE("a sampler by the name of another toolkit is refused with the name it has here") {
     const auto context = preset("gmm2d", "linear");
     for (const auto& [theirs, ours] : {std::pair{"dpmpp_2m", "dpm_solver_pp"},
