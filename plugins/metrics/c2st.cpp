@@ -44,40 +44,33 @@ struct Network {
     }
 };
 
-struct C2st final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 4, most = 2000, steps = 300;
+struct C2st final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t most = 2000, steps = 300;
+        Config() { repeats = 4; }
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
+            dtk::SetMetric::Config::fields(f);
             f("most", most, dtk::in(20, 100'000), "samples that are looked at");
             f("steps", steps, dtk::in(1, 100'000), "of Adam on all of the four folds, for each of the five networks");
         }
     } c;
 
     C2st(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "c2st") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 4 * folds)
-            throw dtk::Error(fmt::format("c2st needs {} test examples or more", 4 * folds), "use another metric");
-    }
+        : SetMetric(config, context, "c2st", 2 * folds), c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "share"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n < 2 * folds)
-            throw dtk::Error(fmt::format("c2st needs {} samples or more, not {}", 2 * folds, n),
-                             "raise `n` in [sample]");
+        const auto n = size(input, c.most);
         std::int64_t done = 0;
         const auto of = [&](const Tensor& x, const Tensor& y) {
             input.progress(done++, c.repeats + 2);
             return accuracy(x, y, random.stream("networks"));
         };
-        auto result = dtk::held_against_truth(input, features_, n, c.repeats, random, of);
+        auto result = held_against_truth(input, n, random, of);
         result.expected = 0.5;
         result.note = fmt::format("share of {} samples and as many true ones that a network puts with their kind, {}",
-                                  n, features_.text());
+                                  n, features().text());
         return result;
     }
 
@@ -114,8 +107,6 @@ struct C2st final : dtk::Metric {
         }
         return network;
     }
-
-    dtk::Features features_;
 };
 }  // namespace
 

@@ -1,6 +1,6 @@
 // With the balls around n true examples y that reach to their k-th nearest other one:
-//   density  = mean over n samples x of (balls that hold x)/k,    1 of true samples, less of what lies away from the
-//   data coverage = share of the balls that hold a sample,             the value
+//   density  = mean over n samples x of (balls that hold x)/k,   1 of true samples, less of what lies away
+//   coverage = share of the balls that hold a sample,            the value
 // Naeem, Oh, Uh, Choi & Yoo, "Reliable Fidelity and Diversity Metrics for Generative Models", 2020, eqs. 3 and 4. Of
 // true samples the coverage is 1 − (n−1)⋯(n−k)/((2n−1)⋯(2n−k)) in the mean, whatever their law (lemma 2 there).
 #include <algorithm>
@@ -30,41 +30,32 @@ Found found_in(const Tensor& samples, const Tensor& truth, std::int64_t k) {
     return {held / (static_cast<double>(k) * m), covered / n};
 }
 
-struct DensityCoverage final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t k = 5, repeats = 8, most = 5000;
+struct DensityCoverage final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t k = 5, most = 5000;
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
+            dtk::SetMetric::Config::fields(f);
             f("k", k, dtk::at_least(1), "balls reach to the k-th nearest");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
             f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
         }
     } c;
 
     DensityCoverage(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "density_coverage") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size / 2 <= c.k)
-            throw dtk::Error(
-                fmt::format("density_coverage with k = {} needs {} test examples or more", c.k, 2 * c.k + 2),
-                "make `k` smaller");
-    }
+        : SetMetric(config, context, fmt::format("density_coverage with k = {}", config.k), config.k + 1,
+                    "make `k` smaller"),
+          c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::more, "share"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n <= c.k)
-            throw dtk::Error(fmt::format("density_coverage with k = {} needs more than {} samples", c.k, n),
-                             "raise `n` in [sample]");
+        const auto n = size(input, c.most);
         // What is not covered is the less, the nearer.
         std::vector<double> densities;
-        auto result =
-            dtk::held_against_truth(input, features_, n, c.repeats, random, [&](const Tensor& x, const Tensor& y) {
-                const auto found = found_in(x, y, c.k);
-                densities.push_back(found.density);
-                return 1 - found.coverage;
-            });
+        auto result = held_against_truth(input, n, random, [&](const Tensor& x, const Tensor& y) {
+            const auto found = found_in(x, y, c.k);
+            densities.push_back(found.density);
+            return 1 - found.coverage;
+        });
         result.value = 1 - result.value;
         double missed = 1;
         for (std::int64_t i = 1; i <= c.k; ++i) missed *= static_cast<double>(n - i) / static_cast<double>(2 * n - i);
@@ -73,12 +64,9 @@ struct DensityCoverage final : dtk::Metric {
             if (name == "to training examples") value = 1 - value;
         result.parts.insert(result.parts.begin(), {"density", densities[static_cast<std::size_t>(c.repeats)]});
         result.note =
-            fmt::format("share of {} true examples with a sample within reach, k = {}, {}", n, c.k, features_.text());
+            fmt::format("share of {} true examples with a sample within reach, k = {}, {}", n, c.k, features().text());
         return result;
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

@@ -9,35 +9,20 @@
 
 namespace {
 
-struct Frechet final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 8;
-        void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
-        }
-    } c;
+struct Frechet final : dtk::SetMetric {
+    using Config = dtk::SetMetric::Config;
 
-    Frechet(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "frechet") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
-            throw dtk::Error("frechet needs four test examples or more", "use another metric");
-    }
+    Frechet(const Config& config, const dtk::BuildContext& context) : SetMetric(config, context, "frechet", 2) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "squared distance"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, input.samples.size(0));
-        if (n < 2) throw dtk::Error("frechet needs two samples or more", "raise `n` in [sample]");
-        auto result = dtk::held_against_truth(input, features_, n, c.repeats, random, dtk::frechet_distance);
+        const auto n = size(input);
+        auto result = held_against_truth(input, n, random, dtk::frechet_distance);
         result.note =
-            fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n, features_.text());
+            fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n, features().text());
         return result;
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

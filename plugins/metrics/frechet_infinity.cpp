@@ -40,51 +40,32 @@ Limit limit(const Tensor& x, const Tensor& y) {
     return {value, std::sqrt(left / (sizes - 2) * wuu / det)};
 }
 
-struct FrechetInfinity final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 8;
-        void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
-        }
-    } c;
+struct FrechetInfinity final : dtk::SetMetric {
+    using Config = dtk::SetMetric::Config;
+    Config c;
 
     FrechetInfinity(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "frechet_infinity") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 2 * least)
-            throw dtk::Error(fmt::format("frechet_infinity needs {} test examples or more", 2 * least),
-                             "use another metric");
-    }
+        : SetMetric(config, context, "frechet_infinity", 16), c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "squared distance"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, input.samples.size(0));
-        if (n < least)
-            throw dtk::Error(fmt::format("frechet_infinity needs {} samples or more, not {}", least, n),
-                             "raise `n` in [sample]");
+        const auto n = size(input);
         std::int64_t d = 0;
         std::vector<double> errors;
-        auto result =
-            dtk::held_against_truth(input, features_, n, c.repeats, random, [&](const Tensor& x, const Tensor& y) {
-                const auto [value, error] = limit(x, y);
-                d = x.size(1);
-                errors.push_back(error);
-                return value;
-            });
+        auto result = held_against_truth(input, n, random, [&](const Tensor& x, const Tensor& y) {
+            const auto [value, error] = limit(x, y);
+            d = x.size(1);
+            errors.push_back(error);
+            return value;
+        });
         result.expected = 0;
         result.standard_error = errors[static_cast<std::size_t>(c.repeats)];  // of the samples, after the floor's pairs
-        result.note = fmt::format(
-            "Fréchet distance, squared, of endless samples to endless true ones, from {} of each, "
-            "{}{}",
-            n, features_.text(), n < 8 * d ? fmt::format("; few for {} features: not without bias", d) : "");
+        result.note =
+            fmt::format("Fréchet distance, squared, of endless samples to endless true ones, from {} of each, {}{}", n,
+                        features().text(), n < 8 * d ? fmt::format("; few for {} features: not without bias", d) : "");
         return result;
     }
-
- private:
-    static constexpr std::int64_t least = 16;
-    dtk::Features features_;
 };
 }  // namespace
 

@@ -33,37 +33,27 @@ double distance(const Tensor& x, const Tensor& y) {
     return within(x) + within(y) - 2 * kernel_sum(x, y) / static_cast<double>(x.size(0) * y.size(0));
 }
 
-struct Kid final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 8, most = 10'000;
+struct Kid final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t most = 10'000;
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
+            dtk::SetMetric::Config::fields(f);
             f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
         }
     } c;
 
-    Kid(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "kid") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
-            throw dtk::Error("kid needs four test examples or more", "use another metric");
-    }
+    Kid(const Config& config, const dtk::BuildContext& context) : SetMetric(config, context, "kid", 2), c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "squared distance"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n < 2) throw dtk::Error("kid needs two samples or more", "raise `n` in [sample]");
-        auto result = dtk::held_against_truth(input, features_, n, c.repeats, random, distance);
+        const auto n = size(input, c.most);
+        auto result = held_against_truth(input, n, random, distance);
         result.expected = 0;
         result.note =
-            fmt::format("kernel distance, unbiased, of {} samples to as many true ones, {}", n, features_.text());
+            fmt::format("kernel distance, unbiased, of {} samples to as many true ones, {}", n, features().text());
         return result;
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

@@ -23,36 +23,27 @@ double accuracy(const Tensor& x, const Tensor& y) {
     return static_cast<double>(own) / static_cast<double>(all.size(0));
 }
 
-struct OneNn final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 8, most = 5000;
+struct OneNn final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t most = 5000;
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
+            dtk::SetMetric::Config::fields(f);
             f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
         }
     } c;
 
     OneNn(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "one_nn") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
-            throw dtk::Error("one_nn needs four test examples or more", "use another metric");
-    }
+        : SetMetric(config, context, "one_nn", 2), c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::nearest, "share"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n < 2) throw dtk::Error("one_nn needs two samples or more", "raise `n` in [sample]");
-        auto result = dtk::held_against_truth(input, features_, n, c.repeats, random, accuracy);
+        const auto n = size(input, c.most);
+        auto result = held_against_truth(input, n, random, accuracy);
         result.note = fmt::format("share of {} samples and as many true ones whose nearest is of their kind, {}", n,
-                                  features_.text());
+                                  features().text());
         return result;
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

@@ -25,52 +25,42 @@ struct Covers {
     double lacks() const { return precision + recall == 0 ? 1 : 1 - 2 * precision * recall / (precision + recall); }
 };
 
-struct PrecisionRecall final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t k = 3, repeats = 8, most = 5000;
+struct PrecisionRecall final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t k = 3, most = 5000;
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
+            dtk::SetMetric::Config::fields(f);
             f("k", k, dtk::at_least(1), "balls reach to the k-th nearest");
-            f("repeats", repeats, dtk::in(2, 1024), "pairs of sets of true examples that are held against each other");
             f("most", most, dtk::in(10, 100'000), "samples that are looked at; time grows with the square");
         }
     } c;
 
     PrecisionRecall(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "precision_recall") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size / 2 <= c.k)
-            throw dtk::Error(
-                fmt::format("precision_recall with k = {} needs {} test examples or more", c.k, 2 * c.k + 2),
-                "make `k` smaller");
-    }
+        : SetMetric(config, context, fmt::format("precision_recall with k = {}", config.k), config.k + 1,
+                    "make `k` smaller"),
+          c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "share"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n <= c.k)
-            throw dtk::Error(fmt::format("precision_recall with k = {} needs more than {} samples", c.k, n),
-                             "raise `n` in [sample]");
+        const auto n = size(input, c.most);
         const auto compare = [&](const Tensor& samples, const Tensor& truth) {
-            const auto x = features_(samples, input.device), y = features_(truth, input.device);
+            const auto x = features()(samples, input.device), y = features()(truth, input.device);
             return Covers{covered(x, y, dtk::squared_reach(y, c.k)), covered(y, x, dtk::squared_reach(x, c.k))};
         };
         const auto found = compare(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random));
         const auto floor = dtk::between_true_sets(
             input.data, c.repeats, n, random, [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
-        return {.value = found.lacks(),
-                .expected = floor.mean,
-                .expected_sd = floor.sd,
-                .parts = {{"precision", found.precision}, {"recall", found.recall}},
-                .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features_.text()),
-                .n = n,
-                .split = "test",
-                .features = features_.card()};
+        return {
+            .value = found.lacks(),
+            .expected = floor.mean,
+            .expected_sd = floor.sd,
+            .parts = {{"precision", found.precision}, {"recall", found.recall}},
+            .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features().text()),
+            .n = n,
+            .split = "test",
+            .features = features().card()};
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

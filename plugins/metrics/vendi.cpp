@@ -23,29 +23,22 @@ double score(const Tensor& x, double h2) {
     return std::exp(-at::xlogy(lambda, lambda).sum().item<double>());
 }
 
-struct Vendi final : dtk::Metric {
-    struct Config {
-        dtk::Reference features{"pixels"};
-        std::int64_t repeats = 8, most = 1000;
+struct Vendi final : dtk::SetMetric {
+    struct Config : dtk::SetMetric::Config {
+        std::int64_t most = 1000;
         void fields(dtk::Fields& f) {
-            f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
-            f("repeats", repeats, dtk::in(2, 1024), "sets of true examples that it is measured of");
+            dtk::SetMetric::Config::fields(f);
             f("most", most, dtk::in(10, 10'000), "samples that are looked at; time grows with the cube");
         }
     } c;
 
-    Vendi(const Config& config, const dtk::BuildContext& context)
-        : c(config), features_(config.features, context, "vendi") {
-        if (const auto size = context.dataset().test_size(); size > 0 && size < 4)
-            throw dtk::Error("vendi needs four test examples or more", "use another metric");
-    }
+    Vendi(const Config& config, const dtk::BuildContext& context) : SetMetric(config, context, "vendi", 2), c(config) {}
 
     dtk::MetricCard card() const override { return {dtk::Better::nearest, "samples"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto n = dtk::true_set_size(input.data, std::min(c.most, input.samples.size(0)));
-        if (n < 2) throw dtk::Error("vendi needs two samples or more", "raise `n` in [sample]");
-        const auto seen = [&](const Tensor& x) { return features_(x, input.device); };
+        const auto n = size(input, c.most);
+        const auto seen = [&](const Tensor& x) { return features()(x, input.device); };
         const double h2 = seen(dtk::true_set(input.data, 0, n, random)).var(0).mean().item<double>();
         if (!(h2 > 0)) throw dtk::Error("all true examples have the same features", "use another metric for such data");
         const auto floor =
@@ -54,14 +47,11 @@ struct Vendi final : dtk::Metric {
             .value = score(seen(input.samples.slice(0, 0, n)), h2),
             .expected = floor.mean,
             .expected_sd = floor.sd,
-            .note = fmt::format("Vendi score of {} samples, RBF kernel with h² = {:.3g}, {}", n, h2, features_.text()),
+            .note = fmt::format("Vendi score of {} samples, RBF kernel with h² = {:.3g}, {}", n, h2, features().text()),
             .n = n,
             .split = "test",
-            .features = features_.card()};
+            .features = features().card()};
     }
-
- private:
-    dtk::Features features_;
 };
 }  // namespace
 

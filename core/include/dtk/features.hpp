@@ -2,6 +2,7 @@
 // What metrics share that hold a set of samples against sets of true examples.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -68,15 +69,40 @@ DTK_API Tensor squared_reach(const Tensor& x, std::int64_t k);
 /// Distributions", 1982).
 DTK_API double frechet_distance(const Tensor& x, const Tensor& y);
 
-/// What a metric measures that is `distance` of n samples to as many true examples, both as `features` sees them, the
-/// less the nearer: its value and its floor, from `repeats` pairs of true sets. Of data that end also the distance to
-/// as many training examples; `memorised` is how much nearer those are than examples that training never saw.
-DTK_API MetricResult held_against_truth(const EvaluationInput& input, const Features& features, std::int64_t n,
-                                        std::int64_t repeats, const Random& random,
-                                        const std::function<double(const Tensor&, const Tensor&)>& distance);
-
 /// The distance of each row of x to the nearest training example, as `features` sees both. x: [n, d] → [n]
 DTK_API Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, const Features& features);
+
+/// A metric that holds samples against as many true examples, and both against what true sets give each other.
+class DTK_API SetMetric : public Metric {
+ public:
+    /// The fields every such metric has; a metric's own Config derives from it and calls its fields first.
+    struct DTK_API Config {
+        Reference features{"pixels"};
+        std::int64_t repeats = 8;
+        void fields(Fields& f);
+    };
+    /// least: so many samples it needs, and two sets of as many test examples. Errors: Error that says that `who` needs
+    /// more of these, with the cure.
+    SetMetric(const Config& config, const BuildContext& context, std::string who, std::int64_t least,
+              std::string cure = "use another metric");
+    ~SetMetric() override;
+
+ protected:
+    /// How many samples are looked at: all, `most`, or as many as there are true examples for. Errors: Error where they
+    /// are too few.
+    std::int64_t size(const EvaluationInput& input, std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
+    /// What it measures where that is `distance` of n samples to as many true examples, the less the nearer: its value
+    /// and its floor, from `repeats` pairs of true sets. Of data that end also the distance to as many training
+    /// examples; `memorised` is how much nearer those are than examples that training never saw.
+    MetricResult held_against_truth(const EvaluationInput& input, std::int64_t n, const Random& random,
+                                    const std::function<double(const Tensor&, const Tensor&)>& distance) const;
+    const Features& features() const { return features_; }
+
+ private:
+    Features features_;
+    std::int64_t repeats_, least_;
+    std::string who_;
+};
 
 /// Squared distances of all rows of y to some rows of x at a time, so that memory stays bounded:
 /// look(first, d²) is told those of rows first, first + 1, … of x, d² of shape [rows, m]. x: [n, d], y: [m, d] float64

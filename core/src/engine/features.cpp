@@ -114,20 +114,39 @@ double frechet_distance(const Tensor& x, const Tensor& y) {
     return ((x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace()).item<double>() - 2 * trace_of_root(a, b);
 }
 
-MetricResult held_against_truth(const EvaluationInput& input, const Features& features, std::int64_t n,
-                                std::int64_t repeats, const Random& random,
-                                const std::function<double(const Tensor&, const Tensor&)>& distance) {
+void SetMetric::Config::fields(Fields& f) {
+    f("features", features, "what is looked at: pixels, or a stage or run that trained a classifier");
+    f("repeats", repeats, in(2, 1024), "sets of true examples, or pairs of them, that it is measured of for the floor");
+}
+
+SetMetric::SetMetric(const Config& config, const BuildContext& context, std::string who, std::int64_t least,
+                     std::string cure)
+    : features_(config.features, context, who.c_str()), repeats_(config.repeats), least_(least), who_(std::move(who)) {
+    if (const auto size = context.dataset().test_size(); size > 0 && size < 2 * least_)
+        throw Error(fmt::format("{} needs {} test examples or more", who_, 2 * least_), std::move(cure));
+}
+SetMetric::~SetMetric() = default;
+
+std::int64_t SetMetric::size(const EvaluationInput& input, std::int64_t most) const {
+    const auto n = true_set_size(input.data, std::min(most, input.samples.size(0)));
+    if (n < least_)
+        throw Error(fmt::format("{} needs {} samples or more, not {}", who_, least_, n), "raise `n` in [sample]");
+    return n;
+}
+
+MetricResult SetMetric::held_against_truth(const EvaluationInput& input, std::int64_t n, const Random& random,
+                                           const std::function<double(const Tensor&, const Tensor&)>& distance) const {
     const auto& data = input.data;
-    const auto seen = [&](const Tensor& x) { return features(x, input.device); };
+    const auto seen = [&](const Tensor& x) { return features_(x, input.device); };
     const auto samples = seen(input.samples.slice(0, 0, n));
-    const auto floor = between_true_sets(data, repeats, n, random,
+    const auto floor = between_true_sets(data, repeats_, n, random,
                                          [&](const Tensor& x, const Tensor& y) { return distance(seen(x), seen(y)); });
     MetricResult result{.value = distance(samples, seen(true_set(data, 0, n, random))),
                         .expected = floor.mean,
                         .expected_sd = floor.sd,
                         .n = n,
                         .split = "test",
-                        .features = features.card()};
+                        .features = features_.card()};
     if (data.size() >= n) {
         const double learned = distance(samples, seen(training_set(data, n, random)));
         result.parts = {{"to training examples", learned}, {"memorised", result.value - learned}};
