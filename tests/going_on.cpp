@@ -15,6 +15,7 @@
 #include "base/changes.hpp"
 #include "base/tensor_file.hpp"
 #include "base/threads.hpp"
+#include "compared_runs.hpp"
 #include "run_program.hpp"
 #include "small_experiment.hpp"
 
@@ -65,24 +66,6 @@ std::vector<std::int64_t> logged_steps(const fs::path& run) {
     std::istringstream lines(read(run / "metrics.jsonl"));
     for (std::string line; std::getline(lines, line);) steps.push_back(json::parse(line)["step"]);
     return steps;
-}
-
-/// The log without what the clock says.
-std::vector<json> log_of(const fs::path& run) {
-    std::vector<json> all;
-    std::istringstream lines(read(run / "metrics.jsonl"));
-    for (std::string line; std::getline(lines, line);) {
-        all.push_back(json::parse(line));
-        all.back().erase("wall_time");
-        all.back().erase("time/steps_per_s");
-    }
-    return all;
-}
-
-std::map<std::string, std::string> bits_of(const fs::path& file) {
-    std::map<std::string, std::string> all;
-    for (auto& [name, tensor] : dtk::read_tensors(file)) all[name] = tensor.bytes;
-    return all;
 }
 
 fs::path checkpoint(const fs::path& run, int step) {

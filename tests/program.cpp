@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "compared_runs.hpp"
 #include "run_program.hpp"
 
 namespace {
@@ -121,18 +122,6 @@ void check_same(const fs::path& a, const fs::path& b) {
     CHECK((one.values == other.values));
     CHECK((tensors(a / "samples.safetensors").values == tensors(b / "samples.safetensors").values));
     CHECK(json::parse(read(a / "run.json"))["result"] == json::parse(read(b / "run.json"))["result"]);
-}
-
-/// The log without what the clock says.
-std::vector<json> log_of(const fs::path& run) {
-    std::vector<json> all;
-    std::istringstream lines(read(run / "metrics.jsonl"));
-    for (std::string line; std::getline(lines, line);) {
-        all.push_back(json::parse(line));
-        all.back().erase("wall_time");
-        all.back().erase("time/steps_per_s");
-    }
-    return all;
 }
 
 std::size_t temporaries(const fs::path& run) {

@@ -13,6 +13,7 @@
 #include "base/tensor_file.hpp"
 #include "base/validated.hpp"
 #include "catch.hpp"
+#include "compared_runs.hpp"
 #include "engine/replay.hpp"
 #include "engine/validation.hpp"
 #include "run_program.hpp"
@@ -74,27 +75,6 @@ std::map<std::string, std::string> rows(const std::function<std::string(int)>& r
 }
 std::map<std::string, std::string> ones() {
     return rows([](int i) { return i % 3 == 0 ? "1,-1" : "-1,1"; });
-}
-
-json log_line(const std::string& text) {
-    auto line = json::parse(text);
-    line.erase("wall_time");
-    line.erase("time/steps_per_s");
-    return line;
-}
-
-/// The log without what the clock says.
-std::vector<json> log_of(const fs::path& run) {
-    std::vector<json> all;
-    std::istringstream lines(read(run / "metrics.jsonl"));
-    for (std::string line; std::getline(lines, line);) all.push_back(log_line(line));
-    return all;
-}
-
-std::map<std::string, std::string> bits_of(const fs::path& file) {
-    std::map<std::string, std::string> all;
-    for (auto& [name, tensor] : dtk::read_tensors(file)) all[name] = tensor.bytes;
-    return all;
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {

@@ -61,29 +61,24 @@ struct Copying final : dtk::Metric {
 
     Copying(const Config& config, const dtk::BuildContext& context)
         : c(config), features_(config.features, context, "copying") {
-        if (context.dataset().size() == 0)
-            throw dtk::Error("copying needs data that end",
-                             "data made anew for every step cannot be copied; use another metric");
+        dtk::needs_data_that_end(context, "copying");
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::nearest, "standard deviations"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         const auto& data = input.data;
-        const auto n = std::min(c.most, input.samples.size(0));
-        const auto held_out = data.test_size() == 0 ? c.most : std::min(c.most, data.test_size());
-        const auto seen = [&](const Tensor& x) { return features_(x, input.device); };
-        const auto q = seen(input.samples.slice(0, 0, n)), p = seen(data.test_examples(at::arange(held_out)).x);
-        const auto nearest = dtk::nearest_training_example(at::cat({q, p}), input, features_);
+        const auto found = dtk::beside_training(input, features_, c.most);
+        const auto n = found.samples.size(0), held_out = found.held_out.size(0);
 
         // Cells of some training examples.
         const auto looked_at = std::min<std::int64_t>(data.size(), 10'000), k = std::min(c.cells, looked_at);
-        const auto centres = centres_of(seen(dtk::training_set(data, looked_at, random)), k);
-        const auto cell_of_q = cells_of(q, centres), cell_of_p = cells_of(p, centres);
+        const auto centres = centres_of(features_(dtk::training_set(data, looked_at, random), input.device), k);
+        const auto cell_of_ours = cells_of(found.samples, centres), cell_of_theirs = cells_of(found.held_out, centres);
         double sum = 0, weights = 0, squares = 0, worst = std::numeric_limits<double>::infinity();
         for (std::int64_t cell = 0; cell < k; ++cell) {
-            const auto ours = nearest.slice(0, 0, n).masked_select(cell_of_q == cell),
-                       theirs = nearest.slice(0, n).masked_select(cell_of_p == cell);
+            const auto ours = found.distance_of_samples.masked_select(cell_of_ours == cell),
+                       theirs = found.distance_of_held_out.masked_select(cell_of_theirs == cell);
             if (std::min(ours.numel(), theirs.numel()) < 10) continue;
             const double Z = mann_whitney(ours, theirs);
             const double w = static_cast<double>(theirs.numel()) / static_cast<double>(held_out);

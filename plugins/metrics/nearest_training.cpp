@@ -30,21 +30,15 @@ struct NearestTraining final : dtk::Metric {
 
     NearestTraining(const Config& config, const dtk::BuildContext& context)
         : c(config), features_(config.features, context, "nearest_training") {
-        if (context.dataset().size() == 0)
-            throw dtk::Error("nearest_training needs data that end",
-                             "data made anew for every step cannot be copied; use another metric");
+        dtk::needs_data_that_end(context, "nearest_training");
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::nearest}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto& data = input.data;
-        const auto n = std::min(c.most, input.samples.size(0));
-        const auto m = data.test_size() == 0 ? c.most : std::min(c.most, data.test_size());
-        const auto held_out = data.test_examples(at::arange(m, at::kLong)).x;
-        const auto x = features_(at::cat({input.samples.slice(0, 0, n), held_out}), input.device);
-        const auto both = dtk::nearest_training_example(x, input, features_);
-        const auto ours = both.slice(0, 0, n), theirs = both.slice(0, n);
+        const auto found = dtk::beside_training(input, features_, c.most);
+        const auto &ours = found.distance_of_samples, &theirs = found.distance_of_held_out;
+        const auto n = ours.numel(), m = theirs.numel();
         const double usual = middle(theirs);
         if (!(usual > 0))
             throw dtk::Error("more than half of the held-out examples are training examples, too",
@@ -65,7 +59,7 @@ struct NearestTraining final : dtk::Metric {
                           {"median held out", usual},
                           {"copies", (ours <= copied * usual).to(at::kDouble).mean().item<double>()}},
                 .note = fmt::format("distance to the nearest of {} training examples, {} samples over {} held out, {}",
-                                    data.size(), n, m, features_.text()),
+                                    input.data.size(), n, m, features_.text()),
                 .n = n,
                 .split = "train",
                 .features = features_.card()};

@@ -69,8 +69,15 @@ DTK_API Tensor squared_reach(const Tensor& x, std::int64_t k);
 /// Distributions", 1982).
 DTK_API double frechet_distance(const Tensor& x, const Tensor& y);
 
-/// The distance of each row of x to the nearest training example, as `features` sees both. x: [n, d] → [n]
-DTK_API Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, const Features& features);
+/// Samples and held-out examples, `most` of each or as many as there are, as features see them, and how far each is
+/// from the training example that is nearest to it.
+struct BesideTraining {
+    Tensor samples, held_out;                          ///< [n, d], [m, d]
+    Tensor distance_of_samples, distance_of_held_out;  ///< [n], [m]
+};
+DTK_API BesideTraining beside_training(const EvaluationInput& input, const Features& features, std::int64_t most);
+/// Refuses data made anew for every step, which nobody can copy, on behalf of `who`.
+DTK_API void needs_data_that_end(const BuildContext& context, const char* who);
 
 /// A metric that holds samples against as many true examples, and both against what true sets give each other.
 class DTK_API SetMetric : public Metric {

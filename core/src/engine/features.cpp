@@ -154,6 +154,8 @@ MetricResult SetMetric::held_against_truth(const EvaluationInput& input, std::in
     return result;
 }
 
+namespace {
+/// The distance of each row of x to the nearest training example. x: [n, d] → [n]
 Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, const Features& features) {
     auto best = at::full({x.size(0)}, std::numeric_limits<double>::infinity(), x.options());
     const auto size = input.data.size();
@@ -169,6 +171,22 @@ Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, c
         input.progress(std::min(size, first + training_at_once), size);
     }
     return best;
+}
+}  // namespace
+
+BesideTraining beside_training(const EvaluationInput& input, const Features& features, std::int64_t most) {
+    const auto n = std::min(most, input.samples.size(0));
+    const auto m = input.data.test_size() == 0 ? most : std::min(most, input.data.test_size());
+    const auto samples = features(input.samples.slice(0, 0, n), input.device);
+    const auto held_out = features(input.data.test_examples(at::arange(m, at::kLong)).x, input.device);
+    const auto distance = nearest_training_example(at::cat({samples, held_out}), input, features);
+    return {samples, held_out, distance.slice(0, 0, n), distance.slice(0, n)};
+}
+
+void needs_data_that_end(const BuildContext& context, const char* who) {
+    if (context.dataset().size() == 0)
+        throw Error(fmt::format("{} needs data that end", who),
+                    "data made anew for every step cannot be copied; use another metric");
 }
 
 void squared_distances(const Tensor& x, const Tensor& y,
