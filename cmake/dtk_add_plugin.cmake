@@ -3,9 +3,8 @@
 #   A source whose headers never reach dtk/tensor.hpp (a schedule, a grid) is built without LibTorch. The packaged
 #   libraries whose headers it includes are linked.
 
-string(REGEX MATCH "^[0-9]+" dtk_compiler_major "${CMAKE_CXX_COMPILER_VERSION}")
-string(MD5 DTK_BASE_BUILD_ID "${CMAKE_CXX_COMPILER_ID} ${dtk_compiler_major}")
-string(MD5 DTK_TORCH_BUILD_ID "${CMAKE_CXX_COMPILER_ID} ${dtk_compiler_major} LibTorch ${DTK_TORCH_VERSION}")
+string(MD5 DTK_BASE_BUILD_ID "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR}")
+string(MD5 DTK_TORCH_BUILD_ID "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} LibTorch ${DTK_TORCH_VERSION}")
 string(SUBSTRING "b${DTK_BASE_BUILD_ID}" 0 9 DTK_BASE_BUILD_ID)
 string(SUBSTRING "t${DTK_TORCH_BUILD_ID}" 0 9 DTK_TORCH_BUILD_ID)
 

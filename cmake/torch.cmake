@@ -37,3 +37,7 @@ target_include_directories(dtk::torch SYSTEM INTERFACE
     "${DTK_TORCH_ROOT}/include" "${DTK_TORCH_ROOT}/include/torch/csrc/api/include")
 target_link_libraries(dtk::torch INTERFACE "${DTK_TORCH_ROOT}/lib/libtorch_cpu.so" "${DTK_TORCH_ROOT}/lib/libc10.so")
 target_link_options(dtk::torch INTERFACE ${dtk_torch_beside})
+# Clang 18 gave constrained templates other symbols; LibTorch exports the old ones, which GCC uses as well.
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 18)
+    target_compile_options(dtk::torch INTERFACE -fclang-abi-compat=17)
+endif()

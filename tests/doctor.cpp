@@ -2,6 +2,9 @@
 // fault is planted twice, with other constants or other data the second time, under [slow].
 #include <cmath>
 #include <set>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "catch.hpp"
 #include "run_program.hpp"
@@ -278,6 +281,70 @@ TEST_CASE("classes that are missing, and a class that is ignored") {
 TEST_CASE("a part of the network that no gradient reaches") {
     names("no gradient reaches a part of the network",
           {"plugins={path=[\"" DTK_SEAMS "\"]}", "model={use=\"half_dead\"}", "train.steps=800"});
+}
+
+TEST_CASE("what the log of training tells") {
+    const Patient patient;
+    REQUIRE(patient.run({"train.steps=1000"}).code == 0);
+    const auto log = patient.folder / "run" / "metrics.jsonl";
+    const auto as_it_was = read(log);
+    /// One number of the lines from `first` to `last` of 20, times that.
+    const auto changed = [&](const char* name, std::size_t first, std::size_t last, double factor) {
+        std::istringstream lines(as_it_was);
+        std::string text, all;
+        for (std::size_t i = 0; std::getline(lines, text); ++i) {
+            auto line = nlohmann::json::parse(text);
+            if (i >= first && i <= last) line[name] = line.at(name).get<double>() * factor;
+            all += line.dump() + "\n";
+        }
+        write(log, all);
+        const auto told = patient.examined();
+        INFO(name << " times " << factor << "\n" << told.out << told.err);
+        CHECK(told.code == (factor == 1 ? 0 : 1));
+        return first_of(told);
+    };
+    CHECK(changed("train/loss", 0, 0, 1).empty());
+    CHECK(says(changed("train/grad_norm", 7, 7, 4000), "the gradient has spikes"));
+    CHECK(says(changed("train/grad_norm", 12, 14, 900), "the gradient has spikes"));
+    CHECK(says(changed("train/loss", 15, 19, 6), "the loss has risen again"));
+    CHECK(says(changed("train/loss", 9, 19, 11), "the loss has risen again"));
+}
+
+TEST_CASE("each stage is looked at by itself, under its name") {
+    Patient patient;
+    patient.text = R"(name = "patient"
+seed = 3
+threads = 1
+[dataset]
+use = "gaussian_mixture"
+[schedule]
+use = "cosine"
+[[stage]]
+name = "well"
+process = {steps = 200}
+model = {use = "mlp", width = 64, depth = 2, time_features = 32, prediction = "v"}
+train = {steps = 1500, batch = 128, lr = 3e-3, log_every = 50}
+rate = {use = "cosine"}
+sampler = {use = "ddim", steps = 40}
+sample = {n = 500}
+[[stage]]
+name = "ill"
+process = {steps = 200}
+model = {use = "mlp", width = 64, depth = 2, time_features = 32, prediction = "v"}
+train = {steps = 500, batch = 128, lr = 1e-6, log_every = 50}
+sampler = {use = "ddim", steps = 40}
+sample = {n = 500}
+)";
+    REQUIRE(patient.run().code == 0);
+    const auto told = patient.examined();
+    INFO(told.out << told.err);
+    CHECK(told.code == 1);
+    const auto well = told.out.find("/well"), ill = told.out.find("/ill"), nothing = told.out.find("nothing was found"),
+               small = told.out.find("the learning rate is too small");
+    REQUIRE(small != std::string::npos);
+    CHECK(well < nothing);
+    CHECK(nothing < ill);
+    CHECK(ill < small);
 }
 
 TEST_CASE("a doctor's words for what is no run") {

@@ -689,7 +689,7 @@ std::vector<Segment> segments_of(const json& record) {
             if (!is_rate && change["key"] != "train.steps") continue;
             auto& then = is_rate ? segments.back().lr : segments.back().steps;
             if (then.empty()) then = change["before"];
-            CHECK(then == change["before"]);
+            CHECK(then == change["before"].get<std::string>());
             (is_rate ? next.lr : next.steps) = change["after"];
         }
         segments.push_back(next);

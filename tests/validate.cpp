@@ -3,7 +3,6 @@
 #include <cmath>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>

@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
 #endif
 
     std::error_code gone;
-    std::filesystem::current_path(gone);
+    [[maybe_unused]] const auto here = std::filesystem::current_path(gone);
     if (gone) {
         fmt::print(stderr, "error: the folder that dtk was started in is not there: {}\n  = help: cd to one that is\n",
                    gone.message());

@@ -386,7 +386,7 @@ std::vector<std::string> changes_since(const Record& run) {
             all.push_back(fmt::format("plugin {}: {} is not there", name, file.string()));
         else
             try {
-                if (sha256_of_file(file) != plugin["sha256"])
+                if (sha256_of_file(file) != plugin["sha256"].get<std::string>())
                     all.push_back(fmt::format("plugin {}: {} is another build", name, file.string()));
             } catch (const Error& error) {
                 all.push_back(fmt::format("plugin {}: {}", name, error.what()));

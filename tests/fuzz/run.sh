@@ -16,7 +16,8 @@ while [[ "${1:-}" == --* ]]; do
 done
 
 build=build/fuzz
-cmake -S tests/fuzz -B $build -G Ninja -DCMAKE_CXX_COMPILER="${CXX:-clang++}" >$build.log 2>&1 || { cat $build.log >&2; exit 1; }
+compiler=${CXX:-$(compgen -c clang++ | grep -xE 'clang\+\+(-[0-9]+)?' | sort -V | tail -1 || echo clang++)}
+cmake -S tests/fuzz -B $build -G Ninja -DCMAKE_CXX_COMPILER="$compiler" >$build.log 2>&1 || { cat $build.log >&2; exit 1; }
 cmake --build $build >>$build.log 2>&1 || { tail -50 $build.log >&2; exit 1; }
 python3 tests/fuzz/seeds.py $build/seeds
 

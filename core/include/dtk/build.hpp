@@ -1,14 +1,9 @@
 #pragma once
-// What a plugin and its host must agree on, as text: compared before anything of a plugin is called.
+// What a plugin and its host must agree on, as text: compared before anything of a plugin is called. The compiler is
+// not among it: GCC and Clang lay out classes and call functions alike where the standard library is the same.
 
 #define DTK_TEXT_OF(x) #x
 #define DTK_TEXT(x) DTK_TEXT_OF(x)
-
-#if defined(__clang__)
-#define DTK_COMPILER "clang " DTK_TEXT(__clang_major__)
-#else
-#define DTK_COMPILER "gcc " DTK_TEXT(__GNUC__)
-#endif
 
 #if defined(_GLIBCXX_DEBUG)
 #define DTK_CONTAINERS "debug"
@@ -23,7 +18,7 @@
 #endif
 
 /// For plugins that see no tensor: schedules, grids.
-#define DTK_BASE_BUILD_TEXT DTK_COMPILER ", " DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS
+#define DTK_BASE_BUILD_TEXT DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS
 
 /// For all others. LibTorch's version is known where its headers are.
 #define DTK_TORCH_BUILD_TEXT                                                                                        \

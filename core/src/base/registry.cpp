@@ -91,7 +91,7 @@ bool same_build(const PluginFile& plugin) {
     throw PluginError(
         fmt::format("{} plugin `{}` was built for another dtk\n  plugin: {}\n  dtk:    {}\n          {}", plugin.kind,
                     plugin.name, plugin_says, torch_build_text(), base_build_text()),
-        fmt::format("build it again with this dtk's compiler and LibTorch; it is {}", plugin.file.string()));
+        fmt::format("build it again with this dtk's LibTorch and standard library; it is {}", plugin.file.string()));
 }
 
 /// $variable/…, or in the home folder; as the XDG Base Directory Specification has it, a relative path does not count.

@@ -14,7 +14,9 @@
 
 // Compiled for several instruction sets, chosen when the library is loaded. Nothing is reassociated or contracted, so
 // all give the same bits.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__clang__)
+#define DTK_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#elif defined(__x86_64__) && defined(__GNUC__)
 #define DTK_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
 #else
 #define DTK_VECTORISED
