@@ -58,8 +58,8 @@ struct Offender {
 const std::vector<Offender> offenders{
     {"wrong_text",
      "was built for another dtk",
-     {"plugin: gcc", "containers debug", "dtk:    gcc", "containers release", "build it again"}},
-    {"wrong_id", "was built for another dtk", {"plugin: build id b00000000", "dtk:    gcc", "build it again"}},
+     {"plugin: libstdc++", "containers debug", "dtk:    libstdc++", "containers release", "build it again"}},
+    {"wrong_id", "was built for another dtk", {"plugin: build id b00000000", "dtk:    libstdc++", "build it again"}},
     {"old_interface",
      "speaks another version of its interface",
      {"plugin: schedule 0", "dtk:    schedule 2", "build it again"}},
