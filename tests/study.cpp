@@ -2,6 +2,7 @@
 // nothing.
 #include "catch.hpp"
 
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -173,6 +174,10 @@ TEST_CASE("the report is one file that needs no network and takes texts as texts
     fs::remove(folder / "study.toml");
     REQUIRE(start_dtk({"report", "study"}, folder.path, {{"DTK_PLUGIN_PATH", "/nowhere"}}).wait().code == 0);
     CHECK(read(folder / "study" / "report.html") == page);
+    // Without LibTorch, whose opening alone takes longer than all of it.
+    const auto opened = start_dtk({"report", "study"}, folder.path, {{"LD_DEBUG", "files"}}).wait();
+    CHECK(says(opened.err, "libdtk_base"));
+    CHECK_FALSE(says(opened.err, "libtorch"));
 }
 
 TEST_CASE("what is done is not done again, and an added seed or arm costs only itself") {
@@ -278,6 +283,9 @@ TEST_CASE("mistakes in a study are found before anything runs") {
               "the arms `linear` and `again` are one and the same experiment"},
              {"seeds = [3, 4]", "seeds = [3, 4]\nsmallest = \"much\"", "neither a share nor a number"},
              {"seeds = [3, 4]", "seeds = [3, 4]\nuntil = \"decided\"\nlimit = 1", "is outside"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nvary = [\"inits\"]", "did you mean `init`?"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nvary = [\"data\", \"data\"]", "a stream stands in `vary` twice"},
+             {"seeds = [3, 4]", "seeds = [3, 4]\nvary = [\"data\"]\none_at_a_time = true", "takes two streams"},
              {"seeds = [3, 4]", "seeds = {train = [3, 4], sample = [1, 1]}", "twice"},
              {"use = \"sliced_wasserstein\"", "use = \"nll\"", "two metrics are called `nll`"},
              {"key = \"schedule.use\"", "key = \"schedule.us\"", "no key `us`"},
@@ -355,6 +363,78 @@ TEST_CASE("two metrics of one plugin stay two, arms without chance have no p, an
     CHECK(says(outcome.out, "the same with every seed: neither depends on it"));
 }
 
+TEST_CASE("arms whose truth is known come out in its order by every metric, in every place that shows them") {
+    // What ddim makes of N(0.7, 0.5²) with the exact denoiser is normal; its distance W2 to the truth is known exactly.
+    const json reference = json::parse(read(fs::path(DTK_TEST_DATA) / "reference_values.json"));
+    const auto& known = reference["schedule_ranking"]["gaussian"];
+    struct Truth {
+        const char *arm, *at, *schedule;
+    };
+    const Truth truths[] = {{"fine", "s2=0.25,N=100,ddim", "cosine"},
+                            {"coarse", "s2=0.25,N=10,ddim", "cosine"},
+                            {"coarse linear", "s2=0.25,N=10,ddim", "linear"}};
+    const std::vector<std::string> metrics{"W2",  "energy_distance",  "frechet",    "mmd", "kid",
+                                           "nll", "density_coverage", "wasserstein"};
+    auto text = exact_study(
+        "seeds = [0, 1, 2, 3, 4]\nbaseline = \"fine\"\n[[ablation.axis]]\nkeys = [\"schedule.use\", "
+        "\"sampler.steps\"]\n"
+        "values = [[\"linear\", 10], [\"cosine\", 100], [\"cosine\", 10]]\nnames = [\"coarse linear\", \"fine\", "
+        "\"coarse\"]\n",
+        "means = [[0.7]]\nstd = [0.5]\n[process]\nsteps = 1000\n[sampler]\nuse = \"ddim\"\n[sample]\nn = 2000\n"
+        "[[metric]]\nuse = \"wasserstein\"\np = 2\nname = \"W2\"\n");
+    text = changed(text, "preset = \"gmm1d\"", "preset = \"none\"");
+    for (std::size_t i = 1; i < metrics.size(); ++i) text += "[[metric]]\nuse = \"" + metrics[i] + "\"\n";
+    const Folder folder;
+    const auto outcome = run(folder, text);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto found = results(folder);
+    const auto score_of = [&](const std::string& arm, const std::string& metric) {
+        for (const auto& one : found["arms"])
+            if (one["arm"] == arm) return one["metrics"][metric];
+        return json();
+    };
+    const json order{"fine", "coarse", "coarse linear"};
+    std::size_t more = 0;
+    for (const auto& metric : found["metrics"]) {
+        const auto name = metric["metric"].get<std::string>();
+        INFO(name << ": " << score_of("fine", name)["mean"] << ", " << score_of("coarse", name)["mean"] << ", "
+                  << score_of("coarse linear", name)["mean"]);
+        more += metric["better"] == "more";
+        CHECK(metric["order"] == order);
+        for (const std::string arm : {"coarse", "coarse linear"})
+            CHECK(score_of(arm, name)["difference"]["verdict"] == "worse");
+        CHECK(score_of("fine", name)["rank"].get<double>() == Approx(1));
+    }
+    CHECK(more == 1);
+    for (const auto& truth : truths)
+        CHECK(score_of(truth.arm, "W2")["mean"].get<double>() ==
+              Approx(known[truth.at][truth.schedule]["W2"].get<double>()).margin(0.02));
+
+    // The best of every column is bold, and so of LaTeX's first arm none.
+    std::istringstream tex(read(folder / "study" / "results.tex"));
+    for (std::string line; std::getline(tex, line);) {
+        std::size_t bold = 0;
+        for (auto at = line.find("textbf"); at != line.npos; at = line.find("textbf", at + 1)) ++bold;
+        CHECK(bold == (line.starts_with("fine &") ? metrics.size() : 0));
+    }
+    const auto page = read(folder / "study" / "report.html");
+    CHECK(says(page, "On the Pareto front: coarse and fine."));
+    CHECK_FALSE(says(page, "<strong class=\"better\">"));
+    CHECK(says(found["conclusion"].get<std::string>(), "2 arms are worse than fine") +
+              says(found["conclusion"].get<std::string>(), "coarse linear and coarse are worse than fine") ==
+          1);
+    const auto compared =
+        dtk_program({"compare", "study/tasks", "--baseline", "sampler.steps=100", "--json"}, folder.path);
+    INFO(compared.err);
+    REQUIRE(compared.code == 0);
+    const auto groups = json::parse(compared.out)["groups"];
+    CHECK(groups.size() == 3);
+    for (const auto& group : groups)
+        for (const auto& name : metrics)
+            if (group["baseline"] == false) CHECK(group["metrics"][name]["difference"]["verdict"] == "worse");
+}
+
 TEST_CASE("an arm whose metric is infinite stands last, and the study says so") {
     const Folder folder;
     const auto outcome =
@@ -392,6 +472,97 @@ TEST_CASE("trainings are drawn from with several seeds at no cost, and the scatt
     CHECK(says(read(folder / "study" / "results.csv"), "cosine,4,2,nll,nearest,nats,finite,"));
 }
 
+namespace {
+/// The losses that a run logged.
+std::vector<double> losses(const fs::path& run) {
+    std::vector<double> all;
+    std::istringstream lines(read(run / "metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);)
+        if (const auto one = json::parse(line); one.contains("train/loss")) all.push_back(one["train/loss"]);
+    return all;
+}
+}  // namespace
+
+TEST_CASE("training draws from four streams, each with a seed of its own, and from nothing else") {
+    const Folder folder;
+    std::ofstream table(folder / "data.csv");
+    std::mt19937 random(1);
+    table << "a,b\n";
+    for (int i = 0; i < 50; ++i) table << random() % 100 << "," << random() % 100 << "\n";
+    table.close();
+    const auto text =
+        "name = \"streams\"\nthreads = 1\n[dataset]\nuse = \"csv\"\nfile = \"data.csv\"\n[process]\nsteps = "
+        "100\n[model]\nuse = "
+        "\"mlp\"\nwidth = 8\ndepth = 1\n[train]\nsteps = 40\nbatch = 16\nlog_every = 10\n";
+    write(folder / "run.toml", text);
+    const auto losses_with = [&](const std::string& name, const std::vector<std::string>& sets, const char* seed) {
+        std::vector<std::string> words{"run", "run.toml", "--out", name, "--progress", "none", "--seed", seed};
+        for (const auto& set : sets) words.insert(words.end(), {"--set", set});
+        const auto outcome = dtk_program(words, folder.path);
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+        return losses(folder / name);
+    };
+    const auto four = losses_with("four", {}, "4"), five = losses_with("five", {}, "5");
+    CHECK(four.size() == 4);
+    CHECK(four != five);
+    // All of them, and the seed does not matter any more; one alone changes what comes out, and no two the same.
+    std::vector<std::string> all;
+    std::set<std::vector<double>> different{four, five};
+    for (const std::string stream : {"init", "data", "noise", "times"}) {
+        all.push_back("seeds." + stream + "=5");
+        CHECK(different.insert(losses_with(stream, {all.back()}, "4")).second);
+    }
+    CHECK(losses_with("all", all, "4") == five);
+    CHECK(losses_with("own", {"seeds.init=4", "seeds.times=4"}, "4") == four);
+    CHECK_FALSE(says(read(folder / "own" / "resolved.toml"), "[seeds]"));
+    CHECK(says(read(folder / "all" / "resolved.toml"), "[seeds]"));
+    // Of data without end another seed means other examples.
+    write(folder / "run.toml", changed(text, "use = \"csv\"\nfile = \"data.csv\"", "use = \"gaussian_mixture\""));
+    const auto endless = losses_with("endless", {}, "4");
+    CHECK(losses_with("other examples", {"seeds.data=5"}, "4") != endless);
+    CHECK(says(dtk_program({"run", "run.toml", "-n", "--set", "seeds.inits=5"}, folder.path).err,
+               "did you mean `init`?"));
+    // A run keeps to its streams.
+    CHECK(dtk_program({"run", "run.toml", "--resume=endless", "--seed", "4", "--set", "seeds.noise=5"}, folder.path)
+              .code == 2);
+}
+
+TEST_CASE("the scatter is split by random stream, one varied at a time") {
+    const Folder folder;
+    const auto text =
+        changed(study, "seeds = [3, 4]", "seeds = [3, 4, 5]\nvary = [\"init\", \"noise\"]\none_at_a_time = true");
+    const auto outcome = run(folder, changed(text, "name = \"small\"", "name = \"small\"\nseed = 3"));
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    // Seed 3 is the experiment's: there all three are one training.
+    CHECK(finished(folder / "study").size() == 2 * 2 * (3 + 2 + 2));
+    const auto found = results(folder);
+    CHECK(found["vary"] == json{"init", "noise"});
+    for (const auto& arm : found["arms"]) {
+        const auto& score = arm["metrics"]["nll"];
+        CHECK(score["of_stream"]["init"][0] == score["compared"][0]);
+        CHECK(score["of_stream"]["noise"][0] == score["compared"][0]);
+        CHECK(score["of_stream"]["init"][1] != score["of_stream"]["noise"][1]);
+        // The variances are those of what stands beside them.
+        std::vector<double> alone = score["of_stream"]["init"];
+        const double mean = (alone[0] + alone[1] + alone[2]) / 3;
+        double variance = 0;
+        for (const double value : alone) variance += std::pow(value - mean, 2) / 2;
+        CHECK(score["scatter"][1]["stream"] == "init");
+        CHECK(score["scatter"][1]["variance"].get<double>() == Approx(variance));
+        CHECK(score["scatter"].size() == (arm["baseline"] == true ? 3 : 6));
+    }
+    const auto page = read(folder / "study" / "report.html");
+    CHECK(says(page, "Variance by random stream"));
+    CHECK(says(page, "init alone"));
+    CHECK(says(page, "init and noise followed the training"));
+    CHECK(says(dtk_program({"show", "study"}, folder.path).out, "4 of init alone"));
+    // A report from the folder alone says the same.
+    REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
+    CHECK(read(folder / "study" / "report.html") == page);
+}
+
 TEST_CASE("seeds are added until the comparison is decided, and no further than the limit") {
     const Folder folder;
     const auto text = changed(study, "seeds = [3, 4]", "seeds = [3, 4]\nuntil = \"decided\"\nlimit = 3");
@@ -403,6 +574,142 @@ TEST_CASE("seeds are added until the comparison is decided, and no further than 
     CHECK((at_once || found["seeds"] == json{3, 4, 5}));
     CHECK(says(outcome.err, "the next look is after 3") == !at_once);
     if (at_once) CHECK(found["arms"][1]["metrics"]["nll"]["difference"]["verdict"] != "not told apart");
+}
+
+TEST_CASE("each arm chooses its own best by samples that are not reported") {
+    const Folder folder;
+    const auto tuned = exact_study(
+        "seeds = [0, 1]\n[[ablation.axis]]\nkey = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]\n"
+        "[ablation.tune]\nkey = \"sampler.steps\"\nvalues = [2, 20]\nseed = 77\n",
+        "[process]\nsteps = 1000\n[sampler]\nuse = \"ddim\"\n[sample]\nn = 500\n[[metric]]\nuse = \"wasserstein\"\n"
+        "[[metric]]\nuse = \"nll\"\n");
+    write(folder / "study.toml", tuned);
+    const auto plan = dtk_program({"run", "study.toml", "--out", "study", "-n"}, folder.path);
+    INFO(plan.out << plan.err);
+    CHECK(says(plan.out, "0 of 12 tasks done"));
+    const auto outcome = run(folder, tuned);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(finished(folder / "study").size() == 12);  // 2 arms × 2 seeds × (2 values, and the better one reported)
+    const auto found = results(folder);
+    REQUIRE(found["tune"]["chosen"].size() == 4);
+    for (const auto& one : found["tune"]["chosen"]) CHECK(one["value"] == "20");
+    CHECK(says(read(folder / "study" / "report.html"), "Each arm at its own best"));
+    const auto before = finished(folder / "study");
+    REQUIRE(run(folder, tuned).code == 0);
+    CHECK(finished(folder / "study") == before);
+    const auto page = read(folder / "study" / "report.html");
+    REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
+    CHECK(read(folder / "study" / "report.html") == page);
+
+    // What is reported is what those arms give by themselves with that value.
+    const Folder plain;
+    REQUIRE(run(plain, changed(changed(tuned,
+                                       tuned.substr(tuned.find("[ablation.tune]"),
+                                                    tuned.find("\n[model]") - tuned.find("[ablation.tune]")),
+                                       ""),
+                               "use = \"ddim\"", "use = \"ddim\"\nsteps = 20"))
+                .code == 0);
+    for (const std::size_t arm : {0, 1})
+        CHECK(results(plain)["arms"][arm]["metrics"]["wasserstein"]["values"] ==
+              found["arms"][arm]["metrics"]["wasserstein"]["values"]);
+
+    // A metric that is not of samples is chosen by the numbers that are reported; that is said.
+    const auto bound = run(folder, changed(changed(tuned, "seed = 77", "seed = 77\nmetric = \"bound\""),
+                                           "use = \"nll\"\n", "use = \"bound\"\nexamples = 200\n"));
+    INFO(bound.out << bound.err);
+    CHECK(says(bound.out, "bound does not depend on what is drawn"));
+    for (const auto& [from, to, message] : std::vector<std::array<const char*, 3>>{
+             {"seed = 77", "seed = 1", "chosen by the samples that are reported"},
+             {"seeds = [0, 1]", "seeds = {train = [0, 1], sample = [5, 77]}",
+              "chosen by the samples that are reported"},
+             {"values = [2, 20]", "values = [2]", "two different `values`"},
+             {"key = \"sampler.steps\"", "key = \"schedule.use\"", "an axis gives `schedule.use` its values already"},
+             {"seed = 77", "seed = 77\nmetric = \"fid\"", "`fid`, which [ablation.tune] chooses by, is no metric"},
+             {"seed = 77", "sead = 77", "did you mean `seed`?"},
+             {"values = [2, 20]", "values = [2, -20]", "is outside"}}) {
+        const auto mistaken = run(folder, changed(tuned, from, to));
+        INFO(to << "\n" << mistaken.out << mistaken.err);
+        CHECK(mistaken.code == 2);
+        CHECK(says(mistaken.err, message));
+    }
+}
+
+TEST_CASE("a search trains few arms for long, and confirms the winner with fresh seeds") {
+    const Folder folder;
+    const auto text = changed(
+        changed(changed(study, "key = \"schedule.use\"\nvalues = [\"linear\", \"cosine\"]",
+                        "key = \"train.lr\"\nvalues = [1e-6, 1e-5, 1e-3, 1e-2, 1e30]\nnames = [\"linear\", \"b\", "
+                        "\"c\", \"d\", \"wild\"]"),
+                "seeds = [3, 4]", "seeds = [3]\nsearch = \"halving\"\nrungs = 2\nfresh = [7, 8]"),
+        "batch = 16", "batch = 16\nclip = 0");
+    write(folder / "study.toml", text);
+    const auto plan = dtk_program({"run", "study.toml", "--out", "study", "-n"}, folder.path);
+    INFO(plan.out << plan.err);
+    CHECK(says(plan.out, "5 arms for 20 steps, then 3 arms for 40 steps"));
+    const auto outcome = run(folder, text);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(says(outcome.err, "rung 1 of 2, 20 steps, is done (failed: 1); kept: "));
+    const auto found = results(folder);
+    REQUIRE(found["search"]["rungs"].size() == 2);
+    const auto& first = found["search"]["rungs"][0];
+    CHECK(first["arms"].size() == 5);
+    CHECK(first["means"][4] != first["means"][3]);
+    REQUIRE(first["kept"].size() == 2);
+    for (const auto& arm : first["kept"]) CHECK((arm != "wild" && arm != "linear"));
+    REQUIRE(found["arms"].size() == 2);
+    CHECK(found["arms"][0]["arm"] == "linear");
+    const auto winner = found["search"]["rungs"][1]["kept"][0];
+    CHECK(found["arms"][1]["arm"] == winner);
+    CHECK(found["seeds"] == json{7, 8});
+    CHECK(found["metrics"][0]["confirmatory"] == true);
+    CHECK(says(read(folder / "study" / "report.html"), "The search"));
+    // wild fails; each of the others is measured: 4 + 3 of the rungs, 4 of the confirmation, each with its training.
+    const auto before = finished(folder / "study");
+    CHECK(before.size() == 2 * (4 + 3 + 4));
+    // A longer rung went on with the shorter one.
+    std::size_t gone_on = 0;
+    for (const auto& [task, time] : before) {
+        const auto record = folder / "study" / "tasks" / task / "run.json";
+        if (!fs::exists(record)) continue;
+        const auto all = json::parse(read(record));
+        if (!all.contains("history")) continue;
+        ++gone_on;
+        CHECK(all["history"][0]["from"]["run"]["step"] == 20);
+        CHECK(losses(folder / "study" / "tasks" / task).size() == 4);
+    }
+    CHECK(gone_on == 3);
+    // The same command does nothing again.
+    REQUIRE(run(folder, text).code == 0);
+    CHECK(finished(folder / "study") == before);
+    const auto page = read(folder / "study" / "report.html");
+    REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
+    CHECK(read(folder / "study" / "report.html") == page);
+    // What confirms is what the arm gives by itself.
+    const auto rate = winner == "c" ? "1e-3" : winner == "d" ? "1e-2" : "1e-5";
+    write(folder / "one.toml",
+          changed(text, text.substr(text.find("[ablation]"), text.find("[dataset]") - text.find("[ablation]")), ""));
+    REQUIRE(dtk_program({"run", "one.toml", "--out", "one", "--seed", "8", "--set", "threads=1", "--set",
+                         std::string("train.lr=") + rate, "--progress", "none"},
+                        folder.path)
+                .code == 0);
+    CHECK(json::parse(read(folder / "one" / "run.json"))["result"]["metrics"][0]["value"] ==
+          found["arms"][1]["metrics"]["nll"]["values"][1]);
+
+    CHECK(run(folder, text, {"--cell", "1/2"}).code == 2);
+    for (const auto& [from, to, message] : std::vector<std::array<const char*, 3>>{
+             {"fresh = [7, 8]", "fresh = [3, 8]", "the seed 3, which had a part in choosing it"},
+             {"fresh = [7, 8]", "", "nothing confirms what the search finds"},
+             {"rungs = 2", "rungs = 8", "leave the first one no step"},
+             {"search = \"halving\"", "", "there is none"},
+             {"search = \"halving\"", "search = \"halfing\"", "halving"},
+             {"key = \"train.lr\"", "key = \"train.steps\"", "the rungs of a search do so, too"}}) {
+        const auto mistaken = run(folder, changed(text, from, to));
+        INFO(to << "\n" << mistaken.out << mistaken.err);
+        CHECK(mistaken.code == 2);
+        CHECK(says(mistaken.err, message));
+    }
 }
 
 TEST_CASE("a study that has begun says how many seeds a difference takes") {

@@ -43,7 +43,17 @@ struct PowerRequest {
     double chance = 0.8;
 };
 
+/// `dtk verify`.
+struct VerifyRequest {
+    std::vector<std::filesystem::path> paths;  ///< experiment files, folders of them, or runs
+    std::optional<std::filesystem::path> out;  ///< where what has to be run goes; otherwise runs/verify
+    std::int64_t jobs = 0;                     ///< 0: one for each core
+    bool dry_run = false, json = false;
+    Progress::Mode progress = Progress::Mode::automatic;
+};
+
 // Each prints and returns the exit code.
+int verify(const VerifyRequest& request);
 int study_power(const PowerRequest& request);
 int run(RunRequest& request, bool resume, const StudyOptions& study);
 int report(const std::filesystem::path& study);

@@ -270,6 +270,26 @@ int main(int argc, char** argv) {
     power_command->footer("Example: dtk study power runs/schedule_ablation/study --difference 5%");
     power_command->callback([&] { code = dtk::cli::study_power(power); });
 
+    dtk::cli::VerifyRequest verified;
+    auto* verify_command =
+        app.add_subcommand("verify", "which of the claims of experiments, [expect], hold; runs what has not run yet");
+    verify_command
+        ->add_option("experiment", verified.paths, "experiment files, folders that hold some, or runs that are there")
+        ->required()
+        ->type_name("FILE|FOLDER");
+    verify_command->add_option("--out", verified.out, "where runs go, and are found again; otherwise runs/verify")
+        ->type_name("DIR");
+    verify_command->add_option("--jobs", verified.jobs, "experiments at a time; otherwise one for each core")
+        ->type_name("N")
+        ->check(whole_number(1));
+    verify_command->add_flag("-n,--dry-run", verified.dry_run, "say what there is to run, and stop");
+    verify_command->add_flag("--json", verified.json, "as JSON");
+    add_progress(verify_command, verified.progress);
+    verify_command->footer(
+        "The exit code is 0 where every claim holds, and 1 where one does not.\nExample: dtk verify "
+        "experiments/quickstart.toml");
+    verify_command->callback([&] { code = dtk::cli::verify(verified); });
+
     std::filesystem::path checked;
     dtk::Overrides check_overrides;
     auto* check_command =

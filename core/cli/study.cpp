@@ -7,6 +7,7 @@
 #include "base/files.hpp"
 #include "base/stop.hpp"
 #include "base/threads.hpp"
+#include "base/words.hpp"
 #include "cli/commands.hpp"
 #include "cli/runs.hpp"
 #include "study/components.hpp"
@@ -24,11 +25,11 @@ using json = nlohmann::json;
 namespace {
 
 Study read(const fs::path& file, const Overrides& overrides, std::int64_t threads, Diagnostics& mistakes,
-           std::size_t seeds = 0) {
+           const Growth& growth = {}) {
     return read_study(
         file, overrides, threads,
         [](const auto& path, const auto& laid, Diagnostics& found) { return engine().examine(path, laid, found); },
-        mistakes, seeds);
+        mistakes, growth);
 }
 
 /// "i/n", both counted from 1.
@@ -129,13 +130,17 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
     for (const auto& path : request.overrides.plugin_path) asked["plugin_path"].push_back(fs::absolute(path).string());
 
     const auto part = part_of(options.part);
-    std::size_t seeds = 0;
+    Growth growth;
     while (true) {
         Diagnostics mistakes;
-        const auto study = read(request.file, request.overrides, hardware.threads, mistakes, seeds);
+        auto study = read(request.file, request.overrides, hardware.threads, mistakes, growth);
         if (!mistakes.empty()) return complain(mistakes);
-        if (seeds == 0) say_notes(study);
+        if (study.search && part)
+            throw Error("a search cannot be shared by --cell: what runs next depends on all that ran before",
+                        "start the command on each host without it: whoever is free takes the next cell");
+        if (growth.seeds == 0 && growth.rungs.empty()) say_notes(study);
         const auto folder = fs::absolute(request.out.value_or(fs::path("runs") / study.name / "study"));
+        choose_tuned(study, folder, options.accept_rebuilt);
         if (request.dry_run) {
             fmt::print("{}", plan_text(study, folder, jobs, options.accept_rebuilt));
             return done;
@@ -145,13 +150,26 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
             write_atomically(folder / "study.toml", study.text);
             keep_study(study, folder, asked, cells_done(study, folder, options.accept_rebuilt));
             fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
-                       study.arms.size(), study.seeds.size(), study.tasks.size(), jobs);
+                       study.arms.size(), study.seeds.size(), needed_tasks(study).size(), jobs);
             watch_signals();
             run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress, stop_asked});
+            if (study.tune) {
+                choose_tuned(study, folder, options.accept_rebuilt);
+                keep_study(study, folder, asked, cells_done(study, folder, options.accept_rebuilt));
+            }
             const auto results = results_of(study, folder, options.accept_rebuilt);
+            if (study.search && !study.search->is_confirming()) {
+                growth.rungs.push_back(rung_of(study, results));
+                const auto& rung = growth.rungs.back();
+                fmt::print(stderr, "rung {} of {}, {} steps, is done{}; kept: {}\n", growth.rungs.size(),
+                           study.search->rungs, rung.steps,
+                           results.failures.empty() ? "" : fmt::format(" (failed: {})", results.failures.size()),
+                           listed(rung.kept));
+                continue;
+            }
             if (const auto more = next_look(study, results)) {
                 fmt::print(stderr, "{} seeds do not decide; the next look is after {}\n", study.seeds.size(), *more);
-                seeds = *more;
+                growth.seeds = *more;
                 continue;
             }
             write_exports(folder);

@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "base/expectation.hpp"
 #include "base/files.hpp"
 #include "base/names.hpp"
+#include "base/stream_seeds.hpp"
 #include "base/trust.hpp"
 #include "base/words.hpp"
 
@@ -81,8 +83,8 @@ void InitSettings::fields(Fields& f) {
 
 namespace {
 
-const std::vector<std::string> experiment_keys{"name",    "seed",    "device", "threads",
-                                               "streams", "plugins", "stage",  "ablation"};
+const std::vector<std::string> experiment_keys{"name",    "seed",    "seeds", "device",   "threads",
+                                               "streams", "plugins", "stage", "ablation", "expect"};
 std::vector<std::string> keys_of_stages() {
     std::vector<std::string> keys;
     for (const auto& part : stage_parts) keys.emplace_back(part.kind);
@@ -441,6 +443,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
     experiment.device_place = reading.place("device");
     experiment.threads = settings.threads;
     experiment.seed = root.contains("seed") ? settings.seed : drawn_seed();
+    check_stream_seeds(reading);
     if (const auto problem = name_problem(experiment.name); !problem.empty())
         mistakes.add(reading.place("name"),
                      fmt::format("`name` = \"{}\" cannot be the name of a folder: it {}", experiment.name, problem),
@@ -481,6 +484,7 @@ Experiment read_experiment(const fs::path& file, const Overrides& overrides, std
         used.insert(stage.reading->used.begin(), stage.reading->used.end());
     }
     report_unused(root, used, false, *registry, mistakes, laid);
+    read_expectations(experiment, mistakes);
     experiment.notes = std::move(laid.notes);
     return experiment;
 }
@@ -502,6 +506,8 @@ toml::table head(const Experiment& experiment) {
                       {"seed", experiment.seed},
                       {"device", experiment.device},
                       {"threads", experiment.threads}};
+    if (auto own = own_stream_seeds(*experiment.root, experiment.seed); !own.empty())
+        table.insert_or_assign("seeds", std::move(own));
     if (!experiment.plugin_path.empty()) {
         toml::array paths;
         for (const auto& path : experiment.plugin_path) paths.push_back(path.string());

@@ -44,13 +44,17 @@ const json& types() {
             "accept_rebuilt": "truth", "name": "text", "question": "text",
             "text": "text", "baseline": "whole", "seeds": ["whole"], "sample_seeds": ["whole"], "metrics": ["text"],
             "level": "number", "all_pairs": "truth", "confirm": "text", "until_decided": "truth", "limit": "whole",
-            "first_seeds": "whole", "smallest": {"value": "number!", "relative": "truth!"},
+            "first_seeds": "whole", "vary": ["text"], "one_at_a_time": "truth",
+            "search": {"rungs": "whole!", "eta": "whole!", "steps": "whole!", "seeds": ["whole"], "fresh": ["whole"],
+                       "arms": ["text"], "done": [{"steps": "whole!", "arms": ["text"], "kept": ["text"]}]},
+            "tune": {"key": "text!", "metric": "text!", "values": ["text"], "seed": "whole!"}, "smallest": {"value": "number!", "relative": "truth!"},
             "axes": [{"key": "text!", "values": ["text"]}],
             "arms": [{"name": "text!", "set": ["text"], "levels": ["whole"]}],
             "tasks": [{"what": "text!", "id": "text!", "config": "text!", "text": "text!", "set": ["text"],
-                       "needs": "text!", "stands_on": {"*": "text"}, "first": "text!"}],
+                       "needs": "text!", "goes_on": "text", "stands_on": {"*": "text"}, "first": "text!"}],
             "plans": [{"time": "text", "cells_done": "whole", "plan": {}}],
-            "cells": [{"arm": "text!", "seed": "whole!", "sample_seed": "whole", "task": "text!", "needs": "text!"}]},
+            "cells": [{"arm": "text!", "seed": "whole!", "sample_seed": "whole", "task": "text!", "needs": "text!",
+                       "stream": "text", "tuned": ["text"], "choices": ["text"], "chosen": "whole"}]},
         "metrics.jsonl": {"step": "whole"}})");
     return all;
 }

@@ -1,13 +1,14 @@
 // The training examples in their order.
 #include "engine/batch_queue.hpp"
 
+#include "base/stream_seeds.hpp"
 #include "engine/trainer.hpp"
 
 namespace dtk {
 
-Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch) {
-    const auto n = data.size();
-    if (n == 0) return at::arange(step * batch, (step + 1) * batch, at::kLong);
+namespace {
+/// Which of n examples a step meets: all of them once before any comes again.
+Tensor permuted_numbers(std::int64_t n, std::uint64_t seed, std::int64_t step, std::int64_t batch) {
     auto numbers = at::empty({batch}, at::kLong);
     auto* number = numbers.mutable_data_ptr<std::int64_t>();
     for (std::int64_t i = 0; i < batch; ++i) {
@@ -16,6 +17,20 @@ Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t ste
     }
     return numbers;
 }
+}  // namespace
+
+Tensor example_numbers(const Dataset& data, std::uint64_t seed, std::int64_t step, std::int64_t batch) {
+    const auto n = data.size();
+    if (n == 0) return at::arange(step * batch, (step + 1) * batch, at::kLong);
+    return permuted_numbers(n, seed, step, batch);
+}
+
+Tensor example_numbers(const Stage& stage, std::int64_t step, std::int64_t batch) {
+    constexpr auto all_numbers = std::int64_t{1} << 32;  // that examples without end may have
+    const bool own = stream_seed(*stage.spec().reading, "data", stage.seed()) != stage.seed();
+    return own && stage.dataset().size() == 0 ? permuted_numbers(all_numbers, stage.data_seed(), step, batch)
+                                              : example_numbers(stage.dataset(), stage.data_seed(), step, batch);
+}
 
 namespace {
 std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device) {
@@ -23,8 +38,7 @@ std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device) 
     const auto parts = settings.accumulate, rows = settings.batch / parts;
     return [&stage, &settings, parts, rows, device, numbers = Tensor()](std::int64_t number) mutable {
         const auto part = number % parts;
-        if (part == 0 || !numbers.defined())
-            numbers = example_numbers(stage.dataset(), stage.data_seed(), number / parts, settings.batch);
+        if (part == 0 || !numbers.defined()) numbers = example_numbers(stage, number / parts, settings.batch);
         auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
         if (!batch.x.defined() || batch.x.size(0) != rows)
             throw PluginError("data set `" + stage.spec().part("dataset").name + "` answers " +

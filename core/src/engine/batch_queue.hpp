@@ -17,4 +17,8 @@ class BatchQueue {
     Prefetch prefetch_;
 };
 
+/// The numbers of a stage's training examples at a step, in its own order. Of data without end it meets others where
+/// `data` of [seeds] is another seed than the experiment's.
+Tensor example_numbers(const Stage& stage, std::int64_t step, std::int64_t batch);
+
 }  // namespace dtk

@@ -71,7 +71,7 @@ RememberedData data_in(std::map<std::string, std::string>& metadata) {
 /// trained, and what is done with the network afterwards, may have changed meanwhile.
 std::string foreign_part(const std::string& checkpoint, const toml::table& run) {
     const auto own = experiment_in(checkpoint);
-    for (const char* part : {"seed", "dataset", "process", "model", "loss"}) {
+    for (const char* part : {"seed", "seeds", "dataset", "process", "model", "loss"}) {
         const auto *here = run.get(part), *there = own.get(part);
         if (!here != !there || (here && toml_value(*here) != toml_value(*there))) return part;
     }

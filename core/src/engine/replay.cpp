@@ -7,6 +7,8 @@
 
 #include <ATen/record_function.h>
 
+#include "engine/batch_queue.hpp"
+
 namespace dtk {
 
 namespace {
@@ -150,7 +152,7 @@ InspectedStep inspect_next_step(Stage& stage, Trainer& trainer) {
                         .gradient_norms = {},
                         .first_bad = {},
                         .examples = {}};
-    const auto numbers = example_numbers(stage.dataset(), stage.data_seed(), step, settings.batch);
+    const auto numbers = example_numbers(stage, step, settings.batch);
     auto bad = bad_parameter(stage);
     {
         Watch watch(stage, settings.batch / settings.accumulate);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/stream_seeds.hpp"
 #include "engine/start.hpp"
 
 namespace dtk {
@@ -195,13 +196,15 @@ Space Stage::space() const {
 }
 
 Random Stage::random(std::string_view stream) const {
-    const auto seed = static_cast<std::uint64_t>(seed_);
-    const bool own = !spec_.streams.empty() && (stream == "init" || stream == "train");
-    return own ? Random(seed, spec_.streams).stream(stream) : Random(seed, stream);
+    // What is drawn in a step of training has two streams: its times, and all else.
+    const bool training = stream == "train" || stream.starts_with("train/");
+    const char* own = stream == "init" ? "init" : stream == "train/t" ? "times" : training ? "noise" : nullptr;
+    const auto seed = static_cast<std::uint64_t>(own ? stream_seed(*spec_.reading, own, seed_) : seed_);
+    return own && !spec_.streams.empty() ? Random(seed, spec_.streams).stream(stream) : Random(seed, stream);
 }
 
 std::uint64_t Stage::data_seed() const {
-    const auto seed = static_cast<std::uint64_t>(seed_);
+    const auto seed = static_cast<std::uint64_t>(stream_seed(*spec_.reading, "data", seed_));
     if (spec_.streams.empty()) return seed;
     const auto own = Random(seed, spec_.streams).stream("order").integers(std::int64_t{1} << 62, {1});
     return static_cast<std::uint64_t>(own.item<std::int64_t>());

@@ -134,7 +134,7 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
     if (settings_.drop_condition > 0)
         batch.condition.given =
             random.stream("drop").uniform({rows}, at::TensorOptions(device_)) >= settings_.drop_condition;
-    auto drawn = times->draw(batch, stage_.process(), random.stream("t"));
+    auto drawn = times->draw(batch, stage_.process(), stage_.random("train/t").step(step_).from(batch.first));
     if (!loss->draws_times()) drawn.weight = 1;
 
     const auto denoise = stage_.denoiser({.random = &random, .bf16 = settings_.precision == "bf16"}, batch.condition);

@@ -15,6 +15,7 @@
 #include "base/json.hpp"
 #include "base/validated.hpp"
 #include "base/words.hpp"
+#include "study/components.hpp"
 
 namespace dtk {
 
@@ -191,7 +192,9 @@ std::vector<Log> training_logs(const Drawn& drawn, std::size_t arm) {
     std::vector<Log> logs;
     for (const auto& cell : drawn.study.cells) {
         // Cells that differ in what is drawn share the training.
-        if (cell.arm != arm || (cell.sample_seed && cell.sample_seed != drawn.study.sample_seeds.front())) continue;
+        if (cell.arm != arm || !cell.stream.empty() ||
+            (cell.sample_seed && cell.sample_seed != drawn.study.sample_seeds.front()))
+            continue;
         const auto& task = drawn.study.task(cell.task);
         auto log = read_log(
             folder_of(task.needs.empty() ? task : drawn.study.task(task.needs), drawn.folder, drawn.accept_rebuilt) /
@@ -336,6 +339,87 @@ page::Figure seeds_figure(const Drawn& drawn, const std::string& metric) {
                     "interval{}. A cell without a number has no dot.",
                     100 * study.level, truth),
         std::move(numbers)};
+}
+
+page::Figure power_figure(const Drawn& drawn, const std::string& metric) {
+    const auto& study = drawn.study;
+    const auto& found = drawn.results.metrics.at(metric);
+    Chart chart{.title = "what more seeds would find",
+                .x_label = "seeds",
+                .y_label = fmt::format("difference in {}", metric),
+                .log_x = true,
+                .log_y = true,
+                .height = 400};
+    // From few seeds to some times as many as there are.
+    std::vector<double> seeds;
+    for (double n = 3; n <= std::max(48.0, 8.0 * static_cast<double>(study.seeds.size())); n = std::floor(n * 1.6))
+        seeds.push_back(n);
+    std::vector<std::pair<std::string, double>> words;
+    for (std::size_t arm = 0; arm < found.arms.size(); ++arm) {
+        const auto& d = found.arms[arm].difference;
+        if (arm == study.baseline || !d.simultaneous) continue;
+        Series line{.name = study.arms[arm].name, .x = seeds, .colour = colour_of(drawn.lines, arm)};
+        for (const double n : seeds)
+            line.y.push_back(detectable_difference(d.estimate.sd, static_cast<std::size_t>(n), found.family.error()));
+        words.emplace_back(study.arms[arm].name, *d.detectable);
+        chart.series.push_back(std::move(line));
+        chart.series.push_back({.x = {static_cast<double>(d.estimate.n)},
+                                .y = {*d.detectable},
+                                .style = Series::Style::points,
+                                .open = true,
+                                .colour = colour_of(drawn.lines, arm)});
+    }
+    if (found.smallest > 0)
+        chart.series.push_back({.name = "the least that matters",
+                                .x = seeds,
+                                .y = std::vector<double>(seeds.size(), found.smallest),
+                                .colour = Series::grey});
+    return {std::move(chart),
+            fmt::format("Line chart of the least difference in {} that is found 8 times in 10, against the number of "
+                        "seeds; with those there are: {}.",
+                        metric, spoken(words)),
+            fmt::format("The least true difference that so many seeds would find 8 times in 10, each comparison at "
+                        "{:.2g} %. The outlined mark stands at the seeds there are.",
+                        100 * found.family.error()),
+            {}};
+}
+
+page::Figure scatter_figure(const Drawn& drawn, const std::string& metric) {
+    const auto& study = drawn.study;
+    const auto& found = drawn.results.metrics.at(metric);
+    std::vector<std::pair<std::string, VarianceComponent>> parts;
+    for (const auto& one : scatter_by_stream(study, found, study.baseline))
+        parts.emplace_back(one.stream.empty() ? "training" : one.stream + " alone", one.training);
+    if (const auto both = components(compared_cells(found.arms[study.baseline]), study.seeds.size(), study.level)) {
+        parts.emplace_back("drawing, alike for all", both->drawing);
+        parts.emplace_back("drawing, for one training", both->rest);
+    }
+    Chart chart{.title = "scatter of " + metric,
+                .x_label = fmt::format("standard deviation of {}", metric),
+                .height = 110 + 44 * static_cast<int>(parts.size())};
+    page::Table numbers{.caption = fmt::format("Standard deviations of {} of {}", escaped(metric),
+                                               escaped(study.arms[study.baseline].name)),
+                        .head = {"what varies", "standard deviation", "interval"}};
+    std::vector<std::pair<std::string, double>> words;
+    for (const auto& [name, part] : parts) {
+        const double sd = std::sqrt(part.variance), low = std::sqrt(part.interval.first),
+                     high = std::sqrt(part.interval.second);
+        chart.rows.push_back(name);
+        chart.series.push_back({.x = {sd},
+                                .y = {static_cast<double>(chart.rows.size())},
+                                .low = {low},
+                                .high = {high},
+                                .style = Series::Style::intervals,
+                                .colour = 0});
+        numbers.rows.push_back({{escaped(name), shown(sd, 3), fmt::format("{} … {}", shown(low, 2), shown(high, 2))}});
+        words.emplace_back(name, sd);
+    }
+    return {std::move(chart),
+            fmt::format("Interval chart of the standard deviation of {} by what varies: {}.", metric, spoken(words)),
+            fmt::format("How far {} of {} is moved by what varies, with {:g} % intervals. What is short beside the "
+                        "rest is not worth more seeds.",
+                        escaped(metric), escaped(study.arms[study.baseline].name), 100 * study.level),
+            std::move(numbers)};
 }
 
 std::string convergence_html(const Drawn& drawn, const std::string& metric) {

@@ -22,6 +22,14 @@ page::Figure comparisons_figure(const Drawn& drawn, const std::string& metric);
 /// Where the seeds of every arm lie, those of one seed joined, with the means and their intervals.
 page::Figure seeds_figure(const Drawn& drawn, const std::string& metric);
 
+/// The least difference that so many seeds find 8 times in 10, against the seeds, going by the spread of the paired
+/// differences; without series where none scatters.
+page::Figure power_figure(const Drawn& drawn, const std::string& metric);
+
+/// The standard deviations over trainings, by random stream where those were varied one at a time, and over draws, of
+/// the baseline; without rows where the study does not tell them.
+page::Figure scatter_figure(const Drawn& drawn, const std::string& metric);
+
 /// A metric against evaluations for arms that differ in steps alone, on logarithmic axes, with a table of slopes; empty
 /// where no two arms do.
 std::string convergence_html(const Drawn& drawn, const std::string& metric);

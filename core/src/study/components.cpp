@@ -33,6 +33,22 @@ VarianceComponent component(double above, double freedom, double below, double f
     return {std::max(0.0, (above - below) / each), {bound(1 - tail), bound(tail)}};
 }
 
+/// One mean for each of so many equal rows.
+std::vector<double> means_of_rows(const std::vector<double>& cells, std::size_t rows) {
+    const auto each = cells.size() / rows;
+    std::vector<double> means(rows, 0.0);
+    for (std::size_t i = 0; i < rows * each; ++i) means[i / each] += cells[i] / static_cast<double>(each);
+    return means;
+}
+
+double variance_of(const std::vector<double>& values) {
+    const auto n = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+    double sum = 0;
+    for (const double value : values) sum += std::pow(value - mean, 2);
+    return sum / (n - 1);
+}
+
 /// The arm with those levels, if it is there.
 std::optional<std::size_t> arm_with(const Study& study, const std::vector<std::size_t>& levels) {
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm)
@@ -101,6 +117,46 @@ std::optional<Components> components(const std::vector<double>& cells, std::size
                       {of_rest,
                        {freedom * of_rest / quantile_of_chi2(freedom, 1 - tail),
                         freedom * of_rest / quantile_of_chi2(freedom, tail)}}};
+}
+
+std::vector<StreamScatter> scatter_by_stream(const Study& study, const MetricResults& metric, std::size_t arm,
+                                             std::optional<std::size_t> against) {
+    std::vector<std::string> streams{""};
+    if (study.one_at_a_time) streams.insert(streams.end(), study.vary.begin(), study.vary.end());
+    const auto cells_of = [&](std::size_t which, const std::string& stream) {
+        const auto& score = metric.arms[which];
+        std::vector<double> values;
+        for (const auto& cell : stream.empty() ? score.cells : score.of_stream.at(stream))
+            values.push_back(cell.state == CellScore::State::finite ? cell.compared : NAN);
+        return values;
+    };
+    const auto trainings = study.seeds.size();
+    std::vector<StreamScatter> all;
+    for (const auto& stream : streams) {
+        auto cells = cells_of(arm, stream);
+        std::optional<double> pairing;
+        if (against) {
+            const auto other = cells_of(*against, stream);
+            const double unpaired =
+                variance_of(means_of_rows(cells, trainings)) + variance_of(means_of_rows(other, trainings));
+            for (std::size_t i = 0; i < cells.size(); ++i) cells[i] -= other[i];
+            const double paired = variance_of(means_of_rows(cells, trainings));
+            if (paired > 0) pairing = unpaired / paired;
+        }
+        if (trainings < 2 ||
+            !std::all_of(cells.begin(), cells.end(), [](double value) { return std::isfinite(value); }))
+            continue;
+        StreamScatter one{stream, trainings, {}, pairing};
+        if (const auto both = components(cells, trainings, study.level)) {
+            one.training = both->training;
+        } else {
+            const double sd = std::sqrt(variance_of(cells));
+            const auto [low, high] = sd_interval(sd, trainings, study.level);
+            one.training = {sd * sd, {low * low, high * high}};
+        }
+        all.push_back(one);
+    }
+    return all;
 }
 
 Factorial factorial_of(const Study& study, const MetricResults& metric) {

@@ -25,6 +25,19 @@ struct Components {
 DTK_API std::optional<Components> components(const std::vector<double>& cells, std::size_t trainings,
                                              double level = 0.95);
 
+/// The scatter over trainings of which only some random streams followed the seed.
+struct StreamScatter {
+    std::string stream;  ///< "init", "data", …; empty: all that the study varies, together
+    std::size_t trainings = 0;
+    VarianceComponent training;          ///< what another training changes; of what it is drawn with, a mean
+    std::optional<double> pairing = {};  ///< of a difference: variance of an unpaired one over that of the paired one
+};
+
+/// Of an arm or, with `against`, of its difference to that one: all streams together, then each alone. Left out is what
+/// fewer than two trainings, or a cell without a number, do not tell.
+DTK_API std::vector<StreamScatter> scatter_by_stream(const Study& study, const MetricResults& metric, std::size_t arm,
+                                                     std::optional<std::size_t> against = {});
+
 /// What one value of an axis is worth beside another, all else equal.
 struct AxisEffect {
     std::string axis, value, against;

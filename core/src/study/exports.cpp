@@ -153,6 +153,7 @@ struct Axes {
             if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
         };
         for (const auto& cell : study.cells) {
+            if (!cell.stream.empty()) continue;  // what one stream does is in results.json
             note(arms, cell.arm);
             note(seeds, cell.seed);
             if (cell.sample_seed) note(draws, *cell.sample_seed);
@@ -181,6 +182,7 @@ std::vector<NumpyArray> arrays_of_study(const Record& study) {
     std::map<std::string, std::vector<Measured>> scores;  // of each metric one for each cell
     std::vector<Log> logs(axes.size());
     for (const auto& cell : study.cells) {
+        if (!cell.stream.empty()) continue;
         logs[axes.place(cell)] = read_log(cell.trained);
         for (auto& m : read_record(cell.measured).measured) {
             auto& of_metric = scores[m.metric];
@@ -304,6 +306,7 @@ void export_tensorboard(const Record& record, const fs::path& folder, const Expo
     if (record.what == Record::What::study) {
         for (const auto& cell : record.cells) {
             auto own = folder / folder_name(cell.arm) / fmt::format("seed={}", cell.seed);
+            if (!cell.stream.empty()) own /= cell.stream + " alone";
             if (cell.sample_seed) own /= fmt::format("sample={}", *cell.sample_seed);
             write_events(cell.trained, cell.measured, read_record(cell.measured).measured, own);
         }
@@ -326,7 +329,7 @@ void export_csv(const Record& record, const fs::path& file, const Exporter::Leve
         // Cells that differ in what was drawn have one log.
         std::set<std::pair<std::string, std::int64_t>> known;
         for (const auto& cell : record.cells)
-            if (known.insert({cell.arm, cell.seed}).second)
+            if (cell.stream.empty() && known.insert({cell.arm, cell.seed}).second)
                 logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
         write_csv(file, {"arm", "seed"}, logs);
         return;

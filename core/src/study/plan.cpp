@@ -40,7 +40,9 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
     std::string text;
     std::vector<Group> groups(4);
     std::size_t done = 0;
-    for (const auto& task : study.tasks) {
+    const auto tasks = needed_tasks(study);
+    for (const auto* one : tasks) {
+        const auto& task = *one;
         const auto result = result_of(task, folder, accept_rebuilt);
         if (!task.first.empty()) text += fmt::format("{:<8}  first      {}\n", result ? "done" : "to do", task.first);
         auto& group = groups[task.first.empty() ? static_cast<std::size_t>(task.what) : 3];
@@ -54,14 +56,15 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
         group.timed += !seconds.empty();
     }
     for (const auto& cell : study.cells)
-        text += fmt::format("{:<8}  seed {:<4}  {}\n",
-                            result_of(study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do", cell.seed,
-                            study.arms[cell.arm].name);
+        text += fmt::format(
+            "{:<8}  seed {:<4}  {}{}\n", result_of(study.task(cell.task), folder, accept_rebuilt) ? "done" : "to do",
+            cell.seed, study.arms[cell.arm].name, cell.stream.empty() ? "" : fmt::format(", {} alone", cell.stream));
     return text +
            fmt::format(
                "\n{} arms × {} seeds = {} cells; {} of {} tasks done (a training that several cells share is one "
                "task)\n",
-               study.arms.size(), study.seeds.size(), study.cells.size(), done, study.tasks.size()) +
+               study.arms.size(), study.seeds.size(), study.cells.size(), done, tasks.size()) +
+           (study.search ? "the first rung of a search: " + study.search->text() + "\n" : std::string()) +
            estimate(groups, jobs);
 }
 

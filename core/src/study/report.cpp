@@ -306,8 +306,96 @@ std::string factorial_html(const Study& study, const MetricResults& metric) {
     return text + page::html(interactions);
 }
 
+/// "init alone", or what all streams together are.
+std::string stream_name(const Study& study, const std::string& stream) {
+    if (!stream.empty()) return stream + " alone";
+    return study.vary.empty() ? "another training" : listed(study.vary);
+}
+
+/// How much of the scatter over trainings each random stream makes, where a study varies them one at a time.
+std::string streams_html(const Study& study, const MetricResults& metric) {
+    if (!study.one_at_a_time) return {};
+    page::Table table{
+        .caption = fmt::format("The variance of {} over trainings in which one random stream alone followed the seed, "
+                               "with {:g} % intervals; of an arm, and of its difference to {}. The share is that of "
+                               "the variance where all of them did: shares that add up to less than 1 say that "
+                               "streams act together. Worth of pairing: how many times as many seeds arms would take "
+                               "that did not share this stream.",
+                               escaped(metric.name), 100 * study.level, escaped(study.arms[study.baseline].name)),
+        .head = {"arm", "of", "what varied", "variance", "interval", "share", "worth of pairing"}};
+    const auto add = [&](std::size_t arm, std::optional<std::size_t> against) {
+        const auto all = scatter_by_stream(study, metric, arm, against);
+        for (const auto& one : all) {
+            const bool together = all.front().stream.empty() && all.front().training.variance > 0;
+            table.rows.push_back({{escaped(study.arms[arm].name), against ? "difference" : "value",
+                                   escaped(stream_name(study, one.stream)), page::shown(one.training.variance, 3),
+                                   fmt::format("{} … {}", page::shown(one.training.interval.first, 2),
+                                               page::shown(one.training.interval.second, 2)),
+                                   together && !one.stream.empty()
+                                       ? fmt::format("{:.2f}", one.training.variance / all.front().training.variance)
+                                       : "–",
+                                   one.pairing ? fmt::format("{:.1f} ×", *one.pairing) : "–"}});
+        }
+    };
+    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
+        add(arm, std::nullopt);
+        if (arm != study.baseline) add(arm, study.baseline);
+    }
+    return table.rows.empty() ? std::string() : page::html(table);
+}
+
+/// How a search came to the arm that is held against the baseline.
+std::string search_html(const Study& study) {
+    if (!study.search) return {};
+    const auto& search = *study.search;
+    page::Table table{.caption = fmt::format(
+                          "The mean of {} after so many steps, with the seed{} {}; bold is what a rung kept. These "
+                          "numbers chose the winner, and so flatter it: what is reported are other trainings, with "
+                          "the seeds {}.",
+                          escaped(study.metrics.front()), search.seeds.size() > 1 ? "s" : "",
+                          fmt::join(search.seeds, ", "), fmt::join(search.fresh, ", ")),
+                      .head = {"arm"}};
+    for (const auto& rung : search.done) table.head.push_back(fmt::format("{} steps", rung.steps));
+    for (const auto& arm : search.arms) {
+        page::Table::Row row{{escaped(arm)}};
+        for (const auto& rung : search.done) {
+            const auto at = std::find(rung.arms.begin(), rung.arms.end(), arm) - rung.arms.begin();
+            const bool kept = std::find(rung.kept.begin(), rung.kept.end(), arm) != rung.kept.end();
+            const auto mean = at < std::ssize(rung.arms) ? shown(rung.means[static_cast<std::size_t>(at)]) : "";
+            row.cells.push_back(kept ? "<strong>" + mean + "</strong>" : mean);
+        }
+        table.rows.push_back(std::move(row));
+    }
+    return "<h2>The search</h2>\n<p>" + escaped(search.text()) + "</p>\n" +
+           (search.done.empty() ? std::string() : page::html(table));
+}
+
+/// Which value every training of an arm was reported with, where the study tunes one.
+std::string tuning_html(const Study& study) {
+    if (!study.tune) return {};
+    const auto& [key, metric, values, seed] = *study.tune;
+    page::Table table{
+        .caption = fmt::format("The value of <code>{}</code> that each training chose, of {}: the best by "
+                               "{} on samples drawn with the seed {}, which are reported nowhere.",
+                               escaped(key), escaped(listed(values)), escaped(metric), seed),
+        .head = {"arm"}};
+    for (const auto one : study.seeds) table.head.push_back(fmt::format("seed {}", one));
+    for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
+        page::Table::Row row{{escaped(study.arms[arm].name)}};
+        for (const auto one : study.seeds) {
+            const auto cell = std::find_if(study.cells.begin(), study.cells.end(), [&](const Cell& other) {
+                return other.arm == arm && other.seed == one && other.stream.empty();
+            });
+            const bool known = cell != study.cells.end() && cell->chosen;
+            row.cells.push_back(known ? escaped(values[*cell->chosen]) : std::string("–"));
+        }
+        table.rows.push_back(std::move(row));
+    }
+    return "<h2>Each arm at its own best</h2>\n" + page::html(table);
+}
+
 /// How much of the scatter is of the training and how much of what is drawn, where a study varies both.
-std::string components_html(const Study& study, const MetricResults& metric) {
+std::string drawing_html(const Study& study, const MetricResults& metric) {
     page::Table table{
         .caption = fmt::format("The variance of {} over trainings and over draws from each, with {:g} % "
                                "intervals; of an arm, and of its difference to {}.",
@@ -325,24 +413,29 @@ std::string components_html(const Study& study, const MetricResults& metric) {
         }
         table.rows.push_back(std::move(row));
     };
-    const auto cells_of = [&](std::size_t arm) {
-        std::vector<double> cells;
-        for (const auto& cell : metric.arms[arm].cells) cells.push_back(cell.compared);
-        return cells;
-    };
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
-        auto cells = cells_of(arm);
+        auto cells = compared_cells(metric.arms[arm]);
         add(arm, "value", cells);
         if (arm == study.baseline) continue;
-        const auto base = cells_of(study.baseline);
+        const auto base = compared_cells(metric.arms[study.baseline]);
         for (std::size_t i = 0; i < cells.size(); ++i) cells[i] -= base[i];
         add(arm, "difference", cells);
     }
-    return table.rows.empty() ? std::string() : "<h2>Variance by training and drawing</h2>\n" + page::html(table);
+    return table.rows.empty() ? std::string() : page::html(table);
+}
+
+std::string components_html(const Drawn& drawn, const MetricResults& metric) {
+    const auto& study = drawn.study;
+    const auto tables = streams_html(study, metric) + drawing_html(study, metric);
+    if (tables.empty()) return {};
+    const auto figure = scatter_figure(drawn, metric.name);
+    return fmt::format("<h2>Variance by {}</h2>\n", study.one_at_a_time ? "random stream" : "training and drawing") +
+           (figure.chart.rows.empty() ? std::string() : drawn.pictures.add(figure)) + tables;
 }
 
 /// What the seeds were worth, and which arms may be the best.
-std::string seeds_html(const Study& study, const MetricResults& metric) {
+std::string seeds_html(const Drawn& drawn, const MetricResults& metric) {
+    const auto& study = drawn.study;
     std::string text;
     if (metric.arms.size() > 2 && study.seeds.size() > 1) {
         std::vector<std::string> names;
@@ -371,7 +464,7 @@ std::string seeds_html(const Study& study, const MetricResults& metric) {
               number(needed.likely), fmt::format("{} … {}", number(needed.least), number(needed.most)),
               fmt::format("{:.1f} ×", *d.pairing)}});
     }
-    if (!table.rows.empty()) text += page::html(table);
+    if (!table.rows.empty()) text += page::html(table) + drawn.pictures.add(power_figure(drawn, metric.name));
     return text.empty() ? text : "<h2>How sure, and what it would take</h2>\n" + text;
 }
 
@@ -387,6 +480,14 @@ std::string method_html(const Study& study, const MetricResults& primary) {
         "(Holm 1979). Ranks are means over the seeds that all arms have. \"Detectable\" is the least true difference "
         "that so many seeds would find 8 times in 10.</p>\n",
         seeds.size() > 1 ? "s" : "", listed(seeds), 100 * study.level, primary.family.comparisons);
+    if (!study.vary.empty())
+        text += fmt::format(
+            "<p>Of what is drawn at random, {} followed the training's seed{}; all else, and the data set itself, kept "
+            "the experiment's. {}</p>\n",
+            listed(study.vary), study.one_at_a_time ? ", together and each alone" : "",
+            draws.empty() ? "So did what samples are drawn with: the intervals speak of other trainings, drawn from "
+                            "with this one seed."
+                          : "");
     if (!draws.empty())
         text += fmt::format(
             "<p>Every training was drawn from with the sampling seeds {}; its value is the mean over them. So the "
@@ -433,7 +534,8 @@ std::string page_of(const Study& study, const StudyResults& results, const fs::p
     content += failures_html(study, results, folder);
     content += fmt::format("<h2>{} by arm</h2>\n", escaped(primary)) + drawn.pictures.add(seeds_figure(drawn, primary));
     const auto& found = results.metrics.at(primary);
-    content += factorial_html(study, found) + seeds_html(study, found) + components_html(study, found);
+    content += search_html(study) + tuning_html(study) + factorial_html(study, found) + seeds_html(drawn, found) +
+               components_html(drawn, found);
     content += cost_section(drawn, primary) + training_html(drawn) + schedules_html(drawn) + samples_html(drawn);
     return content + "<h2>Method and provenance</h2>\n" +
            page::details("Method", method_html(study, results.metrics.at(primary))) +

@@ -61,7 +61,11 @@ class ResultsReader {
             auto& found = results_.metrics[metric];
             found.name = metric;
             found.arms.resize(study.arms.size());
-            for (auto& arm : found.arms) arm.cells.resize(study.cells_of_arm());
+            for (auto& arm : found.arms) {
+                arm.cells.resize(study.cells_of_arm());
+                for (const auto& stream : study.one_at_a_time ? study.vary : std::vector<std::string>{})
+                    arm.of_stream[stream].resize(study.cells_of_arm());
+            }
             cards_[metric].resize(study.arms.size());
         }
         expected_.resize(study.arms.size());
@@ -71,10 +75,17 @@ class ResultsReader {
         for (std::size_t i = 0; i < study_.cells.size(); ++i) read_cell(i);
         const auto afterwards = chosen_afterwards(folder_);
         results_.warnings = afterwards;
+        const bool is_search = study_.search && !study_.search->is_confirming();
+        if (is_search)
+            results_.warnings.push_back(fmt::format(
+                "the search is at rung {} of {}, {} steps: what looks best here was chosen for looking best, "
+                "and nothing is confirmed yet",
+                study_.search->done.size() + 1, study_.search->rungs,
+                study_.search->steps_of(study_.search->done.size())));
         bool first = true;
         for (const auto& metric : study_.metrics) {
             auto& found = results_.metrics.at(metric);
-            found.confirmatory = afterwards.empty() && (first || study_.confirm == "all");
+            found.confirmatory = afterwards.empty() && !is_search && (first || study_.confirm == "all");
             first = false;
             settle(found);
         }
@@ -83,6 +94,7 @@ class ResultsReader {
         if (study_.seeds.size() == 1)
             results_.warnings.push_back(
                 "one seed: nothing is known of what another would give, and there are no intervals");
+        warn_of_tuning();
         settle_costs();
         return std::move(results_);
     }
@@ -90,9 +102,16 @@ class ResultsReader {
  private:
     void read_cell(std::size_t number) {
         const auto& cell = study_.cells[number];
+        if (!cell.tuned.empty() && !cell.chosen) {  // nobody knows yet which task is meant
+            ++results_.missing;
+            return;
+        }
         const auto& task = study_.task(cell.task);
         const auto result = result_of(task, folder_, accept_rebuilt_);
-        const auto place = study_.place_of(cell);
+        const auto score_in = [&](MetricResults& metric) -> CellScore& {
+            auto& arm = metric.arms[cell.arm];
+            return (cell.stream.empty() ? arm.cells : arm.of_stream.at(cell.stream))[study_.place_of(cell)];
+        };
         if (!result) {
             const auto reason = failure_of(study_, task, folder_);
             if (reason.empty()) {
@@ -100,7 +119,7 @@ class ResultsReader {
                 return;
             }
             results_.failures.emplace_back(number, reason);
-            for (auto& [metric, found] : results_.metrics) found.arms[cell.arm].cells[place].state = State::failed;
+            for (auto& [metric, found] : results_.metrics) score_in(found).state = State::failed;
             return;
         }
         for (const auto& m : measured_in(*result)) {
@@ -110,7 +129,7 @@ class ResultsReader {
             if (!found.better) found.better = m.better;
             if (found.note.empty()) found.note = m.note;
             if (found.unit.empty()) found.unit = m.unit;
-            found.arms[cell.arm].cells[place] = score_of(m);
+            score_in(found) = score_of(m);
             auto& known = expected_[cell.arm][m.metric];
             known.first.push_back(m.expected);
             known.second.push_back(m.expected_sd);
@@ -118,6 +137,7 @@ class ResultsReader {
                 if (m.card.is_object() && m.card.contains(key))
                     cards_[m.metric][cell.arm][key].insert(m.card[key].dump());
         }
+        if (cell.chosen) compare_with_tuned(cell, *result);
         const auto& training = task.needs.empty() ? task : study_.task(task.needs);
         const auto trained = task.needs.empty() ? result : result_of(training, folder_, accept_rebuilt_);
         const auto seconds = [](const json& of, const char* what) {
@@ -126,6 +146,39 @@ class ResultsReader {
         costs_[cell.arm].push_back({images_of(study_, task), number_at(*result, "network_evaluations"),
                                     trained ? seconds(*trained, "train") : NAN, seconds(*result, "sample"),
                                     number_at(*result, "parameters")});
+    }
+
+    /// Is the number that is reported the one that the value was chosen by?
+    void compare_with_tuned(const Cell& cell, const json& result) {
+        const auto number = [&](const json& of) {
+            for (const auto& m : measured_in(of))
+                if (m.metric == study_.tune->metric) return m.value;
+            return double(NAN);
+        };
+        const auto tuned = result_of(study_.task(cell.tuned[*cell.chosen]), folder_, accept_rebuilt_);
+        if (!tuned || std::isnan(number(*tuned))) return;
+        ++(number(*tuned) == number(result) ? chosen_by_reported_ : chosen_by_others_);
+    }
+
+    void warn_of_tuning() {
+        if (!study_.tune) return;
+        const auto& [key, metric, values, seed] = *study_.tune;
+        if (chosen_by_reported_ > 0 && chosen_by_others_ == 0)
+            results_.warnings.push_back(
+                fmt::format("{} does not depend on what is drawn: {} was chosen by the numbers "
+                            "that are reported, which flatters every arm",
+                            metric, key));
+        for (std::size_t arm = 0; arm < study_.arms.size() && values.size() > 2; ++arm)
+            for (const auto end : {std::size_t{0}, values.size() - 1}) {
+                std::size_t cells = 0, at_end = 0;
+                for (const auto& cell : study_.cells)
+                    if (cell.arm == arm && cell.chosen) ++cells, at_end += *cell.chosen == end;
+                if (cells > 0 && at_end == cells)
+                    results_.warnings.push_back(
+                        fmt::format("with every seed `{}` chose {} = {}, which is the {} of the values: a better one "
+                                    "may lie beyond",
+                                    study_.arms[arm].name, key, values[end], end ? "last" : "first"));
+            }
     }
 
     void settle(MetricResults& found) {
@@ -246,6 +299,7 @@ class ResultsReader {
     std::vector<std::vector<Cost>> costs_;
     std::vector<std::map<std::string, std::pair<std::vector<double>, std::vector<double>>>> expected_;
     std::map<std::string, Cards> cards_;
+    std::size_t chosen_by_reported_ = 0, chosen_by_others_ = 0;  ///< cells of a study that tunes
 };
 
 }  // namespace
@@ -275,6 +329,12 @@ Values compared_of(const std::vector<CellScore>& cells, std::size_t seeds, bool 
         all.push_back(n > 0 ? std::optional(mean) : std::nullopt);
     }
     return all;
+}
+
+std::vector<double> compared_cells(const Score& score) {
+    std::vector<double> values;
+    for (const auto& cell : score.cells) values.push_back(cell.state == State::finite ? cell.compared : NAN);
+    return values;
 }
 
 std::size_t Score::count(CellScore::State state) const {

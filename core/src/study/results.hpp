@@ -22,7 +22,8 @@ struct CellScore {
 
 /// One metric of one arm over the seeds.
 struct Score {
-    std::vector<CellScore> cells;  ///< by seed, and within it by sampling seed
+    std::vector<CellScore> cells;                             ///< by seed, and within it by sampling seed
+    std::map<std::string, std::vector<CellScore>> of_stream;  ///< the same of one random stream varied alone
     Values compared;        ///< by seed, a mean over its sampling seeds; the worst there is where a cell has no number
     Estimate mean;          ///< of those; n = 0 where no cell has ended
     Difference difference;  ///< to the baseline; n = 0 for itself
@@ -32,6 +33,9 @@ struct Score {
     /// Is there a mean that can be shown?
     bool has_mean() const { return mean.n > 0 && std::isfinite(mean.mean); }
 };
+
+/// What counts of each cell; NaN where it has no finite value.
+DTK_API std::vector<double> compared_cells(const Score& score);
 
 /// Two arms, the second held against the first.
 struct ArmPair {
@@ -79,6 +83,9 @@ DTK_API CellScore score_of(const Measured& measured);
 DTK_API Values compared_of(const std::vector<CellScore>& cells, std::size_t seeds, bool less);
 
 DTK_API StudyResults results_of(const Study& study, const std::filesystem::path& folder, bool accept_rebuilt);
+
+/// What comes of the rung of a search that these results are of.
+DTK_API Rung rung_of(const Study& study, const StudyResults& results);
 
 /// What the difference of an arm to another says. Better or worse only where the simultaneous interval leaves 0 out, or
 /// where there is none the exact signed-rank test, adjusted, decides; equivalent where the difference is smaller than

@@ -45,8 +45,22 @@ fs::path log_of(const Task& task, const fs::path& folder) { return folder / "log
 std::vector<std::string> stands_on(const Task& task) {
     std::vector<std::string> all;
     for (const auto& [name, id] : task.stands_on) all.push_back(id);
-    if (!task.needs.empty()) all.push_back(task.needs);
+    for (const auto& id : {task.needs, task.goes_on})
+        if (!id.empty()) all.push_back(id);
     return all;
+}
+
+/// The folder of a longer training as a shorter one left it: one that was stopped before it came to its end.
+void begin_with(const fs::path& shorter, const fs::path& folder) {
+    const auto copy = folder.string() + ".part";
+    clear(copy);
+    fs::copy(shorter, copy, fs::copy_options::recursive);
+    auto record = read_record_file(fs::path(copy) / "run.json");
+    record["status"] = "interrupted";
+    record.erase("result");
+    write_atomically(fs::path(copy) / "run.json", record.dump(2) + "\n");
+    clear(folder);
+    fs::rename(copy, folder);
 }
 
 /// The task that said why it failed: this one or one that it stands on; null where none did.
@@ -173,21 +187,22 @@ class Runner {
             if (const auto number = number_of(cell);
                 !request.part || number % request.part->second == request.part->first - 1)
                 mine.push_back(&cell);
-        // Seed by seed, so that what is there early compares all arms.
-        for (const auto seed : study.seeds)
-            for (const auto* cell : mine)
-                if (cell->seed == seed) want(study.task(cell->task));
+        // Seed by seed, so that what is there early compares all arms; then one stream at a time.
+        for (const bool alone : {false, true})
+            for (const auto seed : study.seeds)
+                for (const auto* cell : mine)
+                    if (cell->seed == seed && cell->stream.empty() != alone) want(*cell);
     }
 
     std::size_t run() {
         sweep();
-        const auto total = static_cast<std::int64_t>(waiting_.size());
+        const auto total = static_cast<std::int64_t>(waiting_.size() + open_.size());
         if (total == 0) return 0;
         for (const auto* folder : {"tasks", "logs"}) fs::create_directories(request_.folder / folder);
         Progress progress("study", total, request_.progress);
         double touched = monotonic_seconds(), looked = 0;
         bool stopping = false;
-        while (!waiting_.empty() || !workers_.empty()) {
+        while (!waiting_.empty() || !workers_.empty() || !open_.empty()) {
             for (auto worker = workers_.begin(); worker != workers_.end();)
                 if (worker->ended()) {
                     settle(*worker, stopping);
@@ -208,6 +223,7 @@ class Runner {
             }
             if (!stopping && (now - looked > 1 || changed_)) {
                 changed_ = false;
+                settle_choices();
                 start_what_can_be();
                 looked = now;
             }
@@ -215,7 +231,8 @@ class Runner {
                 return fmt::format("{} at work{}{}", workers_.size(), short_of_memory_ ? ", waiting for memory" : "",
                                    failed_.empty() ? "" : fmt::format("  {} failed", failed_.size()));
             });
-            if (!waiting_.empty() || !workers_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            if (!waiting_.empty() || !workers_.empty() || !open_.empty())
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
         progress.finish();
         return failed_.size();
@@ -227,6 +244,33 @@ class Runner {
         if (finished(task) || std::find(waiting_.begin(), waiting_.end(), &task) != waiting_.end()) return;
         for (const auto& id : stands_on(task)) want(study_.task(id));
         waiting_.push_back(&task);
+    }
+
+    /// A cell that is tuned wants what chooses first.
+    void want(const Cell& cell) {
+        for (const auto& id : cell.tuned) want(study_.task(id));
+        if (!cell.tuned.empty() && !choice_of(cell))
+            open_.push_back(&cell);
+        else
+            want(study_.task(cell.tuned.empty() ? cell.task : cell.choices[*choice_of(cell)]));
+    }
+    std::optional<std::size_t> choice_of(const Cell& cell) const {
+        return chosen_value(study_, cell, request_.folder, request_.accept_rebuilt,
+                            [&](const Task& task) { return failed_.contains(task.id); });
+    }
+    /// Cells whose value is chosen by now want the task that has it.
+    void settle_choices() {
+        for (auto cell = open_.begin(); cell != open_.end();) {
+            const auto chosen = choice_of(**cell);
+            if (!chosen) {
+                ++cell;
+                continue;
+            }
+            const auto& task = study_.task((*cell)->choices[*chosen]);
+            done_ += finished(task);
+            want(task);
+            cell = open_.erase(cell);
+        }
     }
 
     bool finished(const Task& task) const {
@@ -316,7 +360,9 @@ class Runner {
             const auto trained = folder_of(study_.task(task.needs), request_.folder, request_.accept_rebuilt);
             command.insert(command.end(), {"sample", trained.string(), "--out", folder.string()});
             for (const auto& set : task.set) command.insert(command.end(), {"--set", set});
-        } else if (read_json(folder / "run.json").is_object()) {
+        } else if (read_json(folder / "run.json").is_object() || !task.goes_on.empty()) {
+            if (!read_json(folder / "run.json").is_object())
+                begin_with(folder_of(study_.task(task.goes_on), request_.folder, request_.accept_rebuilt), folder);
             command.insert(command.end(), {"run", file, "--resume=" + folder.string()});
         } else {
             clear(folder);
@@ -351,6 +397,7 @@ class Runner {
     const StudyRequest& request_;
     std::string program_;
     std::vector<const Task*> waiting_;
+    std::vector<const Cell*> open_;  ///< that are tuned, and whose value is not chosen yet
     std::vector<Worker> workers_;
     std::map<std::string, Lease> gpus_;  ///< those that workers use, held against other studies
     std::set<std::string> failed_;

@@ -149,6 +149,7 @@ CellRecord read_cell(const fs::path& study, const json& cell, bool accept_rebuil
     CellRecord c{.arm = text_of(cell, "arm"),
                  .seed = whole_of(cell, "seed").value_or(0),
                  .sample_seed = whole_of(cell, "sample_seed"),
+                 .stream = text_of(cell, "stream"),
                  .trained = task_folder(study, needs.empty() ? task : needs, accept_rebuilt),
                  .measured = task_folder(study, task, accept_rebuilt),
                  .status = "to do",
@@ -221,7 +222,8 @@ std::vector<std::string> matches(const std::string& text, const std::vector<Reco
 }  // namespace
 
 std::string CellRecord::seed_text() const {
-    return sample_seed ? fmt::format("{}, drawn with {}", seed, *sample_seed) : std::to_string(seed);
+    return fmt::format("{}{}{}", seed, stream.empty() ? "" : fmt::format(" of {} alone", stream),
+                       sample_seed ? fmt::format(", drawn with {}", *sample_seed) : "");
 }
 
 std::vector<Measured> measured_in(const json& result) {

@@ -32,10 +32,11 @@ struct CellRecord {
     std::string arm;
     std::int64_t seed = 0;
     std::optional<std::int64_t> sample_seed = {};
+    std::string stream = {};  ///< the one random stream that follows the seed; empty: all that do in this study
     std::filesystem::path trained, measured;  ///< folders, the same where one process did both
     std::string status;                       ///< "done", "failed", "running", "to do"
     std::string error;                        ///< of a failed one
-    /// "3", or with a seed of what was drawn "3, drawn with 1".
+    /// "3", with a seed of what was drawn "3, drawn with 1", of one stream "3 of init alone".
     DTK_API std::string seed_text() const;
 };
 

@@ -14,6 +14,7 @@
 #include "base/build.hpp"
 #include "base/files.hpp"
 #include "base/names.hpp"
+#include "base/stream_seeds.hpp"
 #include "base/words.hpp"
 #include "study/statistics.hpp"
 
@@ -34,15 +35,23 @@ struct Axis {
 struct AblationSettings {
     std::string question, baseline;
     std::vector<std::int64_t> seeds{0, 1, 2, 3, 4}, sample_seeds;
-    std::vector<std::string> metrics, first;
+    std::vector<std::string> metrics, first, vary;
+    bool one_at_a_time = false;
     double level = 0.95;
     std::string compare = "baseline", confirm = "first", smallest, until = "all";
-    std::int64_t limit = 20;
+    std::int64_t limit = 20, eta = 2, rungs = 3;
+    std::string search = "all";
+    std::vector<std::int64_t> fresh;
     bool seeds_are_a_list = true;
     void fields(Fields& f) {
         f("question", question, "what the study is to answer, for its report");
         f("baseline", baseline, "the arm that the others are compared with; otherwise the first");
         if (seeds_are_a_list) f("seeds", seeds, at_least(0), "every arm runs with each of them");
+        f("vary", vary,
+          "the random streams of training that follow its seed, of init, data, noise and times; all else, sampling "
+          "too, keeps the experiment's seed. Empty: everything follows it");
+        f("one_at_a_time", one_at_a_time,
+          "train with each stream of `vary` varied alone, too, so that the scatter is split by stream");
         f("metrics", metrics, "those that count, the first above all; otherwise all of the experiment's");
         f("first", first,
           "experiments that train what all arms stand on, each run once; fields name their networks by the "
@@ -54,6 +63,11 @@ struct AblationSettings {
         f("smallest", smallest, "the least difference that matters: \"1%\" of the baseline's mean, or \"0.02\"");
         f("until", until, {"all", "decided"},
           "run the seeds that are given, or add more until the first metric's comparisons are decided");
+        f("search", search, {"all", "halving"},
+          "train every arm as long, or of many arms few for long and hold the best against the baseline");
+        f("rungs", rungs, in(2, 12), "with search = \"halving\": how often arms are left out");
+        f("eta", eta, in(2, 16), "with it: each rung keeps one arm in eta, and trains them eta times as long");
+        f("fresh", fresh, at_least(0), "with it: the seeds of the trainings that confirm what the search found");
         f("limit", limit, in(2, 1000), "with until = \"decided\": the most seeds");
     }
 };
@@ -259,12 +273,29 @@ class Planner {
                                       data, files_of(stage));
     }
 
+    /// The training of an experiment of one stage.
+    std::string add_rung(const Experiment& experiment, const std::string& data, const std::string& goes_on) {
+        return add_training(experiment, 0, data, goes_on);
+    }
+
+    /// An experiment that is run whole, all of its stages. → its task
+    std::string add_whole(const Experiment& experiment, const std::string& data) {
+        std::vector<fs::path> files;
+        for (const auto& stage : experiment.stages)
+            for (auto& file : files_of(stage)) files.push_back(std::move(file));
+        return add({.what = Task::What::both, .text = experiment.resolved()}, data, std::move(files));
+    }
+
     /// The last stage of a cell's experiment is what is measured; an earlier one is trained where a later one names it.
     /// → the task that measures
-    std::string add_cell(const Experiment& experiment, const std::string& data) {
+    /// metric: the only one that is measured; empty: all.
+    /// goes_on: the training that this one goes on with.
+    std::string add_cell(const Experiment& experiment, const std::string& data, const std::string& metric = {},
+                         const std::string& goes_on = {}) {
         const auto number = experiment.stages.size() - 1;
         const auto& stage = experiment.stages[number];
-        const auto whole = toml::parse(experiment.resolved(stage));
+        auto whole = toml::parse(experiment.resolved(stage));
+        if (!metric.empty()) keep_metric(whole, metric);
         auto stands_on = named_in(stage.reading->references, experiment, number, data);
         if (!stage.train || (!stage.sample && stage.list("metric").empty()))
             return add({.what = Task::What::both, .text = toml_text(whole), .stands_on = std::move(stands_on)}, data,
@@ -272,7 +303,7 @@ class Planner {
         std::vector<std::string> set;
         for (const auto& name : sampling_tables())
             if (const auto* node = whole.get(name)) set.push_back(fmt::format("{}={}", name, toml_value(*node)));
-        auto needs = add_training(experiment, number, data);
+        auto needs = add_training(experiment, number, data, goes_on);
         return add({.what = Task::What::measure,
                     .text = toml_text(whole),
                     .set = std::move(set),
@@ -282,7 +313,17 @@ class Planner {
     }
 
  private:
-    std::string add_training(const Experiment& experiment, std::size_t number, const std::string& data) {
+    static void keep_metric(toml::table& whole, const std::string& metric) {
+        auto* list = whole.get_as<toml::array>("metric");
+        for (std::size_t i = list ? list->size() : 0; i-- > 0;) {
+            const auto& one = *list->get_as<toml::table>(i);
+            if (one["name"].value_or(one["use"].value_or(std::string())) != metric)
+                list->erase(list->begin() + static_cast<std::ptrdiff_t>(i));
+        }
+    }
+
+    std::string add_training(const Experiment& experiment, std::size_t number, const std::string& data,
+                             const std::string& goes_on = {}) {
         const auto& stage = experiment.stages[number];
         auto training = toml::parse(experiment.resolved(stage));
         for (const auto& name : sampling_tables()) training.erase(name);
@@ -293,6 +334,7 @@ class Planner {
         for (const auto* file : stage.trained_with) files.push_back(file->file);
         return add({.what = Task::What::train,
                     .text = toml_text(training),
+                    .goes_on = goes_on,
                     .stands_on = named_in(stage.training_references, experiment, number, data)},
                    data, std::move(files));
     }
@@ -324,6 +366,7 @@ class Planner {
             what += name + study_.task(id).config, made_by += id;
         };
         if (!task.needs.empty()) stand_on("", task.needs);
+        if (!task.goes_on.empty()) stand_on("goes on", task.goes_on);
         for (const auto& [name, id] : task.stands_on) stand_on(name, id);
         task.config = sha256(what).substr(0, 16);
         task.id = task.config + "-" + sha256(made_by).substr(0, 8);
@@ -337,14 +380,166 @@ class Planner {
     std::map<std::string, std::string> first_;
 };
 
-/// Every seed, with each of the sampling seeds where there are any.
-std::vector<std::pair<std::int64_t, std::optional<std::int64_t>>> draws_of(const Study& study) {
-    std::vector<std::pair<std::int64_t, std::optional<std::int64_t>>> all;
-    for (const auto seed : study.seeds) {
-        if (study.sample_seeds.empty()) all.emplace_back(seed, std::nullopt);
-        for (const auto draw : study.sample_seeds) all.emplace_back(seed, draw);
+/// What an arm runs with once.
+struct Seeding {
+    std::int64_t seed;
+    std::optional<std::int64_t> sample_seed;
+    std::string stream;  ///< the only one that follows the seed; empty: all that vary
+
+    /// Lays it over an experiment. base: the seed of all that does not follow the training's.
+    void lay(Overrides& laid, const Study& study, std::int64_t base) const {
+        laid.seed = study.vary.empty() ? seed : base;
+        for (const auto& one : stream.empty() ? study.vary : std::vector{stream})
+            laid.set.push_back(fmt::format("seeds.{}={}", one, seed));
+        if (sample_seed) laid.set.push_back(fmt::format("sample.seed={}", *sample_seed));
     }
+};
+
+/// Every seed, with each of the sampling seeds where there are any; then the same with one stream at a time.
+std::vector<Seeding> seedings_of(const Study& study) {
+    std::vector<std::string> streams{""};
+    if (study.one_at_a_time) streams.insert(streams.end(), study.vary.begin(), study.vary.end());
+    std::vector<Seeding> all;
+    for (const auto& stream : streams)
+        for (const auto seed : study.seeds) {
+            if (study.sample_seeds.empty()) all.push_back({seed, std::nullopt, stream});
+            for (const auto draw : study.sample_seeds) all.push_back({seed, draw, stream});
+        }
     return all;
+}
+
+struct TuneSettings {
+    Tuning tuning;
+    void fields(Fields& f) {
+        f("key", tuning.key, "what every arm chooses for each of its trainings, such as guidance.0.scale");
+        f("metric", tuning.metric, "what it chooses by; otherwise the study's first");
+        f("seed", tuning.seed, at_least(0),
+          "of the samples that choose, which must be none of those that are reported");
+    }
+};
+
+/// Reads [ablation.tune]; nothing where there is none, or where it is mistaken. places: where the values stand.
+std::optional<Tuning> read_tuning(ParseContext& reading, const toml::table& ablation, const toml::table& root,
+                                  const std::vector<Axis>& axes, std::vector<SourceLocation>& places) {
+    const auto* node = ablation.get("tune");
+    if (!node) return std::nullopt;
+    auto& mistakes = reading.mistakes;
+    const auto before = mistakes.count();
+    const auto* table = node->as_table();
+    constexpr auto example =
+        "write for example\n    [ablation.tune]\n    key = \"sampler.eta\"\n    values = [0, 0.5, 1]";
+    if (!table) {
+        mistakes.add(place_of(*node), "`tune` must be a table, [ablation.tune]", example);
+        return std::nullopt;
+    }
+    TuneSettings settings;
+    TomlFields reader(reading, table, "[ablation.tune]");
+    settings.fields(reader);
+    reader.finish({"values"});
+    auto& tuning = settings.tuning;
+    const auto* values = table->get_as<toml::array>("values");
+    for (std::size_t i = 0; values && i < values->size(); ++i) {
+        tuning.values.push_back(toml_value(*values->get(i)));
+        places.push_back(place_of(*values->get(i)));
+    }
+    if (tuning.key.empty()) mistakes.add(place_of(*table), "[ablation.tune] needs a `key`", example);
+    if (std::set(tuning.values.begin(), tuning.values.end()).size() != tuning.values.size() || tuning.values.size() < 2)
+        mistakes.add(place_of(*table), "[ablation.tune] needs two different `values` at least", example);
+    for (const auto& axis : axes)
+        if (std::find(axis.keys.begin(), axis.keys.end(), tuning.key) != axis.keys.end())
+            mistakes.add(
+                place_of(*table->get("key")),
+                fmt::format("an axis gives `{}` its values already, and what arms differ in is not chosen", tuning.key),
+                "tune another key, or take the axis away");
+    if (root.contains("stage") || !root.contains("sample"))
+        mistakes.add(place_of(*table), "tuning is for an experiment of one stage that has [sample]: samples choose",
+                     "take [ablation.tune] away, or add [sample]");
+    return mistakes.count() > before ? std::nullopt : std::optional(std::move(tuning));
+}
+
+/// The search that [ablation] asks for; nothing where it asks for none, or is mistaken.
+std::optional<Search> read_search(const AblationSettings& settings, const toml::table& table, const toml::table& root,
+                                  const std::vector<Axis>& axes, const Growth& growth, Diagnostics& mistakes) {
+    if (settings.search == "all") {
+        if (!settings.fresh.empty())
+            mistakes.add(place_of(*table.get("fresh")), "`fresh` seeds confirm what a search found, and there is none",
+                         "add search = \"halving\", or write the seeds in `seeds`");
+        return std::nullopt;
+    }
+    const auto before = mistakes.count();
+    const auto place = place_of(*table.get("search"));
+    const auto steps = root["train"]["steps"].value<std::int64_t>();
+    Search search{.rungs = static_cast<std::size_t>(settings.rungs),
+                  .eta = static_cast<std::size_t>(settings.eta),
+                  .seeds = settings.seeds,
+                  .fresh = settings.fresh,
+                  .arms = {},
+                  .steps = steps.value_or(0),
+                  .done = growth.rungs};
+    if (root.contains("stage") || !steps)
+        mistakes.add(place, "a search by halving is for an experiment of one stage that says `steps` in [train]");
+    else if (search.steps_of(0) < 1)
+        mistakes.add(place, fmt::format("{} rungs leave the first one no step of {}", search.rungs, *steps),
+                     "take fewer `rungs`, or a smaller `eta`");
+    for (const auto& axis : axes)
+        if (std::find(axis.keys.begin(), axis.keys.end(), "train.steps") != axis.keys.end())
+            mistakes.add(place, "an axis gives `train.steps` its values, and the rungs of a search do so, too",
+                         "take the axis away");
+    if (settings.fresh.empty())
+        mistakes.add(place, "nothing confirms what the search finds",
+                     "name seeds that had no part in it, such as fresh = [100, 101, 102, 103, 104]");
+    for (const auto seed : settings.fresh)
+        if (std::find(settings.seeds.begin(), settings.seeds.end(), seed) != settings.seeds.end())
+            mistakes.add(
+                place_of(*table.get("fresh")),
+                fmt::format("the winner would be confirmed with the seed {}, which had a part in choosing it", seed),
+                "`fresh` and `seeds` have none in common");
+    if (table.contains("tune"))
+        mistakes.add(place, "[ablation.tune] and search = \"halving\" both choose among trainings",
+                     "take one of them; what is to be tuned may be an axis of the search");
+    return mistakes.count() > before ? std::nullopt : std::optional(std::move(search));
+}
+
+/// Leaves the arms that run now: those that the last rung kept, with the baseline.
+void keep_arms(Study& study) {
+    auto& search = *study.search;
+    const auto baseline = study.arms[study.baseline].name;
+    for (const auto& arm : study.arms) search.arms.push_back(arm.name);
+    if (search.done.empty()) return;
+    const auto& kept = search.done.back().kept;
+    std::erase_if(study.arms, [&](const Arm& arm) {
+        return arm.name != baseline && std::find(kept.begin(), kept.end(), arm.name) == kept.end();
+    });
+    for (std::size_t arm = 0; arm < study.arms.size(); ++arm)
+        if (study.arms[arm].name == baseline) study.baseline = arm;
+}
+
+/// The seed that an experiment's samples are drawn with.
+std::int64_t seed_of_samples(const Experiment& experiment) {
+    const auto& sample = experiment.stages.back().sample;
+    return sample && sample->seed >= 0 ? sample->seed : experiment.seed;
+}
+
+/// `vary` names streams of training, each once.
+void check_vary(const AblationSettings& settings, const toml::table& root, const toml::table& table,
+                Diagnostics& mistakes) {
+    const auto place = [&](const char* key) { return place_of(*table.get(key)); };
+    const std::vector<std::string> known(std::begin(streams_of_training), std::end(streams_of_training));
+    for (const auto& one : settings.vary)
+        if (std::find(known.begin(), known.end(), one) == known.end()) {
+            const auto near = nearest(one, known);
+            mistakes.add(
+                place("vary"), fmt::format("`{}` is no random stream of training", one),
+                near.empty() ? fmt::format("there are {}", listed(known)) : fmt::format("did you mean `{}`?", near));
+        }
+    if (std::set(settings.vary.begin(), settings.vary.end()).size() != settings.vary.size())
+        mistakes.add(place("vary"), "a stream stands in `vary` twice");
+    if (!settings.vary.empty() && !root.contains("train") && !root.contains("stage"))
+        mistakes.add(place("vary"), "`vary` names streams of training, and nothing is trained",
+                     "leave it out, or add [train]");
+    if (settings.one_at_a_time && (settings.vary.size() < 2 || settings.seeds.size() < 2))
+        mistakes.add(place("one_at_a_time"), "one stream at a time takes two streams in `vary` and two seeds at least",
+                     "write for example vary = [\"init\", \"data\", \"noise\", \"times\"]");
 }
 
 /// Reads the experiments of `first` and plans them → NAME=FILE for each, for checking what stands on them.
@@ -418,8 +613,40 @@ double Study::error() const {
     return until_decided ? error_of_look(seeds.size(), first_seeds, static_cast<std::size_t>(limit), error) : error;
 }
 
+Study read_claims(const std::vector<fs::path>& files, const Overrides& overrides, std::int64_t threads,
+                  const Examine& examine, std::vector<std::vector<Expectation>>& claims, Diagnostics& mistakes) {
+    Study study;
+    study.name = "verify";
+    study.seeds = {0};
+    Planner planner(study);
+    std::unique_ptr<Registry> registry;
+    for (const auto& file : files) {
+        auto laid = overrides;
+        const auto root = read_toml(file, laid.set, mistakes);
+        if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
+        if (!root.contains("seed")) laid.seed = 0;
+        if (root.contains("ablation")) {
+            mistakes.add(place_of(*root.get("ablation")), "a claim is about one run, and this is a study",
+                         "its report says how its arms compare; give the arm in question a file of its own");
+            continue;
+        }
+        Diagnostics found;
+        const auto data = examine(file, laid, found);
+        Experiment experiment;
+        if (found.empty()) experiment = read_experiment(file, laid, registry, found);
+        auto claimed = found.empty() ? read_expectations(experiment, found) : std::vector<Expectation>{};
+        const bool right = found.empty();
+        mistakes.take(std::move(found));
+        if (!right) continue;
+        study.cells.push_back({study.arms.size(), 0, std::nullopt, planner.add_whole(experiment, data)});
+        study.arms.push_back({.name = file.string(), .set = {}});
+        claims.push_back(std::move(claimed));
+    }
+    return study;
+}
+
 Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t threads, const Examine& examine,
-                 Diagnostics& mistakes, std::size_t seeds) {
+                 Diagnostics& mistakes, const Growth& growth) {
     Study study;
     study.file = fs::absolute(file);
     const auto root = read_toml(file, overrides.set, mistakes);
@@ -437,7 +664,7 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     settings.seeds_are_a_list = !two;
     TomlFields reader(reading, table, "[ablation]");
     settings.fields(reader);
-    reader.finish({"axis", "exclude", "seeds"});
+    reader.finish({"axis", "exclude", "seeds", "tune"});
     if (two) {
         TomlFields two_axes(reading, two, "`seeds`");
         two_axes("train", settings.seeds, at_least(0), "every arm is trained with each of them");
@@ -473,27 +700,38 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
     for (const auto* list : {&settings.seeds, &settings.sample_seeds})
         if (std::set(list->begin(), list->end()).size() != list->size())
             mistakes.add(place_of(table->source()), "a seed stands in `seeds` twice");
+    check_vary(settings, root, *table, mistakes);
     if (settings.until == "decided" && static_cast<std::int64_t>(settings.seeds.size()) > settings.limit)
         mistakes.add(
             place_of(table->source()),
             fmt::format("there are {} seeds to begin with, and `limit` is {}", settings.seeds.size(), settings.limit),
             "raise `limit`");
+    std::vector<SourceLocation> places_of_values;
+    study.tune = read_tuning(reading, *table, root, axes, places_of_values);
+    study.search = read_search(settings, *table, root, axes, growth, mistakes);
     if (!whole || settings.seeds.empty() || !smallest) return study;
 
     study.question = settings.question;
-    study.seeds = settings.seeds;
+    const bool is_search = study.search && !study.search->is_confirming();
+    study.seeds = study.search && !is_search ? settings.fresh : settings.seeds;
     study.sample_seeds = settings.sample_seeds;
+    study.vary = settings.vary;
+    study.one_at_a_time = settings.one_at_a_time && !is_search;
     study.level = settings.level;
     study.all_pairs = settings.compare == "pairs";
     study.confirm = settings.confirm;
     study.smallest = *smallest;
-    study.until_decided = settings.until == "decided";
+    study.until_decided = settings.until == "decided" && !is_search;
     study.limit = settings.limit;
     study.first_seeds = study.seeds.size();
-    while (study.seeds.size() < seeds)
+    while (study.seeds.size() < growth.seeds)
         study.seeds.push_back(1 + *std::max_element(study.seeds.begin(), study.seeds.end()));
     study.arms = arms_of(axes, excluded);
     check_arms(study, settings.baseline, *table, mistakes);
+    if (study.search && study.arms.size() < 3)
+        mistakes.add(place_of(*table->get("search")), "a search takes three arms at least, the baseline among them");
+    if (!mistakes.empty() && study.arms.empty()) return study;
+    if (study.search) keep_arms(study);
     for (const auto& axis : axes) study.axes.push_back({fmt::format("{}", fmt::join(axis.keys, " ")), axis.names});
 
     Planner planner(study);
@@ -501,43 +739,86 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
         read_first(settings.first, study, table->get("first"), planner, overrides, threads, examine, mistakes);
     if (artefacts.size() < settings.first.size()) return study;
     std::unique_ptr<Registry> registry;
+    const auto base_seed = root["seed"].value_or(std::int64_t{0});
     std::map<std::string, std::string> same;  // an experiment with every field → the arm that it is
+    const auto values = study.tune ? study.tune->values : std::vector<std::string>{""};
     for (std::size_t arm = 0; arm < study.arms.size(); ++arm) {
-        std::string data;
-        for (const auto& [seed, sample_seed] : draws_of(study)) {
-            auto laid = overrides;
-            laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
-            laid.places = study.arms[arm].places;
-            if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
-            laid.seed = seed;
-            if (sample_seed) laid.set.push_back(fmt::format("sample.seed={}", *sample_seed));
-            laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
-            // One seed of an arm is as right or wrong as another.
-            Diagnostics found;
-            if (seed == study.seeds.front() && (!sample_seed || sample_seed == study.sample_seeds.front()))
-                data = examine(file, laid, found);
-            Experiment experiment;
-            if (found.empty()) experiment = read_experiment(file, laid, registry, found);
-            if (!found.empty()) {
-                mistakes.take(std::move(found), arm == 0 ? "" : fmt::format("the arm `{}`", study.arms[arm].name));
-                break;
+        std::vector<std::string> data;  // of each value that is tuned, once it is known
+        bool right = true;
+        for (const auto& seeding : seedings_of(study)) {
+            Cell cell{.arm = arm,
+                      .seed = seeding.seed,
+                      .sample_seed = seeding.sample_seed,
+                      .task = {},
+                      .stream = seeding.stream};
+            for (std::size_t v = 0; right && v < values.size(); ++v) {
+                auto laid = overrides;
+                laid.set.insert(laid.set.end(), study.arms[arm].set.begin(), study.arms[arm].set.end());
+                laid.places = study.arms[arm].places;
+                if (study.tune) {
+                    laid.set.push_back(study.tune->key + "=" + values[v]);
+                    laid.places[laid.set.back()] = places_of_values[v];
+                }
+                if (!root.contains("threads")) laid.set.push_back(fmt::format("threads={}", threads));
+                if (is_search)
+                    laid.set.push_back(
+                        fmt::format("train.steps={}", study.search->steps_of(study.search->done.size())));
+                seeding.lay(laid, study, base_seed);
+                laid.artefacts.insert(laid.artefacts.end(), artefacts.begin(), artefacts.end());
+                // One seed of an arm is as right or wrong as another.
+                Diagnostics found;
+                const bool is_first = data.size() == v;
+                if (is_first) data.push_back(examine(file, laid, found));
+                Experiment experiment;
+                if (found.empty()) experiment = read_experiment(file, laid, registry, found);
+                if (!found.empty()) {
+                    mistakes.take(std::move(found), arm == 0 ? "" : fmt::format("the arm `{}`", study.arms[arm].name));
+                    right = false;
+                    break;
+                }
+                if (is_first && v == 0) {
+                    const auto [other, is_new] = same.try_emplace(experiment.resolved(), study.arms[arm].name);
+                    if (!is_new && other->second != study.arms[arm].name)
+                        mistakes.add(place_of(table->source()),
+                                     fmt::format("the arms `{}` and `{}` are one and the same experiment",
+                                                 other->second, study.arms[arm].name),
+                                     "take one away, or exclude it: exclude = [{\"KEY\" = VALUE, …}]");
+                }
+                for (const auto& note : experiment.notes)
+                    if (std::find(study.notes.begin(), study.notes.end(), note) == study.notes.end())
+                        study.notes.push_back(note);
+                study.name = experiment.name;
+                for (const auto& metric : experiment.stages.back().list("metric"))
+                    if (std::find(study.metrics.begin(), study.metrics.end(), metric.label) == study.metrics.end())
+                        study.metrics.push_back(metric.label);
+                std::string goes_on;
+                for (std::size_t rung = 0; is_search && rung < study.search->done.size(); ++rung) {
+                    auto shorter = laid;
+                    shorter.set.push_back(fmt::format("train.steps={}", study.search->steps_of(rung)));
+                    goes_on = planner.add_rung(read_experiment(file, shorter, registry, found), data[v], goes_on);
+                }
+                cell.task = planner.add_cell(experiment, data[v], {}, goes_on);
+                if (!study.tune) continue;
+                // The same with other samples, which say how good the value is.
+                if (study.tune->metric.empty() && !study.metrics.empty())
+                    study.tune->metric = settings.metrics.empty() ? study.metrics.front() : settings.metrics.front();
+                if (seed_of_samples(experiment) == study.tune->seed) {
+                    mistakes.add(place_of(*table->get("tune")),
+                                 fmt::format("what is tuned would be chosen by the samples that are reported: both are "
+                                             "drawn with the seed {}",
+                                             study.tune->seed),
+                                 "give [ablation.tune] another `seed`");
+                    right = false;
+                    break;
+                }
+                laid.set.push_back(fmt::format("sample.seed={}", study.tune->seed));
+                cell.choices.push_back(cell.task);
+                cell.tuned.push_back(
+                    planner.add_cell(read_experiment(file, laid, registry, found), data[v], study.tune->metric));
             }
-            if (seed == study.seeds.front()) {
-                const auto [other, is_new] = same.try_emplace(experiment.resolved(), study.arms[arm].name);
-                if (!is_new && other->second != study.arms[arm].name)
-                    mistakes.add(place_of(table->source()),
-                                 fmt::format("the arms `{}` and `{}` are one and the same experiment", other->second,
-                                             study.arms[arm].name),
-                                 "take one away, or exclude it: exclude = [{\"KEY\" = VALUE, …}]");
-            }
-            for (const auto& note : experiment.notes)
-                if (std::find(study.notes.begin(), study.notes.end(), note) == study.notes.end())
-                    study.notes.push_back(note);
-            study.name = experiment.name;
-            for (const auto& metric : experiment.stages.back().list("metric"))
-                if (std::find(study.metrics.begin(), study.metrics.end(), metric.label) == study.metrics.end())
-                    study.metrics.push_back(metric.label);
-            study.cells.push_back({arm, seed, sample_seed, planner.add_cell(experiment, data)});
+            if (!right) break;
+            if (study.tune) cell.task = cell.choices.front();
+            study.cells.push_back(std::move(cell));
         }
     }
     // What the experiment measures, and what it stands on, is known where some arm could be read.
@@ -547,6 +828,11 @@ Study read_study(const fs::path& file, const Overrides& overrides, std::int64_t 
             mistakes.add(place_of(table->get("metrics")->source()),
                          fmt::format("`{}` is no metric of the experiment", metric),
                          fmt::format("it has {}", listed(study.metrics)));
+    if (study.tune && std::find(study.metrics.begin(), study.metrics.end(), study.tune->metric) == study.metrics.end())
+        mistakes.add(
+            place_of(*table->get("tune")),
+            fmt::format("`{}`, which [ablation.tune] chooses by, is no metric of the experiment", study.tune->metric),
+            fmt::format("it has {}", listed(study.metrics)));
     if (study.metrics.empty())
         mistakes.add(place_of(table->source()), "the experiment has no [[metric]] to compare arms by",
                      "add one, such as [[metric]] use = \"sliced_wasserstein\"");

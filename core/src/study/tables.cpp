@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.hpp"
+#include "study/components.hpp"
 #include "study/convergence.hpp"
 #include "study/tables.hpp"
 
@@ -89,6 +90,21 @@ json slopes_json(const Study& study, const StudyResults& results) {
             all.push_back(std::move(one));
         }
     }
+    return all;
+}
+
+json scatter_json(const Study& study, const MetricResults& metric, std::size_t arm) {
+    json all = json::array();
+    const auto add = [&](const char* of, const std::vector<StreamScatter>& scatter) {
+        for (const auto& one : scatter)
+            all.push_back({{"of", of},
+                           {"stream", one.stream.empty() ? json("all") : json(one.stream)},
+                           {"variance", json_number(one.training.variance)},
+                           {"interval", interval(one.training.interval)},
+                           {"pairing", known(one.pairing)}});
+    };
+    add("value", scatter_by_stream(study, metric, arm));
+    if (arm != study.baseline) add("difference", scatter_by_stream(study, metric, arm, study.baseline));
     return all;
 }
 
@@ -179,6 +195,11 @@ json score_json(const Score& s, const MetricResults& metric, bool baseline) {
                 {"expected", known(s.expected)},
                 {"expected_sd", known(s.expected_sd)},
                 {"rank", s.rank.n ? known(s.rank.mean) : json(nullptr)}});
+    for (const auto& [stream, cells] : s.of_stream) {
+        auto& alone = one["of_stream"][stream] = json::array();
+        for (const auto& cell : cells)
+            alone.push_back(cell.state == CellScore::State::to_do ? json(nullptr) : known(cell.compared));
+    }
     if (!baseline) one["difference"] = difference_json(s.difference, metric);
     return one;
 }
@@ -232,7 +253,8 @@ json results_json(const Study& study, const StudyResults& results) {
                  {"parameters", known(cost.parameters)}};
         for (const auto& metric : study.metrics) {
             const auto& found = results.metrics.at(metric);
-            one["metrics"][metric] = score_json(found.arms[arm], found, arm == study.baseline);
+            auto& score = one["metrics"][metric] = score_json(found.arms[arm], found, arm == study.baseline);
+            if (study.one_at_a_time) score["scatter"] = scatter_json(study, found, arm);
         }
         arms.push_back(std::move(one));
     }
@@ -241,13 +263,38 @@ json results_json(const Study& study, const StudyResults& results) {
         const auto& cell = study.cells[number];
         failures.push_back({{"arm", study.arms[cell.arm].name}, {"seed", cell.seed}, {"reason", reason}});
         if (cell.sample_seed) failures.back()["sample_seed"] = *cell.sample_seed;
+        if (!cell.stream.empty()) failures.back()["stream"] = cell.stream;
     }
     for (const auto& metric : study.metrics) metrics.push_back(metric_json(study, results.metrics.at(metric)));
+    json tuned;
+    if (study.tune) {
+        tuned = {{"key", study.tune->key},
+                 {"metric", study.tune->metric},
+                 {"values", study.tune->values},
+                 {"seed", study.tune->seed},
+                 {"chosen", json::array()}};
+        for (const auto& cell : study.cells)
+            if (cell.chosen && cell.stream.empty() &&
+                (!cell.sample_seed || cell.sample_seed == study.sample_seeds.front()))
+                tuned["chosen"].push_back({{"arm", study.arms[cell.arm].name},
+                                           {"seed", cell.seed},
+                                           {"value", study.tune->values[*cell.chosen]}});
+    }
+    json search;
+    if (study.search) {
+        search = {{"fresh", study.search->fresh}, {"seeds", study.search->seeds}, {"rungs", json::array()}};
+        for (const auto& rung : study.search->done)
+            search["rungs"].push_back(
+                {{"steps", rung.steps}, {"arms", rung.arms}, {"means", numbers(rung.means)}, {"kept", rung.kept}});
+    }
     return {{"study", study.name},
             {"question", study.question},
             {"conclusion", conclusion(study, results, study.metrics.front())},
             {"seeds", study.seeds},
             {"sample_seeds", study.sample_seeds},
+            {"vary", study.vary},
+            {"tune", tuned},
+            {"search", search},
             {"level", study.level},
             {"metrics", metrics},
             {"arms", arms},

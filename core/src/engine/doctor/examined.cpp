@@ -9,6 +9,7 @@
 
 #include "base/json.hpp"
 #include "base/words.hpp"
+#include "engine/batch_queue.hpp"
 #include "engine/doctor/errors.hpp"
 #include "engine/init.hpp"
 #include "engine/trainer.hpp"
@@ -131,7 +132,7 @@ Examples Examined::some(std::int64_t most, bool held_out) const {
     const auto there = examples.held_out ? data.test_size() : data.size();
     const auto n = there > 0 ? std::min(most, there) : most;
     if (!examples.held_out)
-        examples.index = example_numbers(data, stage().data_seed(), 0, n);
+        examples.index = example_numbers(stage(), 0, n);
     else
         examples.index = there > 0 ? at::arange(n, at::kLong) * there / n : at::arange(n, at::kLong);
     examples.index = examples.index.to(at::kLong);
