@@ -32,7 +32,8 @@ std::string expect(const std::string& metric, double value, const std::string& w
 }  // namespace
 
 TEST_CASE("a claim holds where what was measured is within its bounds, the bounds included") {
-    dtk::Measured m{.metric = "nll", .value = 2.5, .expected_sd = 0.02};
+    dtk::Measured m;
+    m.metric = "nll", m.value = 2.5, m.expected_sd = 0.02;
     const auto state = [&](double value, double within) {
         return dtk::check_claim("x", {"nll", value, within, ""}, {m}).state;
     };
