@@ -382,10 +382,12 @@ int main(int argc, char** argv) {
     auto* show_command =
         schedule_command->add_subcommand("show", "β, ᾱ, SNR and posterior variance, as a table and a picture");
     show_command
-        ->add_option("name", schedule.names,
-                     "schedules, or folders of runs and stages: what their process was trained with")
+        ->add_option(
+            "name", schedule.names,
+            "schedules; folders of runs and stages: what their process was trained with; experiments (FILE.toml, "
+            "FILE.toml:STAGE): also how much their objective makes each noise level count")
         ->required()
-        ->type_name("NAME|RUN");
+        ->type_name("NAME|RUN|FILE");
     show_command->add_option("--steps", schedule.steps, "T, of schedules; a run has its own")
         ->type_name("T")
         ->check(whole_number(1, 1000000))
@@ -405,6 +407,27 @@ int main(int argc, char** argv) {
         ->type_name("FILE");
     add_plugin_path(show_command, schedule.folders);
     show_command->callback([&] { code = dtk::cli::schedule_show(schedule); });
+
+    dtk::EquivalenceRequest equivalence;
+    auto* equivalent_command = schedule_command->add_subcommand(
+        "equivalent", "do two experiments minimise the same? schedule, times, weighting and prediction taken together");
+    equivalent_command
+        ->add_option("a", equivalence.a, "an experiment (FILE, FILE:STAGE), or the folder of a run or of its stage")
+        ->required()
+        ->type_name("A");
+    equivalent_command->add_option("b", equivalence.b, "another; left out: the same one, with what --b changes")
+        ->type_name("B");
+    for (const auto& [name, list, what] : {std::tuple("--set", &equivalence.set, "lay a value over both"),
+                                           std::tuple("--a", &equivalence.set_a, "lay a value over A"),
+                                           std::tuple("--b", &equivalence.set_b, "lay a value over B")})
+        equivalent_command->add_option(name, *list, what)->type_name("KEY=VALUE")->allow_extra_args(false);
+    add_plugin_path(equivalent_command, equivalence.folders);
+    equivalent_command->footer(
+        "Example: dtk schedule equivalent experiments/quickstart.toml --b loss.target=x0 --b weighting=snr");
+    equivalent_command->callback([&] {
+        if (equivalence.b.empty()) equivalence.b = equivalence.a;
+        code = dtk::cli::engine().equivalent(equivalence);
+    });
 
     dtk::DiagnoseRequest diagnosis;
     std::string patient;

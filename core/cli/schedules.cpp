@@ -19,7 +19,30 @@ namespace {
 struct Shown {
     std::string name;
     NoiseLevels levels;
+    std::vector<double> weight = {};  ///< of an experiment, at t = 0 … T−1: how much its objective makes ‖Δε‖² count
 };
+
+/// Does the word name an experiment's file, or a stage in one?
+bool is_experiment(const std::string& word) { return word.ends_with(".toml") || word.find(".toml:") != word.npos; }
+
+/// The noise of an experiment and what its objective weighs it with. A --set that is not addressed to one of the names
+/// is for all, where all are experiments.
+Shown weighed(const ScheduleRequest& request, const std::string& name) {
+    Overrides overrides;
+    overrides.plugin_path = request.folders;
+    const bool only = std::all_of(request.names.begin(), request.names.end(), is_experiment);
+    const auto addressed = [&](const std::string& set) {
+        return std::any_of(request.names.begin(), request.names.end(),
+                           [&](const std::string& other) { return set.starts_with(other + "."); });
+    };
+    for (const auto& set : request.set)
+        if (set.starts_with(name + "."))
+            overrides.set.push_back(set.substr(name.size() + 1));
+        else if (only && !addressed(set))
+            overrides.set.push_back(set);
+    auto found = engine().weighed_noise(name, overrides);
+    return {name, std::move(found.levels), std::move(found.weight)};
+}
 
 /// Does the word name a run's folder, rather than a schedule?
 bool is_folder(const Registry& registry, const std::string& word) {
@@ -53,9 +76,13 @@ Shown trained(const ScheduleRequest& request, const std::string& folder) {
 }
 
 /// The schedule of that name, with the fields that --set gives it.
-Shown shown(const Registry& registry, const ScheduleRequest& request, const std::string& name, Diagnostics& mistakes) {
+Shown scheduled(const Registry& registry, const ScheduleRequest& request, const std::string& name,
+                Diagnostics& mistakes) {
     toml::table table{{"use", name}};
     for (const auto& set : request.set) {
+        if (std::any_of(request.names.begin(), request.names.end(),
+                        [&](const std::string& other) { return is_experiment(other) && set.starts_with(other + "."); }))
+            continue;
         const auto dot = set.find('.'), equals = set.find('=');
         const bool addressed = dot < equals && std::find(request.names.begin(), request.names.end(),
                                                          set.substr(0, dot)) != request.names.end();
@@ -108,20 +135,22 @@ constexpr Column columns[] = {
 };
 
 void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
-    for (const auto& [name, levels] : schedules) {
+    for (const auto& [name, levels, weight] : schedules) {
         const auto T = levels.steps(), n = rows == 0 ? T : std::min(rows, T);
-        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0); p is of uniform times)\n",
-                   name, T);
+        fmt::print("{}, T = {} (t counts from 0; β̃ is the variance of q(x_t−1 | x_t, x_0); p is of uniform times{})\n",
+                   name, T,
+                   weight.empty() ? "" : "; weight: what the squared error of ε counts for each unit of log SNR");
         fmt::print("{:>7}", "t");
         for (const auto& column : columns)
             fmt::print("  {}{}",
                        std::string(padded(column.heading, 14).size() - std::string(column.heading).size(), ' '),
                        column.heading);
-        fmt::print("\n");
+        fmt::print("{}\n", weight.empty() ? "" : "          weight");
         for (std::int64_t i = 0; i < n; ++i) {
             const auto t = n > 1 ? i * (T - 1) / (n - 1) : 0;
             fmt::print("{:>7}", t);
             for (const auto& column : columns) fmt::print("  {:>14.8g}", column.value(levels, t));
+            if (!weight.empty()) fmt::print("  {:>14.8g}", weight[static_cast<std::size_t>(t)]);
             fmt::print("\n");
         }
         fmt::print("\n");
@@ -130,19 +159,22 @@ void print_text(const std::vector<Shown>& schedules, std::int64_t rows) {
 
 void print_csv(const std::vector<Shown>& schedules) {
     fmt::print("schedule,t");
+    const bool weighs =
+        std::any_of(schedules.begin(), schedules.end(), [](const Shown& one) { return !one.weight.empty(); });
     for (const auto& column : columns) fmt::print(",{}", column.key);
-    fmt::print("\n");
-    for (const auto& [name, levels] : schedules)
+    fmt::print("{}\n", weighs ? ",weight" : "");
+    for (const auto& [name, levels, weight] : schedules)
         for (std::int64_t t = 0; t < levels.steps(); ++t) {
             fmt::print("{},{}", name, t);
             for (const auto& column : columns) fmt::print(",{}", column.value(levels, t));
+            if (weighs) fmt::print(",{}", weight.empty() ? "" : fmt::format("{}", weight[static_cast<std::size_t>(t)]));
             fmt::print("\n");
         }
 }
 
 void print_json(const std::vector<Shown>& schedules) {
     json all = json::array();
-    for (const auto& [name, levels] : schedules) {
+    for (const auto& [name, levels, weight] : schedules) {
         json one{{"schedule", name}, {"steps", levels.steps()}};
         for (const auto& column : columns) {
             json values = json::array();
@@ -152,6 +184,7 @@ void print_json(const std::vector<Shown>& schedules) {
             }
             one[column.key] = std::move(values);
         }
+        if (!weight.empty()) one["weight"] = weight;
         all.push_back(std::move(one));
     }
     fmt::print("{}\n", all.dump());
@@ -161,12 +194,13 @@ void draw(const std::vector<Shown>& schedules, const fs::path& file) {
     Chart alpha_bar{.title = "signal left, ᾱ", .x_label = "t / T", .y_label = "ᾱ"},
         log_snr{.title = "log SNR", .x_label = "t / T", .y_label = "log(α²/σ²)"},
         beta{.title = "noise added, β", .x_label = "t / T", .y_label = "β", .log_y = true},
-        density{.title = "how often uniform times meet a log SNR", .x_label = "log(α²/σ²)", .y_label = "density"};
+        density{.title = "how often uniform times meet a log SNR", .x_label = "log(α²/σ²)", .y_label = "density"},
+        effective{.title = "effective weight of the error of ε", .x_label = "log(α²/σ²)", .y_label = "weight"};
     const auto other_T = [&](const Shown& one) { return one.levels.steps() != schedules.front().levels.steps(); };
     const bool rates =
         std::any_of(schedules.begin(), schedules.end(), other_T);  // β of fewer steps is larger; β·T is not
     if (rates) beta.title = "rate of noise, β·T", beta.y_label = "β·T";
-    for (const auto& [name, levels] : schedules) {
+    for (const auto& [name, levels, weight] : schedules) {
         const auto T = levels.steps();
         const auto curve = [&, &name = name, &levels = levels](double (*value)(const NoiseLevels&, std::int64_t),
                                                                double factor = 1) {
@@ -182,8 +216,17 @@ void draw(const std::vector<Shown>& schedules, const fs::path& file) {
         auto met = curve(columns[6].value);
         met.x = log_snr.series.back().y;
         density.series.push_back(std::move(met));
+        if (weight.empty()) continue;
+        auto counted = log_snr.series.back();
+        counted.x = counted.y;
+        for (std::size_t i = 0; i < counted.y.size(); ++i)
+            counted.y[i] =
+                weight[static_cast<std::size_t>(std::llround(log_snr.series.back().x[i] * static_cast<double>(T))) - 1];
+        effective.series.push_back(std::move(counted));
     }
-    write_charts(file, {alpha_bar, log_snr, beta, density}, 2);
+    std::vector<Chart> charts{alpha_bar, log_snr, beta, density};
+    if (!effective.series.empty()) charts.push_back(effective);
+    write_charts(file, charts, 2);
     fmt::print(stderr, "picture  {}\n", file.string());
 }
 
@@ -194,7 +237,9 @@ int schedule_show(const ScheduleRequest& request) {
     Diagnostics mistakes;
     std::vector<Shown> schedules;
     for (const auto& name : request.names)
-        schedules.push_back(is_folder(all, name) ? trained(request, name) : shown(all, request, name, mistakes));
+        schedules.push_back(is_experiment(name)    ? weighed(request, name)
+                            : is_folder(all, name) ? trained(request, name)
+                                                   : scheduled(all, request, name, mistakes));
     if (!mistakes.empty()) return complain(mistakes);
     if (request.format == "csv")
         print_csv(schedules);

@@ -20,7 +20,7 @@ using at::Tensor;
 
 constexpr double log_2pi = 1.8378770664093454836;
 
-class Mixture final : public dtk::Density {
+class Mixture final : public dtk::Density, public dtk::ClassDensities {
  public:
     /// weights: [K], means: [K, d], covariances: [K, d, d], float64
     Mixture(const Tensor& weights, const Tensor& means, const Tensor& covariances)
@@ -70,6 +70,17 @@ class Mixture final : public dtk::Density {
         posterior.lambda_.clamp_min_(0);
         posterior.singular_ = sd == 0;
         return std::make_shared<Mixture>(posterior);
+    }
+
+    /// A component by itself.
+    std::shared_ptr<const dtk::Density> of_class(std::int64_t label) const override {
+        auto one = *this;
+        one.log_weights_ = at::zeros_like(log_weights_.slice(0, label, label + 1));
+        one.means_ = means_.slice(0, label, label + 1);
+        one.lambda_ = lambda_.slice(0, label, label + 1);
+        one.axes_ = axes_.slice(0, label, label + 1);
+        one.lazy_ = std::make_shared<Lazy>();
+        return std::make_shared<Mixture>(one);
     }
 
     double entropy() const override { return averages().entropy; }

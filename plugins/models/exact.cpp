@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
-#include <dtk/dataset.hpp>
+#include <dtk/densities.hpp>
 #include <dtk/model.hpp>
 #include <dtk/rotations.hpp>
 #include <dtk/sampler.hpp>
@@ -23,10 +23,12 @@ struct Exact final : dtk::Model {
     struct Config {
         std::string prediction = "x0";
         std::int64_t limit = 0;
+        bool conditional = false;
         void fields(dtk::Fields& f) {
             f("prediction", prediction, {"x0", "eps", "v", "velocity", "edm"}, "what it answers");
             f("limit", limit, dtk::at_least(0),
               "know this many training examples and no density; 0: the density, or all");
+            f("conditional", conditional, "is it told the class? Where it is not told, it answers for all of them");
         }
     };
     Exact(const Config& config, const dtk::BuildContext& context)
@@ -34,6 +36,7 @@ struct Exact final : dtk::Model {
           data_(context.dataset()),
           bits_(dynamic_cast<const dtk::BernoulliProcess*>(&context.process())),
           rotations_(dynamic_cast<const dtk::RotationProcess*>(&context.process())) {
+        if (config.conditional) read_classes(config, context);
         if (rotations_) {
             rotation_density_ = dynamic_cast<const dtk::RotationDensity*>(data_.density());
             if (!rotation_density_ || config.limit > 0)
@@ -59,8 +62,9 @@ struct Exact final : dtk::Model {
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
+    bool knows_null_condition() const override { return !of_class_.empty(); }
 
-    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition&) override {
+    dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
         if (rotations_) {
             const auto sigma = rotations_->sigma(t).rows(xt);
             const auto score = rotation_density_->score(xt.reshape({-1, 3, 3}), sigma);
@@ -71,13 +75,36 @@ struct Exact final : dtk::Model {
         const auto [x, alpha, sigma] = observed(state, t);
         const auto clean = sigma == 0, silent = alpha == 0;  // x_t is α x_0; x_t says nothing of x_0
         const auto s = sigma.masked_fill(clean, 1);
-        const auto noisy =
-            density_ ? density_->posterior_mean(x, alpha.flatten(), s.flatten()) : empirical(x, alpha, s);
+        const auto noisy = !of_class_.empty() ? told(condition, x, alpha.flatten(), s.flatten())
+                           : density_         ? density_->posterior_mean(x, alpha.flatten(), s.flatten())
+                                              : empirical(x, alpha, s);
         const auto x0 = at::where(clean, x / alpha.masked_fill(silent, 1), noisy);
         return {predicts_, answer(x, x0, alpha, sigma, s, t).to(xt.scalar_type()).view_as(xt), {}};
     }
 
  private:
+    void read_classes(const Config& config, const dtk::BuildContext& context) {
+        const auto* laws = dynamic_cast<const dtk::ClassDensities*>(data_.density());
+        if (context.space().classes == 0 || !laws || config.limit > 0)
+            throw dtk::Error("`conditional` needs data whose classes have a known law each",
+                             "use conditional = false, or data such as gaussian_mixture with labels = true");
+        for (std::int64_t k = 0; k < context.space().classes; ++k) of_class_.push_back(laws->of_class(k));
+    }
+
+    /// By the law of each row's class; by that of all of them where a row is not told its class.
+    Tensor told(const dtk::Condition& condition, const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+        if (!condition.label.defined())
+            throw dtk::Error("a denoiser conditioned on classes was given no labels",
+                             "give it labels, or set conditional = false");
+        auto x0 = at::empty_like(x);
+        for (std::size_t k = 0; k < of_class_.size(); ++k) {
+            const auto of_k = (condition.label == static_cast<std::int64_t>(k)).unsqueeze(1);
+            x0 = at::where(of_k, of_class_[k]->posterior_mean(x, alpha, sigma), x0);
+        }
+        if (!condition.given.defined()) return x0;
+        return at::where(condition.given.unsqueeze(1), x0, density_->posterior_mean(x, alpha, sigma));
+    }
+
     /// x = α x_0 + σ ε, which says of x_0 what x_t says.
     struct Observed {
         Tensor x, alpha, sigma;
@@ -148,6 +175,7 @@ struct Exact final : dtk::Model {
     const dtk::RotationDensity* rotation_density_ = nullptr;
     const dtk::GaussianProcess* gaussian_ = nullptr;
     const dtk::Density* density_ = nullptr;
+    std::vector<std::shared_ptr<const dtk::Density>> of_class_;  ///< where it is told the class
     std::int64_t count_ = 0;
     Tensor *mean_ = nullptr, *examples_ = nullptr, *norms_ = nullptr;
 };

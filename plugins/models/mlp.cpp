@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <dtk/dataset.hpp>
+#include <dtk/flow_map.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
@@ -11,11 +12,11 @@
 #include <dtk/process.hpp>
 
 namespace {
-struct Mlp final : dtk::Model {
+struct Mlp final : dtk::Model, dtk::ToldEnd {
     struct Config {
         std::int64_t width = 128, depth = 3, time_features = 64;
         std::string prediction = "eps", variance = "fixed", noise_label = "time";
-        bool conditional = false;
+        bool conditional = false, end_time = false;
         void fields(dtk::Fields& f) {
             f("width", width, dtk::at_least(1), "units of a hidden layer");
             f("depth", depth, dtk::at_least(1), "hidden layers");
@@ -24,17 +25,20 @@ struct Mlp final : dtk::Model {
               "what the network answers; logits: of bits, the log-odds of x_0");
             f("variance", variance, {"fixed", "range", "direct"},
               "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
-            f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
-              "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
+            f("noise_label", noise_label, {"time", "u", "log_snr", "c_noise"},
+              "how it is told the noise: 1000·t/T, u = (t+1)/T, log-SNR, or EDM's ¼ ln(σ/α)");
             f("conditional", conditional, "is the network told the class?");
+            f("end_time", end_time, "is it told the time that its answer leads to, too (loss `meanflow`)?");
         }
     };
     Mlp(const Config& config, const dtk::BuildContext& context)
-        : predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, context.process()) {
+        : end_time_(config.end_time),
+          predicts_(dtk::prediction_type(config.prediction)),
+          variance_(config.variance, context.process()) {
         const auto space = context.space();
         const auto init = context.random("init");
         const auto d = space.elements();
-        std::int64_t features = d + config.time_features;
+        std::int64_t features = d + (config.end_time ? 2 : 1) * config.time_features;
 
         noise_ = child("noise", std::make_shared<dtk::NoiseInput>(predicts_, config.noise_label, config.time_features,
                                                                   context.process()));
@@ -53,9 +57,11 @@ struct Mlp final : dtk::Model {
     dtk::PredictionType predicts() const override { return predicts_; }
 
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    bool knows_end() const override { return end_time_; }
 
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
         std::vector<at::Tensor> input{noise_->scaled(x, t).flatten(1).to(at::kFloat), noise_->embedding(x, t)};
+        if (end_time_) input.push_back(noise_->embedding(x, dtk::end_of(condition, t)));
         if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
@@ -63,6 +69,7 @@ struct Mlp final : dtk::Model {
     }
 
  private:
+    bool end_time_;
     dtk::PredictionType predicts_;
     dtk::LearnedVariance variance_;
     std::shared_ptr<dtk::NoiseInput> noise_;

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <dtk/dataset.hpp>
+#include <dtk/flow_map.hpp>
 #include <dtk/layers.hpp>
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
@@ -31,7 +32,7 @@ struct Config {
     std::vector<std::int64_t> multipliers{1, 2, 2}, attention{};
     double dropout = 0;
     std::string prediction = "eps", variance = "fixed", noise_label = "time";
-    bool conditional = false, self_condition = false;
+    bool conditional = false, self_condition = false, end_time = false;
     void fields(dtk::Fields& f) {
         f("channels", channels, dtk::at_least(1), "channels at full size");
         f("multipliers", multipliers, dtk::at_least(1),
@@ -45,9 +46,10 @@ struct Config {
         f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm"}, "what the network answers");
         f("variance", variance, {"fixed", "range", "direct"},
           "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
-        f("noise_label", noise_label, {"time", "log_snr", "c_noise"},
-          "how it is told the noise: 1000·t/T, log-SNR, or EDM's ¼ ln(σ/α)");
+        f("noise_label", noise_label, {"time", "u", "log_snr", "c_noise"},
+          "how it is told the noise: 1000·t/T, u = (t+1)/T, log-SNR, or EDM's ¼ ln(σ/α)");
         f("conditional", conditional, "is the network told the class?");
+        f("end_time", end_time, "is it told the time that its answer leads to, too (loss `meanflow`)?");
         f("self_condition", self_condition, "is it shown its earlier estimate of x_0 (Chen et al. 2022)?");
     }
 };
@@ -105,7 +107,7 @@ struct SelfAttention final : dtk::Module {
     std::shared_ptr<Linear> qkv_, out_;
 };
 
-struct UNet final : dtk::Model {
+struct UNet final : dtk::Model, dtk::ToldEnd {
     using Config = ::Config;
     UNet(const Config& config, const dtk::BuildContext& context)
         : c(config), predicts_(dtk::prediction_type(config.prediction)), variance_(config.variance, context.process()) {
@@ -119,6 +121,7 @@ struct UNet final : dtk::Model {
         noise_ = child("noise",
                        std::make_shared<dtk::NoiseInput>(predicts_, c.noise_label, base + base % 2, context.process()));
         time1_ = child<Linear>("time1", init, base + base % 2, embedding_);
+        if (c.end_time) end_ = child<Linear>("end", init, base + base % 2, embedding_);
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional)
             label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, context.drops_conditions());
@@ -160,6 +163,7 @@ struct UNet final : dtk::Model {
     bool self_conditions() const override { return c.self_condition; }
 
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    bool knows_end() const override { return c.end_time; }
 
     dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
         const Shown shown{at::silu(embed(xt, t, condition)), condition.random};
@@ -210,7 +214,9 @@ struct UNet final : dtk::Model {
     }
 
     Tensor embed(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) const {
-        const auto embedded = (*time2_)(at::silu((*time1_)(noise_->embedding(x, t))));
+        auto times = (*time1_)(noise_->embedding(x, t));
+        if (end_) times = times + (*end_)(noise_->embedding(x, dtk::end_of(condition, t)));
+        const auto embedded = (*time2_)(at::silu(times));
         return label_ ? embedded + (*label_)(condition) : embedded;
     }
 
@@ -266,7 +272,7 @@ struct UNet final : dtk::Model {
     dtk::LearnedVariance variance_;
     std::int64_t embedding_;
     std::shared_ptr<dtk::NoiseInput> noise_;
-    std::shared_ptr<Linear> time1_, time2_;
+    std::shared_ptr<Linear> time1_, time2_, end_;
     std::shared_ptr<dtk::Embedding> label_;
     std::shared_ptr<Conv2d> in_, out_;
     std::vector<Part> down_, up_;

@@ -34,6 +34,7 @@ struct LogUniform final : dtk::DensityTimes {
         const auto& levels = process_.levels();
         const double t = u * static_cast<double>(levels.steps()) - 1;
         const auto [alpha, sigma, log_snr] = levels.at(t);
+        if (-log_snr / 2 < low_ - 1e-12 || -log_snr / 2 > high_ + 1e-12) return 0;
         const auto [alpha_rate, sigma_rate] = levels.rates(t);
         return (sigma_rate / sigma - alpha_rate / alpha) / (high_ - low_);
     }

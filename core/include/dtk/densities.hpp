@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <dtk/dataset.hpp>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -41,6 +42,14 @@ Tensor in_portions(std::int64_t rows, std::int64_t portion, const Work& work) {
         parts.push_back(work(first, std::min(first + portion, rows)));
     return at::cat(parts);
 }
+
+/// A density that also knows the laws of the classes that its data come in.
+class DTK_API ClassDensities {
+ public:
+    virtual ~ClassDensities();
+    /// The law of the examples of that class, 0 … classes−1.
+    virtual std::shared_ptr<const Density> of_class(std::int64_t label) const = 0;
+};
 
 /// A curve in the plane plus N(0, noise²·I), centred, then divided by one number that makes the mean variance of the
 /// two axes 1. The curve is given by quadrature nodes, so its law is a mixture Σ_k w_k N(x; c_k, s²·I) to rounding.

@@ -20,11 +20,14 @@ class DTK_API DensityTimes : public Times {
     DensityTimes(const Config& config, const BuildContext& context);
     ~DensityTimes() override;
     SampledTimes draw(const Batch& batch, const Process& process, const Random& random) const final;
+    /// How much times near u count in the objective: the density of their draws in u times their weight. Of times that
+    /// are weighed back to uniform ones, as all others are, that is 1.
+    double counts(double u) const;
 
  protected:
     /// The u in (0, 1] below which a share r in (0, 1) of the draws lies, or any u that is drawn as often.
     virtual double quantile(double r) const = 0;
-    /// Density of the draws at u.
+    /// Density of the draws at u, 0 where there are none.
     virtual double density(double u) const = 0;
 
  private:

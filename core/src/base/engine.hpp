@@ -50,6 +50,19 @@ struct DiagnoseRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk schedule equivalent`: experiments, "FILE:STAGE", or folders of runs.
+struct EquivalenceRequest {
+    std::string a, b;
+    std::vector<std::string> set, set_a, set_b;  ///< of both, and of each
+    std::vector<std::filesystem::path> folders;
+};
+
+/// The noise of an experiment, and how much its objective makes the squared error of ε count there.
+struct WeighedNoise {
+    NoiseLevels levels;
+    std::vector<double> weight;  ///< at t = 0 … T−1, for each unit of log-SNR
+};
+
 /// What needs LibTorch: opened when a command asks for it. Each call prints and returns an exit code.
 class Engine {
  public:
@@ -68,6 +81,10 @@ class Engine {
     virtual std::string doctor() = 0;
     /// What is wrong with a run; nothing is written.
     virtual int diagnose(const DiagnoseRequest& request) = 0;
+    /// Prints whether two experiments minimise the same: 0 where they do, else 1.
+    virtual int equivalent(const EquivalenceRequest& request) = 0;
+    /// Of an experiment, "FILE:STAGE", or the folder of a run.
+    virtual WeighedNoise weighed_noise(const std::string& experiment, const Overrides& overrides) = 0;
 };
 
 /// Exit codes, everywhere.

@@ -10,5 +10,8 @@ int replay_run(const RunRequest& request);
 int sample_run(const SampleRequest& request);
 int show_data(const DataRequest& request);
 int diagnose_run(const DiagnoseRequest& request);
+int compare_objectives(const EquivalenceRequest& request);
+
+WeighedNoise weighed_noise(const std::string& experiment, const Overrides& overrides);
 
 }  // namespace dtk

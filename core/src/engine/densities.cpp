@@ -48,6 +48,8 @@ SmearedCurve::SmearedCurve(const Tensor& points, const Tensor& weights, double n
     log_weights_ = weights.log();
 }
 
+ClassDensities::~ClassDensities() = default;
+
 SmearedCurve::~SmearedCurve() = default;
 
 Tensor SmearedCurve::standardised(const Tensor& raw) const { return (raw - mean_) / scale_; }

@@ -18,6 +18,11 @@ DensityTimes::DensityTimes(const Config& config, const BuildContext& context) : 
                     "use times such as uniform or stratified, or process `gaussian` with a fixed schedule");
 }
 
+double DensityTimes::counts(double u) const {
+    const double here = density(u);
+    return config_.importance && here > 0 ? 1 : here;
+}
+
 SampledTimes DensityTimes::draw(const Batch& batch, const Process& process, const Random& random) const {
     const auto rows = batch.x.size(0), n = batch.of > 0 ? batch.of : rows;
     auto share = random.uniform({rows}, at::kDouble);

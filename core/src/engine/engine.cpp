@@ -66,6 +66,12 @@ class TorchEngine final : public Engine {
 
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 
+    int equivalent(const EquivalenceRequest& request) override { return compare_objectives(request); }
+
+    WeighedNoise weighed_noise(const std::string& experiment, const Overrides& overrides) override {
+        return dtk::weighed_noise(experiment, overrides);
+    }
+
     std::string doctor() override { return device_report(); }
 
     int diagnose(const DiagnoseRequest& request) override { return diagnose_run(request); }

@@ -246,6 +246,8 @@ struct Fused final : torch::autograd::Function<Fused> {
 }  // namespace
 
 Tensor group_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
+    // LibTorch's derivative in forward mode reads the plain layout alone.
+    if (x._fw_grad(/*level=*/0).defined()) return plain(x.contiguous(), weight, bias, groups, silu);
     const bool ours = x.is_cpu() && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(channels_last) &&
                       (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
                       weight.scalar_type() == at::kFloat;

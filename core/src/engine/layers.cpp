@@ -104,6 +104,8 @@ Tensor Dropout::operator()(const Tensor& x, const Random* random) const {
 }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) {
+    // LibTorch's fused kernels have no derivative in forward mode.
+    if (q._fw_grad(/*level=*/0).defined()) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
     // On the CPU LibTorch's bfloat16 kernel is 12 times slower than the float32 one below 64 positions.
     const bool short_on_cpu = q.is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) < 64;
     if (!short_on_cpu) return at::scaled_dot_product_attention(q, k, v);

@@ -183,6 +183,16 @@ void Stage::check_observation(const Observation& seen, Diagnostics& mistakes) co
                      "lower n of [sample], or raise `draws`");
 }
 
+bool Stage::drops_conditions() const {
+    if (spec_.train) return spec_.train->drop_condition > 0;
+    if (!spec_.init) return false;
+    try {
+        return find_trained_(spec_.init->run.name()).model->knows_null_condition();
+    } catch (const Error&) {  // what is wrong with [init] is said where it is read
+        return false;
+    }
+}
+
 const Observation* Stage::observation() const {
     observation_used_ = true;
     const auto seen = part<Observation>();

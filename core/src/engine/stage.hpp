@@ -42,7 +42,8 @@ class DTK_API Stage : public BuildContext {
 
     const Dataset& dataset() const override { return given<Dataset>("data set"); }
     Space space() const override;
-    bool drops_conditions() const override { return spec_.train && spec_.train->drop_condition > 0; }
+    /// Where nothing is trained, as the network that it begins as was.
+    bool drops_conditions() const override;
     const Process& process() const override { return given<Process>("process"); }
     const Model& model() const override { return given<Model>("model"); }
     /// Of the experiment's seed. In a file of several stages the initial values and all of training are a stage's own;

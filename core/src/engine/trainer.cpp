@@ -11,6 +11,7 @@
 
 #include "base/engine.hpp"
 #include "engine/batch_queue.hpp"
+#include "engine/objective.hpp"
 #include "engine/validation.hpp"
 
 namespace dtk {
@@ -29,23 +30,6 @@ Parameters trained_tensors(const Stage& stage) {
         parameters.decays.push_back(named.tensor->dim() >= 2);
     }
     return parameters;
-}
-
-/// The values that are minimised: times λ(t), and the weight that makes up for how t was drawn.
-Tensor weigh(const Stage& stage, const Objective& objective, const SampledTimes& drawn) {
-    auto value = objective.value;
-    if (objective.error_of) {
-        const auto weighting = stage.part<Weighting>();
-        const auto& levels = stage.process().levels();
-        const auto type = name_of(*objective.error_of);
-        const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
-        const double data_sd = gaussian && type == "edm" ? gaussian->data_sd() : 1;
-        const auto weight = drawn.t.map([&](double t) {
-            return weighting->weight(levels.at(t), gaussian ? error_per_x0(levels, t, type, data_sd) : 1);
-        });
-        value = weight * value;
-    }
-    return drawn.weight.uniform() && drawn.weight.value() == 1 ? value : drawn.weight * value;
 }
 
 /// Gradients for the tensors that the objective trains.
@@ -147,13 +131,13 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
                 fmt::format("loss `{}` answers a tensor of shape [{}] for {} examples", stage_.spec().part("loss").name,
                             fmt::join(objective.value.sizes(), ", "), rows),
                 "a loss answers one number for each example, shape [B]");
-        const auto weighted = weigh(stage_, objective, drawn);
-        const auto sum = weighted.sum() * share;
+        const auto minimised = weighted(stage_, objective, drawn);
+        const auto sum = minimised.sum() * share;
         backward(stage_, objective, sum);
         finite = finite.logical_and(sum.detach().isfinite());
         if (i > 0) continue;
-        if (look.computed) look.computed(batch, drawn.t, objective.value, weighted);
-        sums_.add(objective.value, weighted, drawn.t, values, share, stage_.process().steps());
+        if (look.computed) look.computed(batch, drawn.t, objective.value, minimised);
+        sums_.add(objective.value, minimised, drawn.t, values, share, stage_.process().steps());
         if (times->observes()) {
             pending_times_.push_back(drawn.t);
             pending_errors_.push_back(objective.value.detach().to(at::kDouble));
