@@ -9,6 +9,7 @@
 #include <dtk/schedule.hpp>
 
 #include "catch.hpp"
+#include "complaint.hpp"
 #include "product.hpp"
 #include "support.hpp"
 
@@ -482,4 +483,34 @@ TEST_CASE("every field of every guidance does something") {
     CHECK(product::idle_fields("guidance", shown) == std::vector<std::string>{});
     const auto names = support::registry().names("guidance");
     CHECK(std::ranges::count_if(names, [&](const std::string& name) { return shown(name, "").has_value(); }) > 10);
+}
+
+TEST_CASE("the exact denoiser that is told the class is that of its component, and of all where it is told nothing") {
+    const std::string process = "schedule = \"cosine\"";
+    const auto all = support::exact("gaussian_mixture", "preset = \"gmm1d\"\nlabels = true", process);
+    const auto told = make<dtk::Model>("exact", "conditional = true", all);
+    CHECK(told->knows_null_condition());
+    CHECK_FALSE(all.network->knows_null_condition());
+    const auto x = at::tensor({-2.1, 0.2, 1.4, 3.3}, at::kDouble).unsqueeze(1);
+    const auto label = at::tensor({0, 1, 2, 1}, at::kLong);
+    const std::vector<std::pair<double, double>> parts{{-2, 0.25}, {0.5, 0.09}, {3, 0.5}};  // mean, variance
+    for (const double t : {5.0, 400.0, 950.0}) {
+        const auto& l = all.chain->levels();
+        std::vector<double> expected;
+        for (std::int64_t i = 0; i < 4; ++i) {
+            const auto [mean, variance] = parts[static_cast<std::size_t>(label[i].item<std::int64_t>())];
+            const double off = x[i].item<double>() - l.alpha(t) * mean;
+            expected.push_back(mean + l.alpha(t) * variance * off / (l.alpha_bar(t) * variance + l.sigma2(t)));
+        }
+        const auto given = at::tensor({1, 1, 0, 1}).to(at::kBool);
+        const auto known = told->forward(x, t, {.label = label}).value;
+        CHECK(distance(known, at::tensor(expected, at::kDouble).unsqueeze(1)) < 1e-10);
+        const auto of_all = all.network->forward(x, t, {}).value;
+        CHECK(distance(told->forward(x, t, {.label = label, .given = given}).value,
+                       at::where(given.unsqueeze(1), known, of_all)) < 1e-12);
+        CHECK(distance(known, of_all) > 1e-6);
+    }
+    CHECK(says(complaint_of([&] { told->forward(x, 5.0, {}); }), "no labels"));
+    const auto without = support::exact("gaussian_mixture", "preset = \"gmm1d\"", process);
+    CHECK(says(complaint_of([&] { make<dtk::Model>("exact", "conditional = true", without); }), "`conditional`"));
 }
