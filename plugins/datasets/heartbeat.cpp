@@ -6,39 +6,11 @@
 #include <fmt/format.h>
 
 #include <dtk/build_context.hpp>
-#include <dtk/dataset.hpp>
+#include <dtk/categories.hpp>
 
 namespace {
 
 using at::Tensor;
-
-/// Some vectors, each as likely as any other.
-class EqualAtoms final : public dtk::Density {
- public:
-    explicit EqualAtoms(Tensor atoms) : atoms_(std::move(atoms)) {}  // [K, d] float64
-
-    Tensor log_prob(const Tensor& x) const override {
-        const auto is_one = (x.unsqueeze(1) == atoms_.to(x.options(), /*non_blocking=*/true)).all(2).any(1);
-        return (is_one.to(at::kDouble).log() - entropy()).to(x.options());
-    }
-    Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
-        const auto atoms = atoms_.to(x.options(), /*non_blocking=*/true);
-        const auto a = alpha.unsqueeze(1).to(x.options()), s2 = sigma.unsqueeze(1).to(x.options()).square();
-        const auto logit = (a * x.matmul(atoms.t()) - 0.5 * a.square() * atoms.square().sum(1)) / s2;
-        return logit.softmax(1).matmul(atoms);
-    }
-    double entropy() const override { return std::log(static_cast<double>(atoms_.size(0))); }
-    double log_prob_sd() const override { return 0; }
-    std::vector<double> mode_weights() const override {
-        return std::vector<double>(static_cast<std::size_t>(atoms_.size(0)), 1 / static_cast<double>(atoms_.size(0)));
-    }
-    Tensor nearest_mode(const Tensor& x) const override {
-        return (x.unsqueeze(1) - atoms_.to(x.options(), /*non_blocking=*/true)).square().sum(2).argmin(1);
-    }
-
- private:
-    Tensor atoms_;
-};
 
 struct Heartbeat final : dtk::Dataset {
     struct Config {
@@ -60,6 +32,8 @@ struct Heartbeat final : dtk::Dataset {
     std::int64_t size() const override { return 0; }
     dtk::Batch examples(const Tensor& index) const override { return drawn(random_.stream("train"), index); }
     dtk::Batch test_examples(const Tensor& index) const override { return drawn(random_.stream("test"), index); }
+    std::optional<std::pair<double, double>> range() const override { return std::pair{0.0, 1.0}; }
+    int levels() const override { return 2; }
     const dtk::Density* density() const override { return &density_; }
 
  private:
@@ -71,7 +45,7 @@ struct Heartbeat final : dtk::Dataset {
     }
 
     dtk::Random random_;
-    EqualAtoms density_;
+    dtk::FiniteDensity density_;
 };
 }  // namespace
 

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 
 #include <dtk/bernoulli.hpp>
+#include <dtk/categories.hpp>
+#include <dtk/dataset.hpp>
 #include <dtk/densities.hpp>
 #include <dtk/model.hpp>
 #include <dtk/rotations.hpp>
@@ -25,7 +27,7 @@ struct Exact final : dtk::Model {
         std::int64_t limit = 0;
         bool conditional = false;
         void fields(dtk::Fields& f) {
-            f("prediction", prediction, {"x0", "eps", "v", "velocity", "edm"}, "what it answers");
+            f("prediction", prediction, {"x0", "eps", "v", "velocity", "edm", "logits"}, "what it answers");
             f("limit", limit, dtk::at_least(0),
               "know this many training examples and no density; 0: the density, or all");
             f("conditional", conditional, "is it told the class? Where it is not told, it answers for all of them");
@@ -35,8 +37,21 @@ struct Exact final : dtk::Model {
         : predicts_(dtk::prediction_type(config.prediction)),
           data_(context.dataset()),
           bits_(dynamic_cast<const dtk::BernoulliProcess*>(&context.process())),
-          rotations_(dynamic_cast<const dtk::RotationProcess*>(&context.process())) {
+          rotations_(dynamic_cast<const dtk::RotationProcess*>(&context.process())),
+          tokens_(dynamic_cast<const dtk::CategoricalProcess*>(&context.process())) {
         if (config.conditional) read_classes(config, context);
+        if (tokens_) {
+            const auto* law = dynamic_cast<const dtk::FiniteDensity*>(data_.density());
+            if (!law || config.limit > 0)
+                throw dtk::Error("of categories, exact knows laws of finitely many vectors alone",
+                                 "use data such as latin or heartbeat, without `limit`");
+            if (predicts_ != dtk::PredictionType::logits)
+                throw dtk::Error("what is known of categories are their probabilities", "use prediction = \"logits\"");
+            const auto atoms = one_hot(tokens_->numbers(law->atoms()));
+            atoms_ = &constant("atoms", atoms.flatten(1));
+            log_weights_ = &constant("log_weights", law->log_weights());
+            return;
+        }
         if (rotations_) {
             rotation_density_ = dynamic_cast<const dtk::RotationDensity*>(data_.density());
             if (!rotation_density_ || config.limit > 0)
@@ -46,6 +61,9 @@ struct Exact final : dtk::Model {
                 throw dtk::Error("what is known of rotations is their score", "use prediction = \"eps\"");
             return;
         }
+        if (predicts_ == dtk::PredictionType::logits)
+            throw dtk::Error("what is known here is x_0 itself, not the log-odds of categories",
+                             "use prediction = \"x0\"");
         if (!bits_) gaussian_ = &dtk::gaussian(context.process(), "exact");
         const auto size = data_.size();
         if (config.limit == 0) density_ = data_.density();
@@ -65,6 +83,7 @@ struct Exact final : dtk::Model {
     bool knows_null_condition() const override { return !of_class_.empty(); }
 
     dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
+        if (tokens_) return {predicts_, log_probability(xt, t).to(xt.scalar_type()), {}};
         if (rotations_) {
             const auto sigma = rotations_->sigma(t).rows(xt);
             const auto score = rotation_density_->score(xt.reshape({-1, 3, 3}), sigma);
@@ -103,6 +122,20 @@ struct Exact final : dtk::Model {
         }
         if (!condition.given.defined()) return x0;
         return at::where(condition.given.unsqueeze(1), x0, density_->posterior_mean(x, alpha, sigma));
+    }
+
+    /// [..., L] int64 → [..., L, K] float64, nothing where it is masked
+    Tensor one_hot(const Tensor& numbers) const {
+        return (numbers.unsqueeze(-1) == at::arange(tokens_->categories(), numbers.options())).to(at::kDouble);
+    }
+
+    /// log P(x_0 = k | x_t) of each element: [B, ..., K] float64
+    Tensor log_probability(const Tensor& xt, const dtk::Time& t) const {
+        constexpr double certain = 1e3;  // e^−1000 is 0
+        const auto seen = one_hot(tokens_->numbers(xt));
+        const auto strength = tokens_->evidence(t).rows(xt).clamp_max(certain).unsqueeze(1);
+        const auto of_atoms = (strength * seen.flatten(1).matmul(atoms_->t()) + *log_weights_).softmax(1);
+        return of_atoms.matmul(*atoms_).view_as(seen).log();
     }
 
     /// x = α x_0 + σ ε, which says of x_0 what x_t says.
@@ -172,6 +205,8 @@ struct Exact final : dtk::Model {
     const dtk::Dataset& data_;
     const dtk::BernoulliProcess* bits_;
     const dtk::RotationProcess* rotations_;
+    const dtk::CategoricalProcess* tokens_;
+    Tensor *atoms_ = nullptr, *log_weights_ = nullptr;
     const dtk::RotationDensity* rotation_density_ = nullptr;
     const dtk::GaussianProcess* gaussian_ = nullptr;
     const dtk::Density* density_ = nullptr;

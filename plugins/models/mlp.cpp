@@ -1,8 +1,9 @@
 // h_0 = [x_t, φ(t), e(c)],   h_{i+1} = SiLU(W_i h_i + b_i),   f(x_t, t) = W h_depth + b,   φ the positions of Ho et al.
 // 2020 For data of few dimensions. Time is presented as 1000·t/T, so that a network does not depend on the number of
-// steps.
+// steps. Of categories, x_t is a 1 in the place of each, and the answer is the log-odds of all of them.
 #include <vector>
 
+#include <dtk/categories.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/flow_map.hpp>
 #include <dtk/layers.hpp>
@@ -22,7 +23,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
             f("depth", depth, dtk::at_least(1), "hidden layers");
             f("time_features", time_features, dtk::at_least(2), "sines and cosines of the time; even");
             f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm", "logits"},
-              "what the network answers; logits: of bits, the log-odds of x_0");
+              "what the network answers; logits: of bits or categories, the log-odds of x_0");
             f("variance", variance, {"fixed", "range", "direct"},
               "of a reverse step: left to the sampler, learned between β̃ and β, or learned as log Σ");
             f("noise_label", noise_label, {"time", "u", "log_snr", "c_noise"},
@@ -37,8 +38,11 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
           variance_(config.variance, context.process()) {
         const auto space = context.space();
         const auto init = context.random("init");
+        if (predicts_ == dtk::PredictionType::logits)
+            tokens_ = dynamic_cast<const dtk::CategoricalProcess*>(&context.process());
         const auto d = space.elements();
-        std::int64_t features = d + (config.end_time ? 2 : 1) * config.time_features;
+        std::int64_t features =
+            d * (tokens_ ? tokens_->states() : 1) + (config.end_time ? 2 : 1) * config.time_features;
 
         noise_ = child("noise", std::make_shared<dtk::NoiseInput>(predicts_, config.noise_label, config.time_features,
                                                                   context.process()));
@@ -51,7 +55,8 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
-        out_ = child<dtk::Linear>("out", init, config.width, variance_.outputs() * d, dtk::Start::zeros);
+        out_ = child<dtk::Linear>("out", init, config.width,
+                                  variance_.outputs() * d * (tokens_ ? tokens_->categories() : 1), dtk::Start::zeros);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -60,18 +65,28 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
     bool knows_end() const override { return end_time_; }
 
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
-        std::vector<at::Tensor> input{noise_->scaled(x, t).flatten(1).to(at::kFloat), noise_->embedding(x, t)};
+        const auto seen = tokens_ ? one_hot(tokens_->numbers(x)) : noise_->scaled(x, t);
+        std::vector<at::Tensor> input{seen.flatten(1).to(at::kFloat), noise_->embedding(x, t)};
         if (end_time_) input.push_back(noise_->embedding(x, dtk::end_of(condition, t)));
         if (label_) input.push_back((*label_)(condition));
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
-        return variance_(predicts_, (*out_)(h), x, t);
+        if (!tokens_) return variance_(predicts_, (*out_)(h), x, t);
+        auto sizes = x.sizes().vec();
+        sizes.push_back(tokens_->categories());
+        return {predicts_, (*out_)(h).to(x.scalar_type()).view(sizes), {}};
     }
 
  private:
+    /// [B, ...] int64 → [B, ..., states]
+    at::Tensor one_hot(const at::Tensor& numbers) const {
+        return numbers.unsqueeze(-1) == at::arange(tokens_->states(), numbers.options());
+    }
+
     bool end_time_;
     dtk::PredictionType predicts_;
     dtk::LearnedVariance variance_;
+    const dtk::CategoricalProcess* tokens_ = nullptr;
     std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<dtk::Embedding> label_;
     std::vector<std::shared_ptr<dtk::Linear>> hidden_;

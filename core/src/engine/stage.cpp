@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/categories.hpp>
+
 #include "base/stream_seeds.hpp"
 #include "engine/start.hpp"
 
@@ -331,6 +333,7 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
     const auto model = part<Model>();
     const auto process = part<Process>();
     const auto& plugin = spec_.part("model").name;
+    const auto* tokens = dynamic_cast<const CategoricalProcess*>(process.get());
     Ask ask = [=, random = options.random](const Tensor& x, const Time& t, Condition told) {
         told.random = random;
         if (model->self_conditions() && !told.self_condition.defined()) told.self_condition = at::zeros_like(x);
@@ -338,10 +341,15 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
         if (prediction.type != model->predicts())
             throw PluginError(fmt::format("model `{}` says that it predicts {} and answers {}", plugin,
                                           name_of(model->predicts()), name_of(prediction.type)));
-        if (prediction.type != PredictionType::label && prediction.value.sizes() != x.sizes())
+        if (prediction.type == PredictionType::label) return prediction;
+        auto expected = x.sizes().vec();
+        if (tokens) expected.push_back(tokens->categories());
+        if (prediction.value.sizes() != expected)
             throw PluginError(fmt::format("model `{}` answers a tensor of shape {} for x of shape {}", plugin,
                                           fmt::join(prediction.value.sizes(), "×"), fmt::join(x.sizes(), "×")),
-                              "its answer must be shaped as x");
+                              tokens ? fmt::format("its answer must be {}, with the log-odds of every category",
+                                                   fmt::join(expected, "×"))
+                                     : "its answer must be shaped as x");
         return prediction;
     };
     if (options.bf16) ask = in_bf16(std::move(ask));
@@ -359,6 +367,7 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
     const auto [least, most] = *options.clip;
     return denoise.replaced([=](const Tensor& x, const Time& t, const Condition& told) {
         const auto prediction = denoise(x, t, told);
+        if (prediction.type == PredictionType::logits) return prediction;  // of what the data can be, and nothing else
         const auto x0 = process->convert(prediction, PredictionType::x0, x, t);
         return Prediction{PredictionType::x0, x0.clamp(least, most), prediction.variance};
     });
