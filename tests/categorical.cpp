@@ -236,6 +236,29 @@ TEST_CASE("categories of probability 1e-5 are drawn as often as they should be")
     CHECK(chi2(at::bincount(drawn, {}, 7).to(at::kDouble), q * n) < 22.5);  // the 99.9 % point of 6 degrees
 }
 
+TEST_CASE("samplers draw categories by numbers of float64, even of a float32 state") {
+    at::NoGradGuard no_grad;
+    const std::int64_t n = 500;
+    const auto context = chain("latin", "absorbing", 1000);
+    // All but one token show, and of that one the third category is all that lies within 1e-11 of u.
+    auto x = context.data->examples(at::arange(n)).x;
+    x.select(1, 6).fill_(4);
+    const auto drawn_near = [&](const Tensor& u, const std::function<Tensor(const dtk::Denoiser&)>& sample) {
+        const auto law = at::stack({u / 2, u / 2 - 1e-11, at::full({n}, 2e-11, at::kDouble), 1 - u - 1e-11}, 1);
+        const dtk::Denoiser denoise(context.chain, [&](const Tensor& x, const dtk::Time&, const dtk::Condition&) {
+            return dtk::Prediction{PredictionType::logits, law.log().unsqueeze(1).expand({n, x.size(1), 4}), {}};
+        });
+        return (sample(denoise).select(1, 6) == 2).all().item<bool>();
+    };
+    CHECK(drawn_near(stream.uniform({n, 16}, at::kDouble).select(1, 6), [&](const dtk::Denoiser& denoise) {
+        return denoise.reverse_step(x, 500.0, -1.0, "small", stream);
+    }));
+    CHECK(drawn_near(stream.step(0).stream("token").uniform({n}, at::kDouble), [&](const dtk::Denoiser& denoise) {
+        const auto sampler = make<dtk::Sampler>("first_hitting", "", context);
+        return sampler->sample(denoise, sampler->times(*context.chain), x, stream);
+    }));
+}
+
 TEST_CASE("rare tokens come through every sampler as often as they should") {
     const std::int64_t n = 10000;
     const auto p = at::tensor({1e-4, 0.5, 0.5 - 2e-4, 1e-4}, at::kDouble);
@@ -480,7 +503,7 @@ TEST_CASE("in steps the bound of the exact denoiser is the best one that there i
             CHECK(best > context.data->density()->entropy());
             before = best;
         }
-        CHECK(before < 1.02 * weighted(kernel, 1).data->density()->entropy());
+        CHECK(before < 1.05 * weighted(kernel, 1).data->density()->entropy());
     }
     // One step shows all 16 cells at once, each a number of four: 2 bits.
     const auto context = chain("latin", "absorbing", 1);
