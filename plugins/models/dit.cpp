@@ -5,8 +5,8 @@
 //     x ← x + g_1 Attention(s_1 + (1 + c_1) LN(x)),   x ← x + g_2 W_2 GELU(W_1 (s_2 + (1 + c_2) LN(x)))
 //
 // An example is a sequence [L], or channels over one, two or three axes: signals, images, volumes; `patch` divides each
-// axis. Of data that are categories, each element of a patch has a vector for every category and for the mask, and the
-// answer is the log-odds of every category.
+// axis. Of data that are categories, each element of a patch has a vector for every category and for the mask, what a
+// position adds is trained from there on, and the answer is the log-odds of every category.
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -180,13 +180,15 @@ struct Dit final : dtk::Model {
             tokens_ = &dtk::categorical(context.process(), "dit with prediction = \"logits\"");
 
         const auto elements = patches_.elements();
-        if (tokens_)
-            embedding_ = &parameter(
-                "embedding",
-                init.stream("embedding").normal({elements * tokens_->states(), c.width}, at::kFloat).mul_(0.02));
-        else
+        const auto places = positions(patches_.counts(), c.width);
+        if (tokens_) {
+            const auto table = init.stream("embedding").normal({elements * tokens_->states(), c.width}, at::kFloat);
+            embedding_ = &parameter("embedding", table / std::sqrt(static_cast<double>(elements)));
+            position_ = &parameter("position", places);
+        } else {
             in_ = child<Linear>("in", init, elements, c.width);
-        position_ = &constant("position", positions(patches_.counts(), c.width));
+            position_ = &constant("position", places);
+        }
         if (c.noise_label != "none") {
             const auto waves = c.width + c.width % 2;
             noise_ =

@@ -15,7 +15,8 @@ class DTK_API Model : public Module {
     static constexpr const char* kind = "model";
     ~Model() override;
     virtual PredictionType predicts() const = 0;
-    /// x: [B, ...] float, t: one time or one for each row → the prediction, shaped as x.
+    /// x: [B, ...] float, t: one time or one for each row → the prediction, shaped as x; logits of categories have
+    /// one dimension more (dtk/categories.hpp).
     virtual Prediction forward(const Tensor& x, const Time& t, const Condition& condition) = 0;
     /// Does it want condition.self_condition? The runtime then feeds its own earlier x̂_0 back (Chen et al. 2022).
     virtual bool self_conditions() const { return false; }

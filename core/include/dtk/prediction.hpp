@@ -23,7 +23,7 @@ DTK_API PredictionType prediction_type(std::string_view name);
 /// A network's answer with its meaning; a process converts it.
 struct Prediction {
     PredictionType type = PredictionType::eps;
-    Tensor value;                    ///< [B, ...], shaped as x_t
+    Tensor value;                    ///< [B, ...], shaped as x_t; logits of categories [B, ..., K]
     std::optional<Tensor> variance;  ///< of p(x_s | x_t), where the network learns it: broadcasts over value
 };
 
