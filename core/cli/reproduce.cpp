@@ -8,6 +8,7 @@
 
 #include "base/engine.hpp"
 #include "base/files.hpp"
+#include "base/launch.hpp"
 #include "base/tensor_file.hpp"
 #include "base/toml.hpp"
 #include "cli/commands.hpp"
@@ -160,6 +161,7 @@ int reproduce_run(const ReproduceRequest& request) {
     int code = done;
     auto again = out;
     if (r.is_run()) {
+        forget_launch();
         RunRequest run;
         run.file = r.folder / "resolved.toml", run.out = out, run.progress = request.progress;
         if (const auto threads = threads_of(r); !threads.empty()) run.overrides.set.push_back("threads=" + threads);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/launch.hpp"
 #include "base/stop.hpp"
 #include "base/threads.hpp"
 #include "base/words.hpp"
@@ -198,6 +199,7 @@ int run(RunRequest& request, bool resume, const StudyOptions& study) {
         if (request.replay)
             throw Error(fmt::format("{} is a study, and --replay looks at one run", request.file.string()),
                         "name a cell: dtk run CELL/resolved.toml --out CELL --replay N; `dtk show STUDY` lists them");
+        forget_launch();  // processes of a study share its cells, and none of them
         return run_as_study(request, study);
     }
     if (study.jobs > 0 || !study.part.empty())

@@ -20,6 +20,10 @@ void TrainSettings::fields(Fields& f) {
     f("steps", steps, at_least(1), "optimiser steps");
     f("batch", batch, at_least(1), "examples in a step, over all accumulated parts");
     f("accumulate", accumulate, at_least(1), "parts a batch is computed in, to save memory; divides batch");
+    f("reduction", reduction, {"fast", "strict"},
+      "how processes add up gradients: fast, all at once; strict, those of `parts` parts of the batch in a fixed tree, "
+      "so that any number of processes gives the same bits on the CPU");
+    f("parts", parts, at_least(1), "of strict: parts that a batch is computed in, a power of two; divides batch");
     f("lr", lr, above(0), "learning rate; [rate] says how it changes");
     f("warmup", warmup, at_least(0), "steps over which the learning rate rises from 0");
     f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");
@@ -178,6 +182,19 @@ void check_train(const TrainSettings& train, ParseContext& reading) {
             reading.place("train"),
             fmt::format("a batch of {} cannot be computed in {} equal parts", train.batch, train.accumulate),
             "make `accumulate` a divisor of `batch`");
+    if (train.is_strict()) {
+        if ((train.parts & (train.parts - 1)) != 0 || train.batch % train.parts != 0)
+            reading.mistakes.add(
+                reading.place("train"),
+                fmt::format("`reduction` = \"strict\" cannot compute a batch of {} in {} equal parts that are added in "
+                            "pairs",
+                            train.batch, train.parts),
+                "make `parts` a power of two that divides `batch`");
+        if (train.accumulate > 1)
+            reading.mistakes.add(reading.place("train"),
+                                 "`reduction` = \"strict\" computes the batch in `parts`, and not in `accumulate`",
+                                 "leave `accumulate` out, and make `parts` larger to save memory");
+    }
     if (train.warmup >= train.steps)
         reading.mistakes.add(reading.place("train"),
                              fmt::format("`warmup` = {} leaves none of the {} steps at the full learning rate",

@@ -16,6 +16,9 @@ struct TrainSettings {
     double clip = 1, drop_condition = 0;
     std::int64_t log_every = 100, checkpoint_every = 0, sample_every = 0, keep = 2, keep_every = 0;
     double checkpoint_minutes = 10;
+    std::string reduction = "fast";
+    std::int64_t parts = 8;
+    bool is_strict() const { return reduction == "strict"; }
     void fields(Fields& f);
 };
 

@@ -13,6 +13,12 @@ DTK_API void watch_signals();
 /// Has somebody asked to stop?
 DTK_API bool stop_asked();
 
+/// The signal that asked; 0: none.
+DTK_API int stop_signal();
+
+/// Another process of the same run was sent that signal. One of this process's own is then still its first.
+DTK_API void stop_with(int signal);
+
 /// Errors: Interrupted, where somebody has asked to stop; `doing`: "while samples were drawn".
 DTK_API void end_if_asked(std::string_view doing);
 

@@ -19,6 +19,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* by_quota = "the container's quota";
+std::int64_t sharing = 1;  // processes of one run on this machine
+
 /// OMP_NUM_THREADS may be a list, one for each level of nesting; the first counts.
 std::optional<std::int64_t> asked_by_openmp() {
     const char* said = std::getenv("OMP_NUM_THREADS");
@@ -77,15 +80,23 @@ Threads cores_to_use(const fs::path& control_groups, const fs::path& own_groups)
     if (const auto quota = container_quota(control_groups, own_groups)) {
         // Half a core beyond a whole one is worth a thread; less makes the others wait.
         const auto paid = std::max<std::int64_t>(1, std::llround(*quota));
-        if (paid < threads.count) threads = {paid, "the container's quota"};
+        if (paid < threads.count) threads = {paid, by_quota};
     }
     return threads;
 }
 
+void share_machine(std::int64_t processes) { sharing = processes; }
+
 Threads threads_for(std::int64_t asked) {
     if (asked > 0) return {asked, {}};
     if (const auto openmp = asked_by_openmp()) return {*openmp, "OMP_NUM_THREADS"};
-    return cores_to_use();
+    auto threads = cores_to_use();
+    // A launcher may have given each process cores of its own; a container's quota is of all of them.
+    const bool own = threads.why != by_quota && threads.count * sharing <= ::sysconf(_SC_NPROCESSORS_ONLN);
+    if (sharing > 1 && !own)
+        threads = {std::max<std::int64_t>(1, threads.count / sharing),
+                   std::to_string(sharing) + " processes share " + std::to_string(threads.count) + " cores"};
+    return threads;
 }
 
 }  // namespace dtk

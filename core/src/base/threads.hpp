@@ -18,7 +18,11 @@ struct Threads {
 DTK_API Threads cores_to_use(const std::filesystem::path& control_groups = "/sys/fs/cgroup",
                              const std::filesystem::path& own_groups = "/proc/self/cgroup");
 
-/// As many as are asked for; for 0 what $OMP_NUM_THREADS says, or as many as there are cores to use.
+/// From now on so many processes of one run share this machine.
+DTK_API void share_machine(std::int64_t processes);
+
+/// As many as are asked for; for 0 what $OMP_NUM_THREADS says, or as many as there are cores to use, divided among the
+/// processes of the run where they may use the same ones.
 DTK_API Threads threads_for(std::int64_t asked);
 
 }  // namespace dtk

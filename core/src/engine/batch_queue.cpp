@@ -33,19 +33,19 @@ Tensor example_numbers(const Stage& stage, std::int64_t step, std::int64_t batch
 }
 
 namespace {
-std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device) {
+std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device, const BatchParts& parts) {
     const auto& settings = *stage.spec().train;
-    const auto parts = settings.accumulate, rows = settings.batch / parts;
-    return [&stage, &settings, parts, rows, device, numbers = Tensor()](std::int64_t number) mutable {
-        const auto part = number % parts;
-        if (part == 0 || !numbers.defined()) numbers = example_numbers(stage, number / parts, settings.batch);
-        auto batch = stage.dataset().examples(numbers.slice(0, part * rows, (part + 1) * rows));
+    return [&stage, &settings, parts, device, numbers = Tensor()](std::int64_t number) mutable {
+        const auto rows = parts.rows, first = (parts.first + number % parts.count) * rows;
+        if (number % parts.count == 0 || !numbers.defined())
+            numbers = example_numbers(stage, number / parts.count, settings.batch);
+        auto batch = stage.dataset().examples(numbers.slice(0, first, first + rows));
         if (!batch.x.defined() || batch.x.size(0) != rows)
             throw PluginError("data set `" + stage.spec().part("dataset").name + "` answers " +
                                   std::to_string(batch.x.defined() ? batch.x.size(0) : 0) + " examples where " +
                                   std::to_string(rows) + " were asked for",
                               "examples(index) must answer one row for each number");
-        batch.first = part * rows;
+        batch.first = first;
         batch.of = settings.batch;
         if (device.is_cuda()) batch.x = batch.x.pin_memory();
         return batch;
@@ -53,10 +53,9 @@ std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device) 
 }
 }  // namespace
 
-BatchQueue::BatchQueue(const Stage& stage, at::Device device, std::int64_t first)
+BatchQueue::BatchQueue(const Stage& stage, at::Device device, std::int64_t first, const BatchParts& parts)
     : device_(device),
-      prefetch_(maker(stage, device), first * stage.spec().train->accumulate,
-                stage.spec().train->steps * stage.spec().train->accumulate) {}
+      prefetch_(maker(stage, device, parts), first * parts.count, stage.spec().train->steps * parts.count) {}
 
 Batch BatchQueue::next() {
     auto batch = prefetch_.next();

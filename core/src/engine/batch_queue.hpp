@@ -1,14 +1,15 @@
 #pragma once
 // The training examples in their order, made ahead of need.
 #include "engine/prefetch.hpp"
+#include "engine/reduction.hpp"
 #include "engine/stage.hpp"
 
 namespace dtk {
 
-/// Parts of batches, `accumulate` to a step, from step `first` on.
+/// The parts of batches that this process computes, from step `first` on.
 class BatchQueue {
  public:
-    BatchQueue(const Stage& stage, at::Device device, std::int64_t first);
+    BatchQueue(const Stage& stage, at::Device device, std::int64_t first, const BatchParts& parts);
     /// The next part, on the device.
     Batch next();
 

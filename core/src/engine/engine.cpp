@@ -12,6 +12,7 @@
 #include "engine/commands.hpp"
 #include "engine/device.hpp"
 #include "engine/init.hpp"
+#include "engine/processes.hpp"
 #include "engine/say.hpp"
 
 namespace dtk {
@@ -72,7 +73,7 @@ class TorchEngine final : public Engine {
         return dtk::weighed_noise(experiment, overrides);
     }
 
-    std::string doctor() override { return device_report(); }
+    std::string doctor() override { return device_report() + Processes::report(); }
 
     int diagnose(const DiagnoseRequest& request) override { return diagnose_run(request); }
 };

@@ -155,7 +155,7 @@ InspectedStep inspect_next_step(Stage& stage, Trainer& trainer) {
     const auto numbers = example_numbers(stage, step, settings.batch);
     auto bad = bad_parameter(stage);
     {
-        Watch watch(stage, settings.batch / settings.accumulate);
+        Watch watch(stage, batch_parts(settings, nullptr).rows);
         trainer.look({.begins =
                           [&](const Batch& batch) {
                               const at::DisableRecordFunctionGuard unseen;

@@ -2,9 +2,11 @@
 #include <algorithm>
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/build.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/stop.hpp"
@@ -16,6 +18,8 @@
 #include "engine/commands.hpp"
 #include "engine/going_on.hpp"
 #include "engine/init.hpp"
+#include "engine/processes.hpp"
+#include "engine/reduction.hpp"
 #include "engine/run_folder.hpp"
 #include "engine/say.hpp"
 #include "engine/stage_run.hpp"
@@ -102,11 +106,41 @@ void say_beside(const Experiment& experiment, const json& result) {
         ""));
 }
 
+/// Refuses what several processes cannot train together. Errors: UserError.
+void check_together(const Loaded& loaded, const Processes& processes) {
+    if (!loaded.device.is_cpu())
+        throw UserError(fmt::format("{} processes cannot train together on `{}`: this dtk was built without NCCL",
+                                    processes.size(), loaded.experiment.device),
+                        "start one process for a GPU, or use device = \"cpu\"");
+    for (const auto& stage : loaded.experiment.stages)
+        if (stage.train) batch_parts(*stage.train, &processes);
+}
+
+/// What must be the same in all processes for them to make the same steps, each with what to do about it.
+json common_ground(const Experiment& experiment, const Stage& stage) {
+    return {{"another experiment", {sha256(experiment.resolved(stage.spec())), "give all of them the same command"}},
+            {"another dtk", {sha256_of_dtk() + std::string(torch_build_text()), "start the same program everywhere"}},
+            {"other plugins", {sha256(plugin_records(experiment).dump()), "look at DTK_PLUGIN_PATH on each machine"}},
+            {"other data", {stage.dataset().fingerprint(), "every process reads the data: give all the same files"}},
+            {"other instructions of the processor",
+             {at::get_cpu_capability(), "set ATEN_CPU_CAPABILITY=avx2, or default, for all of them"}}};
+}
+
+/// All of them as one: a number of threads that every one has, so that sums are cut alike.
+void use_as_many_threads(Processes& processes) {
+    const auto all = processes.gather(at::full({}, at::get_num_threads(), at::kLong));
+    at::set_num_threads(static_cast<int>(all.min().item<std::int64_t>()));
+}
+
 /// A run of an experiment: its stages, each in its folder.
 class ExperimentRun {
  public:
-    ExperimentRun(Loaded& loaded, fs::path folder)
-        : loaded_(loaded), folder_(std::move(folder)), many_(loaded.experiment.root->contains("stage")) {}
+    /// `processes`: those that train together; null for this one alone.
+    ExperimentRun(Loaded& loaded, fs::path folder, Processes* processes)
+        : loaded_(loaded),
+          folder_(std::move(folder)),
+          many_(loaded.experiment.root->contains("stage")),
+          processes_(processes) {}
 
     fs::path folder_of(const std::string& stage) const { return many_ ? folder_ / stage : folder_; }
 
@@ -149,8 +183,7 @@ class ExperimentRun {
         auto& experiment = loaded_.experiment;
         for (auto& spec : experiment.stages) {
             end_if_asked("before the stage began");
-            const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_network(name)); };
-            Stage stage(spec, experiment.seed, artefacts, true, loaded_.mistakes);
+            Stage stage(spec, experiment.seed, networks(), true, loaded_.mistakes);
             if (!loaded_.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded_.mistakes.text());
             Progress::note(many_ ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
             if (const auto classes = stage.classes(); classes.count > 0)
@@ -162,8 +195,18 @@ class ExperimentRun {
                 from.init = init_checkpoint(folder_of_network(spec.init->run.name()));
                 record.begins_as(spec.name, sha256_of_file(*from.init));
             }
-            StageRun stage_run(stage, folder_of(spec.name), experiment.resolved(spec), loaded_.device, progress);
+            if (processes_) {
+                const auto path = [](const auto& file) { return file ? file->string() : std::string(); };
+                processes_->told(json{{"same", common_ground(experiment, stage)},
+                                      {"checkpoint", path(from.checkpoint)},
+                                      {"init", path(from.init)}}
+                                     .dump());
+                use_as_many_threads(*processes_);  // networks of other stages may have asked for others
+            }
+            StageRun stage_run(stage, folder_of(spec.name), experiment.resolved(spec), loaded_.device, progress,
+                               processes_);
             auto one = stage_run.run(from);
+            if (processes_) processes_->wait();
             record.took(stage_run.seconds());
             if (many_)
                 result[spec.name] = std::move(one);
@@ -172,14 +215,58 @@ class ExperimentRun {
         }
     }
 
+    /// The same for a process that does not lead.
+    void help() {
+        auto& experiment = loaded_.experiment;
+        for (auto& spec : experiment.stages) {
+            const auto plan = json::parse(processes_->told({}));
+            Stage stage(spec, experiment.seed, networks(), true, loaded_.mistakes);
+            if (!loaded_.mistakes.empty()) throw Error("the stage cannot be built:\n" + loaded_.mistakes.text());
+            const auto own = common_ground(experiment, stage);
+            for (const auto& [what, of_leader] : plan["same"].items())
+                if (of_leader[0] != own[what][0])
+                    throw UserError(fmt::format("it has {} than process 0", what), own[what][1].get<std::string>());
+            const auto path = [&](const char* key) {
+                const auto file = plan[key].get<std::string>();
+                return file.empty() ? std::nullopt : std::optional<fs::path>(file);
+            };
+            use_as_many_threads(*processes_);
+            StageRun(stage, folder_of(spec.name), experiment.resolved(spec), loaded_.device, Progress::Mode::none,
+                     processes_)
+                .help({.checkpoint = path("checkpoint"), .init = path("init")});
+            processes_->wait();
+        }
+    }
+
  private:
+    Stage::Trained networks() const {
+        return [this](const std::string& name) { return load_artefact(folder_of_network(name)); };
+    }
+
     Loaded& loaded_;
     fs::path folder_;
     bool many_;
+    Processes* processes_;
 };
 
-int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& folder, json& result) {
-    watch_signals();
+/// What process 0 has settled, for the others.
+json settled(const Experiment& experiment, const fs::path& folder) {
+    return {{"seed", experiment.seed}, {"folder", folder.string()}};
+}
+
+int help_in(const RunRequest& request, Loaded& loaded, Processes& processes) {
+    const auto plan = json::parse(processes.told({}));
+    auto overrides = request.overrides;
+    overrides.seed = plan["seed"].get<std::int64_t>();
+    read(loaded, request.file, overrides);
+    if (!loaded.mistakes.empty()) throw UserError("the experiment cannot be read here:\n" + loaded.mistakes.text());
+    use_as_many_threads(processes);
+    ExperimentRun(loaded, plan["folder"].get<std::string>(), &processes).help();
+    return done;
+}
+
+int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& folder, json& result,
+           Processes* processes) {
     auto overrides = request.overrides;
     auto held = held_run(request, overrides);
     const bool resumed = held.has_value();
@@ -197,11 +284,12 @@ int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& 
         if (!fs::is_directory(path))
             throw UserError(fmt::format("--artefact {}={} is not the folder of a run", name, path.string()),
                             "train it first: dtk run " + path.string());
+    if (processes) check_together(loaded, *processes);
     end_if_asked("before it began");
 
     std::map<std::string, Standing> standings;
     if (resumed) {
-        const ExperimentRun run(loaded, held->path());
+        const ExperimentRun run(loaded, held->path(), processes);
         standings = run.standings();
         auto going = go_on(*held, loaded, stages, standings, request.overrides.set, request.accept_changed);
         for (const auto& note : going.notes) Progress::note("changed  " + note);
@@ -218,12 +306,18 @@ int run_in(const RunRequest& request, Loaded& loaded, std::optional<RunFolder>& 
         folder->divides(name, stage->classes());
     }
     stages.clear();  // what was built to be looked at
+    if (processes) {
+        processes->told(settled(experiment, folder->path()).dump());
+        use_as_many_threads(*processes);
+    }
+    folder->trained_by(processes ? processes->size() : 1);
     folder->begin(experiment, loaded.device.str());
     const auto threads = threads_for(experiment.threads);
-    Progress::note(fmt::format("run      {}\ndevice   {}, {} threads{}, seed {}", folder->path().string(),
-                               loaded.device.str(), at::get_num_threads(),
-                               threads.why.empty() ? "" : " (" + threads.why + ")", experiment.seed));
-    ExperimentRun(loaded, folder->path()).run(*folder, resumed, standings, request.progress, result);
+    Progress::note(fmt::format("run      {}\ndevice   {}, {}{} threads{}, seed {}", folder->path().string(),
+                               loaded.device.str(), processes ? fmt::format("{} processes of ", processes->size()) : "",
+                               at::get_num_threads(), threads.why.empty() ? "" : " (" + threads.why + ")",
+                               experiment.seed));
+    ExperimentRun(loaded, folder->path(), processes).run(*folder, resumed, standings, request.progress, result);
     folder->finish("completed", result);
     if (experiment.root->contains("stage")) say_beside(experiment, result);
     say(fmt::format("\nrun      {}", folder->path().string()));
@@ -246,13 +340,40 @@ int run_experiment(const RunRequest& request) {
     std::optional<RunFolder> folder;
     Loaded loaded;
     json result = json::object();
-    return guarded([&] { return run_in(request, loaded, folder, result); },
-                   [&](const std::string& status, const std::string& error) {
-                       if (!folder) return;
-                       folder->finish(status, result, error);
-                       Progress::note(fmt::format("{}go on with: {}", status == "failed" ? "once that is mended, " : "",
-                                                  command_to_go_on(request, folder->path())));
-                   });
+    Processes* processes = nullptr;
+    std::string said;
+    const auto work = [&] {
+        watch_signals();
+        processes = Processes::meet(request.out ? fs::absolute(*request.out).parent_path() : fs::absolute("runs"));
+        try {
+            return processes && !processes->leads() ? help_in(request, loaded, *processes)
+                                                    : run_in(request, loaded, folder, result, processes);
+        } catch (const Interrupted& stopped) {
+            if (processes && !processes->leads()) {
+                said = stopped.what();  // process 0 says it
+                return stop_code();
+            }
+            if (processes) processes->check();  // one that has ended asks the others to stop
+            throw;
+        }
+    };
+    const int code = guarded(
+        [&] {
+            try {
+                return work();
+            } catch (const LeaderDone& end) {
+                return end.code;
+            }
+        },
+        [&](const std::string& status, const std::string& error) {
+            said = error;
+            if (!folder) return;
+            folder->finish(status, result, error);
+            Progress::note(fmt::format("{}go on with: {}", status == "failed" ? "once that is mended, " : "",
+                                       command_to_go_on(request, folder->path())));
+        });
+    if (processes) processes->leave(code, said);
+    return code;
 }
 
 }  // namespace dtk

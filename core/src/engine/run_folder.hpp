@@ -39,6 +39,8 @@ class RunFolder {
     void divides(const std::string& stage, const Classes& classes);
     /// Keeps the hash of the checkpoint that a stage began as.
     void begins_as(const std::string& stage, const std::string& sha256);
+    /// Keeps, from the beginning on, how many processes train together.
+    void trained_by(std::int64_t processes) { record_["processes"] = processes; }
     /// Adds seconds of training, sampling and measuring to those of earlier stages and processes.
     void took(const nlohmann::json& seconds);
     /// Rewrites run.json with that status, unless the run was completed before and is not now: results are never lost.

@@ -62,6 +62,23 @@ json StageRun::run(const From& from) {
     return result;
 }
 
+void StageRun::help(const From& from) {
+    stage_.to(device_);
+    if (from.init && !from.checkpoint) begin_as(stage_, *from.init);
+    if (!stage_.spec().train) return;
+    Trainer trainer(stage_, device_, processes_);
+    if (from.checkpoint) {
+        const auto held = load_checkpoint(*from.checkpoint);
+        restore(stage_, held, nullptr, from.checkpoint->string());
+        trainer.restore(held);
+    }
+    if (trainer.step() == stage_.spec().train->steps) return;
+    const auto save = [&](const Checkpoint& checkpoint) {
+        save_checkpoint(checkpoint_path(folder_ / "checkpoints", checkpoint.step), checkpoint, stage_);
+    };
+    trainer.run(text_, Progress::Mode::none, {.metrics = {}, .save = save, .sample = {}, .stop = {}});
+}
+
 json StageRun::evaluate() {
     stage_.train(false);
     SampleFile drawn;
@@ -106,7 +123,7 @@ void StageRun::train(const From& from) {
     const auto checkpoints = folder_ / "checkpoints";
     fs::create_directories(checkpoints);
     remove_temporaries(checkpoints);
-    Trainer trainer(stage_, device_);
+    Trainer trainer(stage_, device_, processes_);
     const auto steps = stage_.spec().train->steps;
     if (from.checkpoint) {
         const auto held = load_checkpoint(*from.checkpoint);

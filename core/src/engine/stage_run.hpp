@@ -15,9 +15,16 @@ namespace dtk {
 
 class StageRun {
  public:
-    /// `text`: the stage as an experiment file of its own.
-    StageRun(Stage& stage, std::filesystem::path folder, std::string text, at::Device device, Progress::Mode progress)
-        : stage_(stage), folder_(std::move(folder)), text_(std::move(text)), device_(device), progress_(progress) {}
+    /// `text`: the stage as an experiment file of its own. `processes`: those that train it together; null for this one
+    /// alone.
+    StageRun(Stage& stage, std::filesystem::path folder, std::string text, at::Device device, Progress::Mode progress,
+             Processes* processes = nullptr)
+        : stage_(stage),
+          folder_(std::move(folder)),
+          text_(std::move(text)),
+          device_(device),
+          progress_(progress),
+          processes_(processes) {}
 
     /// From where a stage goes on or begins.
     struct From {
@@ -27,6 +34,10 @@ class StageRun {
     };
     /// Trains where the stage has [train], and evaluates.
     nlohmann::json run(const From& from);
+
+    /// The same for a process that does not lead: it helps to train and touches no file, unless the one that leads is
+    /// killed.
+    void help(const From& from);
 
     /// Draws samples where the stage has [sample], measures all that is to be measured, and writes both.
     nlohmann::json evaluate();
@@ -51,6 +62,7 @@ class StageRun {
     std::string text_;
     at::Device device_;
     Progress::Mode progress_;
+    Processes* processes_;
     Validations validations_;
     nlohmann::json seconds_ = nlohmann::json::object();
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,6 +11,7 @@
 #include <dtk/moments.hpp>
 
 #include "base/engine.hpp"
+#include "base/stop.hpp"
 #include "engine/batch_queue.hpp"
 #include "engine/objective.hpp"
 #include "engine/validation.hpp"
@@ -20,6 +22,10 @@ namespace {
 
 /// How often a time sampler that learns is told of errors, in steps.
 constexpr std::int64_t tell_every = 10;
+
+/// What processes add up at each step before what is logged: parts that are not finite, and who was asked to stop, by
+/// the keyboard or otherwise.
+enum Shared { not_finite, by_keyboard, by_queue, shared };
 
 Parameters trained_tensors(const Stage& stage) {
     Parameters parameters;
@@ -54,11 +60,14 @@ Tensor clip(const std::vector<Tensor>& tensors, double most) {
 
 }  // namespace
 
-Trainer::Trainer(Stage& stage, at::Device device)
+Trainer::Trainer(Stage& stage, at::Device device, Processes* processes)
     : stage_(stage),
       settings_(*stage.spec().train),
       device_(device),
+      processes_(processes),
+      parts_(batch_parts(settings_, processes)),
       parameters_(trained_tensors(stage)),
+      reduction_(parameters_.tensors, settings_, processes),
       optimizer_(stage.part<Optimizer>()),
       averages_(stage, parameters_),
       sums_(device) {
@@ -70,12 +79,9 @@ void Trainer::restore(const Checkpoint& checkpoint) try {
     optimizer_->restore(checkpoint.optimizer);
     averages_.restore(checkpoint.averages);
     sums_.restore(checkpoint.sums);
-    pending_times_.clear();
-    pending_errors_.clear();
-    if (const auto t = checkpoint.pending.find("t"); t != checkpoint.pending.end()) {
-        pending_times_.emplace_back(t->second);
-        pending_errors_.push_back(checkpoint.pending.at("error").to(device_));
-    }
+    pending_.clear();
+    if (const auto t = checkpoint.pending.find("t"); t != checkpoint.pending.end())
+        pending_.push_back(at::stack({t->second, checkpoint.pending.at("error")}).to(device_));
 } catch (const UserError&) {
     throw;
 } catch (const Error& error) {
@@ -92,11 +98,9 @@ Checkpoint Trainer::snapshot(const std::string& experiment) const {
                           .pending = {}};
     for (const auto& named : stage_.named_tensors())
         if (named.saved) checkpoint.tensors.emplace(named.name, named.tensor->detach());
-    if (!pending_errors_.empty()) {
-        std::vector<Tensor> times;
-        for (std::size_t i = 0; i < pending_times_.size(); ++i)
-            times.push_back(pending_times_[i].rows(pending_errors_[i].size(0)));
-        checkpoint.pending = {{"t", at::cat(times)}, {"error", at::cat(pending_errors_)}};
+    if (!pending_.empty()) {
+        const auto pending = at::cat(pending_, 1).cpu();
+        checkpoint.pending = {{"t", pending.select(0, 0)}, {"error", pending.select(0, 1)}};
     }
     return checkpoint;
 }
@@ -123,7 +127,8 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
 
     const auto denoise = stage_.denoiser({.random = &random, .bf16 = settings_.precision == "bf16"}, batch.condition);
     const auto values = (*loss)(denoise, batch, drawn.t, random);
-    auto finite = at::ones({}, at::TensorOptions(device_).dtype(at::kBool));
+    auto bad = at::zeros({1}, at::TensorOptions(device_).dtype(at::kDouble));
+    Tensor logged;
     for (std::size_t i = 0; i < values.objectives.size(); ++i) {
         const auto& objective = values.objectives[i];
         if (objective.value.dim() != 1 || objective.value.size(0) != rows)
@@ -134,16 +139,18 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
         const auto minimised = weighted(stage_, objective, drawn);
         const auto sum = minimised.sum() * share;
         backward(stage_, objective, sum);
-        finite = finite.logical_and(sum.detach().isfinite());
+        bad += sum.detach().isfinite().logical_not();
         if (i > 0) continue;
         if (look.computed) look.computed(batch, drawn.t, objective.value, minimised);
-        sums_.add(objective.value, minimised, drawn.t, values, share, stage_.process().steps());
+        logged = sums_.of_part(objective.value, minimised, drawn.t, values, share, stage_.process().steps());
         if (times->observes()) {
-            pending_times_.push_back(drawn.t);
-            pending_errors_.push_back(objective.value.detach().to(at::kDouble));
+            const auto error = objective.value.detach().to(at::kDouble);
+            seen_.push_back(at::stack({drawn.t.rows(rows).to(error.device()), error}));
         }
     }
-    return finite;
+    const auto asked = at::zeros({shared - by_keyboard}, bad.options());
+    if (processes_ && stop_asked()) asked.select(0, stop_signal() == SIGINT ? 0 : 1).fill_(1);
+    return at::cat({bad, asked, logged});
 }
 
 void Trainer::update(const Tensor& finite) {
@@ -157,12 +164,27 @@ void Trainer::update(const Tensor& finite) {
 
 Tensor Trainer::compute_gradients(BatchQueue& batches, const StepLook& look) {
     const auto random = stage_.random("train").step(step_);
-    const auto parts = settings_.accumulate, rows = settings_.batch / parts;
-    for (auto& p : parameters_.tensors) p.mutable_grad().reset();
-    auto finite = at::ones({}, at::TensorOptions(device_).dtype(at::kBool));
-    for (std::int64_t part = 0; part < parts; ++part)
-        finite = finite.logical_and(part_of_step(batches.next(), random.from(part * rows), look));
-    return finite;
+    reduction_.begin();
+    seen_.clear();
+    for (auto part = parts_.first; part < parts_.first + parts_.count; ++part)
+        reduction_.add(part_of_step(batches.next(), random.from(part * parts_.rows), look));
+    const auto numbers = reduction_.finish();
+
+    // Examples in the order of the batch: first those of process 0.
+    if (!seen_.empty()) {
+        auto seen = at::cat(seen_, 1);
+        if (processes_) seen = processes_->gather(seen).transpose(0, 1).reshape({2, settings_.batch});
+        pending_.push_back(seen);
+    }
+    if (processes_) agree_to_stop(numbers);
+    sums_.add(numbers.slice(0, shared));
+    return numbers.select(0, not_finite) == 0;
+}
+
+void Trainer::agree_to_stop(const Tensor& numbers) {
+    const auto asked = [&](Shared how) { return numbers.select(0, how).item<double>() > 0; };
+    stopping_ = asked(by_keyboard) || asked(by_queue);
+    if (stopping_) stop_with(asked(by_queue) ? SIGTERM : SIGINT);
 }
 
 void Trainer::one_step(BatchQueue& batches) {
@@ -173,7 +195,7 @@ void Trainer::one_step(BatchQueue& batches) {
 
 void Trainer::advance(std::int64_t step, const std::function<void()>& each) {
     stage_.train(true);
-    BatchQueue batches(stage_, device_, step_);
+    BatchQueue batches(stage_, device_, step_, parts_);
     while (step_ < step) {
         one_step(batches);
         if (each) each();
@@ -183,20 +205,23 @@ void Trainer::advance(std::int64_t step, const std::function<void()>& each) {
 void Trainer::look(const StepLook& look) {
     stage_.train(true);
     sums_.clear();
-    BatchQueue batches(stage_, device_, step_);
+    BatchQueue batches(stage_, device_, step_, parts_);
     const auto finite = compute_gradients(batches, look);
     at::NoGradGuard no_grad;
     sums_.end_step(clip(parameters_.tensors, 0), finite, step_);
 }
 
 void Trainer::tell_times() {
-    if (pending_errors_.empty()) return;
-    std::vector<Tensor> times;
-    for (std::size_t i = 0; i < pending_times_.size(); ++i)
-        times.push_back(pending_times_[i].rows(pending_errors_[i].size(0)));
-    stage_.part<Times>()->observe(at::cat(times), at::cat(pending_errors_).cpu());
-    pending_times_.clear();
-    pending_errors_.clear();
+    if (pending_.empty()) return;
+    const auto pending = at::cat(pending_, 1).cpu();
+    stage_.part<Times>()->observe(Time(pending.select(0, 0)), pending.select(0, 1));
+    pending_.clear();
+}
+
+void Trainer::save_what_is_there(const std::string& experiment, std::int64_t saved, const TrainingLog& log) {
+    const bool mine = leads() || (processes_->rank() == 1 && processes_->lost_leader() &&
+                                  processes_->lost() == Processes::Lost::killed);
+    if (mine && step_ > saved && sums_.first_bad() < 0) log.save(snapshot(experiment));
 }
 
 void Trainer::refuse_bad(std::int64_t bad) const {
@@ -233,7 +258,7 @@ void Trainer::run(const std::string& experiment, Progress::Mode mode, const Trai
     Progress progress("train", settings_.steps, {.mode = mode, .start = step_});
     double shown_loss = std::nan(""), shown_error = std::nan(""), least = log.least_error;
     double began = monotonic_seconds(), saved = began;
-    std::int64_t counted = 0;  // steps since `began`
+    std::int64_t counted = 0, kept = step_;  // steps since `began`; the step of the last checkpoint
     const auto due = [&](std::int64_t every) { return every > 0 && step_ % every == 0; };
     const auto report = [&](NamedNumbers& values, NamedLists& lists) {
         values = sums_.means();
@@ -250,16 +275,21 @@ void Trainer::run(const std::string& experiment, Progress::Mode mode, const Trai
     stage_.train(false);
     std::optional<Validation> validation;
     const auto& looks = stage_.spec().validate;
-    if (looks && looks->every > 0) {
+    if (looks && looks->every > 0 && leads()) {
         validation.emplace(stage_, device_);
         Progress::note("validate " + validation->in_words());
     }
     stage_.train(true);
-    BatchQueue batches(stage_, device_, step_);
+    BatchQueue batches(stage_, device_, step_, parts_);
     while (step_ < settings_.steps) {
-        one_step(batches);
+        try {
+            one_step(batches);
+        } catch (...) {
+            if (processes_ && processes_->lost() != Processes::Lost::none) save_what_is_there(experiment, kept, log);
+            throw;
+        }
         ++counted;
-        const bool last = step_ == settings_.steps, stopping = log.stop();
+        const bool last = step_ == settings_.steps, stopping = processes_ ? stopping_ : log.stop();
         const bool reports = last || due(settings_.log_every), validates = validation && (last || due(looks->every));
         bool best = false;
         if (reports || validates) {
@@ -274,7 +304,7 @@ void Trainer::run(const std::string& experiment, Progress::Mode mode, const Trai
                 if (best) least = shown_error;
                 began += monotonic_seconds() - paused;
             }
-            if (!values.empty()) log.metrics(step_, values, lists);
+            if (!values.empty() && leads()) log.metrics(step_, values, lists);
             refuse_bad(bad);
         }
         progress.at(step_, [&] {
@@ -286,11 +316,12 @@ void Trainer::run(const std::string& experiment, Progress::Mode mode, const Trai
             settings_.checkpoint_minutes > 0 && monotonic_seconds() - saved > 60 * settings_.checkpoint_minutes;
         if (last || stopping || by_clock || best || due(settings_.checkpoint_every) || due(settings_.keep_every)) {
             refuse_bad(sums_.first_bad());
-            log.save(snapshot(experiment));
+            if (leads()) log.save(snapshot(experiment));
             saved = monotonic_seconds();
+            kept = step_;
         }
         if (stopping && !last) throw Interrupted(fmt::format("stopped after step {}", step_));
-        if (!last && due(settings_.sample_every)) {
+        if (!last && leads() && due(settings_.sample_every)) {
             stage_.train(false);
             const Averages::Swapped with(averages_);
             log.sample(step_);

@@ -10,6 +10,7 @@
 #include "base/progress.hpp"
 #include "engine/averages.hpp"
 #include "engine/checkpoint.hpp"
+#include "engine/reduction.hpp"
 #include "engine/training_sums.hpp"
 
 namespace dtk {
@@ -44,7 +45,10 @@ double learning_rate(const TrainSettings& settings, const Rate& law, std::int64_
 /// Fits the stage's trained tensors. A number is read back from the device once per logging interval, no more.
 class DTK_API Trainer {
  public:
-    Trainer(Stage& stage, at::Device device);
+    /// `processes`: those that train together; null for this one alone. Then all make the same calls, and only the one
+    /// that leads is asked to log, to save, to draw and to validate; if it is killed, process 1 saves. Errors:
+    /// UserError where the batch cannot be divided among them.
+    Trainer(Stage& stage, at::Device device, Processes* processes = nullptr);
     /// Goes on from there. Errors: UserError naming what the checkpoint lacks.
     void restore(const Checkpoint& checkpoint);
     /// Errors: Error at the first loss or gradient that is not finite, with the step and the last good checkpoint kept;
@@ -65,8 +69,14 @@ class DTK_API Trainer {
     void one_step(class BatchQueue& batches);
     /// Gradients of the next step → is everything finite? A scalar bool on the device.
     Tensor compute_gradients(BatchQueue& batches, const StepLook& look);
-    /// Of one part of its batch.
+    /// Of one part of its batch → numbers that are added up over all of them: is it not finite, who asks to stop, and
+    /// what is logged.
     Tensor part_of_step(Batch batch, const Random& random, const StepLook& look);
+    /// Has any process been asked to stop? All learn it at the same step.
+    void agree_to_stop(const Tensor& numbers);
+    bool leads() const { return !processes_ || processes_->leads(); }
+    /// Another process has ended: what has been trained is kept.
+    void save_what_is_there(const std::string& experiment, std::int64_t saved, const TrainingLog& log);
     void update(const Tensor& finite);
     void tell_times();
     /// Adds what held-out examples give, with the parameters and with their first average → the error of what is
@@ -77,14 +87,18 @@ class DTK_API Trainer {
     Stage& stage_;
     const TrainSettings& settings_;
     at::Device device_;
+    Processes* processes_;
+    BatchParts parts_;
     Parameters parameters_;
+    Reduction reduction_;
     std::shared_ptr<Optimizer> optimizer_;
     Averages averages_;
     TrainingSums sums_;
     std::int64_t step_ = 0;
     double validation_seconds_ = 0;
-    std::vector<Time> pending_times_;     ///< that the time sampler has not been told of
-    std::vector<Tensor> pending_errors_;  ///< their plain errors, on the device
+    bool stopping_ = false;
+    std::vector<Tensor> seen_;     ///< of the step's parts: times and plain errors, [2, B] float64 on the device
+    std::vector<Tensor> pending_;  ///< of whole batches, that the time sampler has not been told of
 };
 
 /// The numbers of the training examples at a step: all of them once before any comes again.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/registry.hpp"
+
 namespace dtk {
 
 TrainingSums::TrainingSums(at::Device device)
@@ -12,31 +14,37 @@ TrainingSums::TrainingSums(at::Device device)
 }
 
 void TrainingSums::clear() {
-    const auto options = at::TensorOptions(device_).dtype(at::kDouble);
-    loss_ = at::zeros({}, options);
-    norm_ = at::zeros({}, options);
-    bin_error_ = at::zeros({noise_bins}, options);
-    bin_count_ = at::zeros({noise_bins}, options);
-    parts_.clear();
+    sum_ = at::zeros({1 + 2 * noise_bins + static_cast<std::int64_t>(parts_.size())},
+                     at::TensorOptions(device_).dtype(at::kDouble));
+    norm_ = at::zeros({}, sum_.options());
     steps_ = 0;
 }
 
-void TrainingSums::add(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values, double share,
-                       std::int64_t process_steps) {
+Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values,
+                             double share, std::int64_t process_steps) {
     const auto sum = [](const Tensor& x) { return x.detach().to(at::kDouble).sum(); };
-    loss_ += sum(value) * share;
     const auto bin = t.map([&](double t) {
         const double place = std::floor((t + 1e-9) * noise_bins / static_cast<double>(process_steps));
         return std::clamp(place, 0.0, static_cast<double>(noise_bins - 1));
     });
     const auto plain = error.detach().to(at::kDouble);
-    bin_error_.index_add_(0, bin.rows(error).to(at::kLong), plain);
-    bin_count_.index_add_(0, bin.rows(error).to(at::kLong), at::ones_like(plain));
-    for (const auto& [name, part] : values.parts) {
-        auto same = std::find_if(parts_.begin(), parts_.end(), [&](const auto& p) { return p.first == name; });
-        if (same == parts_.end()) same = parts_.insert(parts_.end(), {name, at::zeros_like(loss_)});
-        same->second += sum(part) * share;
+    const auto bins = bin.rows(error).to(at::kLong);
+    if (parts_.empty() && !values.parts.empty()) {
+        for (const auto& [name, part] : values.parts) parts_.push_back(name);
+        std::sort(parts_.begin(), parts_.end());  // as a checkpoint has them
+        sum_ = at::cat({sum_, at::zeros({static_cast<std::int64_t>(parts_.size())}, sum_.options())});
     }
+    std::vector<Tensor> numbers{(sum(value) * share).view({1}),
+                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, plain),
+                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, at::ones_like(plain))};
+    for (const auto& name : parts_) {
+        const auto same =
+            std::find_if(values.parts.begin(), values.parts.end(), [&](const auto& one) { return one.first == name; });
+        if (same == values.parts.end() || parts_.size() != values.parts.size())
+            throw PluginError("the loss answers other values beside its objective than at the step before");
+        numbers.push_back((sum(same->second) * share).view({1}));
+    }
+    return at::cat(numbers);
 }
 
 void TrainingSums::end_step(const Tensor& norm, const Tensor& finite, std::int64_t step) {
@@ -48,37 +56,40 @@ void TrainingSums::end_step(const Tensor& norm, const Tensor& finite, std::int64
 
 std::vector<std::pair<std::string, double>> TrainingSums::means() const {
     const auto n = static_cast<double>(steps_);
-    std::vector<std::pair<std::string, double>> values{{"train/loss", loss_.item<double>() / n}};
-    for (const auto& [name, part] : parts_) values.emplace_back("train/" + name, part.item<double>() / n);
+    std::vector<std::pair<std::string, double>> values{{"train/loss", loss().item<double>() / n}};
+    for (std::size_t i = 0; i < parts_.size(); ++i)
+        values.emplace_back("train/" + parts_[i], part(i).item<double>() / n);
     values.emplace_back("train/grad_norm", norm_.item<double>() / n);
     return values;
 }
 
 std::vector<double> TrainingSums::error_by_noise() const {
-    const auto means = (bin_error_ / bin_count_).cpu().contiguous();
+    const auto means = (bin_error() / bin_count()).cpu().contiguous();
     return {means.const_data_ptr<double>(), means.const_data_ptr<double>() + noise_bins};
 }
 
 NamedTensors TrainingSums::state() const {
-    NamedTensors state{{"loss", loss_},
+    NamedTensors state{{"loss", loss()},
                        {"norm", norm_},
-                       {"bin_error", bin_error_},
-                       {"bin_count", bin_count_},
+                       {"bin_error", bin_error()},
+                       {"bin_count", bin_count()},
                        {"steps", at::full({}, steps_, at::kLong)}};
-    for (const auto& [name, part] : parts_) state.emplace("part." + name, part);
+    for (std::size_t i = 0; i < parts_.size(); ++i) state.emplace("part." + parts_[i], part(i));
     return state;
 }
 
 void TrainingSums::restore(const NamedTensors& state) {
     if (!state.contains("loss")) return;
-    loss_ = state.at("loss").to(device_);
-    norm_ = state.at("norm").to(device_);
-    bin_error_ = state.at("bin_error").to(device_);
-    bin_count_ = state.at("bin_count").to(device_);
-    steps_ = state.at("steps").item<std::int64_t>();
+    std::vector<Tensor> numbers{state.at("loss").view({1}), state.at("bin_error"), state.at("bin_count")};
     parts_.clear();
-    for (const auto& [name, part] : state)
-        if (name.starts_with("part.")) parts_.emplace_back(name.substr(5), part.to(device_));
+    for (const auto& [name, part] : state) {
+        if (!name.starts_with("part.")) continue;
+        parts_.push_back(name.substr(5));
+        numbers.push_back(part.view({1}));
+    }
+    sum_ = at::cat(numbers).to(device_);
+    norm_ = state.at("norm").to(device_);
+    steps_ = state.at("steps").item<std::int64_t>();
 }
 
 }  // namespace dtk

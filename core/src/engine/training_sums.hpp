@@ -11,9 +11,12 @@ class TrainingSums {
 
     explicit TrainingSums(at::Device device);
     void clear();
-    /// `error`: what the loss answered, before weighting; `value`: what is minimised. Both [B]; share: 1/batch.
-    void add(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values, double share,
-             std::int64_t process_steps);
+    /// What is to be added up of a part of a batch. `error`: what the loss answered, before weighting; `value`: what is
+    /// minimised. Both [B]; share: 1/batch. → [N] float64
+    Tensor of_part(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values, double share,
+                   std::int64_t process_steps);
+    /// The sum of that over the parts of a batch.
+    void add(const Tensor& numbers) { sum_ = sum_ + numbers; }
     void end_step(const Tensor& norm, const Tensor& finite, std::int64_t step);
     std::int64_t steps() const { return steps_; }
     /// 1 from the first step on that was not finite, else 0: a float32 scalar on the device.
@@ -30,9 +33,15 @@ class TrainingSums {
     void restore(const NamedTensors& state);
 
  private:
+    Tensor loss() const { return sum_.select(0, 0); }
+    Tensor bin_error() const { return sum_.slice(0, 1, 1 + noise_bins); }
+    Tensor bin_count() const { return sum_.slice(0, 1 + noise_bins, 1 + 2 * noise_bins); }
+    Tensor part(std::size_t i) const { return sum_.select(0, 1 + 2 * noise_bins + static_cast<std::int64_t>(i)); }
+
     at::Device device_;
-    Tensor loss_, norm_, bin_error_, bin_count_, first_bad_;
-    std::vector<std::pair<std::string, Tensor>> parts_;
+    Tensor sum_;  ///< of the loss, of errors and counts by noise, of the loss's further values
+    Tensor norm_, first_bad_;
+    std::vector<std::string> parts_;  ///< the names of those
     std::int64_t steps_ = 0;
 };
 
