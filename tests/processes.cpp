@@ -125,18 +125,25 @@ TEST_CASE("one, two and four processes come to the same bits in strict mode, wit
 
     // Half of it by four, the rest by two. Ten steps are between two tellings of errors to the times, and 15 are not.
     run(folder, "mixed", 4, {"--set", "train.steps=15"});
-    check_same(one, run(folder, "mixed", 2));
+    const auto mixed = run(folder, "mixed", 2);
+    CHECK(bits_of(newest(one)) == bits_of(newest(mixed)));
+    CHECK(bits_of(one / "samples.safetensors") == bits_of(mixed / "samples.safetensors"));
+    CHECK(log_of(one).back() == log_of(mixed).back());  // that of step 15 is one more
     CHECK(record(folder / "mixed")["status"] == "completed");
 }
 
 TEST_CASE("in fast mode one step's gradients are those of one process to 1e-6 of each tensor's largest") {
     const Folder folder;
-    // Adam's first mean is a tenth of the gradient.
-    write(folder / "small.toml",
-          changed(changed(experiment, "steps = 30", "steps = 1\nclip = 0"), "log_every = 10", "log_every = 1"));
-    const auto one = run(folder, "one", 1);
+    // All go on from one checkpoint by a step. Without momentum Adam's mean is the gradient.
+    write(folder / "small.toml", experiment + "[optimizer]\nuse = \"adam\"\nbeta1 = 0\n");
+    const auto begun = run(folder, "begun", 1, {"--set", "train.steps=5"});
+    const auto go_on = [&](int size) {
+        fs::copy(begun, folder / std::to_string(size), fs::copy_options::recursive);
+        return run(folder, std::to_string(size), size, {"--set", "train.steps=6"});
+    };
+    const auto one = go_on(1);
     for (const int size : {2, 4}) {
-        const auto many = run(folder, std::to_string(size), size);
+        const auto many = go_on(size);
         const auto a = dtk::read_tensors(newest(one)), b = dtk::read_tensors(newest(many));
         std::size_t compared = 0;
         for (const auto& [name, tensor] : a) {
@@ -153,8 +160,8 @@ TEST_CASE("in fast mode one step's gradients are those of one process to 1e-6 of
             ++compared;
         }
         CHECK(compared >= 4);
-        CHECK(log_of(many).front()["train/loss"].get<double>() ==
-              Approx(log_of(one).front()["train/loss"].get<double>()).epsilon(1e-6));
+        CHECK(log_of(many).back()["train/loss"].get<double>() ==
+              Approx(log_of(one).back()["train/loss"].get<double>()).epsilon(1e-6));
     }
 }
 

@@ -8,7 +8,7 @@ chmod 700 "$work/log"
 
 end() {
     for name in slurmd slurmctld munged; do [ -f "$work/$name.pid" ] && kill "$(cat "$work/$name.pid")" || true; done
-    rm -rf "$work"
+    rm -rf "$work" 2> /dev/null || { sleep 2; rm -rf "$work"; } # slurmctld writes to the last
 }
 trap end EXIT
 
