@@ -300,8 +300,16 @@ TEST_CASE("a process that is silent counts as dead, and those of a study are eac
     CHECK(says(other.err, "process 1 of 3 has not answered for"));
     all[1].send(SIGKILL);
 
-    write(folder / "study.toml",
-          small_experiment + "[ablation]\nseeds = 2\n[ablation.vary]\n\"train.lr\" = [1e-3, 1e-2]\n");
+    write(folder / "study.toml", small_experiment + R"([[metric]]
+use = "nll"
+[ablation]
+baseline = "lr=0.001"
+seeds = [0, 1]
+metrics = ["nll"]
+[[ablation.axis]]
+key = "train.lr"
+values = [1e-3, 1e-2]
+)");
     auto study = start(2, {"run", "study.toml", "--out", "study", "--progress", "none"}, folder.path);
     for (const auto& end : outcomes(study)) {
         INFO(end.err);
