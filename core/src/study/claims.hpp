@@ -16,9 +16,9 @@ struct Checked {
     std::string experiment;  ///< the file, or the run's name
     Expectation claim;
     State state = State::failed;
-    double value = NAN;  ///< what was measured
-    double noise = NAN;  ///< its standard error or, where that is not known, the standard deviation over true samples
-    std::string why;     ///< of a failed one
+    double value = NAN;    ///< what was measured
+    double noise = NAN;    ///< its standard error or, where that is not known, the standard deviation over true samples
+    std::string why = {};  ///< of a failed one
 
     double off() const { return value - claim.value; }
     /// Would chance alone take a right value out of the claim's bounds now and then? Beyond two standard deviations.
