@@ -538,14 +538,16 @@ const Recursion plms = [](const Exact& exact, const std::vector<dtk::Step>& step
     return x;
 };
 
+Affine velocity(const Exact& exact, const Affine& x, double t) {
+    const auto [alpha, sigma] = exact.noise.rates(t);
+    return alpha * exact.x0(x, t) + sigma * exact.eps(x, t);
+}
+
 /// Runge–Kutta methods in u: Euler's, the midpoint's, the classical one.
 Recursion in_u(int order) {
     return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw&) {
         const auto& noise = exact.noise;
-        const auto v = [&](const Affine& x, double t) {
-            const auto [alpha, sigma] = noise.rates(t);
-            return Affine(alpha * exact.x0(x, t) + sigma * exact.eps(x, t));
-        };
+        const auto v = [&](const Affine& x, double t) { return velocity(exact, x, t); };
         for (const auto& [i, t, s, last] : steps) {
             if (last) return exact.x0(x, t);
             const double h = (s - t) / static_cast<double>(noise.steps()), middle = (t + s) / 2;
@@ -565,6 +567,26 @@ Recursion in_u(int order) {
         return x;
     };
 }
+
+/// Along the velocity in the place of the average one, past s where there is new noise to add.
+Recursion flow_map(double gamma) {
+    return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
+        const auto& noise = exact.noise;
+        for (const auto& [i, t, s, last] : steps) {
+            const double left = std::sqrt(1 - gamma * gamma) * noise.ratio(s);  // of σ_s/α_s
+            const double end = last || gamma == 0 ? s : left == 0 ? -1 : noise.time_of_ratio(left);
+            x += (end - t) / static_cast<double>(noise.steps()) * velocity(exact, x, t);
+            if (last || gamma == 0) continue;
+            const double kept = noise.alpha(s) / noise.alpha(end);
+            x = Affine(kept * x + std::sqrt(noise.sigma2(s) - kept * kept * noise.sigma2(end)) * draw("", i));
+        }
+        return x;
+    };
+}
+
+const Recursion decode = [](const Exact& exact, const std::vector<dtk::Step>& steps, const Affine& x, const Draw&) {
+    return exact.x0(x, steps.front().t);
+};
 
 /// Ho et al. 2020 between any two times, with the variance β.
 const Recursion large = [](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw& draw) {
@@ -692,6 +714,8 @@ const std::vector<Known> stochastic{
     {"flow_sde", "scale = 0.2\ndiffusion = \"constant\"", flow_sde(0.2, 0), 1, {}},
     {"restart", "intervals = [[0.1, 0.8, 2, 4]]", restart, 0, {}},
     {"consistency", "", consistency, 0, {}},
+    {"flow_map", "gamma = 1", flow_map(1), 0, {}},
+    {"flow_map", "gamma = 0.6", flow_map(0.6), 0, {}},
 };
 
 const auto itself = [](double sigma) { return sigma; };
@@ -735,6 +759,8 @@ const std::vector<Known> deterministic{
     {"flow_ode", "method = \"midpoint\"", in_u(2), 0, {}},
     {"flow_ode", "method = \"rk4\"", in_u(4), 0, {}},
     {"flow_sde", "scale = 0", in_u(1), 0, {}},
+    {"flow_map", "", flow_map(0), 0, {}},
+    {"decode", "", decode, 0, {}},
 };
 
 /// What a recursion makes of x_T, and which draws it took.

@@ -103,6 +103,11 @@ bool of_another_process(const std::string& name, const support::BuildContext& co
     return says(complaint_of([&] { make<dtk::Sampler>(name, "", context); }), "needs a process of categories");
 }
 
+/// Does that sampler make one step, and refuse to make more?
+bool makes_one_step(const std::string& name, const support::BuildContext& context) {
+    return says(complaint_of([&] { make<dtk::Sampler>(name, "steps = 2", context); }), "makes one step");
+}
+
 /// Every sampler of the build, by its name, with the context that it is fitted to. Each must take these steps, but for
 /// what it may refuse, and then it must.
 template <class Law>
@@ -111,7 +116,7 @@ void for_every_sampler(const support::BuildContext& context, const std::string& 
     for (const auto& name : support::registry().names("sampler")) {
         INFO(name);
         if (of_another_process(name, context)) continue;
-        if (may_refuse(name, times, context.chain->levels())) {
+        if (may_refuse(name, times, context.chain->levels()) || (times.size() > 1 && makes_one_step(name, context))) {
             CHECK_THROWS_AS(make<dtk::Sampler>(name, fields, context), dtk::Error);
             continue;
         }
@@ -304,7 +309,7 @@ TEST_CASE("every sampler comes closer to the data with more steps") {
     const auto exact =
         product::GaussianData{at::full({2}, 0.3, at::kDouble), 0.5}.denoiser(context.chain, dtk::PredictionType::x0);
     for (const auto& name : support::registry().names("sampler")) {
-        if (of_another_process(name, context)) continue;
+        if (of_another_process(name, context) || makes_one_step(name, context)) continue;
         const auto w2 = [&](int steps) {
             // With fresh noise at each step diffpir is biased without any y; see there.
             const auto* fields = name == "diffpir" ? "\nxi = 0" : "";
