@@ -30,7 +30,10 @@ if(DTK_SANITIZE)
         add_compile_options(-Wno-maybe-uninitialized)  # it sees uninitialised values that are none
     else()
         add_compile_options(-fno-sanitize=function)
-        add_link_options(-shared-libasan -frtlib-add-rpath)
+        execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libclang_rt.asan-${CMAKE_SYSTEM_PROCESSOR}.so
+            OUTPUT_VARIABLE runtime OUTPUT_STRIP_TRAILING_WHITESPACE)
+        cmake_path(GET runtime PARENT_PATH runtime)
+        add_link_options(-shared-libasan LINKER:-rpath,${runtime})
     endif()
 endif()
 

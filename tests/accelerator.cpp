@@ -2,6 +2,7 @@
 // to the CPU's numbers, and the host never waits for it inside a loop.
 #include <algorithm>
 #include <csignal>
+#include <regex>
 #include <sstream>
 
 #include <sys/wait.h>
@@ -274,7 +275,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
         found.complaint = found.bench->mistakes();
         if (found.complaint.empty()) try {
                 found.here = run(*found.bench, at::kCPU);
-                return true;
+                if (!found.here.samples.defined() || found.here.samples.isfinite().all().item<bool>()) return true;
+                found.complaint = "samples are not finite";  // which ends a run, and there is nothing to compare
             } catch (const dtk::Error& error) {
                 found.complaint = error.what();
             }
@@ -286,6 +288,17 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
             const auto said = found.complaint.find(fmt::format("{} `{}`: ", one.first, one.second));
             return said != std::string::npos && found.complaint.find("is not set", said) != std::string::npos;
         });
+    };
+    // Is a wanted plugin one of another process? No model or sampler mends that.
+    const auto of_another_process = [&] {
+        return (found.complaint.find("needs a process of") != std::string::npos ||
+                found.complaint.find("needs a Gaussian process") != std::string::npos) &&
+               std::ranges::any_of(
+                   wanted, [&](const auto& one) { return found.complaint.find(one.second) != std::string::npos; });
+    };
+    // Is it the loss that is wanted which finds fault? No sampler mends that.
+    const auto loss_refuses = [&](const std::string& loss) {
+        return wanted.contains("loss") && found.complaint.find(fmt::format("loss `{}`", loss)) != std::string::npos;
     };
     for (const bool small : {true, false}) {
         const auto table = [&](const std::string& kind, const std::string& name, const std::string& more = {}) {
@@ -306,23 +319,39 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                     if (model == Bench::Model::none || (model == Bench::Model::fixed && training_wanted) ||
                         (model == Bench::Model::classifies && sampling_wanted))
                         return false;
-                    if (found.bench->metric_refused()) return false;
+                    if (found.bench->metric_refused() || of_another_process() || loss_refuses(loss)) return false;
+                    if (of_another_process()) return false;
+                }
+            return false;
+        };
+        // Nothing is told of these data that would have to be told, whatever the others are.
+        const auto untold = [&] {
+            return std::ranges::any_of(wanted, [&](const auto& one) {
+                return found.complaint.find(one.second + " needs to be told") != std::string::npos;
+            });
+        };
+        const auto has_model = [&] {
+            for (const auto& model : candidates("model"))
+                for (const auto& option : Declared("model", model).options) {
+                    tables["model"] = table("model", model, option + model_fields);
+                    if (has_partners()) return true;
+                    if (lacks() || untold() || of_another_process()) return false;
+                    // With the fields that the complaint asks for
+                    static const std::regex cure(R"(set ([^\n]*) in \[model\])");
+                    if (std::smatch asked; std::regex_search(found.complaint, asked, cure)) {
+                        const auto fields = std::regex_replace(asked[1].str(), std::regex(" and "), ", ");
+                        tables["model"] = table("model", model, ", " + fields + model_fields);
+                        if (has_partners()) return true;
+                    }
                 }
             return false;
         };
         const auto has_chain_and_model = [&] {
-            for (const auto& process : candidates("process"))
-                for (const auto& model : candidates("model"))
-                    for (const auto& option : Declared("model", model).options) {
-                        tables["process"] = table("process", process),
-                        tables["model"] = table("model", model, option + model_fields);
-                        if (has_partners()) return true;
-                        if (lacks()) return false;
-                        if (std::ranges::any_of(wanted, [&](const auto& one) {
-                                return found.complaint.find(one.second + " needs to be told") != std::string::npos;
-                            }))
-                            return false;  // of these data, whatever the others
-                    }
+            for (const auto& process : candidates("process")) {
+                tables["process"] = table("process", process);
+                if (has_model()) return true;
+                if (lacks() || untold()) return false;
+            }
             return false;
         };
         for (const auto& data : all_data()) {
