@@ -9,6 +9,7 @@
 #include <cmath>
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include <jpeglib.h>
@@ -126,12 +127,19 @@ class PngFile final : public ImageFile {
  private:
     struct Library {
         explicit Library(Fault& fault)
-            : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &fault, on_error, on_warning)) {
+            : png(png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &fault, on_error, on_warning, nullptr, some_memory,
+                                           give_back)) {
             info = png ? png_create_info_struct(png) : nullptr;
             if (!info) throw std::bad_alloc();
         }
         ~Library() { png_destroy_read_struct(&png, &info, nullptr); }
         Library(const Library&) = delete;
+        /// For a chunk beside the image a file may claim 2 GB that it has not.
+        static png_voidp some_memory(png_structp, png_alloc_size_t bytes) {
+            constexpr png_alloc_size_t most = 64 << 20;
+            return bytes > most ? nullptr : std::malloc(bytes);
+        }
+        static void give_back(png_structp, png_voidp memory) { std::free(memory); }
         static void on_error(png_structp png, png_const_charp message) {
             auto& fault = *static_cast<Fault*>(png_get_error_ptr(png));
             fault.cut_short = std::strcmp(message, "Read Error") == 0;
