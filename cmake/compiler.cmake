@@ -24,7 +24,8 @@ endif()
 # Types are not compared across plugins: each has its own hidden copy of their descriptions.
 option(DTK_SANITIZE "address and undefined-behaviour sanitizers for dtk's own code" OFF)
 if(DTK_SANITIZE)
-    add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+    add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
+        -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
     if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
         add_compile_options(-Wno-maybe-uninitialized)  # it sees uninitialised values that are none

@@ -320,7 +320,6 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                         (model == Bench::Model::classifies && sampling_wanted))
                         return false;
                     if (found.bench->metric_refused() || of_another_process() || loss_refuses(loss)) return false;
-                    if (of_another_process()) return false;
                 }
             return false;
         };

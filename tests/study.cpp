@@ -2,7 +2,6 @@
 // nothing.
 #include "catch.hpp"
 
-#include <array>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -71,6 +70,18 @@ Outcome run(const Folder& folder, const std::string& text = study, std::vector<s
     auto arguments = command;
     arguments.insert(arguments.end(), more.begin(), more.end());
     return dtk_program(arguments, folder.path);
+}
+
+/// A change that makes a study a mistaken one, and what is said of it.
+struct Wrong {
+    const char *from, *to, *message;
+};
+Outcome refused(const Folder& folder, const std::string& text, const Wrong& wrong) {
+    auto outcome = run(folder, changed(text, wrong.from, wrong.to));
+    INFO(wrong.to << "\n" << outcome.out << outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(says(outcome.err, wrong.message));
+    return outcome;
 }
 
 /// What stands in the study's folder of finished work, and when it was written.
@@ -267,10 +278,7 @@ TEST_CASE("axes make every combination but the excluded ones") {
 
 TEST_CASE("mistakes in a study are found before anything runs") {
     const Folder folder;
-    struct Wrong {
-        const char *from, *to, *message;
-    };
-    for (const auto& [from, to, message] : std::vector<Wrong>{
+    for (const auto& wrong : std::vector<Wrong>{
              {"baseline = \"linear\"", "baseline = \"lineer\"", "`baseline` = \"lineer\" is no arm"},
              {"baseline = \"linear\"", "basline = \"linear\"", "did you mean `baseline`?"},
              {"seeds = [3, 4]", "seeds = []", "`seeds` is empty"},
@@ -298,11 +306,8 @@ TEST_CASE("mistakes in a study are found before anything runs") {
              {"[[ablation.axis]]", "[[ablation.axes]]", "did you mean `axis`?"},
              {"use = \"mlp\"", "use = \"mlpp\"", "did you mean `mlp`?"},
          }) {
-        INFO(to);
-        const auto outcome = run(folder, changed(study, from, to));
-        INFO(outcome.out << outcome.err);
-        CHECK(outcome.code == 2);
-        CHECK(says(outcome.err, message));
+        const auto outcome = refused(folder, study, wrong);
+        INFO(wrong.to << "\n" << outcome.out << outcome.err);
         CHECK(says(outcome.err, "-->"));
         CHECK_FALSE(fs::exists(folder / "study"));
         CHECK(dtk_program({"check", "study.toml"}, folder.path).code == 2);
@@ -619,7 +624,7 @@ TEST_CASE("each arm chooses its own best by samples that are not reported") {
                                            "use = \"nll\"\n", "use = \"bound\"\nexamples = 200\n"));
     INFO(bound.out << bound.err);
     CHECK(says(bound.out, "bound does not depend on what is drawn"));
-    for (const auto& [from, to, message] : std::vector<std::array<const char*, 3>>{
+    for (const auto& wrong : std::vector<Wrong>{
              {"seed = 77", "seed = 1", "chosen by the samples that are reported"},
              {"seeds = [0, 1]", "seeds = {train = [0, 1], sample = [5, 77]}",
               "chosen by the samples that are reported"},
@@ -627,12 +632,8 @@ TEST_CASE("each arm chooses its own best by samples that are not reported") {
              {"key = \"sampler.steps\"", "key = \"schedule.use\"", "an axis gives `schedule.use` its values already"},
              {"seed = 77", "seed = 77\nmetric = \"fid\"", "`fid`, which [ablation.tune] chooses by, is no metric"},
              {"seed = 77", "sead = 77", "did you mean `seed`?"},
-             {"values = [2, 20]", "values = [2, -20]", "is outside"}}) {
-        const auto mistaken = run(folder, changed(tuned, from, to));
-        INFO(to << "\n" << mistaken.out << mistaken.err);
-        CHECK(mistaken.code == 2);
-        CHECK(says(mistaken.err, message));
-    }
+             {"values = [2, 20]", "values = [2, -20]", "is outside"}})
+        refused(folder, tuned, wrong);
 }
 
 TEST_CASE("a search trains few arms for long, and confirms the winner with fresh seeds") {
@@ -698,18 +699,14 @@ TEST_CASE("a search trains few arms for long, and confirms the winner with fresh
           found["arms"][1]["metrics"]["nll"]["values"][1]);
 
     CHECK(run(folder, text, {"--cell", "1/2"}).code == 2);
-    for (const auto& [from, to, message] : std::vector<std::array<const char*, 3>>{
-             {"fresh = [7, 8]", "fresh = [3, 8]", "the seed 3, which had a part in choosing it"},
-             {"fresh = [7, 8]", "", "nothing confirms what the search finds"},
-             {"rungs = 2", "rungs = 8", "leave the first one no step"},
-             {"search = \"halving\"", "", "there is none"},
-             {"search = \"halving\"", "search = \"halfing\"", "halving"},
-             {"key = \"train.lr\"", "key = \"train.steps\"", "the rungs of a search do so, too"}}) {
-        const auto mistaken = run(folder, changed(text, from, to));
-        INFO(to << "\n" << mistaken.out << mistaken.err);
-        CHECK(mistaken.code == 2);
-        CHECK(says(mistaken.err, message));
-    }
+    for (const auto& wrong :
+         std::vector<Wrong>{{"fresh = [7, 8]", "fresh = [3, 8]", "the seed 3, which had a part in choosing it"},
+                            {"fresh = [7, 8]", "", "nothing confirms what the search finds"},
+                            {"rungs = 2", "rungs = 8", "leave the first one no step"},
+                            {"search = \"halving\"", "", "there is none"},
+                            {"search = \"halving\"", "search = \"halfing\"", "halving"},
+                            {"key = \"train.lr\"", "key = \"train.steps\"", "the rungs of a search do so, too"}})
+        refused(folder, text, wrong);
 }
 
 TEST_CASE("a study that has begun says how many seeds a difference takes") {

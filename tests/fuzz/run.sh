@@ -17,7 +17,8 @@ done
 
 build=build/fuzz
 compiler=${CXX:-$(compgen -c clang++ | grep -xE 'clang\+\+(-[0-9]+)?' | sort -V | tail -1 || echo clang++)}
-cmake -S tests/fuzz -B $build -G Ninja -DCMAKE_CXX_COMPILER="$compiler" >$build.log 2>&1 || { cat $build.log >&2; exit 1; }
+cmake -S tests/fuzz -B $build -G Ninja -DCMAKE_CXX_COMPILER="$compiler" >$build.log 2>&1 ||
+    { cat $build.log >&2; exit 1; }
 cmake --build $build >>$build.log 2>&1 || { tail -50 $build.log >&2; exit 1; }
 python3 tests/fuzz/seeds.py $build/seeds
 
