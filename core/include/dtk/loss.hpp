@@ -27,7 +27,7 @@ struct Objective {
 /// Per example; the core averages, so that loss by noise level, accumulation and many processes come for free.
 struct LossValues {
     std::vector<Objective> objectives;
-    /// Further values per example [B] that are logged, not minimised.
+    /// Further values per example [B] that are logged, not minimised; of the same names at every step.
     std::vector<std::pair<std::string, Tensor>> parts = {};
 };
 

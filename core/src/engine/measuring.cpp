@@ -1,5 +1,8 @@
 #include "engine/measuring.hpp"
 
+#include <algorithm>
+#include <map>
+
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
@@ -110,6 +113,52 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
         if (samples.defined()) card["evaluations"] = drawn["network_evaluations"];
     }
     return all;
+}
+
+void say_beside(const Experiment& experiment, const json& result) {
+    std::vector<std::string> stages, metrics;
+    std::map<std::string, std::map<std::string, const json*>> found;  // by metric and stage
+    for (const auto& spec : experiment.stages) {
+        if (!result.contains(spec.name) || !result[spec.name].contains("metrics")) continue;
+        for (const auto& one : result[spec.name]["metrics"]) {
+            const auto name = one["metric"].get<std::string>();
+            if (!found.contains(name)) metrics.push_back(name);
+            found[name][spec.name] = &one;
+        }
+        stages.push_back(spec.name);
+    }
+    if (stages.size() < 2) return;
+    const auto line = [&](const std::string& name, const auto& cell, const std::string& last) {
+        std::string text = fmt::format("{:<22}", name);
+        for (const auto& stage : stages)
+            text += fmt::format("{:>{}}", cell(stage), std::max<std::size_t>(stage.size(), 12) + 2);
+        return text + last;
+    };
+    say("\n" + line(
+                   "beside one another", [](const std::string& stage) { return stage; }, "   true samples ± sd"));
+    for (const auto& metric : metrics) {
+        const auto& of = found[metric];
+        const auto& any = *of.begin()->second;
+        const auto expected =
+            any.contains("expected") && any["expected"].is_number()
+                ? fmt::format("   {:.4g} ± {:.2g}", any["expected"].get<double>(), any["expected_sd"].get<double>())
+                : std::string();
+        const auto value = [&](const std::string& stage) {
+            const auto one = of.find(stage);
+            if (one == of.end()) return std::string("–");
+            const auto& number = (*one->second)["value"];
+            return number.is_number() ? fmt::format("{:.5g}", number.get<double>()) : number.dump();
+        };
+        say(line(metric, value, expected));
+    }
+    say(line(
+        "evaluations",
+        [&](const std::string& stage) {
+            const json& one = result[stage];
+            return one.contains("network_evaluations") ? fmt::format("{:g}", one["network_evaluations"].get<double>())
+                                                       : "–";
+        },
+        ""));
 }
 
 }  // namespace dtk
