@@ -157,6 +157,18 @@ TEST_CASE("a text in a chart is never a command") {
     CHECK(count(dtk::read_file(folder / "b.svg"), "a_b^c {/Bold d} größe ε") == 1);
 }
 
+TEST_CASE("a long text beside an axis stands in two lines") {
+    const Folder folder;
+    const auto drawn = [&](const char* label) {
+        dtk::write_chart(folder / "a.svg", {.y_label = label, .series = {line("a")}});
+        return dtk::read_file(folder / "a.svg");
+    };
+    const auto broken = drawn("sliced_wasserstein in units of the data, less is better");
+    CHECK(count(broken, ">sliced_wasserstein in units of the data,<") == 1);
+    CHECK(count(broken, ">less is better<") == 1);
+    CHECK(count(drawn("sliced_wasserstein, less is better"), ">sliced_wasserstein, less is better<") == 1);
+}
+
 TEST_CASE("numbers that cannot be drawn are left out") {
     const double nan = std::nan(""), inf = std::numeric_limits<double>::infinity();
     const Folder folder;

@@ -63,6 +63,16 @@ std::string gnuplot_text(const std::string& text) {
     return result + '"';
 }
 
+/// Beside an axis: in two lines where it would be cut at the axis' ends.
+std::string text_beside(const std::string& text) {
+    constexpr std::size_t room = 44;  // letters
+    if (text.size() <= room) return gnuplot_text(text);
+    const auto comma = text.rfind(", ");
+    const auto end = comma != text.npos ? comma + 1 : text.find(' ', text.size() / 2);
+    if (end == text.npos) return gnuplot_text(text);
+    return gnuplot_text(text.substr(0, end)) + " . \"\\n\" . " + gnuplot_text(text.substr(end + 1));
+}
+
 /// Sums and quotients of such values, ours and gnuplot's, stay finite.
 bool drawable(double value, bool logarithmic) { return std::abs(value) < 1e150 && (!logarithmic || value > 1e-150); }
 
@@ -234,7 +244,7 @@ set rmargin 4
                          ink);
         out += fmt::format("set title {} textcolor rgb '#{:06x}' offset 0,-0.3\n", gnuplot_text(chart_.title), ink);
         out += fmt::format("set xlabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.x_label), axis_ink);
-        out += fmt::format("set ylabel {} textcolor rgb '#{:06x}'\n", gnuplot_text(chart_.y_label), axis_ink);
+        out += fmt::format("set ylabel {} textcolor rgb '#{:06x}'\n", text_beside(chart_.y_label), axis_ink);
         out +=
             x_.commands('x') + x_.few_ticks('x', chart_.width) + (chart_.rows.empty() ? y_.commands('y') : row_names());
         if (chart_.x_band) {
