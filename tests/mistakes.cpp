@@ -494,6 +494,9 @@ TEST_CASE("a file that is no experiment is refused in words, whatever its bytes"
         {"a zero byte", points + std::string(1, '\0'), "31:1", "not TOML"},
         {"not UTF-8", points + "# \xff\xfe\n", "31:", "not TOML"},
         {"nested without end", "a = " + std::string(100000, '['), "", "not TOML"},
+        {"a table without a name", points + "[\nseed = 1\n", "31:", "not TOML"},
+        {"a list of tables without a name", points + "[[ =", "31:", "not TOML"},
+        {"a key that ends in a dot", points + "a.\n", "31:", "not TOML"},
         {"too large", points + std::string(1 << 20, '#'), "", "too large to be an experiment"},
     };
     for (const auto& [what, text, place, phrase] : files) {

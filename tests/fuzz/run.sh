@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Builds the harnesses and runs each for a while: tests/fuzz/run.sh [--hour | --seconds N | --runs N] [HARNESS…]
 # All together 80 seconds unless something else is said; --hour is an hour for all, --runs N so many inputs for each.
+# From an empty corpus the same inputs each time; --hour draws others.
 # What it found lies in build/fuzz/found, and the inputs it thought worth keeping in build/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-total=80 limit=()
+total=80 limit=() seed=1
 while [[ "${1:-}" == --* ]]; do
     case "$1" in
-        --hour) total=3600 && shift ;;
+        --hour) total=3600 seed=0 && shift ;;
         --seconds) total=$2 && shift 2 ;;
         --runs) limit=(-runs="$2") && shift 2 ;;
         *) echo "$0 [--hour | --seconds N | --runs N] [HARNESS…]" >&2 && exit 2 ;;
@@ -37,8 +38,9 @@ mkdir -p $build/found
 code=0
 for name in "${harnesses[@]}"; do
     mkdir -p $build/corpus/"$name"
-    if $build/"$name" "${limit[@]}" -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
-        -artifact_prefix=$build/found/"$name"- $build/corpus/"$name" $build/seeds/"$name" >$build/"$name".log 2>&1; then
+    if $build/"$name" "${limit[@]}" -seed=$seed -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 \
+        -max_len=4096 -print_final_stats=1 -artifact_prefix=$build/found/"$name"- \
+        $build/corpus/"$name" $build/seeds/"$name" >$build/"$name".log 2>&1; then
         printf '%-12s %s inputs, nothing found\n' "$name" \
             "$(sed -n 's/^stat::number_of_executed_units: *//p' $build/"$name".log)"
     else

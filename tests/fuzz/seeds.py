@@ -130,7 +130,9 @@ def seeds():
     yield "records", "stages", b"\0" + json.dumps({**RUN, "result": stages}).encode()
     yield "experiment", "plain", EXPERIMENT
     yield "experiment", "stages", EXPERIMENT.replace(b"[dataset]", b"[[stage]]\nname = \"one\"\n[stage.dataset]")
-    yield "experiment", "plugins", b"[plugins]\npath = [\"/tmp\"]\n" + EXPERIMENT
+    yield "experiment", "plugins", b"[plugins]\npath = [\"plugins\"]\n" + EXPERIMENT
+    yield "experiment", "table_without_name", EXPERIMENT.replace(b"[dataset]", b"[\nseed = 1\n[dataset]")
+    yield "experiment", "tables_without_name", EXPERIMENT + b"[[ ="
     grey = b"".join(b"\0" + bytes(range(y, y + 8)) for y in range(8))
     rgba = b"".join(b"\0" + bytes(range(32)) for _ in range(8))
     yield "image", "grey.png", png(8, 8, 8, 0, grey)
