@@ -172,8 +172,8 @@ const std::vector<Method> methods{
     {"langevin", "corrections = 0", 1, 1},
 };
 
-/// The flow's own velocity: of a table of β it has jumps, so these are for schedules that are functions of u.
-const std::vector<Method> methods_in_u{
+/// By a clock of their own, u or the angle.
+const std::vector<Method> methods_by_clock{
     {"flow_ode", "method = \"euler\"", 1, 1},
     {"flow_ode", "method = \"midpoint\"", 2, 2},
     {"flow_ode", "method = \"rk4\"", 4, 4},
@@ -204,17 +204,21 @@ TEST_CASE("deterministic samplers have the order of their papers") {
         }
         turn += 1 + turn / 8 % 2;
     }
-    for (const auto& method : methods_in_u) {
+    for (const auto& method : methods_by_clock) {
         check_order(method, {"gmm1d", "flow", "karras"});
         check_order(method, {"gmm2d", "edm", "karras"});
+        check_order(method, {"gmm1d", "linear", "uniform_log_snr"});
+        check_order(method, {"gmm2d", "cosine", "karras"});
     }
 }
 
 TEST_CASE("deterministic samplers have the order of their papers: all mixtures, schedules and grids", "[slow]") {
     for (const std::string data : {"gmm1d", "gmm2d"})
         for (const auto& [schedule, text] : order_schedules)
-            for (const auto& [grid, fields] : grids)
+            for (const auto& [grid, fields] : grids) {
                 for (const auto& method : methods) check_order(method, {data, schedule, grid});
+                for (const auto& method : methods_by_clock) check_order(method, {data, schedule, grid});
+            }
 }
 
 TEST_CASE("to a sampler in σ/α or log-SNR it does not matter how signal and noise are scaled") {
@@ -232,7 +236,8 @@ TEST_CASE("to a sampler in σ/α or log-SNR it does not matter how signal and no
 TEST_CASE("the error of adaptive samplers falls with their tolerance") {
     for (const auto& [sampler, form] :
          {std::pair{"dpm_solver", "form = \"adaptive\""}, {"flow_ode", "method = \"dopri5\""}})
-        for (const auto& problem : {Problem{"gmm1d", "flow", "karras"}, Problem{"gmm2d", "edm", "uniform_log_snr"}}) {
+        for (const auto& problem : {Problem{"gmm1d", "flow", "karras"}, Problem{"gmm2d", "edm", "uniform_log_snr"},
+                                    Problem{"gmm2d", "cosine", "karras"}}) {
             double before = 1;
             for (const double tolerance : {1e-3, 1e-5, 1e-7}) {
                 const double error =
@@ -259,8 +264,10 @@ TEST_CASE("sampler × schedule × n × error × order, as in docs/samplers.md", 
         for (const auto& problem : {Problem{"gmm1d", "linear", "karras"}, Problem{"gmm1d", "edm", "uniform_log_snr"},
                                     Problem{"gmm2d", "cosine", "karras"}, Problem{"gmm2d", "flow", "uniform_log_snr"}})
             line(method, problem);
-    for (const auto& method : methods_in_u)
-        for (const auto& problem : {Problem{"gmm1d", "edm", "karras"}, Problem{"gmm2d", "flow", "karras"}})
+    for (const auto& method : methods_by_clock)
+        for (const auto& problem :
+             {Problem{"gmm1d", "edm", "karras"}, Problem{"gmm2d", "flow", "karras"},
+              Problem{"gmm1d", "linear", "uniform_log_snr"}, Problem{"gmm2d", "cosine", "karras"}})
             line(method, problem);
 }
 
@@ -543,26 +550,46 @@ Affine velocity(const Exact& exact, const Affine& x, double t) {
     return alpha * exact.x0(x, t) + sigma * exact.eps(x, t);
 }
 
-/// Runge–Kutta methods in u: Euler's, the midpoint's, the classical one.
-Recursion in_u(int order) {
+/// Euler's step of the velocity in u.
+Affine euler_in_u(const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw&) {
+    for (const auto& [i, t, s, last] : steps) {
+        if (last) return exact.x0(x, t);
+        x += (s - t) / static_cast<double>(exact.noise.steps()) * velocity(exact, x, t);
+    }
+    return x;
+}
+
+/// Runge–Kutta methods along the flow, Euler's, the midpoint's, the classical one: in u, or in the angle atan(σ/α) of a
+/// table, where x/√(α² + σ²) = cos w x_0 + sin w ε.
+Recursion runge_kutta(int order) {
     return [=](const Exact& exact, const std::vector<dtk::Step>& steps, Affine x, const Draw&) {
         const auto& noise = exact.noise;
-        const auto v = [&](const Affine& x, double t) { return velocity(exact, x, t); };
+        const bool angle = !noise.continuous();
+        const auto length = [&](double t) { return angle ? std::hypot(noise.alpha(t), noise.sigma(t)) : 1; };
+        const auto clock = [&](double t) {
+            return angle ? std::atan2(noise.sigma(t), noise.alpha(t)) : (t + 1) / static_cast<double>(noise.steps());
+        };
+        const auto slope = [&](const Affine& y, double t) -> Affine {
+            if (!angle) return velocity(exact, y, t);
+            const Affine at = y * length(t);
+            return std::cos(clock(t)) * exact.eps(at, t) - std::sin(clock(t)) * exact.x0(at, t);
+        };
         for (const auto& [i, t, s, last] : steps) {
             if (last) return exact.x0(x, t);
-            const double h = (s - t) / static_cast<double>(noise.steps()), middle = (t + s) / 2;
-            const Affine k1 = v(x, t);
+            const double h = clock(s) - clock(t);
+            const double middle = angle ? noise.time_of_ratio(std::tan((clock(s) + clock(t)) / 2)) : (t + s) / 2;
+            Affine y = x / length(t);
+            const Affine k1 = slope(y, t);
             if (order == 1) {
-                x += h * k1;
-                continue;
+                y += h * k1;
+            } else if (order == 2) {
+                y += h * slope(y + h / 2 * k1, middle);
+            } else {
+                const Affine k2 = slope(y + h / 2 * k1, middle), k3 = slope(y + h / 2 * k2, middle),
+                             k4 = slope(y + h * k3, s);
+                y += h / 6 * (k1 + 2. * k2 + 2. * k3 + k4);
             }
-            const Affine k2 = v(x + h / 2 * k1, middle);
-            if (order == 2) {
-                x += h * k2;
-                continue;
-            }
-            const Affine k3 = v(x + h / 2 * k2, middle), k4 = v(x + h * k3, s);
-            x += h / 6 * (k1 + 2. * k2 + 2. * k3 + k4);
+            x = y * length(s);
         }
         return x;
     };
@@ -755,10 +782,10 @@ const std::vector<Known> deterministic{
     {"er_sde", "form = \"ode\"", extended(3, itself)},
     {"sa_solver", "tau = 0", stochastic_adams(3, 3, tau(0))},
     {"langevin", "corrections = 0", ancestral(0, false)},
-    {"flow_ode", "method = \"euler\"", in_u(1), 0, {}},
-    {"flow_ode", "method = \"midpoint\"", in_u(2), 0, {}},
-    {"flow_ode", "method = \"rk4\"", in_u(4), 0, {}},
-    {"flow_sde", "scale = 0", in_u(1), 0, {}},
+    {"flow_ode", "method = \"euler\"", runge_kutta(1), 0, {}},
+    {"flow_ode", "method = \"midpoint\"", runge_kutta(2), 0, {}},
+    {"flow_ode", "method = \"rk4\"", runge_kutta(4), 0, {}},
+    {"flow_sde", "scale = 0", euler_in_u, 0, {}},
     {"flow_map", "", flow_map(0), 0, {}},
     {"decode", "", decode, 0, {}},
 };

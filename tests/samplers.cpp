@@ -530,11 +530,12 @@ struct FlowError {
     double longest_step;  ///< in log-SNR
 };
 
-/// Nothing where it draws, is refused, or goes elsewhere because of what it is told is known.
+/// Nothing where it draws, is refused, or goes elsewhere because of what it is told is known. So many steps in the
+/// chain that a grid of whole times is nearly even, which plms believes of every grid.
 std::optional<FlowError> flow_error(const product::Part& sampler, const product::Part& schedule,
                                     const product::Part& grid, int n) {
     at::NoGradGuard no_grad;
-    const auto& [context, refusal] = chain_of(schedule, "x0", 1000);
+    const auto& [context, refusal] = chain_of(schedule, "x0", 10000);
     if (!context.chain) return {};
     const Cell cell{sampler, schedule, grid, "x0", n};
     std::optional<Fitted> made;
@@ -566,15 +567,19 @@ std::optional<FlowError> flow_error(const product::Part& sampler, const product:
     return FlowError{error, times.front(), times.back(), longest};
 }
 
-/// Errors from n = 40 to 80 fall, or are rounding, where the grid keeps its ends and its steps become shorter. → were
-/// there any?
+/// From n = 40 on, with steps an eighth as long, the error falls to half at most, or is rounding; where the grid
+/// keeps its ends and its steps become shorter. A method of order one goes to an eighth, where σ grows like √u from 0
+/// (sqrt) to a third. An error may change its sign at one n, hardly at two. → were there any?
 bool check_falling(const product::Part& sampler, const product::Part& schedule, const product::Part& grid) {
-    const auto few = flow_error(sampler, schedule, grid, 40), more = flow_error(sampler, schedule, grid, 80);
-    if (!few || !more || few->first != more->first || std::abs(few->last - more->last) > 1e-9) return false;
-    if (more->longest_step > 0.6 * few->longest_step) return false;
-    INFO(sampler.toml() << ", " << schedule.toml() << ", " << grid.toml() << ": " << few->error << " → "
-                        << more->error);
-    CHECK((more->error < few->error || more->error < 1e-9));
+    const auto few = flow_error(sampler, schedule, grid, 40);
+    if (!few) return false;
+    // 39 steps stand before the last one, 78 and 312.
+    const auto twice = flow_error(sampler, schedule, grid, 79), more = flow_error(sampler, schedule, grid, 313);
+    if (!twice || !more || few->first != more->first || std::abs(few->last - more->last) > 1e-9) return false;
+    if (more->longest_step > 0.2 * few->longest_step) return false;
+    INFO(sampler.toml() << ", " << schedule.toml() << ", " << grid.toml() << ": " << few->error << ", " << twice->error
+                        << " → " << more->error);
+    CHECK((more->error < std::max(few->error, twice->error) / 2 || more->error < 1e-9));
     return true;
 }
 
