@@ -535,7 +535,8 @@ struct FlowError {
 std::optional<FlowError> flow_error(const product::Part& sampler, const product::Part& schedule,
                                     const product::Part& grid, int n) {
     at::NoGradGuard no_grad;
-    const auto& [context, refusal] = chain_of(schedule, "x0", 10000);
+    const auto& long_chain = chain_of(schedule, "x0", 10000);
+    const auto& [context, refusal] = long_chain.context.chain ? long_chain : chain_of(schedule, "x0", 1000);
     if (!context.chain) return {};
     const Cell cell{sampler, schedule, grid, "x0", n};
     std::optional<Fitted> made;
@@ -579,7 +580,9 @@ bool check_falling(const product::Part& sampler, const product::Part& schedule, 
     if (more->longest_step > 0.2 * few->longest_step) return false;
     INFO(sampler.toml() << ", " << schedule.toml() << ", " << grid.toml() << ": " << few->error << ", " << twice->error
                         << " → " << more->error);
-    CHECK((more->error < std::max(few->error, twice->error) / 2 || more->error < 1e-9));
+    // What dopri5 leaves is of the size of its tolerances, however short the steps of the grid.
+    const double rounding = sampler.fields.find("dopri5") != std::string::npos ? 1e-4 : 1e-9;
+    CHECK((more->error < std::max(few->error, twice->error) / 2 || more->error < rounding));
     return true;
 }
 

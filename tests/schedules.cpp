@@ -481,6 +481,7 @@ TEST_CASE("levels that cannot be are refused with their step") {
     CHECK(says(complaint({dtk::noise_level(1, 0)}), "at step 1 of 1"));
     CHECK(says(complaint({{0.5, 0.5, nan}}), "at step 1 of 1"));
     CHECK(says(complaint({dtk::noise_level(0, 1), dtk::noise_level(0, 2)}), "does not fall"));
+    CHECK(says(complaint({first, dtk::variance_preserving(-700)}), "so little signal cannot be told from none"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 1, 0.5}); }), "only the last β may be 1"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 0}); }), "at step 2 of 2"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, std::nan("")}); }), "at step 2 of 2"));

@@ -52,7 +52,22 @@ struct VerifyRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk new`.
+struct NewRequest {
+    std::string kind, name;
+    std::optional<std::filesystem::path> folder;
+};
+
+/// `dtk plugins build` and `dtk plugins watch`.
+struct BuildRequest {
+    std::vector<std::filesystem::path> sources;
+    std::vector<std::string> command;  ///< that watch runs after each build
+};
+
 // Each prints and returns the exit code.
+int new_plugin(const NewRequest& request);
+int plugins_build(const BuildRequest& request);
+int plugins_watch(const BuildRequest& request);
 int verify(const VerifyRequest& request);
 int study_power(const PowerRequest& request);
 int run(RunRequest& request, bool resume, const StudyOptions& study);

@@ -376,6 +376,36 @@ int main(int argc, char** argv) {
     add_plugin_path(path_command, plugins.folders);
     path_command->callback([&] { code = dtk::cli::plugins_path(plugins); });
 
+    dtk::cli::BuildRequest build;
+    auto* build_command = plugins_command->add_subcommand(
+        "build", "build a plugin's file against this dtk, into build/plugins beside it");
+    build_command->add_option("file", build.sources, "C++ files, each a plugin")->required()->type_name("FILE.cpp");
+    build_command->callback([&] { code = dtk::cli::plugins_build(build); });
+    auto* watch_command =
+        plugins_command->add_subcommand("watch", "build it whenever it is saved, and then run a command");
+    std::filesystem::path watched;
+    watch_command->add_option("file", watched, "the plugin's C++ file")->required()->type_name("FILE.cpp");
+    watch_command->add_option("command", build.command, "what is run after each build")->type_name("[-- COMMAND ...]");
+    watch_command->footer("Example: dtk plugins watch mine.cpp -- dtk run mine.toml");
+    watch_command->callback([&] {
+        build.sources = {watched};
+        code = dtk::cli::plugins_watch(build);
+    });
+
+    dtk::cli::NewRequest fresh;
+    auto* new_command = app.add_subcommand("new", "write the smallest right plugin of a kind, to begin from");
+    new_command->add_option("kind", fresh.kind, "what it is to be: schedule, sampler, loss, …")
+        ->required()
+        ->type_name("KIND");
+    new_command->add_option("name", fresh.name, "what it is to be called")->required()->type_name("NAME");
+    new_command
+        ->add_option("--in", fresh.folder,
+                     "where; otherwise plugins/ in dtk's checkout, and elsewhere the current folder, with an "
+                     "experiment that uses it and a CMake project")
+        ->type_name("DIR");
+    new_command->footer("Example: dtk new sampler mine && dtk plugins build mine.cpp && dtk run mine.toml");
+    new_command->callback([&] { code = dtk::cli::new_plugin(fresh); });
+
     dtk::cli::ScheduleRequest schedule;
     auto* schedule_command = app.add_subcommand("schedule", "look at schedules");
     schedule_command->require_subcommand(1);

@@ -79,6 +79,9 @@ void NoiseLevels::check() {
             (alpha > 0 && std::isinf(log_snr)))
             throw Error(
                 fmt::format("log-SNR = {} {} does not go with α = {} and σ² = {}", log_snr, where, alpha, sigma2));
+        if (alpha_bar > 0 && alpha_bar < 1e-290)
+            throw Error(fmt::format("ᾱ = {:.3g} {}: so little signal cannot be told from none", alpha_bar, where),
+                        "use fewer steps, or smaller β");
         if (t > 0 && !(log_snr < table_[t - 1].log_snr))
             throw Error(fmt::format("log-SNR does not fall from step {} to {}: {} → {}", t, t + 1,
                                     table_[t - 1].log_snr, log_snr),
