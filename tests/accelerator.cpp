@@ -92,8 +92,9 @@ std::vector<std::string> all_data() {
                                  pictures()};
     for (const auto* known : {"values = [0.5]", "values = [0.5], sd = 0.5", "draws = 5, sd = 0.5"})
         all.push_back(observed(fmt::format("{{use = \"elements\", coordinates = [0], {}}}", known)));
-    for (const auto& name : support::registry().names("dataset")) all.push_back(fmt::format("{{use = \"{}\"}}", name));
-    all.push_back("{use = \"gaussian_mixture\", preset = \"gmm1d\"}");  // what some metrics ask for
+    for (const auto& name : support::registry().names("dataset"))
+        if (name != "idx") all.push_back(fmt::format("{{use = \"{}\"}}", name));  // pictures() are
+    all.push_back("{use = \"gaussian_mixture\", preset = \"gmm1d\"}");            // what some metrics ask for
     return all;
 }
 
@@ -120,7 +121,8 @@ class Bench {
         dtk::Overrides overrides;
         overrides.plugin_path = more_plugins;
         overrides.plugin_path.emplace_back(DTK_PLUGINS);
-        experiment_ = dtk::read_experiment(file("experiment.toml"), overrides, registry_, mistakes_);
+        experiment_ =
+            dtk::read_experiment(file("experiment.toml"), overrides, registry_of(overrides.plugin_path), mistakes_);
         if (!mistakes_.empty()) return;
         const auto stage = build();
         model_ = !stage->part<dtk::Model>()                                ? Model::none
@@ -153,8 +155,13 @@ class Bench {
                                             mistakes_);
     }
 
+    /// The plugins of these folders, read once for all experiments.
+    static std::unique_ptr<dtk::Registry>& registry_of(const std::vector<std::filesystem::path>& folders) {
+        static std::map<std::vector<std::filesystem::path>, std::unique_ptr<dtk::Registry>> all;
+        return all[folders];
+    }
+
     Folder folder_;
-    std::unique_ptr<dtk::Registry> registry_;
     dtk::Diagnostics mistakes_;
     dtk::Experiment experiment_;
     Model model_ = Model::unknown;
@@ -296,6 +303,16 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                std::ranges::any_of(
                    wanted, [&](const auto& one) { return found.complaint.find(one.second) != std::string::npos; });
     };
+    // Do the data not fit the process, or are there none? No model mends that. Nor does a loss or a sampler mend a
+    // model whose answer means nothing to the process.
+    const auto data_refused = [&] {
+        return found.complaint.find("error: process `") != std::string::npos ||
+               found.complaint.find("error: dataset `") != std::string::npos;
+    };
+    const auto model_refused = [&] {
+        static const std::regex no_meaning(R"(error: a [^\n]*process[^\n]* has no meaning for a prediction)");
+        return std::regex_search(found.complaint, no_meaning);
+    };
     // Is it the loss that is wanted which finds fault? No sampler mends that.
     const auto loss_refuses = [&](const std::string& loss) {
         return wanted.contains("loss") && found.complaint.find(fmt::format("loss `{}`", loss)) != std::string::npos;
@@ -320,6 +337,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                         (model == Bench::Model::classifies && sampling_wanted))
                         return false;
                     if (found.bench->metric_refused() || of_another_process() || loss_refuses(loss)) return false;
+                    if (data_refused() || model_refused()) return false;
                 }
             return false;
         };
@@ -334,7 +352,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
                 for (const auto& option : Declared("model", model).options) {
                     tables["model"] = table("model", model, option + model_fields);
                     if (has_partners()) return true;
-                    if (lacks() || untold() || of_another_process()) return false;
+                    if (lacks() || untold() || of_another_process() || data_refused()) return false;
                     // With the fields that the complaint asks for
                     static const std::regex cure(R"(set ([^\n]*) in \[model\])");
                     if (std::smatch asked; std::regex_search(found.complaint, asked, cure)) {
