@@ -1,16 +1,23 @@
 #pragma once
 // Runs a program as a person would, in a folder of its own, and keeps what it said and how it ended.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -26,6 +33,20 @@ struct Outcome {
     std::string out;  ///< standard output
     std::string err;  ///< standard error
 };
+
+/// What a program has written to a nameless file.
+inline std::string text(std::FILE* file) {
+    std::string all;
+    std::rewind(file);
+    char buffer[4096];
+    for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, file)) > 0;) all.append(buffer, n);
+    return all;
+}
+
+inline Outcome outcome(int status, std::FILE* out, std::FILE* err) {
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, text(out),
+            text(err)};
+}
 
 /// A program that runs. What it writes goes to nameless files, so that no pipe fills up.
 class Running {
@@ -75,18 +96,10 @@ class Running {
             if (std::chrono::steady_clock::now() > late) throw std::runtime_error("a program did not end in time");
             std::this_thread::sleep_for(std::chrono::milliseconds(3));
         }
-        return {WIFEXITED(status_) ? WEXITSTATUS(status_) : -1, WIFSIGNALED(status_) ? WTERMSIG(status_) : 0,
-                text(out_), text(err_)};
+        return outcome(status_, out_, err_);
     }
 
  private:
-    static std::string text(std::FILE* file) {
-        std::string all;
-        std::rewind(file);
-        char buffer[4096];
-        for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, file)) > 0;) all.append(buffer, n);
-        return all;
-    }
     pid_t child_ = 0;
     int status_ = 0;
     std::FILE *out_, *err_;
@@ -108,8 +121,75 @@ inline Running start_dtk(std::vector<std::string> arguments, const std::filesyst
     return Running(std::move(arguments), folder, environment);
 }
 
+#ifdef DTK_WARM
+/// A dtk that has LibTorch loaded and runs one command after the other, each in a process of its own: warm/warm.cpp.
+class Warm {
+ public:
+    Warm() {
+        const auto environment = own_environment();
+        int ends[2];
+        if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+            throw std::runtime_error("no socket for a program that stands ready");
+        socket_ = ends[0];
+        server_ = ::fork();
+        if (server_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            ::fcntl(ends[1], F_SETFD, 0);
+            for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
+            ::setenv("DTK_WARM_SOCKET", std::to_string(ends[1]).c_str(), 1);
+            ::setenv("LD_PRELOAD", DTK_WARM, 1);
+            ::setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+            ::execl(DTK_PROGRAM, DTK_PROGRAM, nullptr);
+            ::_exit(127);
+        }
+        ::close(ends[1]);
+    }
+    ~Warm() { ::close(socket_), ::waitpid(server_, nullptr, 0); }
+    Warm(const Warm&) = delete;
+    Warm& operator=(const Warm&) = delete;
+
+    Outcome run(const std::vector<std::string>& arguments, const std::filesystem::path& folder) {
+        const std::lock_guard one_at_a_time(mutex_);
+        const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::tmpfile(), std::fclose),
+            err(std::tmpfile(), std::fclose);
+        auto words = folder.string() + '\0';
+        for (const auto& word : arguments) words += word + '\0';
+        const std::array outputs{::fileno(out.get()), ::fileno(err.get())};
+        iovec part{words.data(), words.size()};
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof outputs)> control{};
+        msghdr message{};
+        message.msg_iov = &part, message.msg_iovlen = 1;
+        message.msg_control = control.data(), message.msg_controllen = control.size();
+        auto* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof outputs);
+        std::memcpy(CMSG_DATA(header), outputs.data(), sizeof outputs);
+        pid_t child = 0;
+        int status = 0;
+        if (::sendmsg(socket_, &message, MSG_NOSIGNAL) < 0 || ::recv(socket_, &child, sizeof child, 0) <= 0)
+            throw std::runtime_error("the program that stands ready has gone");
+        pollfd ended{socket_, POLLIN, 0};
+        const bool late = ::poll(&ended, 1, 120'000) == 0;
+        if (late) ::kill(child, SIGKILL);
+        ::recv(socket_, &status, sizeof status, 0);
+        if (late) throw std::runtime_error("a program did not end in time");
+        return outcome(status, out.get(), err.get());
+    }
+
+ private:
+    std::mutex mutex_;
+    int socket_;
+    pid_t server_;
+};
+#endif
+
+/// Runs it to its end.
 inline Outcome dtk_program(std::vector<std::string> arguments, const std::filesystem::path& folder,
                            Running::Environment more = {}) {
+#ifdef DTK_WARM
+    static Warm warm;
+    if (more.empty()) return warm.run(arguments, folder);
+#endif
     return start_dtk(std::move(arguments), folder, std::move(more)).wait();
 }
 

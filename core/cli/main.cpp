@@ -488,6 +488,8 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "error: {}\n", dtk::harmless(dtk::without_stack(error.what())));
         return dtk::failed;
     }
+    // All is written, and taking LibTorch's tables down would take longer than most commands.
     std::fflush(nullptr);
-    return code;
+    std::cout.flush();
+    ::_exit(code);
 }
