@@ -110,6 +110,15 @@ class IdxFile {
     std::uint64_t bytes_ = 0;
 };
 
+/// Is it the first time that this process asks for the file as it is? A study's arms are checked one after the other, and
+/// what the first of them has read whole without damage need not be read again.
+bool is_new(const fs::path& file) {
+    static std::mutex mutex;
+    static std::set<std::tuple<fs::path, std::uintmax_t, fs::file_time_type>> known;
+    const std::lock_guard lock(mutex);
+    return known.emplace(file, fs::file_size(file), fs::last_write_time(file)).second;
+}
+
 /// Images and, if a name for them is given, their labels. Where there are many, pixels are read when they are first
 /// asked for.
 class Images {
@@ -120,7 +129,7 @@ class Images {
             throw dtk::Error(
                 fmt::format("`limit` = {}, but {} holds {} images", limit, images_.path().string(), images_.count()));
         files_.push_back(images_.path());
-        if (images_.count() * height() * width() <= quick_pixels)
+        if (images_.count() * height() * width() <= quick_pixels && is_new(images_.path()))
             pixels();  // so that damage is found before anything is trained
         if (labels.empty()) return;
         const IdxFile file(found(folder, labels), 1, "labels");
