@@ -103,7 +103,8 @@ TEST_CASE("differences are paired by seed") {
     CHECK(*d.p == Approx(0.00283289).epsilon(1e-5));
     CHECK(*d.p_holm == *d.p);
     CHECK(*d.rank_p == Approx(2 / std::pow(2, 9)));
-    CHECK(*d.pairing > 1);
+    // Variances of the two drugs 3.200556 and 4.009, of the difference 1.512889: unpaired over paired.
+    CHECK(*d.pairing == Approx((3.2005556 + 4.009) / 1.5128889).epsilon(1e-6));
 }
 
 TEST_CASE("a seed that one of the two arms lacks does not count") {
@@ -154,6 +155,13 @@ TEST_CASE("several comparisons are paid for") {
     CHECK(*d[0].p_holm == Approx(3 * *d[0].p));
     CHECK(*d[2].p_holm == Approx(std::max(3 * *d[0].p, 2 * *d[2].p)));
     CHECK(*d[1].p_holm == Approx(std::max(*d[2].p_holm, *d[1].p)));
+    // Holm 1979: no adjusted p is below one before it; 0.010, 0.012 and 0.040 of three are 0.030, 0.030 and 0.040.
+    dtk::Difference least, middle, most;
+    least.p = 0.010, middle.p = 0.012, most.p = 0.040;
+    dtk::adjust({&most, &least, &middle});
+    CHECK(*least.p_holm == Approx(0.030));
+    CHECK(*middle.p_holm == Approx(0.030));
+    CHECK(*most.p_holm == Approx(0.040));
     // Bonferroni for three at 95 %: t at 1 − 0.05/6, 5 degrees of freedom
     CHECK((d[0].simultaneous->second - d[0].simultaneous->first) /
               (d[0].estimate.interval->second - d[0].estimate.interval->first) ==
@@ -273,6 +281,9 @@ void looks_hold(int repetitions) {
     for (const auto n : all) spent += dtk::error_of_look(n, first, limit, 0.05);
     CHECK(spent == Approx(0.05));
     CHECK(dtk::error_of_look(first + 1, first, limit, 0.05) == 0);
+    // By the square of the share of the seeds: (5/40)² of it first, and at the next look what is new.
+    CHECK(dtk::error_of_look(5, first, limit, 0.05) == Approx(0.05 * 25 / 1600));
+    CHECK(dtk::error_of_look(7, first, limit, 0.05) == Approx(0.05 * (49 - 25) / 1600));
 
     int wrong = 0, careless = 0, found = 0;
     double seeds = 0;
@@ -413,6 +424,22 @@ void equivalence_holds(int repetitions) {
 
 TEST_CASE("what is equivalent by two one-sided tests seldom is not") { equivalence_holds(few); }
 
+TEST_CASE("equivalent is what is near on both sides") {
+    for (const auto better : {dtk::Better::less, dtk::Better::more}) {
+        dtk::MetricResults metric;
+        metric.better = better;
+        metric.smallest = 0.5;
+        const auto verdict = [&](double by) {
+            return dtk::verdict_of(
+                dtk::difference(values({1, 2, 3, 4}), values({1.1 + by, 1.9 + by, 3 + by, 4 + by}), {0.95, 1}), metric);
+        };
+        CHECK(verdict(0) == dtk::Verdict::equivalent);
+        const bool less = better == dtk::Better::less;
+        CHECK(verdict(2) == (less ? dtk::Verdict::worse : dtk::Verdict::better));
+        CHECK(verdict(-2) == (less ? dtk::Verdict::better : dtk::Verdict::worse));
+    }
+}
+
 namespace {
 void components_hold(int repetitions) {
     std::mt19937_64 random(7);
@@ -444,6 +471,11 @@ void components_hold(int repetitions) {
             CHECK(held >= (0.95 - margin(0.05, repetitions)) * repetitions);
         CHECK(mean == Approx(of_training * of_training).epsilon(0.1));
     }
+    // Two trainings, two draws, by hand: rows have the means 2 and 5, columns 3 and 4, and what is left is ±½.
+    const auto by_hand = dtk::components({1, 3, 5, 5}, 2).value();
+    CHECK(by_hand.rest.variance == Approx(1));
+    CHECK(by_hand.training.variance == Approx((9 - 1) / 2.0));
+    CHECK(by_hand.drawing.variance == Approx(0));
     CHECK_FALSE(dtk::components({1, 2, 3}, 3));
     CHECK_FALSE(dtk::components({1, 2, INFINITY, 4}, 2));
 }
@@ -522,6 +554,27 @@ void best_arm_holds(int repetitions) {
 }  // namespace
 
 TEST_CASE("the best arm is among those that may be it") { best_arm_holds(few); }
+
+TEST_CASE("an arm may be the best unless another beats it one-sided, which is paid for by how many there are") {
+    // Five differences of standard deviation 1: Student's 2.1318/√5 at 5 %, and 2.7764/√5 at half of it.
+    const auto kept = [](double behind, std::size_t others) {
+        dtk::MetricResults metric;
+        metric.better = dtk::Better::less;
+        const double spread = std::sqrt(0.4);
+        for (std::size_t arm = 0; arm <= others; ++arm) {
+            auto& score = metric.arms.emplace_back();
+            for (int seed = 0; seed < 5; ++seed)
+                score.compared.emplace_back(arm == 0 ? 3 + 7 * seed + behind + spread * (seed - 2) : 3 + 7 * seed);
+            score.mean = dtk::estimate(score.compared);
+        }
+        const auto best = dtk::best_arms(metric, 0.95);
+        return std::find(best.begin(), best.end(), 0u) != best.end();
+    };
+    CHECK(kept(0.94, 1));
+    CHECK_FALSE(kept(0.97, 1));
+    CHECK(kept(1.22, 2));
+    CHECK_FALSE(kept(1.26, 2));
+}
 
 namespace {
 /// Of eight arms that differ by nothing from the baseline the best is taken, and confirmed with seeds of its own.
