@@ -11,6 +11,7 @@
 
 #include "base/declaration.hpp"
 #include "catch.hpp"
+#include "engine/training_sums.hpp"
 #include "support.hpp"
 
 using at::Tensor;
@@ -281,6 +282,46 @@ TEST_CASE(
     for (const std::int64_t step : {0, 1, 20, 400, 999}) {
         const double share = 1 / (1000 * weight.index({t == static_cast<double>(step)})[0].item<double>());
         CHECK(std::abs(counts[step].item<double>() - 100000 * share) < 3);  // of each equal share of probability one
+    }
+}
+
+TEST_CASE("the error by noise is that of uniform times, however often which are drawn") {
+    // An error that goes from 0 to 1 and back over the times, so that it is another at every one of a tenth of them.
+    const auto error = [](double u) { return std::pow(4 * u * (1 - u), 4); };
+    const auto integral = [](double u) {
+        return 256 * std::pow(u, 5) * (1 / 5.0 - 2 * u / 3 + 6 * u * u / 7 - u * u * u / 2 + u * u * u * u / 9);
+    };
+    const std::int64_t rows = 40000, steps = 1000;
+    const auto context = chain("preset = \"gmm1d\"", "linear", steps);
+    const auto data = batch(context, rows);
+    for (const auto& times : support::registry().names("times")) {
+        const auto law = make<dtk::Times>(times, has_density(times) ? "importance = true" : "", context);
+        const auto drawn = law->draw(data, *context.chain, stream.stream("t"));
+        const auto errors = drawn.t.map([&](double t) { return error((t + 1) / steps); }).rows(data.x);
+        const auto weight = drawn.weight.rows(data.x);
+        // Two parts of a batch come to what the whole of it does.
+        dtk::TrainingSums sums(at::kCPU);
+        for (const std::int64_t first : {0, 10000}) {
+            const auto last = first == 0 ? 10000 : rows;
+            const dtk::SampledTimes part{dtk::Time(drawn.t.rows(rows).slice(0, first, last)),
+                                         dtk::Coefficient::of_rows(weight.slice(0, first, last))};
+            const auto of_part = errors.slice(0, first, last);
+            sums.add(sums.of_part(of_part, of_part, part, {}, 1.0 / rows, steps));
+        }
+        const auto found = sums.error_by_noise();
+        const auto bins = ((drawn.t.rows(rows) + 1 - 1e-6) * 10 / steps).floor().clamp(0, 9);
+        int checked = 0;
+        for (int bin = 0; bin < 10; ++bin) {
+            const auto inside = (bins == bin).to(at::kDouble) * weight;
+            if (inside.count_nonzero().item<std::int64_t>() < 200) continue;
+            ++checked;
+            const double exact = 10 * (integral((bin + 1) / 10.0) - integral(bin / 10.0)),
+                         se = (inside * (errors - exact)).norm().item<double>() / inside.sum().item<double>();
+            INFO(times << ", tenth " << bin << ": " << found[bin] << " ± " << se << ", exact " << exact);
+            // Whole steps lie up to one thousandth beside the middle of their share.
+            CHECK(std::abs(found[bin] - exact) < 4 * se + 2e-3);
+        }
+        CHECK(checked >= 6);
     }
 }
 

@@ -502,6 +502,38 @@ TEST_CASE("samples that were drawn later are reproduced from the network they we
     CHECK(says(call(folder.path, {"show", "a/sampled/more"}).out, "50 samples by ddim in 7 steps"));
 }
 
+TEST_CASE("the logged error by noise is the same, however often which times are drawn") {
+    const Folder folder;
+    // Networks that learn next to nothing: what is logged is the bound of one and the same network.
+    write(folder / "fixed.toml", R"(name = "fixed"
+seed = 7
+threads = 1
+dataset = {use = "gaussian_mixture"}
+process = {steps = 100}
+schedule = {use = "cosine"}
+model = {use = "mlp", width = 8, depth = 1, prediction = "x0"}
+loss = {use = "elbo"}
+train = {steps = 40, batch = 1000, lr = 1e-12, log_every = 40}
+)");
+    const auto log_with = [&](const std::string& times) {
+        call(folder.path, {"run", "fixed.toml", "--out", times, "--set", "times.use=" + times, "--progress", "none"});
+        return json::parse(read(folder / times / "metrics.jsonl"));
+    };
+    const auto even = log_with("stratified");
+    for (const std::string times : {"information", "uniform", "low_discrepancy"}) {
+        const auto line = log_with(times);
+        double mean = 0;
+        for (int tenth = 0; tenth < 10; ++tenth) {
+            const double found = line["train/loss_by_noise"][tenth];
+            INFO(times << ", tenth " << tenth);
+            CHECK(found == Approx(even["train/loss_by_noise"][tenth].get<double>()).epsilon(0.06));
+            mean += found / 10;
+        }
+        // A tenth of the times each, so that their mean is that of all.
+        CHECK(mean == Approx(line["train/loss"].get<double>()).epsilon(0.03));
+    }
+}
+
 TEST_CASE("a run is exported with its samples, log, metrics and noise levels") {
     const Folder folder;
     const auto run = copy_of("a", folder);

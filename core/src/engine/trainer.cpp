@@ -142,7 +142,7 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
         bad += sum.detach().isfinite().logical_not();
         if (i > 0) continue;
         if (look.computed) look.computed(batch, drawn.t, objective.value, minimised);
-        logged = sums_.of_part(objective.value, minimised, drawn.t, values, share, stage_.process().steps());
+        logged = sums_.of_part(objective.value, minimised, drawn, values, share, stage_.process().steps());
         if (times->observes()) {
             const auto error = objective.value.detach().to(at::kDouble);
             seen_.push_back(at::stack({drawn.t.rows(rows).to(error.device()), error}));

@@ -20,14 +20,14 @@ void TrainingSums::clear() {
     steps_ = 0;
 }
 
-Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values,
-                             double share, std::int64_t process_steps) {
+Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const SampledTimes& drawn,
+                             const LossValues& values, double share, std::int64_t process_steps) {
     const auto sum = [](const Tensor& x) { return x.detach().to(at::kDouble).sum(); };
-    const auto bin = t.map([&](double t) {
+    const auto bin = drawn.t.map([&](double t) {
         const double place = std::floor((t + 1e-9) * noise_bins / static_cast<double>(process_steps));
         return std::clamp(place, 0.0, static_cast<double>(noise_bins - 1));
     });
-    const auto plain = error.detach().to(at::kDouble);
+    const auto plain = error.detach().to(at::kDouble), weight = drawn.weight.rows(plain);
     const auto bins = bin.rows(error).to(at::kLong);
     if (parts_.empty() && !values.parts.empty()) {
         for (const auto& [name, part] : values.parts) parts_.push_back(name);
@@ -35,8 +35,8 @@ Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const Tim
         sum_ = at::cat({sum_, at::zeros({static_cast<std::int64_t>(parts_.size())}, sum_.options())});
     }
     std::vector<Tensor> numbers{(sum(value) * share).view({1}),
-                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, plain),
-                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, at::ones_like(plain))};
+                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight * plain),
+                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight)};
     for (const auto& name : parts_) {
         const auto same =
             std::find_if(values.parts.begin(), values.parts.end(), [&](const auto& one) { return one.first == name; });

@@ -2,10 +2,11 @@
 // What training sums on the device between two lines of metrics.
 #include <dtk/loss.hpp>
 #include <dtk/optimizer.hpp>
+#include <dtk/times.hpp>
 
 namespace dtk {
 
-class TrainingSums {
+class DTK_API TrainingSums {
  public:
     static constexpr std::int64_t noise_bins = 10;
 
@@ -13,8 +14,8 @@ class TrainingSums {
     void clear();
     /// What is to be added up of a part of a batch. `error`: what the loss answered, before weighting; `value`: what is
     /// minimised. Both [B]; share: 1/batch. → [N] float64
-    Tensor of_part(const Tensor& error, const Tensor& value, const Time& t, const LossValues& values, double share,
-                   std::int64_t process_steps);
+    Tensor of_part(const Tensor& error, const Tensor& value, const SampledTimes& drawn, const LossValues& values,
+                   double share, std::int64_t process_steps);
     /// The sum of that over the parts of a batch.
     void add(const Tensor& numbers) { sum_ = sum_ + numbers; }
     void end_step(const Tensor& norm, const Tensor& finite, std::int64_t step);
@@ -24,7 +25,8 @@ class TrainingSums {
 
     /// Waits for the device: the first step that was not finite, −1 where there is none.
     std::int64_t first_bad() const { return first_bad_.item<std::int64_t>(); }
-    /// Means over the steps since the last `clear`, and the mean error in each tenth of the times.
+    /// Means over the steps since the last `clear`, and the mean error in each tenth of the times, which counts by the
+    /// weight of its time: drawn more often somewhere, times are no better or worse there.
     std::vector<std::pair<std::string, double>> means() const;
     std::vector<double> error_by_noise() const;
 
@@ -39,7 +41,7 @@ class TrainingSums {
     Tensor part(std::size_t i) const { return sum_.select(0, 1 + 2 * noise_bins + static_cast<std::int64_t>(i)); }
 
     at::Device device_;
-    Tensor sum_;  ///< of the loss, of errors and counts by noise, of the loss's further values
+    Tensor sum_;  ///< of the loss, of weighted errors and of weights by noise, of the loss's further values
     Tensor norm_, first_bad_;
     std::vector<std::string> parts_;  ///< the names of those
     std::int64_t steps_ = 0;
