@@ -38,6 +38,15 @@ TEST_CASE("each arm chooses its own best by samples that are not reported") {
     const auto before = finished(folder / "study");
     REQUIRE(run(folder, tuned).code == 0);
     CHECK(finished(folder / "study") == before);
+    // What chooses is drawn with the seed of [ablation.tune], and measures that metric alone; what is reported is not.
+    std::size_t choosing = 0;
+    for (const auto& [task, time] : before) {
+        const auto at = folder / "study" / "tasks" / task;
+        const bool chooses = says(read(at / "resolved.toml"), "seed = 77\n");
+        choosing += chooses;
+        CHECK(json::parse(read(at / "run.json"))["result"]["metrics"].size() == (chooses ? 1 : 2));
+    }
+    CHECK(choosing == 8);
     const auto page = read(folder / "study" / "report.html");
     REQUIRE(dtk_program({"report", "study"}, folder.path).code == 0);
     CHECK(read(folder / "study" / "report.html") == page);
