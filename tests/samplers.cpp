@@ -467,11 +467,15 @@ TEST_CASE(
 }
 
 TEST_CASE("any sampler, schedule, grid, prediction and number of steps, all of them", "[slow]") {
-    for (const auto& sampler : all_samplers())
-        for (const auto& schedule : product::parts("schedule", false))
-            for (const auto& grid : product::parts("grid"))
-                for (const auto& prediction : predictions)
-                    for (const int n : numbers_of_steps) check({sampler, schedule, grid, prediction, n});
+    // An hour and a half of one core for all; a section for each sampler, so that -c runs one.
+    for (const auto& sampler : all_samplers()) {
+        DYNAMIC_SECTION(sampler.toml()) {
+            for (const auto& schedule : product::parts("schedule", false))
+                for (const auto& grid : product::parts("grid"))
+                    for (const auto& prediction : predictions)
+                        for (const int n : numbers_of_steps) check({sampler, schedule, grid, prediction, n});
+        }
+    }
 }
 
 TEST_CASE("every field of every sampler does something, if only beside one or two others") {
@@ -599,9 +603,12 @@ TEST_CASE("the error of a sampler without noise to the exact flow falls from for
 }
 
 TEST_CASE("the error of a sampler without noise to the exact flow falls: any schedule and grid", "[slow]") {
-    for (const auto& sampler : all_samplers())
-        for (const auto& schedule : product::parts("schedule", false))
-            for (const auto& grid : product::parts("grid", false)) check_falling(sampler, schedule, grid);
+    for (const auto& sampler : all_samplers()) {
+        DYNAMIC_SECTION(sampler.toml()) {
+            for (const auto& schedule : product::parts("schedule", false))
+                for (const auto& grid : product::parts("grid", false)) check_falling(sampler, schedule, grid);
+        }
+    }
 }
 
 // ---- What a consistency model does.
