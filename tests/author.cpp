@@ -111,3 +111,62 @@ TEST_CASE("what cannot be written is refused in words, and nothing is overwritte
     CHECK(missing.code == 2);
     CHECK(says(missing.err, "there is no file nowhere.cpp"));
 }
+
+TEST_CASE("the schema holds every plugin with every field, and every table of a stage") {
+    const auto shown = dtk_program({"schema"}, ".");
+    REQUIRE(shown.code == 0);
+    CHECK(shown.err.empty());
+    const auto schema = nlohmann::json::parse(shown.out);
+    const auto described = dtk_program({"plugins", "describe", "--json"}, ".");
+    REQUIRE(described.code == 0);
+    std::size_t fields = 0;
+    for (const auto& plugin : nlohmann::json::parse(described.out)) {
+        const auto kind = plugin["kind"].get<std::string>(), name = plugin["name"].get<std::string>();
+        INFO(kind << " " << name);
+        REQUIRE(schema["definitions"].contains(kind));
+        CHECK(schema["properties"].contains(kind));
+        CHECK(schema["properties"]["stage"]["items"]["properties"].contains(kind));
+        const nlohmann::json* own = nullptr;
+        for (const auto& one : schema["definitions"][kind]["anyOf"])
+            if (one.contains("properties") && one["properties"]["use"]["const"] == plugin["name"]) own = &one;
+        REQUIRE(own);
+        CHECK((*own)["additionalProperties"] == false);
+        for (const auto& field : plugin["fields"]) {
+            const auto key = field["key"].get<std::string>();
+            INFO(key);
+            REQUIRE((*own)["properties"].contains(key));
+            CHECK((*own)["properties"][key]["description"] == field["doc"]);
+            ++fields;
+        }
+    }
+    CHECK(fields > 300);
+    for (const auto* key : {"name", "seed", "device", "threads", "train", "validate", "sample", "init", "stage",
+                            "plugins", "ablation", "seeds", "expect"})
+        CHECK(schema["properties"].contains(key));
+    // A range and a choice as an editor sees them.
+    const auto& train = schema["properties"]["train"]["properties"];
+    CHECK(train["lr"]["exclusiveMinimum"] == 0);
+    CHECK(train["lr"]["type"] == "number");
+    CHECK(train["precision"]["enum"] == nlohmann::json{"float32", "bf16"});
+}
+
+TEST_CASE("a shell completes commands, options, plugins and their fields") {
+    const auto found = [](std::vector<std::string> words) {
+        words.insert(words.begin(), "--complete");
+        const auto outcome = dtk_program(words, ".");
+        CHECK(outcome.code == 0);
+        return "\n" + outcome.out;
+    };
+    CHECK(found({"plugins", "desc"}) == "\ndescribe\n");
+    CHECK(says(found({"plugins", "describe", "he"}), "\nheun\n"));
+    CHECK(says(found({"run", "x.toml", "--res"}), "\n--resume\n"));
+    CHECK(says(found({"run", "x.toml", "--set", "sampler.use=he"}), "\nsampler.use=heun\n"));
+    CHECK(says(found({"run", "x.toml", "--set", "sampler.s_ch"}), "\nsampler.s_churn=\n"));
+    CHECK(says(found({"run", "x.toml", "--set", "process.schedule=cos"}), "\nprocess.schedule=cosine\n"));
+    CHECK(says(found({"run", "x.toml", "--set", "train.l"}), "\ntrain.lr=\n"));
+    CHECK(says(found({"new", "sam"}), "\nsampler\n"));
+    CHECK(found({"run", "exper"}) == "\n");  // a file: the shell knows better
+    for (const auto* shell : {"bash", "zsh", "fish"})
+        CHECK(says(dtk_program({"completion", shell}, ".").out, "--complete"));
+    CHECK(dtk_program({"completion", "tcsh"}, ".").code == 2);
+}

@@ -16,6 +16,7 @@
 #include "base/build.hpp"
 #include "base/declaration.hpp"
 #include "base/files.hpp"
+#include "base/schema.hpp"
 #include "base/words.hpp"
 #include "study/run_store.hpp"
 
@@ -208,6 +209,14 @@ int plugins_describe(const PluginsRequest& request) {
 int plugins_path(const PluginsRequest& request) {
     for (const auto& folder : plugin_folders(request.folders))
         fmt::print("{}{}\n", folder.string(), fs::is_directory(folder) ? "" : "  (not there)");
+    return done;
+}
+
+int schema(const PluginsRequest& request) {
+    std::vector<std::string> left_out;
+    const auto made = experiment_schema(registry(request.folders), left_out);
+    for (const auto& plugin : left_out) fmt::print(stderr, "left out, since it cannot be used: {}\n", plugin);
+    fmt::print("{}\n", made.dump(1));
     return done;
 }
 

@@ -77,6 +77,7 @@ int sample(SampleRequest& request);
 int plugins_list(const PluginsRequest& request);
 int plugins_describe(const PluginsRequest& request);
 int plugins_path(const PluginsRequest& request);
+int schema(const PluginsRequest& request);
 int schedule_show(const ScheduleRequest& request);
 int doctor(const PluginsRequest& request);
 int diagnose(const std::string& run, DiagnoseRequest& request);

@@ -19,6 +19,7 @@
 #include "base/trust.hpp"
 #include "base/words.hpp"
 #include "cli/commands.hpp"
+#include "cli/completion.hpp"
 #include "cli/runs.hpp"
 #include "study/exports.hpp"
 
@@ -406,6 +407,23 @@ int main(int argc, char** argv) {
     new_command->footer("Example: dtk new sampler mine && dtk plugins build mine.cpp && dtk run mine.toml");
     new_command->callback([&] { code = dtk::cli::new_plugin(fresh); });
 
+    auto* schema_command =
+        app.add_subcommand("schema", "what an experiment file may hold, as a JSON schema for editors");
+    add_plugin_path(schema_command, plugins.folders);
+    schema_command->footer(
+        "Example: dtk schema > dtk.schema.json, and as the first line of an experiment: #:schema ./dtk.schema.json");
+    schema_command->callback([&] { code = dtk::cli::schema(plugins); });
+
+    std::string shell;
+    auto* completion_command =
+        app.add_subcommand("completion", "what makes a shell complete commands, plugins, fields");
+    completion_command->add_option("shell", shell, "bash, zsh or fish")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+        ->type_name("SHELL");
+    completion_command->footer("Example: eval \"$(dtk completion bash)\"");
+    completion_command->callback([&] { fmt::print("{}", dtk::cli::completion_script(shell)); });
+
     dtk::cli::ScheduleRequest schedule;
     auto* schedule_command = app.add_subcommand("schedule", "look at schedules");
     schedule_command->require_subcommand(1);
@@ -476,6 +494,10 @@ int main(int argc, char** argv) {
                                : dtk::cli::diagnose(patient, diagnosis);
     });
 
+    if (argc > 1 && std::string_view(argv[1]) == "--complete") {
+        for (const auto& word : dtk::cli::completions(app, {argv + 2, argv + argc})) fmt::print("{}\n", word);
+        return dtk::done;
+    }
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -8,6 +8,7 @@
 #include "base/expectation.hpp"
 #include "base/files.hpp"
 #include "base/names.hpp"
+#include "base/schema.hpp"
 #include "base/stream_seeds.hpp"
 #include "base/trust.hpp"
 #include "base/words.hpp"
@@ -52,7 +53,8 @@ void ValidateSettings::fields(Fields& f) {
       "examples that training never sees, or some of those it does: their difference is what was learned by heart");
 }
 
-void SampleSettings::fields(TomlFields& f) {
+template <class Reader>
+void SampleSettings::fields(Reader& f) {
     f("n", n, in(1, 4294967296.0), "samples to draw");
     f("batch", batch, at_least(1), "samples drawn at a time; does not change their noise");
     f("network_batch", network_batch, at_least(0),
@@ -77,6 +79,9 @@ void SampleSettings::fields(TomlFields& f) {
     f.words("labels", labels,
             "classes to draw, in turn, by name or number, where the data have classes; empty: all with examples");
 }
+
+template void SampleSettings::fields(TomlFields& f);
+template void SampleSettings::fields(SchemaFields& f);
 
 void InitSettings::fields(Fields& f) {
     f("run", run, "the run, the earlier stage or the name given by --artefact whose network this one begins as");
@@ -402,6 +407,9 @@ std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& 
 }
 
 }  // namespace
+
+void experiment_fields(Fields& f) { ExperimentSettings().fields(f); }
+void plugin_folder_fields(Fields& f) { PluginSettings().fields(f); }
 
 const std::vector<PluginSpec>& StageSpec::list(const std::string& kind) const {
     static const std::vector<PluginSpec> none;

@@ -38,7 +38,9 @@ struct SampleSettings {
     std::vector<std::string> labels;  ///< names of classes, or their numbers
     std::string precision = "float32", start = "random";
     bool starts_from_file() const { return start != "random" && start != "quantiles"; }
-    void fields(TomlFields& f);
+    /// Reader: TomlFields or SchemaFields, which know lists of words.
+    template <class Reader>
+    void fields(Reader& f);
 };
 
 /// `init = "RUN"`, or [init]: the trained network that a stage's own begins as.
@@ -128,6 +130,12 @@ struct Overrides {
     /// The words of the command line that say the same.
     DTK_API std::vector<std::string> words() const;
 };
+
+/// The fields that stand at the top of a file, and those of [plugins].
+DTK_API void experiment_fields(Fields& f);
+DTK_API void plugin_folder_fields(Fields& f);
+/// The keys of [train], [validate], [sample] or [init]; none of another table.
+DTK_API std::vector<std::string> keys_of_settings(std::string_view table);
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result;
 /// one that is given and looks in the same folders is used again.
