@@ -118,6 +118,8 @@ int sample(SampleRequest& request) {
     return code;
 }
 
+int ema(const AverageRequest& request) { return engine().ema(request); }
+
 int plugins_list(const PluginsRequest& request) {
     const auto all = registry(request.folders);
     const auto kinds = all.kinds();

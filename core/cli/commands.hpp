@@ -73,6 +73,7 @@ int study_power(const PowerRequest& request);
 int run(RunRequest& request, bool resume, const StudyOptions& study);
 int report(const std::filesystem::path& study);
 int check(const std::filesystem::path& file, const Overrides& overrides);
+int ema(const AverageRequest& request);
 int sample(SampleRequest& request);
 int plugins_list(const PluginsRequest& request);
 int plugins_describe(const PluginsRequest& request);

@@ -337,6 +337,25 @@ int main(int argc, char** argv) {
         code = dtk::cli::sample(sample);
     });
 
+    dtk::AverageRequest average;
+    auto* average_command = app.add_subcommand("ema", "make averages of other widths of those that a run has kept");
+    average_command->add_option("run", average.run, "the run's folder, or that of one of its stages")
+        ->required()
+        ->type_name("RUN");
+    average_command
+        ->add_option("--width", average.widths,
+                     "standard deviation of its profile as a share of the training; several "
+                     "times: several averages")
+        ->required()
+        ->type_name("W")
+        ->allow_extra_args(false)
+        ->check(CLI::Range(1e-4, 0.288));
+    average_command->add_option("--step", average.step, "at which step; otherwise that of the newest copy")
+        ->type_name("N")
+        ->check(whole_number(1));
+    add_plugin_path(average_command, average.overrides.plugin_path);
+    average_command->callback([&] { code = dtk::cli::ema(average); });
+
     add_run_commands(app, code);
 
     dtk::DataRequest data;

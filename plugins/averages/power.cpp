@@ -3,8 +3,8 @@
 // Training Dynamics of Diffusion Models" (EDM2), 2024, section 3.1.
 #include <cmath>
 
-#include <boost/math/tools/toms748_solve.hpp>
 #include <dtk/optimizer.hpp>
+#include <dtk/power_average.hpp>
 
 namespace {
 struct Power final : dtk::Average {
@@ -15,17 +15,11 @@ struct Power final : dtk::Average {
               "σ_rel, standard deviation of the profile as a share of the training");
         }
     };
-    explicit Power(const Config& config) {
-        const double variance = config.width * config.width;
-        const auto off = [&](double g) { return (g + 1) / ((g + 2) * (g + 2) * (g + 3)) - variance; };
-        boost::uintmax_t most = 200;
-        const auto [a, b] =
-            boost::math::tools::toms748_solve(off, 0.0, 1e9, boost::math::tools::eps_tolerance<double>(50), most);
-        gamma_ = (a + b) / 2;
-    }
+    explicit Power(const Config& config) : gamma_(dtk::power_of_width(config.width)) {}
     double keep(std::int64_t step) const override {
         return std::pow(1 - 1 / (static_cast<double>(step) + 1), gamma_ + 1);
     }
+    std::optional<double> power() const override { return gamma_; }
 
  private:
     double gamma_;

@@ -1,6 +1,7 @@
 #pragma once
 // How do gradients move the parameters? Optimisers, learning-rate laws and averages of the parameters.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,7 +9,7 @@
 #include <dtk/plugin.hpp>
 
 #define DTK_Optimizer_VERSION 1
-#define DTK_Average_VERSION 1
+#define DTK_Average_VERSION 2
 
 namespace dtk {
 
@@ -45,6 +46,9 @@ class DTK_API Average {
     /// What the average keeps after step `step` (from 0) of the old value: average ← keep·average + (1 −
     /// keep)·parameter.
     virtual double keep(std::int64_t step) const = 0;
+    /// γ, where it is ∝ ∫ t^γ θ(t) dt over the steps so far (dtk/power_average.hpp): `dtk ema` then makes averages of
+    /// other widths from what is kept of it while training goes on.
+    virtual std::optional<double> power() const { return std::nullopt; }
 };
 
 }  // namespace dtk

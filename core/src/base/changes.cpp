@@ -24,6 +24,7 @@ const std::map<std::string, Kind> kinds_of_keys{{"device", Kind::idle},
                                                 {"train.keep", Kind::idle},
                                                 {"train.keep_every", Kind::idle},
                                                 {"train.sample_every", Kind::idle},
+                                                {"train.snapshot_every", Kind::idle},
                                                 {"train.reduction", Kind::idle},  // of rounding, as threads
                                                 {"train.parts", Kind::idle},
                                                 {"validate.every", Kind::idle},

@@ -34,6 +34,14 @@ struct SampleRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk ema`.
+struct AverageRequest {
+    std::filesystem::path run;
+    std::vector<double> widths;
+    std::optional<std::int64_t> step = {};  ///< otherwise that of the newest copy
+    Overrides overrides = {};
+};
+
 /// `dtk data show`.
 struct DataRequest {
     std::filesystem::path file;
@@ -74,6 +82,7 @@ class Engine {
     virtual int run(const RunRequest& request) = 0;
     virtual int replay(const RunRequest& request) = 0;
     virtual int sample(const SampleRequest& request) = 0;
+    virtual int ema(const AverageRequest& request) = 0;
     virtual int data(const DataRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;

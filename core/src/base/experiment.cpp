@@ -36,6 +36,8 @@ void TrainSettings::fields(Fields& f) {
     f("checkpoint_minutes", checkpoint_minutes, at_least(0), "minutes between two checkpoints by the clock; 0: none");
     f("keep", keep, at_least(1), "the newest checkpoints that are kept");
     f("keep_every", keep_every, at_least(0), "checkpoints of every so many steps are kept too; 0: none");
+    f("snapshot_every", snapshot_every, at_least(0),
+      "steps between two copies of the averages of `use = \"power\"`, of which `dtk ema` makes others; 0: none");
     f("sample_every", sample_every, at_least(0), "steps between two pictures of samples; 0: only at the end");
 }
 

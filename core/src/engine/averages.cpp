@@ -17,6 +17,14 @@ void Averages::update(std::int64_t step) {
     for (auto& one : all_) at::_foreach_lerp_(one.tensors, parameters_, 1 - one.law->keep(step));
 }
 
+std::vector<PowerAverage> Averages::powers() const {
+    const auto now = state();
+    std::vector<PowerAverage> all;
+    for (const auto& one : all_)
+        if (const auto power = one.law->power()) all.push_back({one.name, *power, now.at(one.name)});
+    return all;
+}
+
 std::map<std::string, NamedTensors> Averages::state() const {
     std::map<std::string, NamedTensors> state;
     for (const auto& one : all_)

@@ -7,6 +7,7 @@
 
 #include <dtk/optimizer.hpp>
 
+#include "engine/snapshots.hpp"
 #include "engine/stage.hpp"
 
 namespace dtk {
@@ -17,6 +18,8 @@ class DTK_API Averages {
     /// After step `step` (from 0).
     void update(std::int64_t step);
     bool empty() const { return all_.empty(); }
+    /// Those that are by a power of the time.
+    std::vector<PowerAverage> powers() const;
     /// By the average's name, the tensors by theirs.
     std::map<std::string, NamedTensors> state() const;
     /// Errors: Error naming what is missing.

@@ -14,6 +14,7 @@
 #include "base/toml.hpp"
 #include "base/words.hpp"
 #include "engine/safetensors.hpp"
+#include "engine/snapshots.hpp"
 
 namespace dtk {
 
@@ -160,6 +161,11 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     throw UserError(error.what(), error.help());
 }
 
+void add_made_average(Checkpoint& checkpoint, const std::string& name, const fs::path& stage, std::int64_t step) {
+    if (const auto width = width_named(name); width && !checkpoint.averages.contains(name))
+        checkpoint.averages[name] = made_averages(stage, step, {*width}).front().tensors;
+}
+
 const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name) {
     if (checkpoint.averages.empty() || name == "none") return nullptr;
     auto wanted = name;
@@ -170,7 +176,9 @@ const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint,
     std::vector<std::string> names{"none"};
     for (const auto& [one, tensors] : checkpoint.averages) names.push_back(one);
     throw UserError(fmt::format("the checkpoint holds no average `{}`", wanted),
-                    fmt::format("`average` in [sample] is one of {}", fmt::join(names, ", ")));
+                    fmt::format("`average` in [sample] is one of {}, or of any width, width=0.08, where the run kept "
+                                "copies (snapshot_every)",
+                                fmt::join(names, ", ")));
 }
 
 void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from) {

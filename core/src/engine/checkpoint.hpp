@@ -33,6 +33,11 @@ DTK_API void save_checkpoint(const std::filesystem::path& path, const Checkpoint
 /// experiment is not the one that was saved), or says a step that its own experiment does not have.
 DTK_API Checkpoint load_checkpoint(const std::filesystem::path& path);
 
+/// Where the name says a width, "width=0.08", the average of that width at that step becomes one of the checkpoint's,
+/// made of the copies in the stage's folder. Errors: UserError where there are none.
+DTK_API void add_made_average(Checkpoint& checkpoint, const std::string& name, const std::filesystem::path& stage,
+                              std::int64_t step);
+
 /// Which of a checkpoint's averages is meant in [sample]: that of that name; the first for an empty one; none for
 /// "none". → null where it is the parameters themselves. Errors: UserError where there is none of that name.
 DTK_API const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint, const std::string& name);

@@ -8,6 +8,7 @@ namespace dtk {
 int run_experiment(const RunRequest& request);
 int replay_run(const RunRequest& request);
 int sample_run(const SampleRequest& request);
+int make_averages(const AverageRequest& request);
 int show_data(const DataRequest& request);
 int diagnose_run(const DiagnoseRequest& request);
 int compare_objectives(const EquivalenceRequest& request);

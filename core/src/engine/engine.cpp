@@ -63,6 +63,8 @@ class TorchEngine final : public Engine {
 
     int sample(const SampleRequest& request) override { return sample_run(request); }
 
+    int ema(const AverageRequest& request) override { return make_averages(request); }
+
     int data(const DataRequest& request) override { return show_data(request); }
 
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }

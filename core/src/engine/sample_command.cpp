@@ -59,7 +59,7 @@ int sample_in(const SampleRequest& request) {
         throw UserError(fmt::format("{} is not the folder of a run or of one of its stages", request.run.string()),
                         "a run's folder holds stage.toml once it has begun");
     const auto from = wanted_checkpoint(request);
-    const auto checkpoint = from ? std::optional(load_checkpoint(*from)) : std::nullopt;
+    auto checkpoint = from ? std::optional(load_checkpoint(*from)) : std::nullopt;
     auto overrides = request.overrides;
     auto loaded = std::make_unique<Loaded>();
     auto stage = stage_to_sample(*loaded, request, overrides, checkpoint);
@@ -89,6 +89,7 @@ int sample_in(const SampleRequest& request) {
     if (!stage->model().parameters().empty()) {
         if (!checkpoint)
             throw UserError(fmt::format("{} holds no checkpoint", request.run.string()), "let the run save one first");
+        add_made_average(*checkpoint, spec.sample->average, request.run, checkpoint->step);
         restore(*stage, *checkpoint, average_of(*stage, *checkpoint, spec.sample->average), from->string());
         Progress::note(fmt::format("network  step {} of {}", checkpoint->step, from->string()));
     }

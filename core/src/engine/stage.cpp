@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <dtk/categories.hpp>
+#include <dtk/optimizer.hpp>
 
 #include "base/stream_seeds.hpp"
 #include "engine/start.hpp"
@@ -66,6 +67,12 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
             if (kind == "model") model_fits = check_model(mistakes);
         }
     check_sampling(mistakes);
+    const auto laws = list<Average>();
+    if (spec_.train && spec_.train->snapshot_every > 0 && laws.size() == spec_.list("average").size() &&
+        std::ranges::none_of(laws, [](const auto& law) { return law->power().has_value(); }))
+        mistakes.add(spec_.reading->place("train"),
+                     "`snapshot_every` keeps copies of averages by a power of the time, and there is none",
+                     "add [[average]] use = \"power\", or two, of width 0.05 and 0.1");
 }
 
 bool Stage::check_model(Diagnostics& mistakes) const {

@@ -15,6 +15,7 @@
 #include "engine/pictures.hpp"
 #include "engine/safetensors.hpp"
 #include "engine/sample_file.hpp"
+#include "engine/snapshots.hpp"
 
 namespace dtk {
 
@@ -76,7 +77,7 @@ void StageRun::help(const From& from) {
     const auto save = [&](const Checkpoint& checkpoint) {
         save_checkpoint(checkpoint_path(folder_ / "checkpoints", checkpoint.step), checkpoint, stage_);
     };
-    trainer.run(text_, Progress::Mode::none, {.metrics = {}, .save = save, .sample = {}, .stop = {}});
+    trainer.run(text_, Progress::Mode::none, {.metrics = {}, .save = save, .snapshot = {}, .sample = {}, .stop = {}});
 }
 
 json StageRun::evaluate() {
@@ -135,11 +136,13 @@ void StageRun::train(const From& from) {
             fmt::format("going on after step {} of {}{}", trainer.step(), steps,
                         from.checkpoint ? ", from checkpoints/" + from.checkpoint->filename().string() : ""));
     cut_log(folder_ / "metrics.jsonl", trainer.step());
+    forget_snapshots_after(folder_, trainer.step());
     validations_ = validations_in(folder_);
     if (trainer.step() < steps) {
         trainer.run(text_, progress_,
                     {.metrics = [&](auto step, const auto& values, const auto& lists) { log(step, values, lists); },
                      .save = [&](const auto& checkpoint) { save(checkpoint); },
+                     .snapshot = [&](auto step, const auto& averages) { save_snapshot(folder_, step, averages); },
                      .sample = [&](auto step) { picture_at(step); },
                      .stop = stop_asked,
                      .least_error = validations_.best ? validations_.best->of_sampled()
@@ -172,6 +175,7 @@ void StageRun::use_average(Trainer& trainer) {
     const auto& sample = stage_.spec().sample;
     Checkpoint held;
     held.averages = trainer.averages().state();
+    add_made_average(held, sample ? sample->average : "", folder_, trainer.step());
     const auto* average = average_of(stage_, held, sample ? sample->average : "");
     if (!average) return;
     for (auto& named : stage_.named_tensors())

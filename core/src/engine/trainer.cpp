@@ -320,6 +320,10 @@ void Trainer::run(const std::string& experiment, Progress::Mode mode, const Trai
             saved = monotonic_seconds();
             kept = step_;
         }
+        if (log.snapshot && leads() && (due(settings_.snapshot_every) || (last && settings_.snapshot_every > 0))) {
+            refuse_bad(sums_.first_bad());
+            log.snapshot(step_, averages_.powers());
+        }
         if (stopping && !last) throw Interrupted(fmt::format("stopped after step {}", step_));
         if (!last && leads() && due(settings_.sample_every)) {
             stage_.train(false);

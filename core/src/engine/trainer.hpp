@@ -24,6 +24,8 @@ struct TrainingLog {
     /// from the least noisy; NaN where none was drawn.
     std::function<void(std::int64_t step, const NamedNumbers& values, const NamedLists& lists)> metrics;
     std::function<void(const Checkpoint& checkpoint)> save;
+    /// Copies of the averages by a power of the time are due.
+    std::function<void(std::int64_t step, const std::vector<PowerAverage>& averages)> snapshot = {};
     /// A picture of samples is due; the first average, if any, stands in the plugins.
     std::function<void(std::int64_t step)> sample;
     /// Has somebody asked to stop?
