@@ -19,6 +19,7 @@
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
 #include <dtk/noise_input.hpp>
+#include <dtk/recompute.hpp>
 
 namespace {
 
@@ -74,9 +75,16 @@ struct Block final : dtk::Module {
           in_(child<Linear>("in", init, c.width, c.expansion * c.width)),
           out_(child<Linear>("out", init, c.expansion * c.width, c.width)) {}
 
-    Tensor operator()(const Tensor& x, const Tensor& told) const {
+    Tensor operator()(const Tensor& x, const Tensor& told, bool recompute) const {
+        if (!recompute) return (*this)(x, x, told);
+        return dtk::recomputed([this](const auto& in) { return (*this)(in[0], in[1], in[2]); }, {x, x, told},
+                               parameters());
+    }
+
+    /// x twice: as it is passed by, and as it goes in.
+    Tensor operator()(const Tensor& past, const Tensor& x, const Tensor& told) const {
         const auto m = (*modulation_)(told);
-        const auto h = x + m[2] * attended(modulated(x, m[0], m[1]));
+        const auto h = past + m[2] * attended(modulated(x, m[0], m[1]));
         return h + m[5] * (*out_)(at::gelu((*in_)(modulated(h, m[3], m[4])), "tanh"));
     }
 
@@ -205,6 +213,7 @@ struct Dit final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return predicts_; }
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    bool recomputes() const override { return true; }
 
     dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
         auto told = at::zeros({x.size(0), c.width}, x.options().dtype(at::kFloat));
@@ -213,7 +222,7 @@ struct Dit final : dtk::Model {
         told = at::silu(told);
 
         auto h = embedded(x, t) + *position_;
-        for (const auto& block : blocks_) h = (*block)(h, told);
+        for (const auto& block : blocks_) h = (*block)(h, told, condition.recompute);
         const auto last = (*modulation_)(told);
         const auto y = patches_.joined((*out_)(modulated(h, last[0], last[1])), variance_.outputs(), answers());
         if (!tokens_) return variance_(predicts_, y, x, t);

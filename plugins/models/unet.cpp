@@ -3,6 +3,7 @@
 // every output of the way down concatenated on the way up, last layers zero at the start. Time is presented as
 // 1000·t/T.
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include <dtk/model.hpp>
 #include <dtk/noise_input.hpp>
 #include <dtk/process.hpp>
+#include <dtk/recompute.hpp>
 
 namespace {
 
@@ -58,7 +60,23 @@ struct Config {
 struct Shown {
     Tensor embedding;
     const Random* random;
+    bool recompute = false;
 };
+
+/// work(inputs, embedding, random), inner values kept for the gradient or computed again. inputs: as dtk::recomputed
+/// wants them.
+template <class Work>
+Tensor worked(const dtk::Module& part, std::vector<Tensor> inputs, const Shown& shown, const Work& work) {
+    if (!shown.recompute) return work(inputs, shown.embedding, shown.random);
+    inputs.push_back(shown.embedding);
+    return dtk::recomputed(
+        [work, random = shown.random ? std::optional(*shown.random) : std::nullopt](std::vector<Tensor> all) {
+            const auto embedding = all.back();
+            all.pop_back();
+            return work(all, embedding, random ? &*random : nullptr);
+        },
+        std::move(inputs), part.parameters());
+}
 
 struct Residual final : dtk::Module {
     Residual(const Random& init, const std::string& path, const Config& c, std::int64_t in, std::int64_t out,
@@ -73,10 +91,27 @@ struct Residual final : dtk::Module {
     }
 
     Tensor operator()(const Tensor& x, const Shown& shown) const {
+        return worked(*this, {x, x}, shown, [this](const auto& in, const Tensor& embedding, const Random* random) {
+            return skip_ ? (*this)(in[1], in[0], embedding, random) : (*this)(in[0], in[1], embedding, random);
+        });
+    }
+
+    /// Of the block on the way up, x and what was kept on the way down.
+    Tensor operator()(const Tensor& x, const Tensor& kept, const Shown& shown) const {
+        return worked(*this, {x, kept}, shown, [this](const auto& in, const Tensor& embedding, const Random* random) {
+            const auto both = at::cat({in[0], in[1]}, 1);
+            return (*this)(both, both, embedding, random);
+        });
+    }
+
+    /// x twice: as it is passed by, and as it goes in.
+    Tensor operator()(const Tensor& past, const Tensor& x, const Tensor& embedding, const Random* random) const {
+        // What is passed by comes first, so that its gradient comes last, when the others take no memory any more.
+        const auto by = skip_ ? (*skip_)(past) : past;
         auto h = (*conv1_)((*norm1_)(x));
-        h = h + (*time_)(shown.embedding).unsqueeze(2).unsqueeze(3);
-        h = (*conv2_)((*dropout_)((*norm2_)(h), shown.random));
-        return (skip_ ? (*skip_)(x) : x) + h;
+        h = h + (*time_)(embedding).unsqueeze(2).unsqueeze(3);
+        h = (*conv2_)((*dropout_)((*norm2_)(h), random));
+        return by + h;
     }
 
     std::shared_ptr<dtk::Dropout> dropout_;
@@ -94,12 +129,17 @@ struct SelfAttention final : dtk::Module {
           qkv_(child<Linear>("qkv", init, channels, 3 * channels)),
           out_(child<Linear>("out", init, channels, channels, Start::zeros)) {}
 
-    Tensor operator()(const Tensor& x) const {
+    Tensor operator()(const Tensor& x, const Shown& shown) const {
+        return worked(*this, {x, x}, shown,
+                      [this](const auto& in, const Tensor&, const Random*) { return (*this)(in[0], in[1]); });
+    }
+
+    Tensor operator()(const Tensor& past, const Tensor& x) const {
         const auto B = x.size(0), C = x.size(1), H = x.size(2), W = x.size(3);
         const auto pixels = (*norm_)(x).permute({0, 2, 3, 1}).reshape({B, H * W, C});
         const auto qkv = (*qkv_)(pixels).view({B, H * W, 3, heads_, C / heads_}).permute({2, 0, 3, 1, 4}).unbind();
         const auto mixed = dtk::attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).reshape({B, H * W, C});
-        return x + (*out_)(mixed).view({B, H, W, C}).permute({0, 3, 1, 2});
+        return past + (*out_)(mixed).view({B, H, W, C}).permute({0, 3, 1, 2});
     }
 
     std::int64_t heads_;
@@ -163,10 +203,11 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
     bool self_conditions() const override { return c.self_condition; }
 
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    bool recomputes() const override { return true; }
     bool knows_end() const override { return c.end_time; }
 
     dtk::Prediction forward(const Tensor& xt, const dtk::Time& t, const dtk::Condition& condition) override {
-        const Shown shown{at::silu(embed(xt, t, condition)), condition.random};
+        const Shown shown{at::silu(embed(xt, t, condition)), condition.random, condition.recompute};
         auto x = noise_->scaled(xt, t).to(at::kFloat);
         if (c.self_condition)
             x = at::cat(
@@ -177,16 +218,22 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
         for (const auto& part : down_)
             kept.push_back(part.resize ? (*part.resize)(kept.back()) : part(kept.back(), shown));
 
-        auto h = (*middle2_)((*middle_)((*middle1_)(kept.back(), shown)), shown);
+        auto h = (*middle2_)((*middle_)((*middle1_)(kept.back(), shown), shown), shown);
         for (const auto& part : up_) {
             if (part.resize) {
-                h = (*part.resize)(at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}));
+                h = worked(*part.resize, {h}, shown, [&resize = *part.resize](const auto& in, const auto&...) {
+                    return resize(at::upsample_nearest2d(in[0], {2 * in[0].size(2), 2 * in[0].size(3)}));
+                });
             } else {
-                h = part(at::cat({h, kept.back()}, 1), shown);
+                h = part.attended((*part.residual)(h, kept.back(), shown), shown);
                 kept.pop_back();
             }
         }
-        return variance_(predicts_, (*out_)((*norm_)(h)), xt, t);
+        const auto last = [this](const auto& in) { return (*out_)((*norm_)(in[0])); };
+        if (!condition.recompute) return variance_(predicts_, last(std::vector{h}), xt, t);
+        auto parameters = norm_->parameters();
+        for (const auto& one : out_->parameters()) parameters.push_back(one);
+        return variance_(predicts_, dtk::recomputed(last, {h}, std::move(parameters)), xt, t);
     }
 
  private:
@@ -195,10 +242,8 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
         std::shared_ptr<Residual> residual = {};
         std::shared_ptr<SelfAttention> attention = {};
         std::shared_ptr<Conv2d> resize = {};
-        Tensor operator()(const Tensor& x, const Shown& shown) const {
-            const auto h = (*residual)(x, shown);
-            return attention ? (*attention)(h) : h;
-        }
+        Tensor attended(const Tensor& h, const Shown& shown) const { return attention ? (*attention)(h, shown) : h; }
+        Tensor operator()(const Tensor& x, const Shown& shown) const { return attended((*residual)(x, shown), shown); }
     };
 
     std::shared_ptr<Residual> residual(const Random& init, const std::string& name, std::int64_t in, std::int64_t out) {
@@ -216,8 +261,9 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
     Tensor embed(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) const {
         auto times = (*time1_)(noise_->embedding(x, t));
         if (end_) times = times + (*end_)(noise_->embedding(x, dtk::end_of(condition, t)));
-        const auto embedded = (*time2_)(at::silu(times));
-        return label_ ? embedded + (*label_)(condition) : embedded;
+        auto embedded = (*time2_)(at::silu(times));
+        if (label_) embedded = embedded + (*label_)(condition);
+        return embedded;
     }
 
     /// Height and width at each level.

@@ -5,7 +5,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 
-#define DTK_Model_VERSION 3
+#define DTK_Model_VERSION 4
 
 namespace dtk {
 
@@ -22,6 +22,8 @@ class DTK_API Model : public Module {
     virtual bool self_conditions() const { return false; }
     /// Was it built to be asked without its condition, too?
     virtual bool knows_null_condition() const { return false; }
+    /// Does it compute inner values anew for the gradient where condition.recompute says so (dtk/recompute.hpp)?
+    virtual bool recomputes() const { return false; }
 };
 
 }  // namespace dtk

@@ -42,6 +42,7 @@ struct DTK_API Condition {
     Tensor observed = {};        ///< [B, m] y of what is known beforehand (dtk/observation.hpp); no network is told
     std::map<std::string, Tensor> named = {};
     const Random* random = nullptr;    ///< the numbers of this step, for dropout; absent outside training
+    bool recompute = false;            ///< inner values are not to be kept for the gradient ([train] recompute)
     Trajectory* trajectory = nullptr;  ///< where guidance remembers; absent outside a trajectory
 
     /// All tensors on the device.

@@ -25,6 +25,7 @@ const std::map<std::string, Kind> kinds_of_keys{{"device", Kind::idle},
                                                 {"train.keep_every", Kind::idle},
                                                 {"train.sample_every", Kind::idle},
                                                 {"train.snapshot_every", Kind::idle},
+                                                {"train.recompute", Kind::idle},  // the same bits
                                                 {"train.reduction", Kind::idle},  // of rounding, as threads
                                                 {"train.parts", Kind::idle},
                                                 {"validate.every", Kind::idle},

@@ -25,6 +25,9 @@ void TrainSettings::fields(Fields& f) {
       "how processes add up gradients: fast, all at once; strict, those of `parts` parts of the batch in a fixed tree, "
       "so that any number of processes gives the same bits on the CPU");
     f("parts", parts, at_least(1), "of strict: parts that a batch is computed in, a power of two; divides batch");
+    f("recompute", recompute,
+      "activation checkpointing: of each block of the network its input alone is kept for the gradient and the rest is "
+      "computed again, for less memory and the same bits");
     f("lr", lr, above(0), "learning rate; [rate] says how it changes");
     f("warmup", warmup, at_least(0), "steps over which the learning rate rises from 0");
     f("clip", clip, at_least(0), "largest norm of the gradient; 0: no limit");

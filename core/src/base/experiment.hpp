@@ -18,6 +18,7 @@ struct TrainSettings {
     double checkpoint_minutes = 10;
     std::string reduction = "fast";
     std::int64_t parts = 8;
+    bool recompute = false;
     std::int64_t snapshot_every = 0;
     bool is_strict() const { return reduction == "strict"; }
     void fields(Fields& f);

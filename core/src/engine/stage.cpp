@@ -98,6 +98,10 @@ bool Stage::check_model(Diagnostics& mistakes) const {
         mistakes.add(plugin.place, fmt::format("model `{}` has parameters, and there is no [train]", plugin.name),
                      "add [train] with steps, `init = \"RUN\"` for those of a run that has trained, or use a model "
                      "without parameters");
+    if (spec_.train && spec_.train->recompute && !model->recomputes())
+        mistakes.add(spec_.reading->place("train"),
+                     fmt::format("`recompute` = true, and model `{}` keeps its inner values", plugin.name),
+                     "remove it, or use a model of blocks, such as unet or dit");
     std::vector<std::string> names;
     for (const auto& named : model->named_tensors()) names.push_back(named.name);
     std::sort(names.begin(), names.end());
@@ -341,8 +345,10 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
     const auto process = part<Process>();
     const auto& plugin = spec_.part("model").name;
     const auto* tokens = dynamic_cast<const CategoricalProcess*>(process.get());
-    Ask ask = [=, random = options.random](const Tensor& x, const Time& t, Condition told) {
+    Ask ask = [=, random = options.random, recompute = options.recompute](const Tensor& x, const Time& t,
+                                                                          Condition told) {
         told.random = random;
+        told.recompute = recompute;
         if (model->self_conditions() && !told.self_condition.defined()) told.self_condition = at::zeros_like(x);
         auto prediction = model->forward(x, t, told);
         if (prediction.type != model->predicts())

@@ -25,6 +25,7 @@ namespace dtk {
 /// How a network is asked.
 struct DenoiserOptions {
     const Random* random = nullptr;                      ///< for dropout; null outside training
+    bool recompute = false;                              ///< inner values are computed again for the gradient
     bool bf16 = false;                                   ///< matrix products and convolutions in bfloat16
     std::int64_t rows = 0;                               ///< asked for so many rows at a time, padded; 0: all at once
     bool guided = false;                                 ///< with [[guidance]] around it

@@ -125,7 +125,8 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
     auto drawn = times->draw(batch, stage_.process(), stage_.random("train/t").step(step_).from(batch.first));
     if (!loss->draws_times()) drawn.weight = 1;
 
-    const auto denoise = stage_.denoiser({.random = &random, .bf16 = settings_.precision == "bf16"}, batch.condition);
+    const auto denoise = stage_.denoiser(
+        {.random = &random, .recompute = settings_.recompute, .bf16 = settings_.precision == "bf16"}, batch.condition);
     const auto values = (*loss)(denoise, batch, drawn.t, random);
     auto bad = at::zeros({1}, at::TensorOptions(device_).dtype(at::kDouble));
     Tensor logged;
