@@ -50,10 +50,10 @@ struct BitsPerDim final : dtk::Metric {
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         at::NoGradGuard no_grad;
-        const auto there = input.data.test_size();
+        const auto there = input.chain_data().test_size();
         const auto most = there > 0 ? there : 10000;
         const auto n = c.n > 0 ? (there > 0 ? std::min(c.n, there) : c.n) : most;
-        auto shape = input.data.shape();
+        auto shape = input.chain_data().shape();
         const auto d = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
         const double bits = 1 / (static_cast<double>(d) * std::numbers::ln2);
         const auto T = input.process.steps();
@@ -65,7 +65,7 @@ struct BitsPerDim final : dtk::Metric {
         std::int64_t done = 0;
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto rows = std::min(c.batch, n - first);
-            const auto batch = input.data.test_examples(at::arange(first, first + rows, at::kLong));
+            const auto batch = input.chain_data().test_examples(at::arange(first, first + rows, at::kLong));
             const auto x0 = batch.x.to(input.device);
             const auto denoise = input.denoise.with(batch.condition.to(input.device));
             const auto term = [&](const Tensor& t_of_rows, const std::string& stream) {
@@ -93,7 +93,7 @@ struct BitsPerDim final : dtk::Metric {
                 .parts = {{"prior", mean(prior)}, {"denoising", mean(steps)}, {"reconstruction", mean(reconstruction)}},
                 .note = fmt::format("bits/dim, a bound, {} of {} test examples{}",
                                     c.every_step ? "all steps," : fmt::format("{} of {} steps each,", evaluations, T),
-                                    n, input.data.levels() > 0 ? "" : ", of a density"),
+                                    n, input.chain_data().levels() > 0 ? "" : ", of a density"),
                 .n = n,
                 .split = "test"};
     }

@@ -47,7 +47,7 @@ struct Bound final : dtk::Metric {
         context.process().accept_variance(c.variance);
         if (!c.best) return;
         dtk::gaussian(context.process(), "`best`");
-        dtk::known_density(context.dataset(), "`best`");
+        dtk::known_density(context.chain_data(), "`best`");
     }
     bool needs_samples() const override { return false; }
 
@@ -60,8 +60,8 @@ struct Bound final : dtk::Metric {
         const auto turns = T + T / 8;  // batches of n examples, each its own
         const auto test = [&](std::int64_t turn) {
             auto index = at::arange(turn * n, (turn + 1) * n);
-            if (const auto there = input.data.test_size(); there > 0) index = index.remainder(there);
-            auto batch = input.data.test_examples(index);
+            if (const auto there = input.chain_data().test_size(); there > 0) index = index.remainder(there);
+            auto batch = input.chain_data().test_examples(index);
             batch.x = batch.x.to(input.device);
             batch.condition = batch.condition.to(input.device);
             return batch;
@@ -89,7 +89,7 @@ struct Bound final : dtk::Metric {
         prior.add(process.prior_term(test(turns).x));
 
         double d = 1;
-        for (const auto size : input.data.shape()) d *= static_cast<double>(size);
+        for (const auto size : input.chain_data().shape()) d *= static_cast<double>(size);
         const double unit = std::numbers::ln2 * (c.per == "element" ? d : 1);
         const auto bits = [&](const Estimate& nats) { return -nats.mean / unit; };
         const double K = bits(prior) + bits(denoising) + bits(reconstruction);
@@ -98,7 +98,7 @@ struct Bound final : dtk::Metric {
         auto note = "bits per " + c.per;
         if (const auto L = null_model(input, mean, variance))
             note += fmt::format(", K − L_null = {:.5g}", K - d * *L * std::numbers::ln2 / unit);
-        if (const auto* density = input.data.density())
+        if (const auto* density = input.chain_data().density())
             note += fmt::format("; at best {:.6g}", -density->entropy() / unit);
         std::vector<std::pair<std::string, double>> parts{
             {"prior", bits(prior)}, {"denoising", bits(denoising)}, {"reconstruction", bits(reconstruction)}};
@@ -119,7 +119,7 @@ struct Bound final : dtk::Metric {
     /// What the best step t → t − 1 with independent elements predicts.
     static dtk::Prediction best_step(const dtk::EvaluationInput& input, const Tensor& xt, std::int64_t step) {
         const auto& levels = input.process.levels();
-        const auto& density = dtk::known_density(input.data, "`best`");
+        const auto& density = dtk::known_density(input.chain_data(), "`best`");
         const auto x = xt.flatten(1).to(at::kDouble);
         const auto level = levels.at(static_cast<double>(step));
         const auto alpha = at::full({x.size(0)}, level.alpha, x.options()),
@@ -135,7 +135,8 @@ struct Bound final : dtk::Metric {
     static std::optional<double> null_model(const dtk::EvaluationInput& input, double mean, double variance) {
         const auto p_log_p = [](double p) { return p > 0 ? p * std::log2(p) : 0; };
         if (dynamic_cast<const dtk::BernoulliProcess*>(&input.process)) return p_log_p(mean) + p_log_p(1 - mean);
-        if (input.data.levels() == 0) return -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
+        if (input.chain_data().levels() == 0)
+            return -0.5 * std::log2(2 * std::numbers::pi * std::numbers::e * variance);
         return std::nullopt;
     }
 };

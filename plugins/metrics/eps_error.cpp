@@ -39,14 +39,14 @@ struct EpsError final : dtk::Metric {
         at::NoGradGuard no_grad;
         const auto& process = dtk::gaussian(input.process, "eps_error");
         // Who knows the label knows more than the density of all.
-        const auto* density = input.data.classes() > 0 ? nullptr : input.data.density();
-        const auto there = input.data.test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
+        const auto* density = input.chain_data().classes() > 0 ? nullptr : input.chain_data().density();
+        const auto there = input.chain_data().test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
         const auto times = drawn_times(n, process.steps(), random.stream("t"));
 
         std::vector<Tensor> errors, floors;
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto last = std::min(first + c.batch, n);
-            const auto batch = input.data.test_examples(at::arange(first, last, at::kLong));
+            const auto batch = input.chain_data().test_examples(at::arange(first, last, at::kLong));
             const auto x0 = batch.x.to(input.device);
             const auto t = dtk::Time(times.slice(0, first, last));
             const auto xt = process.noised(x0, t, random.stream("noise").from(first));

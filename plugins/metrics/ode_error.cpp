@@ -53,7 +53,7 @@ struct OdeError final : dtk::Metric {
     } c;
     OdeError(const Config& config, const dtk::BuildContext& context) : c(config) {
         dtk::gaussian(context.process(), "ode_error");
-        dtk::known_density(context.dataset(), "ode_error");
+        dtk::known_density(context.chain_data(), "ode_error");
     }
 
     dtk::MetricCard card() const override { return {dtk::Better::less, "units of the data"}; }
@@ -72,7 +72,7 @@ struct OdeError final : dtk::Metric {
         const auto& levels = input.process.levels();
         const double t = input.start_time.value_or(levels.last()), alpha = levels.alpha(t), sigma = levels.sigma(t);
 
-        const auto exact = flow(dtk::known_density(input.data, "ode_error"),
+        const auto exact = flow(dtk::known_density(input.chain_data(), "ode_error"),
                                 chosen(input.start) / std::hypot(alpha, sigma), std::atan2(sigma, alpha));
         const auto off = (chosen(input.samples) - exact).norm(2, 1);
         return {

@@ -64,17 +64,17 @@ struct OdeNll final : dtk::Metric {
     }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
-        const auto there = input.data.test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
+        const auto there = input.chain_data().test_size(), n = there > 0 ? std::min(c.n, there) : c.n;
         Tensor nats = at::empty({n}, at::kDouble), spread = at::zeros({n}, at::kDouble);
         for (std::int64_t first = 0; first < n; first += c.batch) {
             const auto rows = std::min(c.batch, n - first);
-            const auto batch = input.data.test_examples(at::arange(first, first + rows, at::kLong));
+            const auto batch = input.chain_data().test_examples(at::arange(first, first + rows, at::kLong));
             const auto denoise = input.denoise.with(batch.condition.to(input.device));
             const auto dtype = c.precision == "float64" ? at::kDouble : at::kFloat;
             auto x0 = batch.x.to(at::TensorOptions(input.device).dtype(dtype));
             if (levels_ > 0) {
                 const auto noise = random.stream("bin").from(first).uniform(x0.sizes(), x0.options());
-                x0 = x0 + bin(input.data) * (noise - 0.5);
+                x0 = x0 + bin(input.chain_data()) * (noise - 0.5);
             }
             const auto [value, variance] = way(denoise, x0, random.from(first));
             nats.slice(0, first, first + rows).copy_(value);
@@ -157,11 +157,12 @@ struct OdeNll final : dtk::Metric {
         const auto n = nats.numel();
         const auto d = static_cast<double>([&] {
             std::int64_t all = 1;
-            for (const auto size : input.data.shape()) all *= size;
+            for (const auto size : input.chain_data().shape()) all *= size;
             return all;
         }());
         const double scale = levels_ > 0 ? 1 / (d * std::numbers::ln2) : 1,
-                     shift = levels_ > 0 ? -std::log2(bin(input.data)) : 0, root = std::sqrt(static_cast<double>(n));
+                     shift = levels_ > 0 ? -std::log2(bin(input.chain_data())) : 0,
+                     root = std::sqrt(static_cast<double>(n));
         dtk::MetricResult result{
             .value = nats.mean().item<double>() * scale + shift,
             .standard_error = n > 1 ? scale * nats.std().item<double>() / root : 0,
@@ -173,7 +174,7 @@ struct OdeNll final : dtk::Metric {
             .split = "test"};
         if (c.probes > 1 && !exact(static_cast<std::int64_t>(d)))
             result.parts.emplace_back("of it by the probes", scale * spread.mean().sqrt().item<double>() / root);
-        if (const auto* density = input.data.density(); density && levels_ == 0) {
+        if (const auto* density = input.chain_data().density(); density && levels_ == 0) {
             result.expected = density->entropy();
             result.expected_sd = density->log_prob_sd() / root;
         }

@@ -206,6 +206,8 @@ struct Dit final : dtk::Model {
         }
         if (c.conditional)
             label_ = child<dtk::Embedding>("label", init, space.classes, c.width, 0.02, context.drops_conditions());
+        if (const auto vector = context.condition_space().vector; vector > 0)
+            vector_ = child<Linear>("vector", init, vector, c.width);
         for (std::int64_t i = 0; i < c.depth; ++i) blocks_.push_back(child<Block>(fmt::format("block{}", i), init, c));
         modulation_ = child<Modulation>("modulation", init, c.width, 2);
         out_ = child<Linear>("out", init, c.width, elements * variance_.outputs() * answers(), Start::zeros);
@@ -213,12 +215,14 @@ struct Dit final : dtk::Model {
 
     dtk::PredictionType predicts() const override { return predicts_; }
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    dtk::ConditionSpace reads() const override { return {.vector = vector_ ? 1 : 0}; }
     bool recomputes() const override { return true; }
 
     dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
         auto told = at::zeros({x.size(0), c.width}, x.options().dtype(at::kFloat));
         if (noise_) told = (*time2_)(at::silu((*time1_)(noise_->embedding(x, t))));
         if (label_) told = told + (*label_)(condition);
+        if (vector_) told = told + (*vector_)(condition.vector);
         told = at::silu(told);
 
         auto h = embedded(x, t) + *position_;
@@ -259,7 +263,7 @@ struct Dit final : dtk::Model {
     Patches patches_;
     const dtk::CategoricalProcess* tokens_ = nullptr;
     std::shared_ptr<dtk::NoiseInput> noise_;
-    std::shared_ptr<Linear> time1_, time2_, in_, out_;
+    std::shared_ptr<Linear> time1_, time2_, vector_, in_, out_;
     std::shared_ptr<dtk::Embedding> label_;
     Tensor *embedding_ = nullptr, *position_;
     std::vector<std::shared_ptr<Block>> blocks_;

@@ -35,7 +35,7 @@ struct Exact final : dtk::Model {
     };
     Exact(const Config& config, const dtk::BuildContext& context)
         : predicts_(dtk::prediction_type(config.prediction)),
-          data_(context.dataset()),
+          data_(context.chain_data()),
           bits_(dynamic_cast<const dtk::BernoulliProcess*>(&context.process())),
           rotations_(dynamic_cast<const dtk::RotationProcess*>(&context.process())),
           tokens_(dynamic_cast<const dtk::CategoricalProcess*>(&context.process())) {

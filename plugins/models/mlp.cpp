@@ -34,6 +34,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
     };
     Mlp(const Config& config, const dtk::BuildContext& context)
         : end_time_(config.end_time),
+          vector_(context.condition_space().vector),
           predicts_(dtk::prediction_type(config.prediction)),
           variance_(config.variance, context.process()) {
         const auto space = context.space();
@@ -52,6 +53,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
             label_ = child<dtk::Embedding>("label", init, space.classes, config.width, 1.0, context.drops_conditions());
             features += config.width;
         }
+        features += vector_;
         for (std::int64_t i = 0; i < config.depth; ++i)
             hidden_.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
@@ -62,6 +64,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
     dtk::PredictionType predicts() const override { return predicts_; }
 
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    dtk::ConditionSpace reads() const override { return {.vector = vector_}; }
     bool knows_end() const override { return end_time_; }
 
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition& condition) override {
@@ -69,6 +72,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
         std::vector<at::Tensor> input{seen.flatten(1).to(at::kFloat), noise_->embedding(x, t)};
         if (end_time_) input.push_back(noise_->embedding(x, dtk::end_of(condition, t)));
         if (label_) input.push_back((*label_)(condition));
+        if (vector_ > 0) input.push_back(condition.vector);
         auto h = at::cat(input, 1);
         for (const auto& layer : hidden_) h = at::silu((*layer)(h));
         if (!tokens_) return variance_(predicts_, (*out_)(h), x, t);
@@ -84,6 +88,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
     }
 
     bool end_time_;
+    std::int64_t vector_;  ///< numbers that a conditioner makes
     dtk::PredictionType predicts_;
     dtk::LearnedVariance variance_;
     const dtk::CategoricalProcess* tokens_ = nullptr;

@@ -154,6 +154,7 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
         const auto space = context.space();
         const auto sizes = level_sizes(space.shape);
         check_fields(sizes, space.classes);
+        const auto vector = context.condition_space().vector;
         const auto init = context.random("init");
         const auto base = c.channels, image = space.shape[0];
         embedding_ = 4 * base;
@@ -165,6 +166,7 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
         time2_ = child<Linear>("time2", init, embedding_, embedding_);
         if (c.conditional)
             label_ = child<dtk::Embedding>("label", init, space.classes, embedding_, 1.0, context.drops_conditions());
+        if (vector > 0) vector_ = child<Linear>("vector", init, vector, embedding_);
         in_ = child<Conv2d>("in", init, c.self_condition ? 2 * image : image, base, 3);
 
         std::vector<std::int64_t> kept{base};
@@ -203,6 +205,7 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
     bool self_conditions() const override { return c.self_condition; }
 
     bool knows_null_condition() const override { return label_ && label_->knows_null(); }
+    dtk::ConditionSpace reads() const override { return {.vector = vector_ ? 1 : 0}; }
     bool recomputes() const override { return true; }
     bool knows_end() const override { return c.end_time; }
 
@@ -263,7 +266,7 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
         if (end_) times = times + (*end_)(noise_->embedding(x, dtk::end_of(condition, t)));
         auto embedded = (*time2_)(at::silu(times));
         if (label_) embedded = embedded + (*label_)(condition);
-        return embedded;
+        return vector_ ? embedded + (*vector_)(condition.vector) : embedded;
     }
 
     /// Height and width at each level.
@@ -318,7 +321,7 @@ struct UNet final : dtk::Model, dtk::ToldEnd {
     dtk::LearnedVariance variance_;
     std::int64_t embedding_;
     std::shared_ptr<dtk::NoiseInput> noise_;
-    std::shared_ptr<Linear> time1_, time2_, end_;
+    std::shared_ptr<Linear> time1_, time2_, end_, vector_;
     std::shared_ptr<dtk::Embedding> label_;
     std::shared_ptr<Conv2d> in_, out_;
     std::vector<Part> down_, up_;

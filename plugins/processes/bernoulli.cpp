@@ -74,9 +74,9 @@ struct Bernoulli final : dtk::BernoulliProcess {
                 throw dtk::Error(fmt::format("bits need a schedule with α² + σ² = 1, and here it is {} at step {}",
                                              levels_.alpha_bar(t) + levels_.sigma2(t), t + 1),
                                  "use a variance-preserving schedule, such as linear_alpha_bar or cosine");
-        const auto size = context.dataset().size();
+        const auto size = context.chain_data().size();
         const auto first =
-            context.dataset().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
+            context.chain_data().examples(at::arange(size > 0 ? std::min<std::int64_t>(size, 8) : 8, at::kLong)).x;
         if (!((first == 0) | (first == 1)).all().item<bool>())
             throw dtk::Error("bernoulli needs data of bits, 0 and 1, and these hold other numbers",
                              "use data such as heartbeat, or the process `gaussian`");

@@ -44,7 +44,7 @@ struct Gaussian final : dtk::GaussianProcess {
         : steps_(config.steps),
           reversed_(config.decoder == "reversed"),
           data_sd_(config.data_sd),
-          data_(context.dataset()) {
+          data_(context.chain_data()) {
         if (config.decoder == "auto" || config.decoder == "discretised")
             read_levels(context.space(), config.decoder == "discretised");
         const auto schedule = config.schedule.make(context);

@@ -38,7 +38,7 @@ struct So3 final : dtk::RotationProcess {
     };
     So3(const Config& config, const dtk::BuildContext& context)
         : levels_(in_radians(config.schedule.make(context)->levels(config.steps))) {
-        check_rotations(context.dataset());
+        check_rotations(context.chain_data());
         std::vector<double> sigma;
         for (std::int64_t t = 0; t < config.steps; ++t) sigma.push_back(std::min(levels_.sigma(t), endless));
         const auto of_steps = at::tensor(sigma, at::kDouble);

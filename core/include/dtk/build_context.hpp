@@ -13,6 +13,8 @@
 
 namespace dtk {
 
+class Codec;
+class Conditioner;
 class Dataset;
 class Denoiser;
 class Model;
@@ -32,18 +34,25 @@ struct Space {
     }
 };
 
+/// One of a stage's conditioners, by its name there (dtk/conditioner.hpp).
+struct NamedConditioner {
+    std::string name;
+    std::shared_ptr<Conditioner> conditioner;
+};
+
 /// A network that an earlier stage or another run trained: frozen, with its average of the parameters, ready to be
 /// asked.
 struct TrainedNetwork {
     std::shared_ptr<Model> model;
     std::shared_ptr<Process> process;  ///< that it was trained under
     std::string sha256;                ///< of the checkpoint it was read from; empty while a file is only checked
-    /// The network under its own process.
+    std::vector<NamedConditioner> conditioners = {};  ///< that make what it is told, in this order
+    /// The network under its own process, told what its conditioners make of a condition.
     DTK_API Denoiser denoiser() const;
 };
 
-/// What a plugin's constructor may look at: what is already built (dataset, observation, process, model, in this
-/// order), nothing to change.
+/// What a plugin's constructor may look at: what is already built (dataset, codec, observation, process, conditioners,
+/// model, in this order), nothing to change.
 class DTK_API BuildContext {
  public:
     virtual ~BuildContext();
@@ -51,6 +60,10 @@ class DTK_API BuildContext {
     virtual const Dataset& dataset() const = 0;
     /// What models, processes and samplers ask in place of the data set.
     virtual Space space() const = 0;
+    /// The examples as the chain has them: the data set itself, or the latents that a codec makes of it.
+    virtual const Dataset& chain_data() const { return dataset(); }
+    /// What a network is told: what is known of the examples, or what the conditioners make of that.
+    virtual ConditionSpace condition_space() const;
     /// Does training drop conditions ([train] drop_condition), so that the network learns to be asked without them?
     virtual bool drops_conditions() const { return false; }
     virtual const Process& process() const = 0;

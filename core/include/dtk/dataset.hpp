@@ -12,7 +12,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 6
+#define DTK_Dataset_VERSION 7
 
 namespace dtk {
 
@@ -63,6 +63,8 @@ class DTK_API Dataset {
     virtual Batch test_examples(const Tensor& index) const = 0;
     virtual std::int64_t classes() const { return 0; }                   ///< labels are 0 … classes−1; 0: no labels
     virtual std::vector<std::string> class_names() const { return {}; }  ///< of label 0, 1, …; empty: they are numbers
+    /// What is known of each example; what a data set has beside classes it says here.
+    virtual ConditionSpace condition_space() const { return {.classes = classes()}; }
     virtual std::optional<std::pair<double, double>> range() const {
         return std::nullopt;
     }                                         ///< least and greatest value

@@ -12,14 +12,14 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Metric_VERSION 7
+#define DTK_Metric_VERSION 8
 
 namespace dtk {
 
 /// What a run has to show: the network and, where they were drawn, its samples.
 struct EvaluationInput {
-    Tensor samples;  ///< [n, ...] on the CPU; undefined where none were drawn
-    const Dataset& data;
+    Tensor samples;       ///< [n, ...] on the CPU; undefined where none were drawn
+    const Dataset& data;  ///< what samples are held against
     const Process& process;
     Denoiser denoise;              ///< the network as it is sampled with; every call begins a trajectory of its own
     at::Device device = at::kCPU;  ///< where the network wants its input
@@ -28,6 +28,9 @@ struct EvaluationInput {
     std::function<void(std::int64_t done, std::int64_t of)> progress = [](std::int64_t, std::int64_t) {};
     const Observation* observation = nullptr;  ///< what was known of the samples beforehand; null: nothing
     std::optional<double> start_time = {};     ///< t of `start`, where the sampler's grid begins; unset: T−1
+    const Dataset* latents = nullptr;          ///< the examples as a codec makes them; null: there is none
+    /// The examples as the chain has them: what the network is asked about.
+    const Dataset& chain_data() const { return latents ? *latents : data; }
 };
 
 /// What a metric's number is, known before anything is measured.

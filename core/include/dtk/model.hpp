@@ -22,6 +22,8 @@ class DTK_API Model : public Module {
     virtual bool self_conditions() const { return false; }
     /// Was it built to be asked without its condition, too?
     virtual bool knows_null_condition() const { return false; }
+    /// Which parts of a condition does it look at, beside the class? That a conditioner works for nobody is a mistake.
+    virtual ConditionSpace reads() const { return {}; }
     /// Does it compute inner values anew for the gradient where condition.recompute says so (dtk/recompute.hpp)?
     virtual bool recomputes() const { return false; }
 };

@@ -32,10 +32,22 @@ struct Trajectory {
     std::map<std::string, Tensor> now, before;
 };
 
+/// What a network is told beside x_t and t, by the data or by conditioners that make something else of it. 0: nothing
+/// of the kind.
+struct ConditionSpace {
+    std::int64_t classes = 0;      ///< label is 0 … classes − 1
+    std::int64_t vector = 0;       ///< numbers of `vector`
+    std::int64_t tokens = 0;       ///< L, the most there are
+    std::int64_t vocabulary = 0;   ///< tokens are numbers 0 … vocabulary − 1
+    std::int64_t token_width = 0;  ///< C, where each token is a vector
+};
+
 /// What is known of an example beside x_t: its class, a text, masks. Undefined tensors are absent.
 struct DTK_API Condition {
     Tensor label = {};           ///< [B] int64 classes
     Tensor tokens = {};          ///< [B, L] int64 or [B, L, C]
+    Tensor token_mask = {};      ///< [B, L] of 0 and 1: which tokens exist; undefined: all
+    Tensor vector = {};          ///< [B, D] what a conditioner has made of the rest
     Tensor mask = {};            ///< [B, ...] of 0 and 1: which elements of the state exist
     Tensor given = {};           ///< [B] bool: rows that are told their label and tokens; undefined: all of them
     Tensor self_condition = {};  ///< [B, ...] x̂_0 of an earlier step; zero in the first one
@@ -56,7 +68,7 @@ struct DTK_API Condition {
     /// The rows of a, then those of b; both have the same tensors.
     static Condition cat(const Condition& a, std::int64_t n, const Condition& b, std::int64_t m);
     /// Is there a class or a text to be told?
-    bool tells() const { return label.defined() || tokens.defined() || !named.empty(); }
+    bool tells() const { return label.defined() || tokens.defined() || vector.defined() || !named.empty(); }
 };
 
 /// Rows first … first + rows − 1; after the last row that row again.

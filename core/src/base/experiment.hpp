@@ -66,8 +66,10 @@ struct StagePart {
 };
 inline constexpr StagePart stage_parts[] = {
     {.kind = "dataset", .required = true},
+    {.kind = "codec", .optional = true},
     {.kind = "observation", .when = StagePart::When::sampling, .optional = true},
     {.kind = "process"},
+    {.kind = "conditioner", .list = true, .labelled = true},
     {.kind = "model", .required = true},
     {.kind = "loss", .when = StagePart::When::training},
     {.kind = "times", .when = StagePart::When::training},

@@ -33,7 +33,7 @@ const json& types() {
             "plugins": [{"kind": "text!", "name": "text!", "path": "text!", "sha256": "text!", "build_id": "text",
                          "shadows": ["text"]}],
             "artefacts": {"*": "text"}, "data": {"*": "text"}, "seconds": {"*": "number"}, "result": "result",
-            "threads_by": "text", "init": {"*": "text"},
+            "threads_by": "text", "init": {"*": "text"}, "networks": {"*": {"*": "text"}},
             "classes": {"*": [{"number": "whole!", "name": "text!", "examples": "whole"}]},
             "history": [{"time": "text", "from": {"*": {"step": "whole", "checkpoint": "text"}},
                          "changes": [{"stage": "text", "key": "text", "before": "text", "after": "text",

@@ -61,7 +61,7 @@ TrainedNetwork load_artefact(const fs::path& folder) {
     stage->train(false);
     for (const auto& [kind, module] : stage->modules()) module->freeze();
     const auto& kept = *stage.release();  // its plugins may look at one another for as long as the network is asked
-    return {kept.part<Model>(), kept.part<Process>(), sha256_of_file(*path)};
+    return {kept.part<Model>(), kept.part<Process>(), sha256_of_file(*path), kept.conditioners()};
 }
 
 Stage::Trained networks_of(const Loaded& loaded, const fs::path& folder) {
@@ -87,7 +87,7 @@ TrainedNetwork untrained_artefact(const fs::path& file, const std::map<std::stri
     if (!loaded.mistakes.empty())
         throw UserError(fmt::format("{} is not in order:\n{}", file.string(), loaded.mistakes.text()));
     const auto& stage = *stages.at(loaded.experiment.stages.back().name);
-    return known[file] = {stage.part<Model>(), stage.part<Process>(), {}};
+    return known[file] = {stage.part<Model>(), stage.part<Process>(), {}, stage.conditioners()};
 }
 }  // namespace
 
@@ -105,7 +105,8 @@ std::map<std::string, std::shared_ptr<Stage>> check_stages(Loaded& loaded, bool 
     for (auto& spec : loaded.experiment.stages) {
         const auto artefacts = [&](const std::string& name) -> TrainedNetwork {
             if (const auto found = earlier.find(name); found != earlier.end())
-                return {found->second->part<Model>(), found->second->part<Process>(), {}};
+                return {
+                    found->second->part<Model>(), found->second->part<Process>(), {}, found->second->conditioners()};
             const auto path = path_of(name);
             return fs::is_directory(path) ? load_artefact(path) : untrained_artefact(path, loaded.experiment.artefacts);
         };

@@ -2,6 +2,7 @@
 #include "engine/batch_queue.hpp"
 
 #include "base/stream_seeds.hpp"
+#include "engine/latent_data.hpp"
 #include "engine/trainer.hpp"
 
 namespace dtk {
@@ -55,12 +56,18 @@ std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device, 
 
 BatchQueue::BatchQueue(const Stage& stage, at::Device device, std::int64_t first, const BatchParts& parts)
     : device_(device),
+      codec_(stage.part<Codec>()),
+      random_(stage.random("train/latents")),
+      parts_(parts.count),
+      number_(first * parts.count),
       prefetch_(maker(stage, device, parts), first * parts.count, stage.spec().train->steps * parts.count) {}
 
 Batch BatchQueue::next() {
     auto batch = prefetch_.next();
     batch.x = batch.x.to(device_, /*non_blocking=*/true);
     batch.condition = batch.condition.to(device_);
+    if (codec_) batch.x = latents_of(*codec_, batch.x, random_.step(number_ / parts_).from(batch.first));
+    ++number_;
     return batch;
 }
 

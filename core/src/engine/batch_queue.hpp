@@ -15,6 +15,9 @@ class BatchQueue {
 
  private:
     at::Device device_;
+    std::shared_ptr<const Codec> codec_;  ///< of the latents; null where there is none
+    Random random_;                       ///< that they are drawn with
+    std::int64_t parts_, number_;         ///< of a step; of the next one, over all steps
     Prefetch prefetch_;
 };
 

@@ -72,7 +72,7 @@ RememberedData data_in(std::map<std::string, std::string>& metadata) {
 /// trained, and what is done with the network afterwards, may have changed meanwhile.
 std::string foreign_part(const std::string& checkpoint, const toml::table& run) {
     const auto own = experiment_in(checkpoint);
-    for (const char* part : {"seed", "seeds", "dataset", "process", "model", "loss"}) {
+    for (const char* part : {"seed", "seeds", "dataset", "codec", "process", "conditioner", "model", "loss"}) {
         const auto *here = run.get(part), *there = own.get(part);
         if (!here != !there || (here && toml_value(*here) != toml_value(*there))) return part;
     }
@@ -117,14 +117,14 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
         {"experiment", checkpoint.experiment},
         {"prediction", std::string(name_of(stage.model().predicts()))},
         {"time", fmt::format("real numbers 0 … {}, 0 least noisy", stage.process().steps() - 1)},
-        {"shape", fmt::format("{}", fmt::join(stage.space().shape, " "))},
+        {"shape", fmt::format("{}", fmt::join(stage.dataset().shape(), " "))},
         {"build", std::string(torch_build_text())},
     };
-    const auto space = stage.space();
-    if (space.range) file.metadata["range"] = fmt::format("{} {}", space.range->first, space.range->second);
-    file.metadata["levels"] = std::to_string(space.levels);
-    file.metadata["classes"] = std::to_string(space.classes);
-    if (space.classes > 0) file.metadata["class_names"] = stage.classes().to_json().dump();
+    const auto& data = stage.dataset();
+    if (const auto range = data.range()) file.metadata["range"] = fmt::format("{} {}", range->first, range->second);
+    file.metadata["levels"] = std::to_string(data.levels());
+    file.metadata["classes"] = std::to_string(data.classes());
+    if (data.classes() > 0) file.metadata["class_names"] = stage.classes().to_json().dump();
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
         gaussian && stage.model().predicts() == PredictionType::edm)
         file.metadata["data_sd"] = fmt::format("{}", gaussian->data_sd());
@@ -152,7 +152,7 @@ Checkpoint load_checkpoint(const fs::path& path) try {
     checkpoint.pending = taken(file, "pending.");
     checkpoint.data = data_in(file.metadata);
     std::istringstream(file.metadata["data_sd"]) >> checkpoint.data_sd;
-    for (const auto* part : {"model.", "process.", "loss.", "times."})
+    for (const auto* part : {"codec.", "conditioner.", "model.", "process.", "loss.", "times."})
         for (const auto& [name, tensor] : taken(file, part)) checkpoint.tensors.emplace(part + name, tensor);
     return checkpoint;
 } catch (const UserError&) {

@@ -105,8 +105,8 @@ namespace {
 /// Every tensor of the condition, changed by `change` where it is there.
 template <class Change>
 Condition each_tensor(Condition condition, const Change& change) {
-    for (auto* tensor : {&condition.label, &condition.tokens, &condition.mask, &condition.given,
-                         &condition.self_condition, &condition.observed})
+    for (auto* tensor : {&condition.label, &condition.tokens, &condition.token_mask, &condition.vector, &condition.mask,
+                         &condition.given, &condition.self_condition, &condition.observed})
         if (tensor->defined()) *tensor = change(*tensor);
     for (auto& [name, tensor] : condition.named)
         if (tensor.defined()) tensor = change(tensor);
@@ -143,6 +143,8 @@ Condition Condition::cat(const Condition& a, std::int64_t n, const Condition& b,
     auto both = a;
     both.label = joined(a.label, b.label, "label");
     both.tokens = joined(a.tokens, b.tokens, "tokens");
+    both.token_mask = joined(a.token_mask, b.token_mask, "token_mask");
+    both.vector = joined(a.vector, b.vector, "vector");
     both.mask = joined(a.mask, b.mask, "mask");
     both.trajectory = a.trajectory;
     both.self_condition = joined(a.self_condition, b.self_condition, "self_condition");

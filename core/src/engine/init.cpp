@@ -14,7 +14,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool is_taken_over(const std::string& name) { return name.starts_with("model.") || name.starts_with("process."); }
+bool is_taken_over(const std::string& name) {
+    return std::ranges::any_of(std::initializer_list<const char*>{"model.", "process.", "codec.", "conditioner."},
+                               [&](const char* part) { return name.starts_with(part); });
+}
 
 /// What a stage's tensors find in a checkpoint.
 struct Fit {

@@ -82,6 +82,7 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
         return network(x, t, condition);
     });
     EvaluationInput input{samples, stage.dataset(), stage.process(), denoise, device, start};
+    if (stage.part<Codec>()) input.latents = &stage.chain_data();
     input.observation = stage.part<Observation>().get();
     if (const auto sampler = stage.part<Sampler>()) input.start_time = sampler->times(stage.process()).front();
     const auto metrics = stage.list<Metric>();

@@ -67,7 +67,7 @@ Tensor ObjectiveByNoise::minimised(const Tensor& log_snr,
     at::NoGradGuard no_grad;
     const auto n = log_snr.size(0);
     const auto T = static_cast<double>(levels().steps());
-    auto batch = stage_.dataset().examples(at::arange(n, at::kLong));
+    auto batch = stage_.chain_data().examples(at::arange(n, at::kLong));
     batch.x = batch.x.to(at::kDouble);
 
     // Where that log-SNR is, and how much of what is drawn falls to a unit of it.

@@ -142,6 +142,7 @@ class ExperimentRun {
             Progress::note(many_ ? fmt::format("stage    {}: {}", spec.name, summary(stage)) : summary(stage));
             if (const auto classes = stage.classes(); classes.count > 0)
                 Progress::note("classes  " + harmless(classes.text()));
+            record.stands_on(spec.name, stage.trained_networks());
             StageRun::From from{.resumed = resumed};
             if (const auto standing = standings.find(spec.name); standing != standings.end())
                 from.checkpoint = standing->second.checkpoint;

@@ -227,6 +227,11 @@ void RunFolder::begins_as(const std::string& stage, const std::string& sha256) {
     if (!was_completed_) write();
 }
 
+void RunFolder::stands_on(const std::string& stage, const std::map<std::string, TrainedNetwork>& networks) {
+    for (const auto& [name, network] : networks) record_["networks"][stage][name] = network.sha256;
+    if (!networks.empty() && !was_completed_) write();
+}
+
 void RunFolder::took(const json& seconds) {
     auto& all = record_["seconds"];
     if (!all.is_object()) all = json::object();

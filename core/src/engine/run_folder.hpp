@@ -1,9 +1,11 @@
 #pragma once
 // The record of one run on disk.
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
+#include <dtk/build_context.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/classes.hpp"
@@ -39,6 +41,8 @@ class RunFolder {
     void divides(const std::string& stage, const Classes& classes);
     /// Keeps the hash of the checkpoint that a stage began as.
     void begins_as(const std::string& stage, const std::string& sha256);
+    /// Keeps the hashes of the trained networks that a stage's plugins have, by their names in the file.
+    void stands_on(const std::string& stage, const std::map<std::string, TrainedNetwork>& networks);
     /// Keeps, from the beginning on, how many processes train together.
     void trained_by(std::int64_t processes) { record_["processes"] = processes; }
     /// Adds seconds of training, sampling and measuring to those of earlier stages and processes.

@@ -68,8 +68,11 @@ Tensor labels_of_rows(const Tensor& classes, std::int64_t n) {
 SampleFile draw_into(const fs::path& file, const Stage& stage, const SampleSettings& settings, at::Device device,
                      Progress::Mode progress, std::map<std::string, std::string> metadata, bool want_start) {
     SampleFile drawn;
-    auto sizes = stage.space().shape;
-    sizes.insert(sizes.begin(), settings.n);
+    const auto rows_of = [&](std::vector<std::int64_t> shape) {
+        shape.insert(shape.begin(), settings.n);
+        return shape;
+    };
+    const auto sizes = rows_of(stage.dataset().shape());
     const auto type = settings.precision == "float64" ? at::kDouble : at::kFloat;
     Safetensors content{{{"samples", at::empty(sizes, at::TensorOptions(at::kMeta).dtype(type))}}, std::move(metadata)};
     if (const auto classes = classes_in_turn(stage, settings); classes.defined() && stage.looks_at_classes()) {
@@ -98,7 +101,7 @@ SampleFile draw_into(const fs::path& file, const Stage& stage, const SampleSetti
             &drawn.trajectory);
     });
     drawn.samples = Mapped::existing(file).tensor(offset, sizes, type);
-    if (want_start) drawn.start = starts.tensor(0, sizes, type);
+    if (want_start) drawn.start = starts.tensor(0, rows_of(stage.space().shape), type);
     return drawn;
 }
 

@@ -33,6 +33,8 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     DenoiserOptions asked{.bf16 = settings.precision == "bf16", .rows = settings.network_batch, .guided = true};
     if (settings.clip) asked.clip = space.range;
     const auto denoise = stage.denoiser(asked);
+    const auto codec = stage.part<Codec>();
+    const auto decoded = [&](const Tensor& z) { return codec && z.defined() ? codec->decode(z) : z; };
     const bool remembers = stage.model().self_conditions();
 
     const auto drawn_with =
@@ -53,11 +55,11 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         auto trajectory = denoise.with(std::move(condition));
         const bool keeps = i == 0 && kept && !kept->empty();
         const auto x = start.rows(i * chunk, chunk, options, drawn_with.stream("prior"), trajectory);
-        if (keeps) kept->see(0, x, {});
+        if (keeps) kept->see(0, decoded(x), {});
         if (remembers || keeps) trajectory = trajectory.begin();
         const auto done = [&](std::int64_t step, const Tensor& x) {
             end_if_asked("while samples were drawn");
-            if (keeps) kept->see(step, x, trajectory.latest_x0());
+            if (keeps) kept->see(step, decoded(x), decoded(trajectory.latest_x0()));
             trajectory.advance();
             progress.at(i * steps + step);
         };
@@ -66,8 +68,12 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
             throw PluginError(fmt::format("sampler `{}` answers samples of shape {} for x_T of shape {}",
                                           stage.spec().part("sampler").name, fmt::join(samples.sizes(), "×"),
                                           fmt::join(x.sizes(), "×")));
-        const auto both = at::stack({samples, x}).cpu();  // one wait for both
         const auto rows = std::min(chunk, settings.n - i * chunk);
+        if (codec) {
+            take(decoded(samples).cpu().slice(0, 0, rows), x.cpu().slice(0, 0, rows));
+            continue;
+        }
+        const auto both = at::stack({samples, x}).cpu();  // one wait for both
         take(both[0].slice(0, 0, rows), both[1].slice(0, 0, rows));
     }
     progress.finish();

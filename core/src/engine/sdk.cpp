@@ -8,6 +8,7 @@
 
 #include <dtk/bernoulli.hpp>
 #include <dtk/classifier.hpp>
+#include <dtk/conditioner.hpp>
 #include <dtk/learned_schedule.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
@@ -64,9 +65,11 @@ void Process::accept_variance(const std::string& variance) const {
                     fmt::format("it has {}", fmt::join(offered, ", ")));
 }
 
+ConditionSpace BuildContext::condition_space() const { return dataset().condition_space(); }
+
 Denoiser TrainedNetwork::denoiser() const {
-    return {process, [model = model](const Tensor& x, const Time& t, const Condition& condition) {
-                return model->forward(x, t, condition);
+    return {process, [model = model, conditioners = conditioners](const Tensor& x, const Time& t, Condition condition) {
+                return model->forward(x, t, conditioned(conditioners, std::move(condition), x.size(0)));
             }};
 }
 

@@ -9,6 +9,7 @@
 #include <dtk/optimizer.hpp>
 
 #include "base/stream_seeds.hpp"
+#include "engine/latent_data.hpp"
 #include "engine/start.hpp"
 
 namespace dtk {
@@ -25,12 +26,16 @@ class MissingMetric final : public Metric {
  private:
     Error error_;
 };
+/// Does the file name a codec that is not built?
+bool lacks_codec(const Stage& stage) { return stage.spec().reading->find("codec") && !stage.part<Codec>(); }
 }  // namespace
 
 void Stage::build(const PluginSpec& plugin, Diagnostics& mistakes) {
     asked_in_vain_ = false;
     try {
         parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
+        if (plugin.kind == "codec")
+            latents_ = std::make_shared<LatentData>(part<Dataset>(), part<Codec>(), random("codec"));
     } catch (const Error& error) {
         if (remembered_ && plugin.kind == "dataset") {
             missing_data_ = error.what();
@@ -59,11 +64,13 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
             const std::string_view kind = part.kind;
             const bool has_data = this->part<Dataset>() != nullptr, has_process = this->part<Process>() != nullptr;
             if (kind != "dataset" && !has_data) continue;
+            if (kind != "dataset" && kind != "codec" && lacks_codec(*this)) continue;
             const bool needs_process =
-                kind != "dataset" && kind != "observation" && kind != "process" && kind != "metric";
+                kind != "dataset" && kind != "codec" && kind != "observation" && kind != "process" && kind != "metric";
             if (needs_process && !has_process) continue;
             if (part.when == StagePart::When::training && !model_fits) continue;
             build(plugin, mistakes);
+            if (kind == "codec" && this->part<Codec>()) check_codec(mistakes);
             if (kind == "model") model_fits = check_model(mistakes);
         }
     check_sampling(mistakes);
@@ -73,6 +80,20 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
         mistakes.add(spec_.reading->place("train"),
                      "`snapshot_every` keeps copies of averages by a power of the time, and there is none",
                      "add [[average]] use = \"power\", or two, of width 0.05 and 0.1");
+}
+
+void Stage::check_codec(Diagnostics& mistakes) const {
+    const auto& plugin = spec_.part("codec");
+    const auto codec = part<Codec>();
+    for (const auto& named : codec->named_tensors())
+        if (named.trained)
+            mistakes.add(plugin.place,
+                         fmt::format("codec `{}` owns a tensor `{}` to be trained", plugin.name, named.name),
+                         "train it in an earlier stage, and let the codec name that");
+    if (spec_.reading->find("observation") && !codec->is_identity())
+        mistakes.add(spec_.reading->place("observation"),
+                     "[observation] says what is known of examples, and the chain lives in latents",
+                     "remove [codec], or the observation");
 }
 
 bool Stage::check_model(Diagnostics& mistakes) const {
@@ -98,6 +119,12 @@ bool Stage::check_model(Diagnostics& mistakes) const {
         mistakes.add(plugin.place, fmt::format("model `{}` has parameters, and there is no [train]", plugin.name),
                      "add [train] with steps, `init = \"RUN\"` for those of a run that has trained, or use a model "
                      "without parameters");
+    const auto told = condition_space(), read = model->reads();
+    if ((told.vector > 0 && read.vector == 0) || (told.token_width > 0 && read.token_width == 0))
+        mistakes.add(plugin.place,
+                     fmt::format("a conditioner makes {}, which model `{}` does not look at",
+                                 told.vector > 0 && read.vector == 0 ? "a vector" : "tokens", plugin.name),
+                     "use a model that does, or remove the conditioner");
     if (spec_.train && spec_.train->recompute && !model->recomputes())
         mistakes.add(spec_.reading->place("train"),
                      fmt::format("`recompute` = true, and model `{}` keeps its inner values", plugin.name),
@@ -121,7 +148,7 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
                     spec_.list("metric")[i].place,
                     fmt::format("`{}` measures samples, and there is no [sample]", spec_.list("metric")[i].name),
                     "add [sample] with n");
-    if (!data) return;
+    if (!data || lacks_codec(*this)) return;
     const auto sampler = part<Sampler>();
     const auto model = part<Model>();
     const auto guidances = list<Guidance>();
@@ -133,7 +160,7 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
                              fmt::format("guidance `{}` moves the mean of reverse steps, and sampler `{}` draws none",
                                          plugin.name, spec_.part("sampler").name),
                              "use a sampler of reverse steps, such as ddpm, or guidance of the score");
-            if (guidances[i]->needs_null_condition() && model && !model->knows_null_condition())
+            if (guidances[i]->needs_null_condition() && model && !knows_null_condition())
                 mistakes.add(
                     plugin.place,
                     fmt::format("guidance `{}` asks the network without its condition, and model `{}` was never "
@@ -174,7 +201,7 @@ void Stage::check_labels(Diagnostics& mistakes) const {
 
 bool Stage::looks_at_classes() const {
     const auto conditional = spec_.part("model").resolved["conditional"].value<bool>();
-    return conditional.value_or(true) || !spec_.list("guidance").empty();
+    return conditional.value_or(true) || !spec_.list("guidance").empty() || !spec_.list("conditioner").empty();
 }
 
 void Stage::check_observation(const Observation& seen, Diagnostics& mistakes) const {
@@ -200,7 +227,10 @@ bool Stage::drops_conditions() const {
     if (spec_.train) return spec_.train->drop_condition > 0;
     if (!spec_.init) return false;
     try {
-        return find_trained_(spec_.init->run.name()).model->knows_null_condition();
+        const auto network = find_trained_(spec_.init->run.name());
+        return network.model->knows_null_condition() || std::ranges::any_of(network.conditioners, [](const auto& one) {
+                   return one.conditioner->knows_null_condition();
+               });
     } catch (const Error&) {  // what is wrong with [init] is said where it is read
         return false;
     }
@@ -214,8 +244,35 @@ const Observation* Stage::observation() const {
 }
 
 Space Stage::space() const {
-    const auto& data = dataset();
+    const auto& data = chain_data();
     return {data.shape(), data.range(), data.levels(), data.classes()};
+}
+
+const Dataset& Stage::chain_data() const {
+    const auto& data = dataset();
+    if (latents_) return *latents_;
+    asked_in_vain_ = lacks_codec(*this);
+    if (asked_in_vain_) throw Error("it asks for the examples before the codec is built");
+    return data;
+}
+
+ConditionSpace Stage::condition_space() const {
+    auto told = dataset().condition_space();
+    for (const auto& one : list<Conditioner>()) told = one->makes(told);
+    return told;
+}
+
+std::vector<NamedConditioner> Stage::conditioners() const {
+    const auto all = list<Conditioner>();
+    const auto& specs = spec_.list("conditioner");
+    std::vector<NamedConditioner> named;
+    for (std::size_t i = 0; i < all.size() && i < specs.size(); ++i) named.push_back({specs[i].label, all[i]});
+    return named;
+}
+
+bool Stage::knows_null_condition() const {
+    return model().knows_null_condition() ||
+           std::ranges::any_of(list<Conditioner>(), [](const auto& one) { return one->knows_null_condition(); });
 }
 
 Random Stage::random(std::string_view stream) const {
@@ -239,16 +296,18 @@ std::shared_ptr<Module> module_of(const Stage& stage) {
     return stage.part<Part>();
 }
 constexpr std::pair<const char*, std::shared_ptr<Module> (*)(const Stage&)> owners[] = {
+    {"codec", &module_of<Codec>},
     {"model", &module_of<Model>},
     {"process", &module_of<Process>},
     {"loss", &module_of<Loss>},
     {"times", &module_of<Times>}};
 }  // namespace
 
-std::vector<std::pair<const char*, std::shared_ptr<Module>>> Stage::modules() const {
-    std::vector<std::pair<const char*, std::shared_ptr<Module>>> all;
+std::vector<std::pair<std::string, std::shared_ptr<Module>>> Stage::modules() const {
+    std::vector<std::pair<std::string, std::shared_ptr<Module>>> all;
     for (const auto& [kind, of] : owners)
         if (auto module = of(*this)) all.emplace_back(kind, std::move(module));
+    for (const auto& [name, conditioner] : conditioners()) all.emplace_back("conditioner." + name, conditioner);
     return all;
 }
 
@@ -269,6 +328,7 @@ TrainedNetwork Stage::trained(const Reference& reference) const {
 void Stage::to(at::Device device) {
     for (const auto& [kind, module] : modules()) module->to(device);
     for (const auto& [name, network] : trained_) {
+        for (const auto& one : network.conditioners) one.conditioner->to(device);
         network.model->to(device);
         network.process->to(device);
     }
@@ -298,6 +358,34 @@ class Autocast {
 };
 
 using Ask = Denoiser::Ask;
+
+/// What conditioners made of a condition, which is the same in all steps of a trajectory.
+class KnownCondition {
+ public:
+    template <class Make>
+    Condition of(const Condition& told, const Make& make) {
+        if (at::GradMode::is_enabled() || told.random) return make();
+        const auto same = [](const Tensor& a, const Tensor& b) { return a.is_same(b); };
+        const bool known = same(told.label, told_.label) && same(told.tokens, told_.tokens) &&
+                           same(told.token_mask, told_.token_mask) && same(told.vector, told_.vector) &&
+                           same(told.given, told_.given) && told.named.empty();
+        if (!known || !made_) {
+            told_ = told;
+            made_ = make();
+        }
+        auto now = told;
+        now.tokens = made_->tokens;
+        now.token_mask = made_->token_mask;
+        now.vector = made_->vector;
+        now.label = made_->label;
+        now.named = made_->named;
+        return now;
+    }
+
+ private:
+    Condition told_;
+    std::optional<Condition> made_;
+};
 
 Ask in_bf16(Ask ask) {
     return [ask = std::move(ask)](const Tensor& x, const Time& t, const Condition& condition) {
@@ -345,10 +433,11 @@ Denoiser Stage::denoiser(const DenoiserOptions& options, Condition condition) co
     const auto process = part<Process>();
     const auto& plugin = spec_.part("model").name;
     const auto* tokens = dynamic_cast<const CategoricalProcess*>(process.get());
-    Ask ask = [=, random = options.random, recompute = options.recompute](const Tensor& x, const Time& t,
-                                                                          Condition told) {
+    Ask ask = [=, random = options.random, recompute = options.recompute, conditioners = conditioners(),
+               known = std::make_shared<KnownCondition>()](const Tensor& x, const Time& t, Condition told) {
         told.random = random;
         told.recompute = recompute;
+        if (!conditioners.empty()) told = known->of(told, [&] { return conditioned(conditioners, told, x.size(0)); });
         if (model->self_conditions() && !told.self_condition.defined()) told.self_condition = at::zeros_like(x);
         auto prediction = model->forward(x, t, told);
         if (prediction.type != model->predicts())

@@ -5,6 +5,8 @@
 #include <memory>
 
 #include <dtk/build_context.hpp>
+#include <dtk/codec.hpp>
+#include <dtk/conditioner.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/denoiser.hpp>
 #include <dtk/guidance.hpp>
@@ -43,6 +45,8 @@ class DTK_API Stage : public BuildContext {
 
     const Dataset& dataset() const override { return given<Dataset>("data set"); }
     Space space() const override;
+    const Dataset& chain_data() const override;
+    ConditionSpace condition_space() const override;
     /// Where nothing is trained, as the network that it begins as was.
     bool drops_conditions() const override;
     const Process& process() const override { return given<Process>("process"); }
@@ -59,6 +63,10 @@ class DTK_API Stage : public BuildContext {
     const StageSpec& spec() const { return spec_; }
     /// What its data are divided into; none where they have no classes.
     Classes classes() const { return classes_of(dataset()); }
+    /// The conditioners, in the order in which they work.
+    std::vector<NamedConditioner> conditioners() const;
+    /// Can the network be asked without a condition?
+    bool knows_null_condition() const;
     /// Is anything told the class while samples are drawn? A network that was built without classes, and is not guided,
     /// answers whatever was asked for.
     bool looks_at_classes() const;
@@ -86,8 +94,9 @@ class DTK_API Stage : public BuildContext {
     }
 
     /// The parts that may own tensors, with their kinds.
-    std::vector<std::pair<const char*, std::shared_ptr<Module>>> modules() const;
-    /// Every tensor a plugin of this stage owns, under the kind of its part: "model.…", "process.…", "loss.…".
+    std::vector<std::pair<std::string, std::shared_ptr<Module>>> modules() const;
+    /// Every tensor a plugin of this stage owns, under the kind of its part: "model.…", "process.…",
+    /// "conditioner.NAME.…".
     std::vector<Module::Named> named_tensors() const;
     void to(at::Device device);
     void train(bool on);
@@ -106,6 +115,7 @@ class DTK_API Stage : public BuildContext {
         return *part;
     }
     void build(const PluginSpec& plugin, Diagnostics& mistakes);
+    void check_codec(Diagnostics& mistakes) const;
     /// → does the process know what to do with its answers?
     bool check_model(Diagnostics& mistakes) const;
     void check_sampling(Diagnostics& mistakes) const;
@@ -123,6 +133,7 @@ class DTK_API Stage : public BuildContext {
     mutable bool observation_used_ = false;
     std::shared_ptr<std::int64_t> rows_asked_ = std::make_shared<std::int64_t>(0);
     std::map<std::string, std::vector<std::shared_ptr<void>>> parts_;
+    std::shared_ptr<const Dataset> latents_;  ///< null without a codec
 };
 
 }  // namespace dtk

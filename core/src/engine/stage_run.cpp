@@ -87,7 +87,8 @@ json StageRun::evaluate() {
     const bool measures = !stage_.list<Metric>().empty();
     if (const auto& settings = stage_.spec().sample) {
         std::map<std::string, std::string> about{{"seed", std::to_string(stage_.seed())}, {"experiment", text_}};
-        if (const auto range = stage_.space().range) about["range"] = fmt::format("{} {}", range->first, range->second);
+        if (const auto range = stage_.dataset().range())
+            about["range"] = fmt::format("{} {}", range->first, range->second);
         timed("sample", [&] {
             drawn = draw_into(folder_ / "samples.safetensors", stage_, *settings, device_, progress_, about,
                               measures || settings->invert);

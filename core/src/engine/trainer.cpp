@@ -13,6 +13,7 @@
 #include "base/engine.hpp"
 #include "base/stop.hpp"
 #include "engine/batch_queue.hpp"
+#include "engine/conditioning.hpp"
 #include "engine/objective.hpp"
 #include "engine/validation.hpp"
 
@@ -118,10 +119,8 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
     const auto loss = stage_.part<Loss>();
     const auto times = stage_.part<Times>();
 
-    // Conditions are dropped here and nowhere else.
     if (settings_.drop_condition > 0)
-        batch.condition.given =
-            random.stream("drop").uniform({rows}, at::TensorOptions(device_)) >= settings_.drop_condition;
+        batch.condition.given = told_rows(random.stream("drop"), settings_.drop_condition, rows, device_);
     auto drawn = times->draw(batch, stage_.process(), stage_.random("train/t").step(step_).from(batch.first));
     if (!loss->draws_times()) drawn.weight = 1;
 

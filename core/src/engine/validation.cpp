@@ -7,6 +7,7 @@
 
 #include "base/engine.hpp"
 #include "engine/device.hpp"
+#include "engine/latent_data.hpp"
 
 namespace dtk {
 
@@ -37,10 +38,13 @@ std::shared_ptr<const Dataset> data_of(const Stage& stage) {
     const auto& chosen = stage.spec().reading->chosen;
     const bool of_another =
         std::any_of(chosen.begin(), chosen.end(), [](const PluginFile* file) { return file->kind == Dataset::kind; });
-    const auto own = stage.part<Dataset>();
-    if (own->size() > 0 || own->test_size() > 0 || of_another) return own;
-    return std::static_pointer_cast<Dataset>(
-        stage.spec().part(Dataset::kind).make(*stage.spec().reading, SeedlessContext(stage)));
+    std::shared_ptr<const Dataset> data = stage.part<Dataset>();
+    if (data->size() == 0 && data->test_size() == 0 && !of_another)
+        data = std::static_pointer_cast<Dataset>(
+            stage.spec().part(Dataset::kind).make(*stage.spec().reading, SeedlessContext(stage)));
+    if (const auto codec = stage.part<Codec>())
+        return std::make_shared<LatentData>(data, codec, SeedlessContext(stage).random("codec"));
+    return data;
 }
 
 }  // namespace

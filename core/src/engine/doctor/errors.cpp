@@ -101,7 +101,7 @@ std::vector<ErrorsAt> errors_by_noise(Examined& run, const Stage& stage, const E
     if (stage.model().predicts() == PredictionType::label) throw NotLooked("the network is a classifier");
     const LinearDenoiser linear(run.training().x);
     // Who knows the class knows more than the density of all.
-    const auto* density = is_told_the_class(stage, examples, run.device()) ? nullptr : stage.dataset().density();
+    const auto* density = is_told_the_class(stage, examples, run.device()) ? nullptr : stage.chain_data().density();
     const auto n = examples.n();
     constexpr std::int64_t portion = 512;
     const double sd = run.data_scale().sd;

@@ -122,7 +122,7 @@ const Stage& Examined::network(Weights weights) {
 }
 
 Examples Examined::some(std::int64_t most, bool held_out) const {
-    const auto& data = stage().dataset();
+    const auto& data = stage().chain_data();
     if (!stage().missing_data().empty()) throw NotLooked("the data cannot be read: " + stage().missing_data());
     const auto elements = std::max<std::int64_t>(1, stage().space().elements());
     most = std::max<std::int64_t>(16, std::min(most, numbers_at_most / elements));

@@ -276,7 +276,7 @@ Findings training_log(Examined& run) {
 }
 
 Findings overfitting(Examined& run) {
-    const auto& data = run.stage().dataset();
+    const auto& data = run.stage().chain_data();
     if (data.size() == 0) return {};  // no example comes twice
     if (!run.held_out().held_out) throw NotLooked("no examples are held out");
     if (!run.stage().spec().train) return {};
