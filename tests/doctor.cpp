@@ -178,6 +178,11 @@ TEST_CASE("other healthy runs are told nothing") {
     names_nothing({three_classes + "weights=[0.4, 0.3, 0.3]}", "model.conditional=true"});
 }
 
+TEST_CASE("a run in bfloat16 is looked at as one in float32") {
+    names_nothing({"train.precision=bf16", "sample.precision=bf16"});
+    names("the learning rate is too large", {"train.precision=bf16", "train.lr=1", "train.steps=300"});
+}
+
 TEST_CASE("more healthy runs are told nothing", "[slow]") {
     names_nothing({of_table}, WithData("data.csv", csv(2000, 2, normal)));
     names_nothing({"process.steps=1000", "sampler=ddpm", "sampler.steps=250", "train.steps=3000"});

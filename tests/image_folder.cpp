@@ -333,6 +333,19 @@ TEST_CASE("a damaged block of EXIF leaves an image as it is stored, and nothing 
     CHECK(files.open()->shape() == std::vector<std::int64_t>{1, 4, 6});
 }
 
+TEST_CASE("a block of EXIF that claims 1.3 GB is refused before memory is sought for it") {
+    const Images files;
+    for (const char* name : {"a.png", "b.png"}) write_png(files / name, noise({1, 4, 6}, 1), exif(1));
+    std::ifstream file(files / "a.png", std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const auto chunk = bytes.find("eXIf");
+    REQUIRE(chunk != bytes.npos);
+    bytes.replace(chunk - 4, 4, std::string{'\x4e', '\0', '\0', '\0'});
+    files.text("a.png", bytes);
+    // Where the memory was there, it would be the file that ends too soon.
+    CHECK(says(files.complaint(), "a.png is damaged: Out of memory | fetch it again, or move it out of the folder"));
+}
+
 TEST_CASE("images are cropped around their centre and scaled by the triangle filter") {
     for (const auto& [h, w] :
          {std::pair<std::int64_t, std::int64_t>{24, 24}, {24, 40}, {41, 24}, {17, 17}, {5, 9}, {8, 8}}) {

@@ -248,6 +248,34 @@ TEST_CASE("what [validate] cannot do is said before training begins") {
     }
 }
 
+TEST_CASE("losses of networks against each other have no held-out error: refused before training, and replayed") {
+    const Folder folder;
+    write(folder / "small.toml", changed(small_experiment, "log_every = 10", "log_every = 1"));
+    call(folder, {"run", "small.toml", "--out", "teacher"});
+    for (const auto& [name, second, loss] :
+         {std::tuple{"dmd", "train/fake", "loss={use=\"dmd\",teacher=\"teacher\",fake={use=\"mlp\",width=8,depth=1}}"},
+          std::tuple{"gan", "train/critic", "loss={use=\"gan\"}"}}) {
+        INFO(name);
+        const std::vector<std::string> words{"run", "small.toml", "--out", name, "--set", loss};
+        auto looking = words;
+        looking.insert(looking.end(), {"--set", "validate={every=10,n=64,levels=4}"});
+        const auto refused = call(folder, looking, 2);
+        INFO(refused.err);
+        CHECK(says(refused.err, fmt::format("loss `{}` trains networks against each other and has no error", name)));
+        CHECK(says(refused.err, "remove [validate]"));
+        CHECK_FALSE(fs::exists(folder / name / "metrics.jsonl"));
+        fs::remove_all(folder / name);
+        call(folder, words);
+        auto again = words;
+        again.insert(again.end(), {"--replay", "15"});
+        const auto said = call(folder, again);
+        INFO(said.out);
+        const auto line = log_of(folder / name).at(14);
+        for (const auto* what : {"train/loss", second, "train/grad_norm"})
+            CHECK(says(said.out, fmt::format("{:<22}{:.4g}\n", what, line[what].get<double>())));
+    }
+}
+
 TEST_CASE("held-out errors stand in the log, the record, the picture and show, and change nothing that is trained") {
     const Folder folder;
     write(folder / "small.toml", changed(looked_at, "log_every = 10", "log_every = 15"));
