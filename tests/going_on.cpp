@@ -711,7 +711,7 @@ TEST_CASE("a run that is killed forty times, with another rate and length each t
     };
     std::mt19937 random(7);
     const auto began = std::chrono::steady_clock::now();
-    REQUIRE(dtk_program(command("warm", "0.001", "50"), folder.path).code == 0);
+    REQUIRE(start_dtk(command("warm", "0.001", "50"), folder.path).wait().code == 0);
     const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
     int kills = 0, steps = 4000;
     std::string lr = "0.001";
