@@ -103,6 +103,14 @@ TEST_CASE("a density is used where the data do not come in levels, and bins are 
           Approx(std::log(2 * std::numbers::pi * variance)));
     CHECK_THROWS_WITH(make<dtk::Process>("gaussian", "decoder = \"discretised\"", context),
                       Catch::Contains("needs data that come in levels"));
+    // And of data that come in levels a density says nothing: no bits, however small their number.
+    for (const std::string decoder : {"gaussian", "reversed"})
+        for (const std::string schedule : {"linear", "cosine", "sohl_dickstein"}) {
+            INFO(decoder << ", " << schedule);
+            CHECK_THROWS_WITH(four_images("schedule = \"" + schedule + "\"\ndecoder = \"" + decoder + '"'),
+                              Catch::Contains("is a density, and the data come in 256 levels"));
+        }
+    CHECK(Catch::Contains("of a density").match(measured(support::exact("gaussian_mixture", "", ""), "n = 4").note));
 }
 
 TEST_CASE("the bound on a mixture with the exact denoiser is the exact one") {

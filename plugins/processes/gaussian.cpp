@@ -47,6 +47,13 @@ struct Gaussian final : dtk::GaussianProcess {
           data_(context.chain_data()) {
         if (config.decoder == "auto" || config.decoder == "discretised")
             read_levels(context.space(), config.decoder == "discretised");
+        else if (context.space().levels > 1)
+            throw dtk::Error(
+                "decoder = \"" + config.decoder + "\" is a density, and the data come in " +
+                    std::to_string(context.space().levels) +
+                    " levels: what is a bound on the one is none on the probability of the other",
+                "leave `decoder` out, or fill the levels up with noise: dataset = {use = \"standardised\", "
+                "of = {use = …}}");
         const auto schedule = config.schedule.make(context);
         learned_ = std::dynamic_pointer_cast<dtk::LearnedSchedule>(schedule);
         if (learned_) {
