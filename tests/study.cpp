@@ -298,6 +298,23 @@ TEST_CASE("what all arms stand on is trained once, before them") {
     CHECK(sampled.code == 0);
 
     CHECK(dtk_program({"report", "study"}, folder.path).code == 0);
+    // A network that is named by its folder is a part of what a cell is, too.
+    const auto by_folder =
+        changed(changed(standing_on("known"), "seeds = [3, 4]", "seeds = [3]"), "\"linear\", \"cosine\"", "\"linear\"");
+    const auto done_of_two = [&] {
+        const auto shown = dtk_program({"run", "study.toml", "--out", "by folder", "-n"}, folder.path).out;
+        return says(shown, "2 of 2 tasks done") ? 2 : says(shown, "0 of 2 tasks done") ? 0 : -1;
+    };
+    write(folder / "study.toml", by_folder);
+    REQUIRE(dtk_program({"run", "study.toml", "--out", "by folder", "--jobs", "1", "--progress", "none"}, folder.path)
+                .code == 0);
+    CHECK(done_of_two() == 2);
+    fs::remove_all(folder / "known");
+    REQUIRE(dtk_program({"run", "teacher.toml", "--out", "known", "--seed", "10", "--progress", "none"}, folder.path)
+                .code == 0);
+    CHECK(done_of_two() == 0);
+    write(folder / "study.toml", with_first());
+
     // With another teacher everything is another's.
     write(folder / "teacher.toml", changed(teacher, "seed = 9", "seed = 10"));
     CHECK(says(dtk_program({"run", "study.toml", "--out", "study", "-n"}, folder.path).out, "0 of 9 tasks done"));
