@@ -48,6 +48,36 @@ TEST_CASE("the Fréchet distance of a set to its image under a symmetric map is 
           Approx((y.select(1, 1).mean().square() + y.select(1, 1).var()).item<double>()).epsilon(1e-6));
 }
 
+TEST_CASE("the Fréchet distance of few rows of many dimensions is that of where they lie, and says that they are few") {
+    // Rows of five dimensions, turned into sixty by a map that keeps distances.
+    const auto basis = std::get<0>(at::linalg_qr(dtk::Random(3, "basis").normal({60, 5}, at::kDouble)));
+    for (const auto& [n, m] : {std::pair{20, 20}, std::pair{12, 40}, std::pair{3, 4}}) {
+        const auto x = dtk::Random(4, "x").normal({n, 5}, at::kDouble),
+                   y = 0.7 * dtk::Random(5, "y").normal({m, 5}, at::kDouble) + 0.3;
+        INFO(n << " and " << m);
+        CHECK(dtk::frechet_distance(x.mm(basis.t()), y.mm(basis.t())) ==
+              Approx(dtk::frechet_distance(x, y)).epsilon(1e-9));
+    }
+    // Pictures of 256² in three colours, whose covariance would take 309 GB.
+    const auto x = dtk::Random(4, "x").normal({6, 5}, at::kDouble), y = x.flip(1) + 1;
+    const auto padded = [](const Tensor& rows) { return at::constant_pad_nd(rows, {0, 3 * 256 * 256 - 5}); };
+    CHECK(dtk::frechet_distance(padded(x), padded(y)) == Approx(dtk::frechet_distance(x, y)).epsilon(1e-9));
+    // Of the same mean, each with a variance of 2 on an axis of its own.
+    const auto first = at::tensor({1.0, -1.0, 0.0, 0.0, 0.0, 0.0}, at::kDouble).view({3, 2}).t(),
+               second = at::tensor({0.0, 0.0, 1.0, -1.0, 0.0, 0.0}, at::kDouble).view({3, 2}).t();
+    CHECK(dtk::frechet_distance(first, second) == Approx(4));
+    CHECK(std::abs(dtk::frechet_distance(first, first)) < 1e-12);
+
+    const auto data = std::make_shared<Made>(
+        [](const Tensor& index, const std::string& stream) { return normal(index, stream, {60}); });
+    const auto samples = normal(at::arange(80), "samples", {60});
+    const auto note_of = [&](std::int64_t n) {
+        return measured("frechet", MadeContext(data), samples.slice(0, 0, n)).note;
+    };
+    CHECK(says(note_of(50), "fewer than their 60 dimensions"));
+    CHECK_FALSE(says(note_of(60), "fewer than"));
+}
+
 TEST_CASE("the Fréchet distance of Gaussians of known means and covariances") {
     // In the plane tr (C_1^{1/2} C_2 C_1^{1/2})^{1/2} = √(tr C_1 C_2 + 2 √(det C_1 det C_2)).
     const auto L1 = at::tensor({1.0, 0.5, 0.0, 1.0}, at::kDouble).view({2, 2}),

@@ -21,6 +21,11 @@ struct Frechet final : dtk::SetMetric {
         auto result = held_against_truth(input, n, random, dtk::frechet_distance);
         result.note =
             fmt::format("Fréchet distance, squared, of {} samples to as many true ones, {}", n, features().text());
+        if (const auto d = features()(input.samples.slice(0, 0, 1), input.device).size(1); n < d)
+            result.note += fmt::format(
+                ", fewer than their {} dimensions: it tells more of n than of the samples; see kid and "
+                "frechet_infinity",
+                d);
         return result;
     }
 };

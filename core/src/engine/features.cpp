@@ -110,6 +110,17 @@ double trace_of_root(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 double frechet_distance(const Tensor& x, const Tensor& y) {
+    if (x.size(1) > std::max(x.size(0), y.size(0))) {
+        // Of more dimensions than there are rows, without a matrix of d × d: the eigenvalues of C_1 C_2 that are not 0
+        // are the squares of the singular values of A Bᵀ, A and B the centred sets over the roots of their freedom.
+        const auto centred = [](const Tensor& set) {
+            return (set - set.mean(0, true)) / std::sqrt(static_cast<double>(set.size(0) - 1));
+        };
+        const auto a = centred(x), b = centred(y);
+        return ((x.mean(0) - y.mean(0)).square().sum() + a.square().sum() + b.square().sum() -
+                2 * at::linalg_svdvals(a.mm(b.t())).sum())
+            .item<double>();
+    }
     const auto a = x.t().cov().reshape({x.size(1), x.size(1)}), b = y.t().cov().reshape({y.size(1), y.size(1)});
     return ((x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace()).item<double>() - 2 * trace_of_root(a, b);
 }
