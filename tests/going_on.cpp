@@ -238,6 +238,30 @@ TEST_CASE("more steps under a rate that depends on their number are a change of 
     CHECK(log[4]["train/lr"].get<double>() == Approx(0.5e-3 * (1 + std::cos(std::acos(-1.0) * 49 / 80))));
 }
 
+TEST_CASE("a change that a killed process had on record and had not made is taken back") {
+    const Finished f;
+    const auto resolved = read(f.folder / "run/resolved.toml");
+    const auto result = f.record()["result"];
+    f.resume({"--set", "train.lr=0.0001", "--set", "train.steps=60"});
+    // As it is in between: the record is written first.
+    auto record = f.record();
+    record["changing"] = true;
+    record["status"] = "running";
+    record.erase("result");
+    write(f.folder / "run/run.json", record.dump());
+    write(f.folder / "run/resolved.toml", resolved);
+    for (const auto& entry : fs::directory_iterator(f.folder / "run/checkpoints"))
+        if (std::stoll(entry.path().stem().string()) > 40) fs::remove(entry.path());
+    f.resume({"--set", "train.lr=0.0002", "--set", "train.steps=50"});
+    const auto history = f.record()["history"];
+    REQUIRE(history.size() == 1);
+    CHECK(history[0]["result"] == result);
+    REQUIRE(history[0]["changes"].size() == 2);
+    for (const auto& change : history[0]["changes"])
+        CHECK(change["before"] == (change["key"] == "train.lr" ? "0.001" : "40"));
+    CHECK_FALSE(f.record().contains("changing"));
+}
+
 TEST_CASE("another rate is taken where it is asked for, recorded, and refused with both ways out where it is not") {
     const Finished f;
     const auto before = read(f.folder / "run/run.json");

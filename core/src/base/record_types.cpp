@@ -34,6 +34,7 @@ const json& types() {
                          "shadows": ["text"]}],
             "artefacts": {"*": "text"}, "data": {"*": "text"}, "seconds": {"*": "number"}, "result": "result",
             "threads_by": "text", "init": {"*": "text"}, "networks": {"*": {"*": "text"}},
+            "changing": "truth",
             "classes": {"*": [{"number": "whole!", "name": "text!", "examples": "whole"}]},
             "history": [{"time": "text", "from": {"*": {"step": "whole", "checkpoint": "text"}},
                          "changes": [{"stage": "text", "key": "text", "before": "text", "after": "text",

@@ -125,6 +125,7 @@ RunFolder RunFolder::existing(const fs::path& path) {
     read_record_file(path / "run.json");
     auto folder = taken(fs::canonical(path));
     folder.record_ = read_record_file(folder.path_ / "run.json");  // as the one who had it until now left it
+    if (folder.record_.contains("changing")) folder.take_back_what_was_not_made();
     folder.was_completed_ = folder.record_.value("status", "") == "completed";
     return folder;
 }
@@ -181,7 +182,28 @@ void RunFolder::change(json entry) {
     auto& history = record_["history"];
     const auto same = [&](const char* key) { return history.back()[key] == entry[key]; };
     if (!history.empty() && same("from") && same("changes")) return;  // ended before it came any further
+    if (!entry["changes"].empty()) record_["changing"] = true;
     history.push_back(std::move(entry));
+}
+
+void RunFolder::take_back_what_was_not_made() {
+    record_.erase("changing");
+    std::error_code error;
+    const auto resolved = path_ / "resolved.toml";
+    auto& history = record_["history"];
+    if (history.empty() || !fs::exists(resolved, error) || sha256_of_file(resolved) == record_.value("config_hash", ""))
+        return;
+    auto& last = history.back();
+    // Other data and other plugins are there all the same.
+    json there = json::array();
+    for (const auto& change : last["changes"])
+        if (const auto key = change.value("key", "");
+            key == "data" || key.starts_with("data of ") || key.starts_with("plugin "))
+            there.push_back(change);
+    last["changes"] = there;
+    if (!there.empty()) return;
+    if (last.contains("result")) record_["result"] = last["result"], record_["status"] = "completed";
+    history.erase(history.size() - 1);
 }
 
 void RunFolder::begin(const Experiment& experiment, const std::string& device) {
@@ -210,6 +232,7 @@ void RunFolder::begin(const Experiment& experiment, const std::string& device) {
     if (there && !was_completed_) write();
     write_atomically(path_ / "experiment.toml", experiment.text);
     write_atomically(path_ / "resolved.toml", resolved);
+    record_.erase("changing");
     if (!there) write();
     if (under_runs_) make_latest();
 }

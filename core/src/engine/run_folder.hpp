@@ -55,6 +55,8 @@ class RunFolder {
     static RunFolder taken(const std::filesystem::path& path);
     void write() const;
     void make_latest() const;
+    /// Whoever was killed between the record of a change and the change has not made it.
+    void take_back_what_was_not_made();
     std::filesystem::path path_;
     KeptLease lease_;
     nlohmann::json record_ = nlohmann::json::object();
