@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include "small_study.hpp"
+#include "study/statistics.hpp"
 
 TEST_CASE("seeds are added until the comparison is decided, and no further than the limit") {
     const Folder folder;
@@ -13,7 +14,16 @@ TEST_CASE("seeds are added until the comparison is decided, and no further than 
     const bool at_once = found["seeds"] == json{3, 4};
     CHECK((at_once || found["seeds"] == json{3, 4, 5}));
     CHECK(says(outcome.err, "the next look is after 3") == !at_once);
-    if (at_once) CHECK(found["arms"][1]["metrics"]["nll"]["difference"]["verdict"] != "not told apart");
+    const auto& difference = found["arms"][1]["metrics"]["nll"]["difference"];
+    if (at_once) CHECK(difference["verdict"] != "not told apart");
+    // The interval of the difference alone is Student's at 95 %, that of the verdict wider: a look may err less.
+    std::vector<double> pairs;
+    for (std::size_t seed = 0; seed < found["seeds"].size(); ++seed)
+        pairs.push_back(found["arms"][1]["metrics"]["nll"]["compared"][seed].get<double>() -
+                        found["arms"][0]["metrics"]["nll"]["compared"][seed].get<double>());
+    const auto alone = dtk::estimate(pairs, 0.95);
+    CHECK(difference["interval"][0].get<double>() == Approx(alone.interval->first));
+    CHECK(difference["simultaneous"][0].get<double>() < difference["interval"][0].get<double>());
 }
 
 TEST_CASE("each arm chooses its own best by samples that are not reported") {

@@ -208,7 +208,11 @@ class ResultsReader {
             auto& found = results_.metrics.at(metric);
             found.family = {1 - study_.error(), each * (study_.confirm == "all" ? study_.metrics.size() : 1)};
             const auto against = [&](std::size_t first, std::size_t second) {
-                return difference(found.arms[first].compared, found.arms[second].compared, found.family);
+                const auto &other = found.arms[first].compared, &arm = found.arms[second].compared;
+                auto d = difference(other, arm, found.family);
+                // What a look may err is the verdict's; a difference alone has its interval at the study's level.
+                d.estimate.interval = difference(other, arm, {study_.level, 1}).estimate.interval;
+                return d;
             };
             std::vector<Difference*> own;
             for (std::size_t arm = 0; arm < arms; ++arm) {
