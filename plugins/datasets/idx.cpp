@@ -110,8 +110,8 @@ class IdxFile {
     std::uint64_t bytes_ = 0;
 };
 
-/// Is it the first time that this process asks for the file as it is? A study's arms are checked one after the other, and
-/// what the first of them has read whole without damage need not be read again.
+/// Is it the first time that this process asks for the file as it is? A study's arms are checked one after the other,
+/// and what the first of them has read whole without damage need not be read again.
 bool is_new(const fs::path& file) {
     static std::mutex mutex;
     static std::set<std::tuple<fs::path, std::uintmax_t, fs::file_time_type>> known;
