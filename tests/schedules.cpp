@@ -485,6 +485,8 @@ TEST_CASE("levels that cannot be are refused with their step") {
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 1, 0.5}); }), "only the last β may be 1"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, 0}); }), "at step 2 of 2"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({0.1, std::nan("")}); }), "at step 2 of 2"));
+    CHECK(
+        says(complaint_of([] { dtk::NoiseLevels::from_betas(std::vector<double>(400, 0.95)); }), "at step 223 of 400"));
     CHECK(says(complaint_of([] { dtk::NoiseLevels::from_betas({}); }), "no noise levels"));
 }
 

@@ -27,6 +27,16 @@ NoiseLevel variance_preserving(double log_snr) {
 
 NoiseLevel noise_level(double alpha, double sigma) { return {alpha, sigma, 2 * (std::log(alpha) - std::log(sigma))}; }
 
+namespace {
+/// Numbers near the least that there are have lost their digits.
+void refuse_faint(double alpha_bar, std::size_t step, std::size_t steps) {
+    if (alpha_bar > 0 && alpha_bar < 1e-290)
+        throw Error(fmt::format("ᾱ = {:.3g} at step {} of {}: so little signal cannot be told from none", alpha_bar,
+                                step, steps),
+                    "use fewer steps, or smaller β");
+}
+}  // namespace
+
 NoiseLevels NoiseLevels::from_betas(const std::vector<double>& betas) {
     if (betas.empty()) throw Error("the schedule has no noise levels", "it must answer one β for every step");
     NoiseLevels levels;
@@ -41,6 +51,7 @@ NoiseLevels NoiseLevels::from_betas(const std::vector<double>& betas) {
             throw Error(fmt::format("ᾱ is already 0 at step {} of {}", t, betas.size()), "only the last β may be 1");
         sigma2 += alpha_bar * beta;
         alpha_bar *= 1 - beta;
+        refuse_faint(alpha_bar, t + 1, betas.size());
         levels.table_.push_back({std::sqrt(alpha_bar), alpha_bar, sigma2, std::log(alpha_bar / sigma2)});
     }
     levels.beta_ = betas;
@@ -79,9 +90,7 @@ void NoiseLevels::check() {
             (alpha > 0 && std::isinf(log_snr)))
             throw Error(
                 fmt::format("log-SNR = {} {} does not go with α = {} and σ² = {}", log_snr, where, alpha, sigma2));
-        if (alpha_bar > 0 && alpha_bar < 1e-290)
-            throw Error(fmt::format("ᾱ = {:.3g} {}: so little signal cannot be told from none", alpha_bar, where),
-                        "use fewer steps, or smaller β");
+        refuse_faint(alpha_bar, t + 1, table_.size());
         if (t > 0 && !(log_snr < table_[t - 1].log_snr))
             throw Error(fmt::format("log-SNR does not fall from step {} to {}: {} → {}", t, t + 1,
                                     table_[t - 1].log_snr, log_snr),
