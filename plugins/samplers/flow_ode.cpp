@@ -26,6 +26,7 @@ struct Flow {
 
     double clock(double t) const { return angle ? std::atan2(noise.sigma(t), noise.alpha(t)) : (t + 1) / T; }
     double time(double w) const { return angle ? noise.time_of_ratio(std::tan(w)) : std::min(w * T, T) - 1; }
+    double middle(double t, double s) const { return angle ? time((clock(t) + clock(s)) / 2) : (t + s) / 2; }
     double scale(double t) const {
         return angle && !noise.is_variance_preserving() ? std::hypot(noise.alpha(t), noise.sigma(t)) : 1;
     }
@@ -84,7 +85,7 @@ struct FlowOde final : dtk::GaussianSampler {
         }
         const auto k1 = flow.slope(y, t);
         if (c.method == "euler") return y + h * k1;
-        const double middle = flow.time((from + to) / 2);
+        const double middle = flow.middle(t, s);
         const auto k2 = flow.slope(y + (h / 2) * k1, middle);
         if (c.method == "midpoint") return y + h * k2;
         const auto k3 = flow.slope(y + (h / 2) * k2, middle), k4 = flow.slope(y + h * k3, s);
