@@ -500,6 +500,7 @@ TEST_CASE("every field of every sampler does something, if only beside one or tw
             auto values = product::other_values(field);
             if (field.type == "number") values.insert(values.end(), {"1e-6", "0.5", "2"});
             if (field.type == "whole number") values.insert(values.end(), {"1", "2"});
+            if (field.key.ends_with("tol")) values.push_back("1e-12");
             if (field.key == "variance") values.push_back("\"large\"");
             if (field.key == "steps" || values.empty()) continue;
             for (const auto& value : values) settings[field.key].push_back(field.key + " = " + value);
