@@ -20,6 +20,9 @@ namespace {
 constexpr std::string_view format = "dtk averages 1";
 
 fs::path snapshots_of(const fs::path& stage) { return stage / "snapshots"; }
+fs::path snapshot_at(const fs::path& stage, std::int64_t step) {
+    return snapshots_of(stage) / fmt::format("{:08}.safetensors", step);
+}
 fs::path made_at(const fs::path& stage, std::int64_t step) { return stage / "averages" / fmt::format("{:08}", step); }
 
 std::optional<std::int64_t> step_of(const fs::path& path) {
@@ -88,7 +91,7 @@ void save_snapshot(const fs::path& stage, std::int64_t step, const std::vector<P
         file.metadata["power." + name] = fmt::format("{}", power);
         for (const auto& [tensor, value] : tensors) file.tensors.emplace(name + "/" + tensor, value);
     }
-    save(snapshots_of(stage) / fmt::format("{:08}.safetensors", step), std::move(file));
+    save(snapshot_at(stage, step), std::move(file));
 }
 
 void forget_snapshots_after(const fs::path& stage, std::int64_t step) {
@@ -131,16 +134,15 @@ std::vector<MadeAverage> made_averages(const fs::path& stage, std::int64_t step,
     if (lacking.empty()) return made;
 
     // The copies and their profiles.
-    newest_snapshot(stage);
+    const auto newest = newest_snapshot(stage);
     auto steps = steps_in(stage);
     std::erase_if(steps, [&](const auto own) { return own > step; });
     if (steps.empty())
         throw UserError(fmt::format("{} holds no copies of averages up to step {}", stage.string(), step),
-                        fmt::format("ask for a later step, such as {}", newest_snapshot(stage)));
-    const auto path_of = [&](std::int64_t own) { return snapshots_of(stage) / fmt::format("{:08}.safetensors", own); };
+                        fmt::format("ask for a later step, such as {}", newest));
     std::vector<PowerProfile> profiles;
     for (const auto own : steps)
-        for (const auto& one : averages_in(read_safetensors_header(path_of(own)).metadata))
+        for (const auto& one : averages_in(read_safetensors_header(snapshot_at(stage, own)).metadata))
             profiles.push_back({one.power, static_cast<double>(own)});
 
     // What of each makes the wanted ones.
@@ -155,7 +157,7 @@ std::vector<MadeAverage> made_averages(const fs::path& stage, std::int64_t step,
     // Their sums, one file after the other.
     std::size_t profile = 0;
     for (const auto own : steps) {
-        const auto file = load(path_of(own));
+        const auto file = load(snapshot_at(stage, own));
         for (const auto& one : averages_in(file.metadata)) {
             for (const auto& [name, tensor] : file.tensors) {
                 if (!name.starts_with(one.name + "/")) continue;
