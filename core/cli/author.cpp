@@ -48,10 +48,8 @@ Fresh fresh(const std::string& kind, const std::string& name) {
         std::vector<std::string> kinds;
         for (const auto& [file, text] : all)
             if (file.ends_with(".cpp")) kinds.push_back(file.substr(0, file.size() - 4));
-        const auto near = nearest(kind, kinds);
-        throw UserError(
-            fmt::format("there is no kind of plugin `{}`", kind),
-            near.empty() ? fmt::format("there are {}", listed(kinds)) : fmt::format("did you mean `{}`?", near));
+        throw UserError(fmt::format("there is no kind of plugin `{}`", kind),
+                        did_you_mean(kind, kinds, fmt::format("there are {}", listed(kinds))));
     }
     Fresh made{found->second, {}};
     replace(made.source, "my_" + kind, name);
@@ -164,9 +162,10 @@ int new_plugin(const NewRequest& request) {
     write_atomically(source, plugin.source);
     fmt::print("{}\n", source.string());
     if (inside) {
-        fmt::print("It is built and found without another word:\n  ./dtk plugins describe {0}\n", name);
-        for (const auto& one : plugin.set)
-            fmt::print("  ./dtk run experiments/quickstart.toml --set {}\n", shell_word(one));
+        std::vector<std::string> run{"./dtk", "run", "experiments/quickstart.toml"};
+        for (const auto& one : plugin.set) run.insert(run.end(), {"--set", one});
+        fmt::print("It is built and found without another word:\n  ./dtk plugins describe {}\n  {}\n", name,
+                   shell_command(run));
         return done;
     }
 

@@ -89,9 +89,8 @@ std::vector<PluginFile> named(const Registry& registry, const std::vector<std::s
     if (!found.empty()) return found;
     std::vector<std::string> known;
     for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
-    const auto near = nearest(words.back(), known);
     throw Error(fmt::format("there is no plugin `{}`", fmt::join(words, " ")),
-                near.empty() ? "`dtk plugins list` shows what there is" : fmt::format("did you mean `{}`?", near));
+                did_you_mean(words.back(), known, "`dtk plugins list` shows what there is"));
 }
 
 }  // namespace
@@ -123,12 +122,9 @@ int ema(const AverageRequest& request) { return engine().ema(request); }
 int plugins_list(const PluginsRequest& request) {
     const auto all = registry(request.folders);
     const auto kinds = all.kinds();
-    if (!request.kind.empty() && std::find(kinds.begin(), kinds.end(), request.kind) == kinds.end()) {
-        const auto near = nearest(request.kind, kinds);
-        throw Error(
-            fmt::format("there is no plugin of kind `{}`", request.kind),
-            near.empty() ? fmt::format("there are {}", listed(kinds)) : fmt::format("did you mean `{}`?", near));
-    }
+    if (!request.kind.empty() && std::find(kinds.begin(), kinds.end(), request.kind) == kinds.end())
+        throw Error(fmt::format("there is no plugin of kind `{}`", request.kind),
+                    did_you_mean(request.kind, kinds, fmt::format("there are {}", listed(kinds))));
     std::vector<PluginFile> shown;
     for (const auto& plugin : all.plugins())
         if (request.kind.empty() || plugin.kind == request.kind) shown.push_back(plugin);
@@ -165,7 +161,9 @@ int plugins_list(const PluginsRequest& request) {
 int plugins_describe(const PluginsRequest& request) {
     const auto all = registry(request.folders);
     json list = json::array();
-    for (const auto& plugin : request.names.empty() ? all.plugins() : named(all, request.names)) {
+    const auto described = request.names.empty() ? all.plugins() : named(all, request.names);
+    all.probe(described);  // all at once: each is then known
+    for (const auto& plugin : described) {
         all.find(plugin.kind, plugin.name);  // says so where two files claim the name
         if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
             throw PluginError(probe.problem, probe.help);

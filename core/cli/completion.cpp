@@ -1,11 +1,12 @@
 // Completing what is typed: commands, options, plugins and their fields.
 #include "cli/completion.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include <CLI/CLI.hpp>
 
-#include "base/declaration.hpp"
 #include "base/experiment.hpp"
 #include "cli/commands.hpp"
 
@@ -17,10 +18,14 @@ using Words = std::vector<std::string>;
 
 /// The fields of any plugin of that kind.
 std::set<std::string> fields_of(const Registry& registry, const std::string& kind) {
+    std::vector<PluginFile> plugins;
+    std::ranges::copy_if(registry.plugins(), std::back_inserter(plugins),
+                         [&](const PluginFile& plugin) { return plugin.kind == kind && plugin.twins.empty(); });
+    const auto probes = registry.probe(plugins);
     std::set<std::string> keys;
-    for (const auto& plugin : registry.plugins())
-        if (plugin.kind == kind && plugin.twins.empty() && registry.probe({plugin}).front().problem.empty())
-            for (const auto& field : declared_fields(registry.load(plugin))) keys.insert(field.key);
+    for (std::size_t i = 0; i < plugins.size(); ++i)
+        if (probes[i].problem.empty())
+            for (const auto& field : declared_fields(registry.load(plugins[i]))) keys.insert(field.key);
     return keys;
 }
 
@@ -28,6 +33,7 @@ std::set<std::string> fields_of(const Registry& registry, const std::string& kin
 Words settings(const std::string& typed) {
     const Registry registry(plugin_folders({}));
     const auto kinds = registry.kinds();
+    const auto tables = declared_settings();
     const auto dot = typed.find('.'), equals = typed.find('=');
     const auto table = typed.substr(0, std::min(dot, equals));
     const bool is_kind = std::ranges::find(kinds, table) != kinds.end();
@@ -42,10 +48,12 @@ Words settings(const std::string& typed) {
             all.push_back(table + ".use=");
             for (const auto& key : fields_of(registry, table)) all.push_back(table + "." + key + "=");
         }
-        for (const auto& key : keys_of_settings(table)) all.push_back(table + "." + key + "=");
+        if (const auto found = tables.find(table); found != tables.end())
+            for (const auto& field : found->second) all.push_back(table + "." + field.key + "=");
     } else {
         for (const auto& kind : kinds) all.push_back(kind + ".");
-        for (const auto* known : {"train.", "validate.", "sample.", "init."}) all.emplace_back(known);
+        for (const auto& [name, fields] : tables)
+            if (!name.empty()) all.push_back(name + ".");
     }
     return all;
 }

@@ -43,12 +43,11 @@ std::int64_t Classes::number_of(const std::string& label) const {
     const auto number = whole_number(label);
     const auto is_number = [](const std::string& name) { return whole_number(name).has_value(); };
     if (number && *number >= 0 && *number < count && std::ranges::none_of(names, is_number)) return *number;
-    const auto near = number ? std::string() : nearest(label, names);
     const auto there = names.empty()        ? fmt::format("there are classes 0 … {}", count - 1)
                        : names.size() <= 20 ? fmt::format("there are {}", listed(names))
                                             : "`dtk data show` lists them";
     throw Error(fmt::format("asks for class {}, which there is not", number ? label : fmt::format("`{}`", label)),
-                near.empty() ? there : fmt::format("did you mean `{}`?", near));
+                number ? there : did_you_mean(label, names, there));
 }
 
 std::string Classes::text(std::size_t shown) const {

@@ -42,16 +42,14 @@ Expectation read_expectation(const toml::table& table, ParseContext& reading, co
     const auto within = tolerance_of(table.get("within"), settings.value);
     constexpr auto example = "write for example metric = \"nll\", value = 2.07, within = 0.02";
     const bool known = std::find(metrics.begin(), metrics.end(), settings.metric) != metrics.end();
-    if (!known && reading.mistakes.empty()) {
-        const auto near = nearest(settings.metric, metrics);
+    if (!known && reading.mistakes.empty())
         reading.mistakes.add(place("metric"),
                              settings.metric.empty()
                                  ? "[expect] does not say what `metric` it is about"
                                  : fmt::format("`{}` is no metric of the experiment", settings.metric),
-                             !near.empty()     ? fmt::format("did you mean `{}`?", near)
-                             : metrics.empty() ? std::string("add a [[metric]]")
-                                               : fmt::format("it has {}", listed(metrics)));
-    }
+                             did_you_mean(settings.metric, metrics,
+                                          metrics.empty() ? std::string("add a [[metric]]")
+                                                          : fmt::format("it has {}", listed(metrics))));
     if (!std::isfinite(settings.value))
         reading.mistakes.add(place("value"), "[expect] does not say what `value` is claimed", example);
     else if (!within)

@@ -8,7 +8,6 @@
 #include "base/expectation.hpp"
 #include "base/files.hpp"
 #include "base/names.hpp"
-#include "base/schema.hpp"
 #include "base/stream_seeds.hpp"
 #include "base/trust.hpp"
 #include "base/words.hpp"
@@ -86,7 +85,7 @@ void SampleSettings::fields(Reader& f) {
 }
 
 template void SampleSettings::fields(TomlFields& f);
-template void SampleSettings::fields(SchemaFields& f);
+template void SampleSettings::fields(DeclaringFields& f);
 
 void InitSettings::fields(Fields& f) {
     f("run", run, "the run, the earlier stage or the name given by --artefact whose network this one begins as");
@@ -331,12 +330,9 @@ void report_unused(const toml::table& table, const std::set<const toml::node*>& 
         else if (kind)
             mistakes.add(place_of(key.source()), fmt::format("nothing in this experiment uses [{}]", name),
                          fmt::format("remove it, or use a plugin that takes a {}", name));
-        else {
-            const auto near = nearest(name, known);
-            mistakes.add(
-                place_of(key.source()), fmt::format("an experiment has no key `{}`", name),
-                near.empty() ? fmt::format("it has {}", listed(known)) : fmt::format("did you mean `{}`?", near));
-        }
+        else
+            mistakes.add(place_of(key.source()), fmt::format("an experiment has no key `{}`", name),
+                         did_you_mean(name, known, fmt::format("it has {}", listed(known))));
     }
 }
 
@@ -413,8 +409,15 @@ std::map<std::string, fs::path> named_artefacts(const std::vector<std::string>& 
 
 }  // namespace
 
-void experiment_fields(Fields& f) { ExperimentSettings().fields(f); }
-void plugin_folder_fields(Fields& f) { PluginSettings().fields(f); }
+std::map<std::string, std::vector<DeclaredField>> declared_settings() {
+    const auto of = [](auto settings) {
+        DeclaringFields declaring;
+        settings.fields(declaring);
+        return std::move(declaring.found);
+    };
+    return {{"", of(ExperimentSettings())},       {"plugins", of(PluginSettings())}, {"train", of(TrainSettings())},
+            {"validate", of(ValidateSettings())}, {"sample", of(SampleSettings())},  {"init", of(InitSettings())}};
+}
 
 const std::vector<PluginSpec>& StageSpec::list(const std::string& kind) const {
     static const std::vector<PluginSpec> none;

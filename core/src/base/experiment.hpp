@@ -2,6 +2,7 @@
 #include <map>
 #include <optional>
 
+#include "base/declaration.hpp"
 #include "base/overlay.hpp"
 #include "base/reader.hpp"
 
@@ -40,7 +41,7 @@ struct SampleSettings {
     std::vector<std::string> labels;  ///< names of classes, or their numbers
     std::string precision = "float32", start = "random";
     bool starts_from_file() const { return start != "random" && start != "quantiles"; }
-    /// Reader: TomlFields or SchemaFields, which know lists of words.
+    /// Reader: TomlFields or DeclaringFields, which know lists of words.
     template <class Reader>
     void fields(Reader& f);
 };
@@ -135,11 +136,8 @@ struct Overrides {
     DTK_API std::vector<std::string> words() const;
 };
 
-/// The fields that stand at the top of a file, and those of [plugins].
-DTK_API void experiment_fields(Fields& f);
-DTK_API void plugin_folder_fields(Fields& f);
-/// The keys of [train], [validate], [sample] or [init]; none of another table.
-DTK_API std::vector<std::string> keys_of_settings(std::string_view table);
+/// The fields of [train], [validate], [sample], [init] and [plugins], and under "" those at the top of a file.
+DTK_API std::map<std::string, std::vector<DeclaredField>> declared_settings();
 
 /// Reads and checks everything in the file; what is wrong goes into `mistakes`. The registry must outlive the result;
 /// one that is given and looks in the same folders is used again.

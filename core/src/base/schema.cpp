@@ -1,11 +1,13 @@
 #include "base/schema.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/blame.hpp"
+#include "base/experiment.hpp"
 
 namespace dtk {
 
@@ -29,12 +31,34 @@ json table(json properties) {
     return {{"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
-template <class Settings>
-json settings() {
-    Settings settings;
-    SchemaFields fields;
-    settings.fields(fields);
-    return table(fields.properties());
+/// A field, whose type may be a plugin's kind.
+json property(const DeclaredField& field) {
+    const auto type = [&]() -> json {
+        if (field.type == "number") return number("number", field.range);
+        if (field.type == "whole number") return number("integer", field.range);
+        if (field.type == "truth") return {{"type", "boolean"}};
+        if (!field.choices.empty()) return {{"enum", field.choices}};
+        if (field.type == "text" || field.type == "path" || field.type == "trained network")
+            return {{"type", "string"}};
+        if (field.type == "list of numbers") return list_of(number("number", field.range));
+        if (field.type == "list of whole numbers") return list_of(number("integer", field.range));
+        if (field.type == "list of texts") return list_of({{"type", "string"}});
+        if (field.type == "list of texts and whole numbers") return list_of({{"type", {"string", "integer"}}});
+        if (field.type == "list of lists of numbers") return list_of(list_of(number("number", field.range)));
+        return {{"allOf", json::array({a(field.type)})}};  // beside a $ref nothing else counts
+    };
+    auto made = type();
+    made["description"] = field.doc;
+    // TOML's values are JSON's, but for inf and nan, which no schema can say.
+    if (auto value = json::parse(field.default_value, nullptr, /*allow_exceptions=*/false); !value.is_discarded())
+        made["default"] = std::move(value);
+    return made;
+}
+
+json properties(const std::vector<DeclaredField>& fields) {
+    json all = json::object();
+    for (const auto& field : fields) all[field.key] = property(field);
+    return all;
 }
 
 /// A plugin of that kind: its name alone, or a table for each that there is.
@@ -49,13 +73,11 @@ json plugin_of(const Registry& registry, const std::string& kind, bool labelled,
         const Blame blame(fmt::format("{} plugin `{}`", plugin.kind, plugin.name), "while it is described",
                           plugin.file);
         const auto& descriptor = registry.load(plugin);
-        SchemaFields fields;
-        descriptor.describe(fields);
-        auto properties = fields.properties();
-        properties["use"] = {{"const", plugin.name}, {"description", descriptor.summary}};
-        if (labelled && !properties.contains("name"))
-            properties["name"] = {{"type", "string"}, {"description", "a name of its own, where there are several"}};
-        auto one = table(std::move(properties));
+        auto fields = properties(declared_fields(descriptor));
+        fields["use"] = {{"const", plugin.name}, {"description", descriptor.summary}};
+        if (labelled && !fields.contains("name"))
+            fields["name"] = {{"type", "string"}, {"description", "a name of its own, where there are several"}};
+        auto one = table(std::move(fields));
         one["description"] = descriptor.summary;
         // The kind's default is what a table without `use` is.
         if (!plugin.is_default) one["required"] = {"use"};
@@ -68,83 +90,13 @@ json plugin_of(const Registry& registry, const std::string& kind, bool labelled,
 
 }  // namespace
 
-SchemaFields::SchemaFields() : properties_(std::make_unique<json>(json::object())) {}
-SchemaFields::~SchemaFields() = default;
-
-void SchemaFields::add(const char* key, json type, const char* doc) {
-    type["description"] = doc;
-    (*properties_)[key] = std::move(type);
-}
-
-void SchemaFields::operator()(const char* key, double& value, Range range, const char* doc) {
-    auto type = number("number", range);
-    if (std::isfinite(value)) type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::operator()(const char* key, std::int64_t& value, Range range, const char* doc) {
-    auto type = number("integer", range);
-    type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::operator()(const char* key, bool& value, const char* doc) {
-    add(key, {{"type", "boolean"}, {"default", value}}, doc);
-}
-void SchemaFields::operator()(const char* key, std::string& value, const Choices& choices, const char* doc) {
-    add(key, {{"enum", choices}, {"default", value}}, doc);
-}
-void SchemaFields::operator()(const char* key, std::string& value, const char* doc) {
-    add(key, {{"type", "string"}, {"default", value}}, doc);
-}
-void SchemaFields::operator()(const char* key, std::filesystem::path&, const char* doc) {
-    add(key, {{"type", "string"}}, doc);
-}
-void SchemaFields::operator()(const char* key, std::vector<double>& value, Range range, const char* doc) {
-    auto type = list_of(number("number", range));
-    type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) {
-    auto type = list_of(number("integer", range));
-    type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::operator()(const char* key, std::vector<std::string>& value, const char* doc) {
-    auto type = list_of({{"type", "string"}});
-    type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::operator()(const char* key, std::vector<Row>&, Range range, const char* doc) {
-    add(key, list_of(list_of(number("number", range))), doc);
-}
-void SchemaFields::words(const char* key, std::vector<std::string>& value, const char* doc) {
-    auto type = list_of({{"type", {"string", "integer"}}});
-    type["default"] = value;
-    add(key, std::move(type), doc);
-}
-void SchemaFields::plugin(const char* key, const char* kind, AnyPart&, const char* doc) {
-    // Beside a $ref nothing else counts.
-    add(key, {{"allOf", json::array({a(kind)})}}, doc);
-}
-void SchemaFields::reference(const char* key, std::string&, const char* doc) { add(key, {{"type", "string"}}, doc); }
-
-std::vector<std::string> keys_of_settings(std::string_view name) {
-    const auto found = name == "train"      ? settings<TrainSettings>()
-                       : name == "validate" ? settings<ValidateSettings>()
-                       : name == "sample"   ? settings<SampleSettings>()
-                       : name == "init"     ? settings<InitSettings>()
-                                            : table(json::object());
-    std::vector<std::string> keys;
-    for (const auto& [key, type] : found.at("properties").items()) keys.push_back(key);
-    return keys;
-}
-
 json experiment_schema(const Registry& registry, std::vector<std::string>& left_out) {
+    registry.probe(registry.plugins());  // all at once: each is then known
+    const auto declared = declared_settings();
+    const auto settings = [&](const char* name) { return table(properties(declared.at(name))); };
     json stage{{"name", {{"type", "string"}, {"description", "the stage's name"}}},
-               {"train", settings<TrainSettings>()},
-               {"validate", settings<ValidateSettings>()},
-               {"sample", settings<SampleSettings>()}};
-    auto init = settings<InitSettings>();
-    stage["init"] = {{"anyOf", {{{"type", "string"}}, std::move(init)}}};
+               {"init", {{"anyOf", {{{"type", "string"}}, settings("init")}}}}};
+    for (const auto* name : {"train", "validate", "sample"}) stage[name] = settings(name);
     // A kind that is no part of a stage stands for the fields of others: [schedule], [grid].
     json definitions = json::object();
     for (const auto& kind : registry.kinds()) {
@@ -156,18 +108,12 @@ json experiment_schema(const Registry& registry, std::vector<std::string>& left_
     }
 
     auto file = stage;
-    SchemaFields top;
-    experiment_fields(top);
-    file.update(top.properties());
+    file.update(properties(declared.at("")));
     file["stage"] = list_of(table(std::move(stage)));
-    SchemaFields plugins;
-    plugin_folder_fields(plugins);
-    file["plugins"] = table(plugins.properties());
+    file["plugins"] = settings("plugins");
     // Their keys go by the arms and metrics of the file; `dtk check` reads them.
     for (const auto& [key, what] : {std::pair{"ablation", "what varies in a study"},
-                                    {"seeds",
-                                     "one axis of seeds, or one of training and one of "
-                                     "sampling"},
+                                    {"seeds", "one axis of seeds, or one of training and one of sampling"},
                                     {"expect", "what metrics are claimed to be"}})
         file[key] = {{"description", what}};
     auto schema = table(std::move(file));

@@ -36,6 +36,11 @@ std::string nearest(std::string_view word, const std::vector<std::string>& known
     return {};
 }
 
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known, std::string otherwise) {
+    const auto near = nearest(word, known);
+    return near.empty() ? std::move(otherwise) : fmt::format("did you mean `{}`?", near);
+}
+
 std::string listed(const std::vector<std::string>& words, std::string_view last) {
     std::string text;
     for (std::size_t i = 0; i < words.size(); ++i) {

@@ -10,6 +10,9 @@ namespace dtk {
 /// Which of the known words did they mean? Empty when none is near (Damerau–Levenshtein, a third of the length).
 DTK_API std::string nearest(std::string_view word, const std::vector<std::string>& known);
 
+/// "did you mean `that`?" of the known word that is nearest; `otherwise` where none is near.
+DTK_API std::string did_you_mean(std::string_view word, const std::vector<std::string>& known, std::string otherwise);
+
 /// "a, b and c".
 DTK_API std::string listed(const std::vector<std::string>& words, std::string_view last = "and");
 

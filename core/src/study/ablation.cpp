@@ -142,12 +142,9 @@ void check_vary(const AblationSettings& settings, const toml::table& root, const
     const auto place = [&](const char* key) { return place_of(*table.get(key)); };
     const std::vector<std::string> known(std::begin(streams_of_training), std::end(streams_of_training));
     for (const auto& one : settings.vary)
-        if (std::find(known.begin(), known.end(), one) == known.end()) {
-            const auto near = nearest(one, known);
-            mistakes.add(
-                place("vary"), fmt::format("`{}` is no random stream of training", one),
-                near.empty() ? fmt::format("there are {}", listed(known)) : fmt::format("did you mean `{}`?", near));
-        }
+        if (std::find(known.begin(), known.end(), one) == known.end())
+            mistakes.add(place("vary"), fmt::format("`{}` is no random stream of training", one),
+                         did_you_mean(one, known, fmt::format("there are {}", listed(known))));
     if (std::set(settings.vary.begin(), settings.vary.end()).size() != settings.vary.size())
         mistakes.add(place("vary"), "a stream stands in `vary` twice");
     if (!settings.vary.empty() && !root.contains("train") && !root.contains("stage"))

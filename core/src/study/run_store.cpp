@@ -317,10 +317,9 @@ Record find(const std::string& text) {
                         found.size() > 4 ? ", …" : ""));
     std::set<std::string> known;
     for (const auto& record : all) known.insert(record.name), known.insert(record.folder.string());
-    const auto near = nearest(text, {known.begin(), known.end()});
     throw UserError(fmt::format("there is no run `{}`", text),
-                    near.empty() ? "`dtk ls` shows what there is; give a folder, a name, or `latest`"
-                                 : fmt::format("did you mean `{}`?", near));
+                    did_you_mean(text, {known.begin(), known.end()},
+                                 "`dtk ls` shows what there is; give a folder, a name, or `latest`"));
 }
 }  // namespace
 
