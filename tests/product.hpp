@@ -1,6 +1,6 @@
 #pragma once
-// What tests of products of plugins share: every plugin with other values of its fields, a cover of all pairs, and
-// Gaussian data whose denoiser is arithmetic alone.
+// What tests of products of plugins share: every plugin with other values of its fields, a cover of all pairs, Gaussian
+// data whose denoiser is arithmetic alone, and what samplers make of a start.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -169,6 +169,22 @@ inline std::vector<std::vector<std::size_t>> pairwise(const std::vector<std::siz
         rows.push_back(std::move(row));
     }
     return rows;
+}
+
+/// States after each step, the first one before them.
+inline std::vector<Tensor> states(const dtk::Sampler& sampler, const dtk::Denoiser& denoise, const Tensor& x,
+                                  const dtk::Random& random) {
+    at::NoGradGuard no_grad;
+    std::vector<Tensor> all{x};
+    sampler.sample(denoise, sampler.times(denoise.process()), x, random,
+                   [&](std::int64_t, const Tensor& state) { all.push_back(state); });
+    return all;
+}
+
+inline Tensor sampled(const dtk::Sampler& sampler, const support::BuildContext& context, const Tensor& x,
+                      const dtk::Random& random, const dtk::StepCallback& done = dtk::ignore_step) {
+    at::NoGradGuard no_grad;
+    return sampler.sample(support::denoiser(context, x), sampler.times(*context.chain), x, random, done);
 }
 
 }  // namespace product

@@ -16,6 +16,7 @@
 #include "support.hpp"
 
 using at::Tensor;
+using product::sampled;
 using support::distance;
 using support::make;
 
@@ -27,12 +28,6 @@ support::BuildContext preset(const std::string& data, const std::string& schedul
                              const std::string& prediction = "x0") {
     return support::exact("gaussian_mixture", fmt::format("preset = \"{}\"", data),
                           fmt::format("schedule = \"{}\"", schedule), fmt::format("prediction = \"{}\"", prediction));
-}
-
-Tensor sampled(const dtk::Sampler& sampler, const support::BuildContext& context, const Tensor& x,
-               const dtk::Random& random = stream, const dtk::StepCallback& done = dtk::ignore_step) {
-    at::NoGradGuard no_grad;
-    return sampler.sample(support::denoiser(context, x), sampler.times(*context.chain), x, random, done);
 }
 
 /// One step t → s of a sampler as mean and standard deviation, got from what it does with two known draws.
@@ -165,12 +160,12 @@ TEST_CASE("ddim with the exact denoiser gives the reference samples") {
                     const auto ddim =
                         make<dtk::Sampler>("ddim", fmt::format("steps = {}\ngrid = \"{}\"", n, grid), context);
                     const auto expected = support::tensor(reference[fmt::format("{}_{}", grid, n)]["ddim_eta0"]);
-                    CHECK(distance(sampled(*ddim, context, x), expected) < (linear ? 1e-10 : 1e-9));
-                    CHECK(distance(sampled(*ddim, context, x.to(at::kFloat)).to(at::kDouble), expected) <
+                    CHECK(distance(sampled(*ddim, context, x, stream), expected) < (linear ? 1e-10 : 1e-9));
+                    CHECK(distance(sampled(*ddim, context, x.to(at::kFloat), stream).to(at::kDouble), expected) <
                           (linear ? 1e-5 : 1e-3));
                 }
             INFO(schedule << ", " << data << ", all steps");
-            const auto all = sampled(*make<dtk::Sampler>("ddim", "", context), context, x);
+            const auto all = sampled(*make<dtk::Sampler>("ddim", "", context), context, x, stream);
             CHECK(distance(all, support::tensor(reference["ddim_eta0_full_T"])) < (linear ? 1e-10 : 1e-9));
         }
 }
@@ -179,7 +174,7 @@ TEST_CASE("it does not matter to a sampler in which type the network answers") {
     const auto x = support::tensor(support::reference()["constants"]["x2"]);
     const auto told = [&](const char* kind) {
         const auto context = preset("gmm2d", "linear", kind);
-        return sampled(*make<dtk::Sampler>("ddpm", "steps = 20", context), context, x);
+        return sampled(*make<dtk::Sampler>("ddpm", "steps = 20", context), context, x, stream);
     };
     const auto x0 = told("x0");
     CHECK(distance(x0, told("eps")) < 1e-10);
@@ -212,7 +207,7 @@ TEST_CASE("ddim with all of the noise is ddpm with the small variance") {
     for (const int n : {3, 20, 50}) {
         const auto ddim = make<dtk::Sampler>("ddim", fmt::format("eta = 1\nsteps = {}", n), context);
         const auto ddpm = make<dtk::Sampler>("ddpm", fmt::format("steps = {}", n), context);
-        CHECK(distance(sampled(*ddim, context, x), sampled(*ddpm, context, x)) < 1e-12);
+        CHECK(distance(sampled(*ddim, context, x, stream), sampled(*ddpm, context, x, stream)) < 1e-12);
     }
 }
 
@@ -242,19 +237,19 @@ TEST_CASE(
     const auto context = preset("gmm2d", "linear");
     const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
     for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
-        const auto once = sampled(sampler, context, x);
+        const auto once = sampled(sampler, context, x, stream);
         const auto other = stream.stream("other");
         sampled(sampler, context, other.normal({3, 2}, at::kDouble), other);
-        CHECK(at::equal(once, sampled(sampler, context, x)));
+        CHECK(at::equal(once, sampled(sampler, context, x, stream)));
         struct CutShort {};
         const auto stop = [](std::int64_t step, const Tensor&) {
             if (step == 5) throw CutShort();
         };
         CHECK_THROWS_AS(sampled(sampler, context, other.normal({8, 2}, at::kDouble), other, stop), CutShort);
-        CHECK(at::equal(once, sampled(sampler, context, x)));
+        CHECK(at::equal(once, sampled(sampler, context, x, stream)));
         CHECK(once.sizes() == x.sizes());
         CHECK(once.scalar_type() == at::kDouble);
-        CHECK(sampled(sampler, context, x.to(at::kFloat)).scalar_type() == at::kFloat);
+        CHECK(sampled(sampler, context, x.to(at::kFloat), stream).scalar_type() == at::kFloat);
     });
 }
 
@@ -294,7 +289,7 @@ TEST_CASE("every sampler stays finite with one, two or three steps") {
             for_every_sampler(context, fmt::format("steps = {}", n),
                               [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
                                   INFO(schedule << ", " << n);
-                                  CHECK(at::isfinite(sampled(sampler, context, x)).all().item<bool>());
+                                  CHECK(at::isfinite(sampled(sampler, context, x, stream)).all().item<bool>());
                               });
     }
 }
