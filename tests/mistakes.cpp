@@ -497,6 +497,9 @@ TEST_CASE("a file that is no experiment is refused in words, whatever its bytes"
         {"a table without a name", points + "[\nseed = 1\n", "31:", "not TOML"},
         {"a list of tables without a name", points + "[[ =", "31:", "not TOML"},
         {"a key that ends in a dot", points + "a.\n", "31:", "not TOML"},
+        {"a letter beyond ASCII outside quotes", points + "\u00e9 = 1\n", "31:1", "not TOML"},
+        {"a rare letter beyond ASCII outside quotes", points + "seed = 1 \ufefe\n", "31:", "not TOML"},
+        {"an ideographic comma for a value", points + "a = \u3001\n", "31:", "not TOML"},
         {"too large", points + std::string(1 << 20, '#'), "", "too large to be an experiment"},
     };
     for (const auto& [what, text, place, phrase] : files) {

@@ -133,6 +133,7 @@ def seeds():
     yield "experiment", "plugins", b"[plugins]\npath = [\"plugins\"]\n" + EXPERIMENT
     yield "experiment", "table_without_name", EXPERIMENT.replace(b"[dataset]", b"[\nseed = 1\n[dataset]")
     yield "experiment", "tables_without_name", EXPERIMENT + b"[[ ="
+    yield "experiment", "letters", EXPERIMENT + "\u00e9.\u3001 = \ufefe\U0001f600".encode()
     grey = b"".join(b"\0" + bytes(range(y, y + 8)) for y in range(8))
     rgba = b"".join(b"\0" + bytes(range(32)) for _ in range(8))
     yield "image", "grey.png", png(8, 8, 8, 0, grey)
