@@ -1,5 +1,6 @@
 # dtk_add_plugin(NAME SOURCE... [FOLDER folder])
 #   One shared library NAME.so that exports nothing but its descriptors, built into <build>/plugins[/folder].
+#   NAME.check.toml beside the source names what `dtk plugins check` tries it with.
 #   A source whose headers never reach dtk/tensor.hpp (a schedule, a grid) is built without LibTorch. The packaged
 #   libraries whose headers it includes are linked.
 
@@ -111,4 +112,11 @@ function(dtk_add_plugin name)
     set_target_properties(${name} PROPERTIES
         LINK_DEPENDS ${DTK_CMAKE_DIR}/exports.map
         LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins/${arg_FOLDER})
+    # What `dtk plugins check` tries it with, where its author says so.
+    cmake_path(REPLACE_EXTENSION source LAST_ONLY ".check.toml" OUTPUT_VARIABLE check)
+    if(EXISTS "${check}")
+        cmake_path(GET check FILENAME check_name)
+        file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/plugins/${arg_FOLDER}")
+        file(CREATE_LINK "${check}" "${CMAKE_BINARY_DIR}/plugins/${arg_FOLDER}/${check_name}" SYMBOLIC)
+    endif()
 endfunction()

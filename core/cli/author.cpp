@@ -98,7 +98,9 @@ bool ran(const std::vector<std::string>& words, const fs::path& log) {
     return std::system(fmt::format("{} >{} 2>&1", shell_command(words), shell_word(log.string())).c_str()) == 0;
 }
 
-fs::path built(const fs::path& source) {
+}  // namespace
+
+fs::path build_plugin(const fs::path& source) {
     if (!fs::is_regular_file(source))
         throw UserError(fmt::format("there is no file {}", source.string()), "give the plugin's C++ file");
     const auto name = source.stem().string();
@@ -133,8 +135,6 @@ fs::path built(const fs::path& source) {
     fs::rename(fresh, plugin);
     return plugin;
 }
-
-}  // namespace
 
 int new_plugin(const NewRequest& request) {
     const auto& name = request.name;
@@ -189,7 +189,7 @@ int new_plugin(const NewRequest& request) {
 }
 
 int plugins_build(const BuildRequest& request) {
-    for (const auto& source : request.sources) fmt::print("{}\n", built(source).string());
+    for (const auto& source : request.sources) fmt::print("{}\n", build_plugin(source).string());
     return done;
 }
 
@@ -201,7 +201,7 @@ int plugins_watch(const BuildRequest& request) {
         if (const auto now = fs::last_write_time(source, error); !error && now != seen) {
             seen = now;
             try {
-                fmt::print("{}\n", built(source).string());
+                fmt::print("{}\n", build_plugin(source).string());
                 std::fflush(stdout);
                 if (!request.command.empty()) {
                     const int status = std::system(shell_command(request.command).c_str());

@@ -64,9 +64,19 @@ struct BuildRequest {
     std::vector<std::string> command;  ///< that watch runs after each build
 };
 
+/// `dtk plugins check`.
+struct CheckRequest {
+    std::vector<std::string> plugins;  ///< names, KIND/NAME, .so or .cpp files, folders; empty: all there are
+    std::vector<std::string> set;      ///< a field of the plugin, or KIND.FIELD of what it is tried with
+    std::vector<std::filesystem::path> folders;
+    std::int64_t jobs = 0;  ///< 0: one for each core
+    bool json = false, verbose = false;
+};
+
 // Each prints and returns the exit code.
 int new_plugin(const NewRequest& request);
 int plugins_build(const BuildRequest& request);
+int plugins_check(const CheckRequest& request);
 int plugins_watch(const BuildRequest& request);
 int verify(const VerifyRequest& request);
 int study_power(const PowerRequest& request);
@@ -87,6 +97,8 @@ int diagnose(const std::string& run, DiagnoseRequest& request);
 
 /// The half that needs LibTorch, opened for good: what it made may live until exit.
 Engine& engine();
+/// Builds a plugin's C++ file → the plugin, in build/plugins beside it. Errors: UserError after the compiler's words.
+std::filesystem::path build_plugin(const std::filesystem::path& source);
 /// As wide as `width` on the screen, counting characters rather than bytes.
 std::string padded(const std::string& text, std::size_t width);
 /// Makes a folder that was not there, named by the time.

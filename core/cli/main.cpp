@@ -412,6 +412,27 @@ int main(int argc, char** argv) {
         code = dtk::cli::plugins_watch(build);
     });
 
+    dtk::cli::CheckRequest trial;
+    auto* laws_command = plugins_command->add_subcommand(
+        "check", "whether a plugin keeps the laws of its kind, each tried in a process of its own");
+    laws_command
+        ->add_option(
+            "plugin", trial.plugins,
+            "a plugin's name, KIND/NAME, its C++ file, what was built of it, or a folder of such; all if left out")
+        ->type_name("NAME|FILE|FOLDER");
+    laws_command
+        ->add_option("--set", trial.set,
+                     "a field of the plugin, width=8, or of what it is tried with, dataset.preset=ring")
+        ->type_name("KEY=VALUE");
+    laws_command->add_option("--jobs", trial.jobs, "so many at a time; otherwise one for each core")->type_name("N");
+    laws_command->add_flag("-v,--verbose", trial.verbose, "every law with its figures");
+    laws_command->add_flag("--json", trial.json, "as JSON");
+    add_plugin_path(laws_command, trial.folders);
+    laws_command->footer(
+        "A plugin that needs data, a network or fields names them in [check] of NAME.check.toml beside its file.\n"
+        "The exit code is 0 where every law holds, else 3.\nExample: dtk plugins check mine.cpp");
+    laws_command->callback([&] { code = dtk::cli::plugins_check(trial); });
+
     dtk::cli::NewRequest fresh;
     auto* new_command = app.add_subcommand("new", "write the smallest right plugin of a kind, to begin from");
     new_command->add_option("kind", fresh.kind, "what it is to be: schedule, sampler, loss, …")

@@ -1,0 +1,314 @@
+// dtk plugins check: every law of a plugin's kind, tried in a process of its own.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <boost/dll/shared_library.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/blame.hpp"
+#include "base/files.hpp"
+#include "base/laws.hpp"
+#include "base/overlay.hpp"
+#include "cli/commands.hpp"
+
+namespace dtk::cli {
+
+namespace fs = std::filesystem;
+using json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr double seconds_for_a_plugin = 120;
+constexpr rlim_t bytes_for_a_plugin = rlim_t{8} << 30;
+
+/// A plugin, what its author names for it, and relative to which folder.
+struct Asked {
+    PluginFile plugin;
+    toml::table named;
+    fs::path folder;
+};
+
+/// What NAME.check.toml beside the plugin's file says, or where that is a link, beside what it leads to.
+toml::table named_beside(const fs::path& file, fs::path& folder) {
+    std::error_code error;
+    const auto said = fs::canonical(file, error);
+    folder = fs::absolute(file).parent_path();
+    if (error) return {};
+    folder = said.parent_path();
+    Diagnostics mistakes;
+    auto table = read_toml(said, mistakes);
+    auto* check = table.get_as<toml::table>("check");
+    if (mistakes.empty() && !check)
+        mistakes.add({said}, "there is no table [check] in it", "name in [check] what the plugin is to be tried with");
+    if (!mistakes.empty()) throw UserError(mistakes.text());
+    return std::move(*check);
+}
+
+/// What a plugin's file is called, without ".so" or ".cpp".
+fs::path beside(const fs::path& file) { return file.parent_path() / (file.stem().string() + ".check.toml"); }
+
+Asked asked(const Registry& registry, const PluginFile& plugin, const fs::path& source,
+            const std::vector<std::string>& set) {
+    Asked one{plugin, {}, {}};
+    one.named = named_beside(fs::exists(beside(plugin.file)) ? beside(plugin.file) : beside(source), one.folder);
+    Diagnostics mistakes;
+    Laid laid;
+    // A field alone is the plugin's own.
+    auto keys = set;
+    for (auto& key : keys)
+        if (key.substr(0, key.find('=')).find('.') == key.npos &&
+            !Parts(registry).is_kind(key.substr(0, key.find('='))))
+            key.insert(0, plugin.kind + ".");
+    auto* own = one.named.get(plugin.kind);
+    if (!own) own = &one.named.insert_or_assign(plugin.kind, toml::table{}).first->second;
+    if (auto* table = own->as_table()) table->insert_or_assign("use", plugin.name);
+    lay_over(one.named, keys, Parts(registry), mistakes, laid);
+    if (!mistakes.empty()) throw UserError(mistakes.text());
+    return one;
+}
+
+Laws& laws() {
+    auto& library = *new boost::dll::shared_library;
+    const fs::path folder = boost::dll::program_location().parent_path().string();
+    const auto near = folder / "core" / "libdtk_laws.so", installed = folder / "../lib/libdtk_laws.so";
+    library.load((fs::exists(near) ? near : installed).string(), boost::dll::load_mode::rtld_lazy);
+    return *library.get<Laws*()>("dtk_open_laws")();
+}
+
+/// In the child: a line before each law and one after it; where the line after it is missing, it ended the child.
+[[noreturn]] void try_in_child(const Registry& registry, const Asked& one, int out) {
+    forget_blame();
+    const int null = ::open("/dev/null", O_RDWR);
+    ::dup2(null, 0), ::dup2(null, 1), ::dup2(null, 2);
+    const rlimit seconds{static_cast<rlim_t>(seconds_for_a_plugin), static_cast<rlim_t>(seconds_for_a_plugin)},
+        memory{bytes_for_a_plugin, bytes_for_a_plugin}, no_core{0, 0};
+    ::setrlimit(RLIMIT_CPU, &seconds);
+    ::setrlimit(RLIMIT_DATA, &memory);
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    const auto say = [out](const json& line) {
+        const auto text = line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+        if (::write(out, text.data(), text.size()) < 0) ::_exit(1);
+    };
+    try {
+        laws().try_on(
+            registry, one.plugin, one.named, one.folder,
+            [&](const std::string& law) {
+                say({{"begins", law}});
+            },
+            [&](const Verdict& verdict) {
+                say({{"law", verdict.law},
+                     {"outcome", static_cast<int>(verdict.outcome)},
+                     {"figures", verdict.figures}});
+            });
+        say({{"done", true}});
+    } catch (const std::exception& error) {
+        say({{"law", "it can be tried"},
+             {"outcome", static_cast<int>(Verdict::Outcome::broken)},
+             {"figures", error.what()}});
+        say({{"done", true}});
+    }
+    ::_exit(0);
+}
+
+/// A plugin under trial in a child, and what it has said.
+struct Child {
+    pid_t process = 0;
+    int out = -1;
+    std::string text;
+    Clock::time_point began = Clock::now();
+    bool late = false;
+};
+
+/// What was found, and in how many seconds.
+struct Checked {
+    std::vector<Verdict> verdicts;
+    double seconds = 0;
+    bool good() const {
+        return std::ranges::none_of(verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::broken; });
+    }
+};
+
+Child begin(const Registry& registry, const Asked& one) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw Error("cannot make a pipe to a plugin on trial");
+    Child child;
+    child.process = ::fork();
+    if (child.process < 0) throw Error("cannot start a process for a plugin on trial");
+    if (child.process == 0) try_in_child(registry, one, ends[1]);
+    ::close(ends[1]);
+    child.out = ends[0];
+    return child;
+}
+
+Checked ended(Child& child) {
+    ::close(child.out);
+    int status = 0;
+    ::waitpid(child.process, &status, 0);
+    Checked checked;
+    checked.seconds = std::chrono::duration<double>(Clock::now() - child.began).count();
+    std::string law = "it is loaded";
+    bool done = false;
+    for (std::size_t at = 0, end; (end = child.text.find('\n', at)) != std::string::npos; at = end + 1) {
+        const auto line = json::parse(child.text.substr(at, end - at), nullptr, false);
+        if (!line.is_object()) continue;  // a plugin can write there, too
+        if (line.contains("begins")) law = line.value("begins", law);
+        done = done || line.contains("done");
+        if (line.contains("law"))
+            checked.verdicts.push_back({line.value("law", ""), static_cast<Verdict::Outcome>(line.value("outcome", 1)),
+                                        line.value("figures", "")});
+    }
+    if (done) return checked;
+    const auto how = child.late || (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
+                         ? fmt::format("it is not done after {} seconds", seconds_for_a_plugin)
+                     : WIFSIGNALED(status)
+                         ? fmt::format("it crashes (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
+                         : fmt::format("it ends the program (exit code {})", WEXITSTATUS(status));
+    checked.verdicts.push_back({law, Verdict::Outcome::broken, how});
+    return checked;
+}
+
+/// All of them, `jobs` at a time; told in their order, as soon as that can be.
+void try_all(const Registry& registry, const std::vector<Asked>& all, std::size_t jobs,
+             const std::function<void(const Asked&, const Checked&)>& told) {
+    std::vector<std::optional<Checked>> done(all.size());
+    std::map<std::size_t, Child> children;
+    std::size_t next = 0, said = 0;
+    while (said < all.size()) {
+        for (; next < all.size() && children.size() < jobs; ++next) children.emplace(next, begin(registry, all[next]));
+        std::vector<pollfd> waiting;
+        for (const auto& [_, child] : children) waiting.push_back({child.out, POLLIN, 0});
+        ::poll(waiting.data(), waiting.size(), 500);
+        auto wait = waiting.begin();
+        for (auto at = children.begin(); at != children.end(); ++wait) {
+            auto& child = at->second;
+            char buffer[4096];
+            const bool speaks = wait->revents != 0;
+            const auto got = speaks ? ::read(child.out, buffer, sizeof buffer) : 1;
+            if (speaks && got > 0) child.text.append(buffer, static_cast<std::size_t>(got));
+            child.late = std::chrono::duration<double>(Clock::now() - child.began).count() > seconds_for_a_plugin;
+            if (child.late) ::kill(child.process, SIGKILL);
+            if (got > 0 && !child.late) {
+                ++at;
+                continue;
+            }
+            done[at->first] = ended(child);
+            at = children.erase(at);
+        }
+        for (; said < all.size() && done[said]; ++said) told(all[said], *done[said]);
+    }
+}
+
+std::vector<Asked> everything_asked(const Registry& registry, const CheckRequest& request,
+                                    const std::map<fs::path, fs::path>& source_of) {
+    std::vector<Asked> all;
+    const auto take = [&](const PluginFile& plugin) {
+        const auto source = source_of.find(plugin.file);
+        all.push_back(asked(registry, plugin, source == source_of.end() ? plugin.file : source->second, request.set));
+    };
+    if (request.plugins.empty()) {
+        for (const auto& plugin : registry.plugins()) take(plugin);
+        return all;
+    }
+    for (const auto& what : request.plugins) {
+        const auto before = all.size();
+        std::error_code error;
+        for (const auto& plugin : registry.plugins()) {
+            const auto slash = what.find('/');
+            const bool by_name = plugin.name == what || (slash != what.npos && what == plugin.kind + "/" + plugin.name);
+            const auto made = source_of.find(plugin.file);
+            const bool by_file = fs::equivalent(plugin.file, what, error) ||
+                                 (made != source_of.end() && fs::equivalent(made->second, what, error)) ||
+                                 (fs::is_directory(what) && fs::equivalent(plugin.file.parent_path(), what, error));
+            if (by_name || by_file) take(plugin);
+        }
+        if (all.size() > before) continue;
+        for (const auto& [file, reason] : registry.skipped())
+            if (fs::equivalent(file, what, error)) throw PluginError(file.string() + " " + reason);
+        std::vector<std::string> known;
+        for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
+        throw UserError(fmt::format("there is no plugin `{}`", what),
+                        did_you_mean(what, known, "give a name, KIND/NAME, a .so or .cpp file, or a folder"));
+    }
+    return all;
+}
+
+json as_json(const Asked& one, const Checked& checked) {
+    json laws = json::array();
+    static const char* words[] = {"holds", "broken", "not asked"};
+    for (const auto& verdict : checked.verdicts)
+        laws.push_back({{"law", verdict.law},
+                        {"outcome", words[static_cast<int>(verdict.outcome)]},
+                        {"figures", verdict.figures}});
+    return {{"kind", one.plugin.kind}, {"name", one.plugin.name},    {"file", one.plugin.file.string()},
+            {"good", checked.good()},  {"seconds", checked.seconds}, {"laws", laws}};
+}
+
+void print(const Asked& one, const Checked& checked, bool every_law) {
+    const auto broken =
+        std::ranges::count_if(checked.verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::broken; });
+    const auto holding =
+        std::ranges::count_if(checked.verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::holds; });
+    show("{:<11} {:<24} {} ({:.1f} s)\n", one.plugin.kind, one.plugin.name,
+         broken > 0 ? fmt::format("{} of {} laws are broken", broken, broken + holding)
+                    : fmt::format("{} laws hold", holding),
+         checked.seconds);
+    for (const auto& [law, outcome, figures] : checked.verdicts) {
+        if (outcome != Verdict::Outcome::broken && !every_law) continue;
+        const auto* mark = outcome == Verdict::Outcome::broken  ? "broken"
+                           : outcome == Verdict::Outcome::holds ? "holds"
+                                                                : "-";
+        show("  {:<7} {}{}{}\n", mark, law, figures.empty() ? "" : ": ", figures);
+    }
+    std::fflush(stdout);
+}
+
+}  // namespace
+
+int plugins_check(const CheckRequest& request) {
+    // What is given as a file is looked for first, a C++ file after it was built.
+    auto folders = request.folders;
+    std::map<fs::path, fs::path> source_of;
+    for (const auto& what : request.plugins) {
+        const fs::path path = what;
+        if (path.extension() == ".cpp" || path.extension() == ".cc") {
+            const auto plugin = build_plugin(path);
+            source_of[plugin] = path;
+            folders.push_back(plugin.parent_path());
+        } else if (fs::is_directory(path)) {
+            folders.push_back(fs::absolute(path));
+        } else if (fs::is_regular_file(path)) {
+            folders.push_back(fs::absolute(path).parent_path());
+        }
+    }
+    const Registry registry(plugin_folders(folders));
+    const auto all = everything_asked(registry, request, source_of);
+    const auto cores = std::max(1U, std::thread::hardware_concurrency());
+    int broken = 0;
+    json list = json::array();
+    try_all(registry, all, request.jobs > 0 ? static_cast<std::size_t>(request.jobs) : cores,
+            [&](const Asked& one, const Checked& checked) {
+                broken += checked.good() ? 0 : 1;
+                if (request.json)
+                    list.push_back(as_json(one, checked));
+                else
+                    print(one, checked, request.verbose || all.size() == 1);
+            });
+    if (request.json) fmt::print("{}\n", list.dump(1));
+    if (!request.json && all.size() > 1)
+        fmt::print("{} plugins: {}\n", all.size(),
+                   broken == 0 ? std::string("every law holds") : fmt::format("{} break a law", broken));
+    return broken == 0 ? done : plugin_fault;
+}
+
+}  // namespace dtk::cli

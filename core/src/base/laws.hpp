@@ -1,0 +1,30 @@
+#pragma once
+// What `dtk plugins check` asks of the laws, which need LibTorch and are opened when it does.
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "base/registry.hpp"
+#include "base/toml.hpp"
+
+namespace dtk {
+
+/// How a law stands.
+struct Verdict {
+    enum class Outcome { holds, broken, not_asked };
+    std::string law;  ///< "a gradient reaches every parameter"
+    Outcome outcome = Outcome::holds;
+    std::string figures;  ///< what is wrong, or the value nearest to its limit, or why nothing was asked
+};
+
+class Laws {
+ public:
+    virtual ~Laws() = default;
+    /// Tries those of the plugin's kind in this process. named: what its author names, tables by kinds, with paths
+    /// relative to `folder`. begin(law) is called before each, told(verdict) after it.
+    virtual void try_on(const Registry& registry, const PluginFile& plugin, const toml::table& named,
+                        const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
+                        const std::function<void(const Verdict& verdict)>& told) = 0;
+};
+
+}  // namespace dtk

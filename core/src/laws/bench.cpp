@@ -1,0 +1,337 @@
+// What plugins are tried on.
+#include "laws/bench.hpp"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include <fmt/format.h>
+
+#include <dtk/densities.hpp>
+#include <dtk/schedule.hpp>
+
+#include "base/reader.hpp"
+#include "laws/law.hpp"
+
+namespace dtk::laws {
+
+namespace {
+
+/// Σ_k w_k N(m_k, s²·I). means: [K, d] float64
+class NormalMixture final : public Density, public ClassDensities {
+ public:
+    NormalMixture(Tensor means, std::vector<double> weights, double sd)
+        : means_(std::move(means)), weights_(std::move(weights)), s2_(sd * sd) {}
+
+    Tensor log_prob(const Tensor& x) const override {
+        return log_terms(x.to(at::kDouble), 1, 0).logsumexp(1).to(x.scalar_type());
+    }
+    Tensor posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
+        return moments(x, alpha, sigma).first.to(x.scalar_type());
+    }
+    Tensor posterior_variance(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const override {
+        return moments(x, alpha, sigma).second.to(x.scalar_type());
+    }
+    double entropy() const override { return of_log_prob().entropy; }
+    double log_prob_sd() const override { return of_log_prob().sd; }
+    std::vector<double> mode_weights() const override {
+        return weights_.size() == 1 ? std::vector<double>{} : weights_;
+    }
+    Tensor nearest_mode(const Tensor& x) const override { return log_terms(x.to(at::kDouble), 1, 0).argmax(1); }
+    std::shared_ptr<const Density> of_class(std::int64_t label) const override {
+        return std::make_shared<NormalMixture>(means_.narrow(0, label, 1), std::vector{1.0}, std::sqrt(s2_));
+    }
+
+ private:
+    /// log w_k N(x; α·m_k, (α²s² + σ²)·I) → [n, K]
+    Tensor log_terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
+        const auto variance = (alpha * alpha * s2_ + sigma * sigma).unsqueeze(1);
+        const auto d2 = (x.unsqueeze(1) - alpha.view({-1, 1, 1}) * means_).square().sum(2);
+        return at::tensor(weights_, at::kDouble).log() - d2 / (2 * variance) -
+               0.5 * static_cast<double>(x.size(1)) * (2 * std::numbers::pi * variance).log();
+    }
+    Tensor log_terms(const Tensor& x, double alpha, double sigma) const {
+        return log_terms(x, at::full({x.size(0)}, alpha, at::kDouble), at::full({x.size(0)}, sigma, at::kDouble));
+    }
+    std::pair<Tensor, Tensor> moments(const Tensor& state, const Tensor& of_alpha, const Tensor& of_sigma) const {
+        const auto x = state.to(at::kDouble), alpha = of_alpha.to(at::kDouble), sigma = of_sigma.to(at::kDouble);
+        const auto a = alpha.view({-1, 1, 1}), total = a * a * s2_ + sigma.view({-1, 1, 1}).square();
+        const auto share = log_terms(x, alpha, sigma).softmax(1).unsqueeze(2);
+        const auto mean = means_ + a * s2_ / total * (x.unsqueeze(1) - a * means_);
+        const auto all = (share * mean).sum(1);
+        return {all, (share * (s2_ * sigma.view({-1, 1, 1}).square() / total + mean.square())).sum(1) - all.square()};
+    }
+    LogProbMoments of_log_prob() const {
+        const auto d = static_cast<double>(means_.size(1));
+        if (weights_.size() == 1)
+            return {0.5 * d * std::log(2 * std::numbers::pi * std::numbers::e * s2_), std::sqrt(d / 2)};
+        return moments_on_lattice(
+            [&](const Tensor& x, const Tensor& y) {
+                const auto at = at::stack({x.unsqueeze(1).expand({x.size(0), y.size(0)}).flatten(),
+                                           y.unsqueeze(0).expand({x.size(0), y.size(0)}).flatten()},
+                                          1);
+                return log_prob(at).exp().view({x.size(0), y.size(0)});
+            },
+            6, 0.05);
+    }
+
+    Tensor means_;
+    std::vector<double> weights_;
+    double s2_;
+};
+
+/// Draws from such a mixture, as many as anybody asks for; an example's class is its component, or its number modulo
+/// the classes where there is one component for all.
+class MixtureData final : public Dataset {
+ public:
+    MixtureData(std::vector<std::int64_t> shape, Tensor means, std::vector<double> weights, double sd,
+                std::int64_t classes)
+        : shape_(std::move(shape)),
+          means_(means),
+          sd_(sd),
+          classes_(classes),
+          shares_(at::tensor(weights, at::kDouble).cumsum(0)),
+          density_(std::move(means), std::move(weights), sd) {}
+    std::vector<std::int64_t> shape() const override { return shape_; }
+    std::int64_t size() const override { return 0; }
+    Batch examples(const Tensor& index) const override { return drawn(index, "train"); }
+    Batch test_examples(const Tensor& index) const override { return drawn(index, "test"); }
+    std::int64_t classes() const override { return classes_; }
+    const Density* density() const override { return &density_; }
+
+ private:
+    Batch drawn(const Tensor& index, const char* split) const {
+        const auto random = Random(7, split).samples(index);
+        const auto n = index.size(0);
+        const auto part =
+            at::searchsorted(shares_, random.stream("part").uniform({n}, at::kDouble)).clamp_max(shares_.size(0) - 1);
+        auto sizes = shape_;
+        sizes.insert(sizes.begin(), n);
+        auto x = means_.index_select(0, part).view(sizes).to(at::kFloat) +
+                 sd_ * random.stream("noise").normal(sizes, at::kFloat);
+        Batch batch{.x = std::move(x)};
+        if (classes_ > 0) batch.condition.label = shares_.size(0) == classes_ ? part : index % classes_;
+        return batch;
+    }
+    std::vector<std::int64_t> shape_;
+    Tensor means_;
+    double sd_;
+    std::int64_t classes_;
+    Tensor shares_;
+    NormalMixture density_;
+};
+
+class Pictures final : public Dataset {
+ public:
+    Pictures(std::vector<std::int64_t> shape, std::int64_t classes) : shape_(std::move(shape)), classes_(classes) {}
+    std::vector<std::int64_t> shape() const override { return shape_; }
+    std::int64_t size() const override { return 16; }
+    Batch examples(const Tensor& index) const override {
+        auto sizes = shape_;
+        sizes.insert(sizes.begin(), index.size(0));
+        const auto smooth = Random(7, "pictures").samples(index).normal(sizes, at::kFloat).tanh();
+        Batch batch{.x = (smooth * 127.5 + 127.5).round() / 127.5 - 1};
+        if (classes_ > 0) batch.condition.label = index % classes_;
+        return batch;
+    }
+    Batch test_examples(const Tensor& index) const override { return examples(index + 16); }
+    std::int64_t classes() const override { return classes_; }
+    std::optional<std::pair<double, double>> range() const override { return std::pair{-1.0, 1.0}; }
+    int levels() const override { return 256; }
+
+ private:
+    std::vector<std::int64_t> shape_;
+    std::int64_t classes_;
+};
+
+class Exact final : public Model {
+ public:
+    Exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process, PredictionType type)
+        : data_(std::move(data)), process_(std::move(process)), type_(type) {}
+    PredictionType predicts() const override { return type_; }
+    bool knows_null_condition() const override { return true; }
+    Prediction forward(const Tensor& x, const Time& t, const Condition& condition) override {
+        const auto& levels = process_->levels();
+        const auto rows = t.rows(x.size(0));
+        const auto of = [&](auto level) { return Time(rows).map(level).rows(x).to(at::kDouble); };
+        const auto alpha = of([&](double at) { return levels.alpha(at); }),
+                   sigma = of([&](double at) { return levels.sigma(at); });
+        const auto flat = x.flatten(1);
+        auto x0 = data_->density()->posterior_mean(flat, alpha, sigma);
+        if (const auto* classes = dynamic_cast<const ClassDensities*>(data_->density());
+            classes && condition.label.defined() && !data_->density()->mode_weights().empty()) {
+            const auto told = condition.given.defined() ? condition.given : at::ones({x.size(0)}, at::kBool);
+            for (std::int64_t c = 0; c < data_->classes(); ++c)
+                x0 = at::where((told & (condition.label == c)).unsqueeze(1),
+                               classes->of_class(c)->posterior_mean(flat, alpha, sigma), x0);
+        }
+        return {type_, process_->convert({PredictionType::x0, x0.view(x.sizes()), {}}, type_, x, t), {}};
+    }
+
+ private:
+    std::shared_ptr<Dataset> data_;
+    std::shared_ptr<Process> process_;
+    PredictionType type_;
+};
+
+/// Written once more, for a table of fields that are given as text.
+void lay(toml::table& table, const std::string& fields) {
+    for (auto&& [key, value] : toml::parse(fields)) table.insert_or_assign(key, value);
+}
+
+std::string why(const Error& error) {
+    return error.help().empty() ? error.what() : fmt::format("{}; {}", error.what(), error.help());
+}
+
+}  // namespace
+
+const Dataset& Bench::dataset() const { return data ? *data : throw Error("there is no data set"); }
+Space Bench::space() const {
+    if (code) return code->space();
+    return {dataset().shape(), dataset().range(), dataset().levels(), dataset().classes()};
+}
+const Process& Bench::process() const { return chain ? *chain : throw Error("there is no process"); }
+const Model& Bench::model() const { return network ? *network : throw Error("there is no model"); }
+
+TrainedNetwork Bench::trained(const Reference& reference) const {
+    if (const auto found = networks.find(reference.name()); found != networks.end()) return found->second;
+    if (!network) throw Error("there is no trained network `" + reference.name() + "`");
+    return {network, chain, ""};
+}
+
+Denoiser Bench::denoiser() const {
+    return {chain, [model = network](const Tensor& x, const Time& t, const Condition& condition) {
+                return model->forward(x, t, condition);
+            }};
+}
+
+std::shared_ptr<Dataset> points() {
+    const auto means = at::tensor({1.2, 0.4, -1.0, 0.8, -0.2, -1.4}, at::kDouble).view({3, 2});
+    return std::make_shared<MixtureData>(std::vector<std::int64_t>{2}, means, std::vector{0.5, 0.3, 0.2}, 0.3, 3);
+}
+
+std::shared_ptr<Dataset> normal(std::vector<std::int64_t> shape, double mean, double sd, std::int64_t classes) {
+    std::int64_t d = 1;
+    for (const auto size : shape) d *= size;
+    return std::make_shared<MixtureData>(std::move(shape), at::full({1, d}, mean, at::kDouble), std::vector{1.0}, sd,
+                                         classes);
+}
+
+std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape, std::int64_t classes) {
+    return std::make_shared<Pictures>(std::move(shape), classes);
+}
+
+std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process, PredictionType type) {
+    auto model = std::make_shared<Exact>(std::move(data), std::move(process), type);
+    model->train(false);
+    return model;
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+    if (a.sizes() != b.sizes()) return std::numeric_limits<double>::infinity();
+    if (a.numel() == 0) return 0;
+    const auto worst = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+    return std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) { return a.scalar_type() == b.scalar_type() && at::equal(a, b); }
+
+Trial::Trial(const Registry& registry, const PluginFile& plugin, toml::table named, std::filesystem::path folder)
+    : registry_(registry), plugin_(plugin), named_(std::move(named)), folder_(std::move(folder)) {}
+
+std::shared_ptr<void> Trial::made(const std::string& kind, const toml::table& table, const Bench& bench) const {
+    // What is read of a table is looked at again when the plugin is built, and plugins live until exit.
+    auto& kept = *new toml::table(table);
+    auto& mistakes = *new Diagnostics;
+    auto& reading = *new ParseContext{registry_, mistakes, folder_, {&named_}};
+    const auto spec = read_plugin(reading, kind, &kept, {});
+    if (!mistakes.empty()) throw Error(mistakes.text());
+    return spec.make(reading, bench);
+}
+
+std::shared_ptr<void> Trial::other(const std::string& kind, const std::string& name, const std::string& fields,
+                                   const Bench& bench) const {
+    toml::table table;
+    if (!name.empty()) table.insert_or_assign("use", name);
+    lay(table, fields);
+    return made(kind, table, bench);
+}
+
+std::shared_ptr<void> Trial::build(const Bench& bench, const std::string& more) const {
+    toml::table table;
+    if (const auto* own = named_.get_as<toml::table>(plugin_.kind)) table = *own;
+    lay(table, more);
+    table.insert_or_assign("use", plugin_.name);
+    return made(plugin_.kind, table, bench);
+}
+
+std::shared_ptr<void> Trial::tried(const Bench& bench, const std::string& more) const {
+    try {
+        return build(bench, more);
+    } catch (const Error&) {
+        return nullptr;
+    }
+}
+
+Bench Trial::under(Bench bench, const std::string& process_fields) const {
+    toml::table table;
+    if (const auto* own = named_.get_as<toml::table>("process")) table = *own;
+    lay(table, process_fields);
+    bench.chain = std::static_pointer_cast<Process>(made("process", table, bench));
+    if (bench.data->density() && !named_.contains("model")) bench.network = exact(bench.data, bench.chain);
+    return bench;
+}
+
+/// With what the author names in place of what stands on it, in the order of a stage.
+Bench Trial::furnished(Bench bench) const {
+    const auto part = [&]<class Part>(std::shared_ptr<Part>& into) {
+        if (Part::kind == plugin_.kind) return;
+        if (const auto* named = named_.get(Part::kind)) {
+            const auto* table = named->as_table();
+            into = std::static_pointer_cast<Part>(table ? made(Part::kind, *table, bench)
+                                                        : other(Part::kind, named->value_or(std::string()), "", bench));
+        }
+    };
+    part(bench.data);
+    part(bench.code);
+    if (plugin_.kind == "dataset" || plugin_.kind == "schedule" || plugin_.kind == "grid") return bench;
+    part(bench.seen);
+    if (plugin_.kind == std::string(Process::kind))
+        bench.chain = std::static_pointer_cast<Process>(build(bench, ""));
+    else
+        bench = under(bench, "");
+    part(bench.network);
+    if (const auto* trained = named_.get_as<toml::table>("trained"))
+        for (auto&& [name, parts] : *trained) {
+            const auto* table = parts.as_table();
+            const auto* model = table ? table->get_as<toml::table>("model") : nullptr;
+            if (!model) throw Error(fmt::format("[trained.{}] names no model", name.str()));
+            auto own = bench;
+            const auto network = std::static_pointer_cast<Model>(made("model", *model, own));
+            network->freeze();
+            network->train(false);
+            bench.networks[std::string(name.str())] = {network, own.chain, ""};
+        }
+    return bench;
+}
+
+const std::vector<Bench>& Trial::benches() const {
+    if (benches_) return *benches_;
+    std::vector<Bench> all, usable;
+    if (named_.contains("dataset") && plugin_.kind != "dataset")
+        all = {{"the data that its author names", nullptr}};
+    else
+        all = {{"points in the plane", points()}, {"pictures of 3 classes", pictures()}};
+    std::string reasons;
+    for (auto& bench : all) try {
+            auto ready = furnished(bench);
+            build(ready, "");
+            usable.push_back(std::move(ready));
+        } catch (const Error& error) {
+            reasons += fmt::format("{}on {}: {}", reasons.empty() ? "" : "\n", bench.name, why(error));
+        }
+    if (usable.empty()) throw Error(reasons, "say in [check] what it needs");
+    return benches_.emplace(std::move(usable));
+}
+
+}  // namespace dtk::laws
