@@ -131,7 +131,7 @@ TEST_CASE("a plugin of another age, seen by its section alone, is skipped and sa
     const auto plugins = offender("old_section").parent_path();
     const auto shown = list(folder, plugins, true);
     CHECK(shown.code == 0);
-    CHECK(says(shown.out, "speaks plugin interface dtk0, this dtk speaks dtk1"));
+    CHECK(says(shown.out, "speaks plugin interface dtk1, this dtk speaks dtk2"));
     const auto named = check_with(folder, "old_section", plugins);
     INFO(named.err);
     CHECK(named.code == 3);

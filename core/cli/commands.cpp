@@ -136,7 +136,7 @@ int plugins_list(const PluginsRequest& request) {
                      {"name", shown[i].name},
                      {"summary", probes[i].summary},
                      {"file", shown[i].file.string()},
-                     {"interface", shown[i].interface_version},
+                     {"interface", text_of(shown[i].interface_version)},
                      {"default", shown[i].is_default}};
             if (!probes[i].problem.empty()) one["problem"] = probes[i].problem;
             list.push_back(std::move(one));
@@ -178,7 +178,9 @@ int plugins_describe(const PluginsRequest& request) {
                 one["fields"].push_back({{"key", field.key},
                                          {"type", field.type},
                                          {"default", field.default_value},
+                                         {"required", field.required},
                                          {"accepts", field.accepts},
+                                         {"unit", field.range.unit},
                                          {"doc", field.doc}});
             list.push_back(std::move(one));
             continue;
@@ -186,7 +188,9 @@ int plugins_describe(const PluginsRequest& request) {
         fmt::print("{} `{}`: {}\n", plugin.kind, plugin.name, descriptor.summary);
         std::size_t key_width = 0, value_width = 0, range_width = 0;
         const auto value = [](const DeclaredField& field) {
-            return field.default_value.empty() ? std::string("(the default)") : field.default_value;
+            return field.required                ? std::string("(required)")
+                   : field.default_value.empty() ? std::string("(the default)")
+                                                 : field.default_value;
         };
         const auto range = [](const DeclaredField& field) {
             return field.accepts.empty() ? field.type : field.accepts;
