@@ -185,7 +185,7 @@ PluginSpec read_plugin(ParseContext& reading, const std::string& kind, const tom
 }
 
 const toml::node* TomlFields::node(const char* key, const char* doc) {
-    if (std::ranges::find(asked_, key) != asked_.end()) wrong_declaration(key, "declares it twice");
+    if (std::ranges::find(asked_, key) != asked_.end()) wrong_declaration(key, "it is declared twice");
     asked_.emplace_back(key);
     const auto* found = table_ ? table_->get(key) : nullptr;
     const auto* text = found ? found->as_string() : nullptr;
@@ -199,7 +199,11 @@ const toml::node* TomlFields::node(const char* key, const char* doc) {
     return found;
 }
 
-SourceLocation TomlFields::place_of_table() const { return table_ ? place_of(*table_) : reading_.place(kind_); }
+SourceLocation TomlFields::place_of_table() const {
+    if (!table_) return reading_.place(kind_);
+    const auto* use = table_->get("use");
+    return place_of(use ? use->source() : table_->source());
+}
 
 void TomlFields::wrong_declaration(const char* key, const std::string& problem) {
     reading_.mistakes.add_plugin(place_of_table(), PluginError(fmt::format("{}: `{}`: {}", owner_, key, problem),
