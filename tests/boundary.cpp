@@ -143,7 +143,7 @@ TEST_CASE("a plugin of another age, seen by its section alone, is skipped and sa
     const auto named = check_with(folder, "old_section", plugins);
     INFO(named.err);
     CHECK(named.code == 3);
-    CHECK(says(named.err, "speaks plugin interface dtk0"));
+    CHECK(says(named.err, "speaks plugin interface dtk1"));
 }
 
 TEST_CASE("files that are no plugins are passed over, and those beside them work") {

@@ -164,15 +164,15 @@ TEST_CASE("a field without a default is asked for, and fields that do not go tog
                {
                    {.what = "no file",
                     .edits = {{"use = \"linear\"", "use = \"table\""}},
-                    .places = {"11:7"},
+                    .places = {"12:7"},
                     .phrases = {"schedule `table` needs `file`", "file: a number on each line"}},
                    {.what = "an empty one",
                     .edits = {{"use = \"linear\"", "use = \"table\"\nfile = \"\""}},
-                    .places = {"11:7"},
+                    .places = {"13:8"},
                     .phrases = {"schedule `table` needs `file`"}},
                    {.what = "an empty list",
                     .edits = {{"steps = 10\n", "steps = 10\ngrid = {use = \"custom\", at = []}\n"}},
-                    .places = {"24:15"},
+                    .places = {"25:30"},
                     .phrases = {"grid `custom` needs `at`"}},
                    {.what = "two that do not fit",
                     .edits = {{"batch = 16\n",
@@ -186,7 +186,7 @@ TEST_CASE("a field without a default is asked for, and fields that do not go tog
                                "batch = 16\n\n[rate]\nuse = \"piecewise\"\nat = [3, 1]\n"
                                "shares = [1, \"x\"]\n"}},
                     .places = {"25:14"},
-                    .phrases = {"`shares` of rate `piecewise` must be a list of numbers"}},
+                    .phrases = {"`shares` of rate `piecewise` must be a number"}},
                    {.what = "all that does not hold is said",
                     .edits = {{"batch = 16\n",
                                "batch = 16\n\n[rate]\nuse = \"piecewise\"\nat = [3, 1]\n"

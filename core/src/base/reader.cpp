@@ -193,7 +193,7 @@ const toml::node* TomlFields::node(const char* key, const char* doc) {
     const bool empty = !found || (text && text->get().empty()) || (list && list->empty());
     if (std::exchange(without_default_, "") == key && empty) {
         mistaken_.insert(key);
-        reading_.mistakes.add(place_of_table(), fmt::format("{} needs `{}`", owner_, key),
+        reading_.mistakes.add(found ? place_of(*found) : place_of_table(), fmt::format("{} needs `{}`", owner_, key),
                               fmt::format("{}: {}", key, doc));
     }
     return found;
