@@ -2,8 +2,10 @@
 #include "laws/bench.hpp"
 
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <numbers>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -174,6 +176,72 @@ class Exact final : public Model {
     PredictionType type_;
 };
 
+/// Another Gaussian process but for what is said here.
+class Altered final : public GaussianProcess {
+ public:
+    Altered(std::shared_ptr<Process> process, bool whole_steps, std::optional<NoiseLevels> levels)
+        : kept_(std::move(process)),
+          of_(gaussian(*kept_, "a bench")),
+          whole_steps_(whole_steps),
+          levels_(std::move(levels)) {}
+    std::int64_t steps() const override { return of_.steps(); }
+    bool whole_steps() const override { return whole_steps_; }
+    const NoiseLevels& levels() const override { return levels_ ? *levels_ : of_.levels(); }
+    Coefficient alpha(const Time& t) const override {
+        return levels_ ? t.map([&](double t) { return levels_->alpha(t); }) : of_.alpha(t);
+    }
+    Coefficient sigma(const Time& t) const override {
+        return levels_ ? t.map([&](double t) { return levels_->sigma(t); }) : of_.sigma(t);
+    }
+    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random,
+                 double t) const override {
+        return of_.prior(sizes, options, random, t);
+    }
+    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random) const override {
+        return of_.noise(sizes, options, random);
+    }
+    Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
+        return sum_of(alpha(t), x0, sigma(t), noise);
+    }
+    Tensor target(PredictionType type, const Tensor& x0, const NoisySample& xt, const Time& t) const override {
+        return of_.target(type, x0, xt, t);
+    }
+    Tensor convert(const Prediction& prediction, PredictionType to, const Tensor& xt, const Time& t) const override {
+        return of_.convert(prediction, to, xt, t);
+    }
+    Tensor reverse_step(const Tensor& xt, const Prediction& prediction, const Time& t, const Time& s,
+                        const std::string& variance, const Random& random) const override {
+        return of_.reverse_step(xt, prediction, t, s, variance, random);
+    }
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Time& t, const Time& s, const Prediction& prediction,
+                      const std::string& variance) const override {
+        return of_.bound_term(x0, xt, t, s, prediction, variance);
+    }
+    Tensor prior_term(const Tensor& x0) const override { return of_.prior_term(x0); }
+    std::vector<std::string> variances() const override { return of_.variances(); }
+    void accept(PredictionType type) const override {
+        if (levels().alpha(levels().last()) == 0 &&
+            (type == PredictionType::eps || type == PredictionType::score || type == PredictionType::edm))
+            throw Error("a network that predicts this says nothing where α = 0");
+        of_.accept(type);
+    }
+    Normal reverse(const Tensor& xt, const Prediction& prediction, const Time& t, const Time& s,
+                   const std::string& variance) const override {
+        return of_.reverse(xt, prediction, t, s, variance);
+    }
+    Normal forward(const Tensor& xs, const Time& s, const Time& t) const override {
+        const auto added = t.map(s, [&](double t, double s) { return levels().added_variance(t, s); });
+        return {alpha(t) / alpha(s) * xs, added.beside(xs)};
+    }
+    double data_sd() const override { return of_.data_sd(); }
+
+ private:
+    std::shared_ptr<Process> kept_;
+    const GaussianProcess& of_;
+    bool whole_steps_;
+    std::optional<NoiseLevels> levels_;
+};
+
 /// Written once more, for a table of fields that are given as text.
 void lay(toml::table& table, const std::string& fields) {
     for (auto&& [key, value] : toml::parse(fields)) table.insert_or_assign(key, value);
@@ -225,6 +293,52 @@ std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Proc
     auto model = std::make_shared<Exact>(std::move(data), std::move(process), type);
     model->train(false);
     return model;
+}
+
+Bench of_whole_steps(Bench bench) {
+    bench.chain = std::make_shared<Altered>(bench.chain, true, std::nullopt);
+    return bench;
+}
+
+Bench ends_without_signal(Bench bench) {
+    const auto levels = NoiseLevels::from_function(
+        bench.process().steps(), [](double u) { return noise_level(u == 1 ? 0 : std::sqrt(1 - u * u), u); });
+    bench.chain = std::make_shared<Altered>(bench.chain, bench.process().whole_steps(), levels);
+    if (bench.network && bench.data->density())
+        bench.network = exact(bench.data, bench.chain, bench.network->predicts());
+    return bench;
+}
+
+Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type) {
+    auto batch = bench.chain_data().examples(at::arange(n));
+    batch.x = batch.x.to(type);
+    return batch;
+}
+
+Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n) {
+    return {batch.x.slice(0, first, first + n), batch.condition.chunk(first, n), first,
+            batch.of > 0 ? batch.of : batch.x.size(0)};
+}
+
+std::pair<Tensor, Tensor> from_two_threads(const std::function<Tensor()>& ask) {
+    std::pair<Tensor, Tensor> answers;
+    std::exception_ptr wrong;
+    std::thread other([&] {
+        try {
+            answers.first = ask();
+        } catch (...) {
+            wrong = std::current_exception();
+        }
+    });
+    try {
+        answers.second = ask();
+    } catch (...) {
+        other.join();
+        throw;
+    }
+    other.join();
+    if (wrong) std::rethrow_exception(wrong);
+    return answers;
 }
 
 double distance(const Tensor& a, const Tensor& b) {

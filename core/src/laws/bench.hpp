@@ -1,10 +1,12 @@
 #pragma once
 // What a plugin is tried on: small data whose law is known, the default process over them, and their exact denoiser.
 // Nothing here is a plugin but the one on trial, those of a default, and what its author names.
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dtk/build_context.hpp>
@@ -109,6 +111,18 @@ DTK_API std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape = {1, 
 /// E[x_0 | x_t], by the data's own law; told a class where classes have laws of their own.
 DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process,
                                      PredictionType type = PredictionType::eps);
+
+/// The same under a Gaussian process that says it knows its whole steps alone, or whose last step has α = 0.
+DTK_API Bench of_whole_steps(Bench bench);
+DTK_API Bench ends_without_signal(Bench bench);
+
+/// Training examples 0 … n − 1.
+DTK_API Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type = at::kFloat);
+/// Rows first … first + n − 1 of a whole batch, which know where they stand in it.
+DTK_API Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n);
+
+/// What two threads are answered at once.
+DTK_API std::pair<Tensor, Tensor> from_two_threads(const std::function<Tensor()>& ask);
 
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
