@@ -184,7 +184,7 @@ class Altered final : public GaussianProcess {
           of_(gaussian(*kept_, "a bench")),
           whole_steps_(whole_steps),
           levels_(std::move(levels)) {}
-    std::int64_t steps() const override { return of_.steps(); }
+    std::int64_t steps() const override { return levels().steps(); }
     bool whole_steps() const override { return whole_steps_; }
     const NoiseLevels& levels() const override { return levels_ ? *levels_ : of_.levels(); }
     Coefficient alpha(const Time& t) const override {
@@ -300,13 +300,18 @@ Bench of_whole_steps(Bench bench) {
     return bench;
 }
 
-Bench ends_without_signal(Bench bench) {
-    const auto levels = NoiseLevels::from_function(
-        bench.process().steps(), [](double u) { return noise_level(u == 1 ? 0 : std::sqrt(1 - u * u), u); });
-    bench.chain = std::make_shared<Altered>(bench.chain, bench.process().whole_steps(), levels);
+Bench under_levels(Bench bench, const NoiseLevels& levels) {
+    bench.chain = std::make_shared<Altered>(bench.chain, false, levels);
     if (bench.network && bench.data->density())
         bench.network = exact(bench.data, bench.chain, bench.network->predicts());
     return bench;
+}
+
+Bench ends_without_signal(Bench bench) {
+    const auto T = bench.process().steps();
+    return under_levels(std::move(bench), NoiseLevels::from_function(T, [](double u) {
+                            return noise_level(u == 1 ? 0 : std::sqrt(1 - u * u), u);
+                        }));
 }
 
 Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type) {

@@ -18,6 +18,7 @@
 #include <dtk/model.hpp>
 #include <dtk/observation.hpp>
 #include <dtk/process.hpp>
+#include <dtk/schedule.hpp>
 
 #include "base/registry.hpp"
 #include "base/toml.hpp"
@@ -112,8 +113,10 @@ DTK_API std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape = {1, 
 DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process,
                                      PredictionType type = PredictionType::eps);
 
-/// The same under a Gaussian process that says it knows its whole steps alone, or whose last step has α = 0.
+/// The same under a Gaussian process that says it knows its whole steps alone, or has other noise levels, or α = 0 at
+/// its last step.
 DTK_API Bench of_whole_steps(Bench bench);
+DTK_API Bench under_levels(Bench bench, const NoiseLevels& levels);
 DTK_API Bench ends_without_signal(Bench bench);
 
 /// Training examples 0 … n − 1.
