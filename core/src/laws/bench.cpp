@@ -302,8 +302,6 @@ Bench of_whole_steps(Bench bench) {
 
 Bench under_levels(Bench bench, const NoiseLevels& levels) {
     bench.chain = std::make_shared<Altered>(bench.chain, false, levels);
-    if (bench.network && bench.data->density())
-        bench.network = exact(bench.data, bench.chain, bench.network->predicts());
     return bench;
 }
 

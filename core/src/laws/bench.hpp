@@ -114,7 +114,7 @@ DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_
                                      PredictionType type = PredictionType::eps);
 
 /// The same under a Gaussian process that says it knows its whole steps alone, or has other noise levels, or α = 0 at
-/// its last step.
+/// its last step: for what looks at levels, since what predictions mean there stays as it was.
 DTK_API Bench of_whole_steps(Bench bench);
 DTK_API Bench under_levels(Bench bench, const NoiseLevels& levels);
 DTK_API Bench ends_without_signal(Bench bench);

@@ -1,7 +1,389 @@
+// Laws of losses: one number for each example, what it is least for, and what it must not depend on.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <set>
+
+#include <dtk/flow_map.hpp>
+#include <dtk/loss.hpp>
+
+#include "laws/bench.hpp"
 #include "laws/law.hpp"
 
 namespace dtk::laws {
 
-const std::vector<Law> loss_laws{};
+namespace {
+
+const Random numbers(17, "train");
+
+/// A bench that knows whether it was asked for a trained network.
+struct Watched final : Bench {
+    using Bench::Bench;
+    explicit Watched(const Bench& bench) : Bench(bench) {}
+    TrainedNetwork trained(const Reference& reference) const override {
+        asked_for_a_teacher = true;
+        return Bench::trained(reference);
+    }
+    mutable bool asked_for_a_teacher = false;
+};
+
+/// What the loss asks of the network, as far as anybody looks.
+struct Asked {
+    int times = 0, told = 0;
+    double least = std::numeric_limits<double>::infinity(), most = -least;
+};
+
+/// The bench's network with the batch's condition and the numbers of the step.
+Denoiser denoiser(const Bench& bench, const Batch& batch, const Random& random, Asked* asked = nullptr) {
+    return {bench.chain,
+            [network = bench.network, asked, random](const Tensor& x, const Time& t, Condition condition) {
+                if (asked) {
+                    ++asked->times;
+                    asked->told += condition.label.defined() ? 1 : 0;
+                    const auto rows = t.rows(x.size(0));
+                    asked->least = std::min(asked->least, rows.min().item<double>());
+                    asked->most = std::max(asked->most, rows.max().item<double>());
+                }
+                condition.random = &random;
+                return network->forward(x, t, condition);
+            },
+            batch.condition};
+}
+
+/// Times from the first step to the last, each row another.
+Time spread(const Bench& bench, std::int64_t B) {
+    const auto u = (at::arange(B, at::kDouble) * 0.6180339887498949 + 0.3).frac();
+    return ((u * static_cast<double>(bench.process().steps())).floor())
+        .clamp_max(static_cast<double>(bench.process().steps() - 1));
+}
+
+/// Everything that it says of each example: [B, N]
+Tensor all_of(const LossValues& values) {
+    std::vector<Tensor> all;
+    for (const auto& objective : values.objectives) all.push_back(objective.value.detach().to(at::kDouble));
+    for (const auto& [_, part] : values.parts) all.push_back(part.detach().to(at::kDouble));
+    return at::stack(all, 1);
+}
+
+/// The loss on a bench, in training, and a batch of examples with their times.
+struct Trying {
+    Watched bench;
+    std::shared_ptr<Loss> loss;
+    Batch batch;
+    Time t;
+
+    Trying(const Trial& trial, const Bench& given, std::int64_t B, at::ScalarType type = at::kFloat)
+        : bench(given), loss(trial.make<Loss>(bench)), batch(examples(bench, B, type)), t(spread(bench, B)) {
+        disturb(*bench.network);
+        disturb(*loss);
+    }
+    LossValues operator()(const Random& random, Asked* asked = nullptr) const { return of(batch, t, random, asked); }
+    LossValues of(const Batch& some, const Time& times, const Random& random, Asked* asked = nullptr) const {
+        return (*loss)(denoiser(bench, some, random, asked), some, times, random);
+    }
+
+ private:
+    /// Away from the zeros that last layers start with; done twice, nothing more.
+    static void disturb(const Module& module) {
+        at::NoGradGuard no_grad;
+        for (const auto& named : module.named_tensors())
+            if (named.trained && named.tensor->dim() > 0 && named.tensor->count_nonzero().item<std::int64_t>() == 0)
+                named.tensor->copy_(0.05 * Random(5, named.name).normal(named.tensor->sizes(), at::kFloat));
+    }
+};
+
+template <class Look>
+void for_benches(const Trial& trial, Findings& found, const Look& look) {
+    for (const auto& bench : trial.benches()) {
+        if (!bench.network) continue;
+        const Within within(found, bench.name);
+        look(bench);
+    }
+}
+
+void one_number_each(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        std::optional<std::vector<std::string>> names;
+        for (const auto type : {at::kFloat, at::kDouble})
+            for (const std::int64_t B : {1, 5}) {
+                const Trying trying(trial, bench, B, type);
+                Asked asked;
+                const auto values = trying(numbers, &asked);
+                const auto place = fmt::format("{} examples of {}", B, type == at::kFloat ? "float32" : "float64");
+                found.expect(!values.objectives.empty(), "nothing is minimised");
+                for (const auto& objective : values.objectives) {
+                    const auto& value = objective.value;
+                    found.expect(
+                        value.dim() == 1 && value.size(0) == B,
+                        fmt::format("of {} it has {} numbers in {} dimensions", place, value.numel(), value.dim()));
+                    found.expect(value.is_floating_point() && at::isfinite(value).all().item<bool>(),
+                                 "what is minimised is no number, " + place);
+                    if (objective.error_of) bench.process().accept(*objective.error_of);
+                }
+                std::vector<std::string> parts;
+                for (const auto& [name, part] : values.parts) {
+                    parts.push_back(name);
+                    found.expect(
+                        part.dim() == 1 && part.size(0) == B && at::isfinite(part).all().item<bool>(),
+                        fmt::format("`{}`, which is logged, is not one finite number for each of {}", name, place));
+                }
+                found.expect(std::set<std::string>(parts.begin(), parts.end()).size() == parts.size(),
+                             "two of the values that are logged have one name");
+                if (!names) names = parts;
+                found.expect(*names == parts, "other values are logged at another batch");
+                if (asked.times > 0)
+                    found.expect(asked.least >= -1 && asked.most <= static_cast<double>(bench.process().steps() - 1),
+                                 fmt::format("the network is asked at times from {} to {}", asked.least, asked.most));
+            }
+    });
+}
+
+void finite_at_the_ends(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 4);
+        const double T = static_cast<double>(bench.process().steps());
+        std::vector<double> times{0, T - 1};
+        if (!bench.process().whole_steps()) times.insert(times.end(), {1e-6 * T - 1, -0.5, T / 2 - 0.3});
+        for (const double t : times)
+            for (const auto& objective : trying.of(trying.batch, t, numbers).objectives) {
+                const auto& value = objective.value;
+                found.expect(at::isfinite(value).all().item<bool>(),
+                             fmt::format("what is minimised is no number at t = {}", t));
+                if (!value.requires_grad()) continue;
+                value.sum().backward({}, /*retain_graph=*/true);
+                for (const auto& p : bench.network->parameters())
+                    if (p.grad().defined())
+                        found.expect(at::isfinite(p.grad()).all().item<bool>(),
+                                     fmt::format("the gradient is no number at t = {}", t));
+            }
+    });
+}
+
+void of_its_numbers_alone(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 6);
+        const auto first = all_of(trying(numbers.step(3)));
+        const auto later = all_of(trying(numbers.step(4)));
+        found.expect(same_bits(first, all_of(trying(numbers.step(3)))),
+                     "asked again with the same random numbers it has other values");
+        const Trying other(trial, bench, 6);
+        found.expect(same_bits(first, all_of(other(numbers.step(3)))),
+                     "another one of it has other values of the same random numbers");
+        const auto [a, b] = from_two_threads([&] { return all_of(trying(numbers.step(3))); });
+        found.expect(same_bits(a, first) && same_bits(b, first), "asked by two threads at once it has other values");
+        if (same_bits(first, later)) return;  // it draws nothing
+        // The same example at the same time, six times.
+        auto same = trying.batch;
+        same.x = same.x.slice(0, 0, 1).expand_as(same.x).contiguous();
+        same.condition = same.condition.chunk(0, 1).repeated(6);
+        const auto rows = all_of(trying.of(same, trying.t.rows(6).select(0, 0).item<double>(), numbers.step(3)));
+        found.expect((rows.select(1, 0) != rows.select(1, 0)[0]).any().item<bool>(),
+                     "all examples of a batch have the same noise");
+    });
+}
+
+void in_parts(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 12, at::kDouble);
+        const auto whole = all_of(trying(numbers.step(2)));
+        for (const std::int64_t size : {1, 4}) {
+            std::vector<Tensor> parts;
+            for (std::int64_t first = 0; first < 12; first += size)
+                parts.push_back(all_of(trying.of(part_of(trying.batch, first, size), trying.t.chunk(first, size),
+                                                 numbers.step(2).from(first))));
+            found.at_most(((at::cat(parts) - whole).abs() / (1 + whole.abs())).max().item<double>(), 1e-6,
+                          fmt::format("relative |Δ| of a batch in parts of {}", size));
+        }
+    });
+}
+
+void writes_nothing(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 4);
+        const auto x = trying.batch.x.clone(), t = trying.t.rows(4).clone();
+        const auto label = trying.batch.condition.label.defined() ? trying.batch.condition.label.clone() : Tensor();
+        std::vector<Tensor> before;
+        for (const auto& p : bench.network->parameters()) before.push_back(p.detach().clone());
+        trying(numbers);
+        found.expect(same_bits(trying.batch.x, x), "it writes into the examples");
+        found.expect(!trying.batch.x.requires_grad(), "it leaves the examples wanting a gradient");
+        found.expect(same_bits(trying.t.rows(4), t), "it writes into the times");
+        found.expect(!label.defined() || same_bits(trying.batch.condition.label, label), "it writes into the labels");
+        std::size_t i = 0;
+        for (const auto& p : bench.network->parameters())
+            found.expect(same_bits(p.detach(), before[i++]),
+                         "it moves the network's parameters: that is the optimiser's");
+    });
+}
+
+void condition_is_told(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        if (bench.space().classes == 0) return found.not_asked("the data have no classes");
+        if (bench.network->predicts() == PredictionType::label)
+            return found.not_asked("a classifier is not told the class");
+        const Trying trying(trial, bench, 4);
+        Asked asked;
+        trying(numbers, &asked);
+        if (asked.times == 0) return found.not_asked("it does not ask the denoiser");
+        found.expect(asked.told > 0, "the network is never told the condition of the batch");
+    });
+}
+
+void looks_at_times_it_stands_for(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 4);
+        const auto first = all_of(trying(numbers));
+        const auto others = all_of(trying.of(trying.batch, trying.t.rows(4).flip(0).contiguous(), numbers));
+        if (!trying.loss->draws_times())
+            found.expect(same_bits(first, others),
+                         "it says that it does not stand for a drawn time, and depends on it: the importance weight is "
+                         "then lost");
+        else
+            found.expect(!same_bits(first, others),
+                         "it says that it stands for a drawn time, and does not look at it: it would be weighed by "
+                         "what it does not depend on");
+    });
+}
+
+void trains_what_there_is(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const Trying trying(trial, bench, 6);
+        std::vector<Module::Named> all;
+        for (auto named : bench.network->named_tensors()) named.name = "model." + named.name, all.push_back(named);
+        for (auto named : trying.loss->named_tensors()) named.name = "loss." + named.name, all.push_back(named);
+        const auto values = trying(numbers);
+        std::set<std::string> reached;
+        bool of_network = false;
+        for (const auto& objective : values.objectives) {
+            std::vector<Module::Named> trained;
+            for (const auto& named : all)
+                if (named.trained && (objective.trains.empty() || named.name.starts_with(objective.trains + ".")))
+                    trained.push_back(named);
+            const bool nothing_to_train = objective.trains == "model" && bench.network->parameters().empty();
+            found.expect(!trained.empty() || objective.trains.empty() || nothing_to_train,
+                         fmt::format("it trains `{}`, and there is no trained tensor of that path", objective.trains));
+            if (trained.empty() || found.broken()) continue;
+            found.expect(objective.value.requires_grad(), "what is minimised has no gradient");
+            if (found.broken()) return;
+            for (const auto& named : trained) named.tensor->mutable_grad() = Tensor();
+            std::vector<Tensor> inputs;
+            for (const auto& named : trained) inputs.push_back(*named.tensor);
+            objective.value.sum().backward({}, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList(inputs));
+            for (const auto& named : trained) {
+                const auto& g = named.tensor->grad();
+                if (!g.defined()) continue;
+                found.expect(at::isfinite(g).all().item<bool>(), "the gradient of " + named.name + " is no number");
+                reached.insert(named.name);  // it may be 0, as of a number that differences lose
+                of_network = of_network || (named.name.starts_with("model.") && g.abs().max().item<double>() > 0);
+            }
+        }
+        found.expect(of_network || bench.network->parameters().empty(), "no gradient reaches the network");
+        for (const auto& named : all)
+            if (named.trained && named.name.starts_with("loss."))
+                found.expect(reached.contains(named.name), "no gradient reaches its own " + named.name);
+    });
+}
+
+/// What a network could add to the exact denoiser: functions of x_t and t, in what the network answers.
+const std::vector<std::pair<std::string, std::function<Tensor(const Tensor& x, const Tensor& u)>>>& directions() {
+    static const std::vector<std::pair<std::string, std::function<Tensor(const Tensor&, const Tensor&)>>> all{
+        {"1", [](const Tensor& x, const Tensor&) { return at::ones_like(x); }},
+        {"x_t", [](const Tensor& x, const Tensor&) { return x; }},
+        {"u·sin 2x_t", [](const Tensor& x, const Tensor& u) { return u * at::sin(2 * x); }},
+        {"(1 − u)·cos 3x_t", [](const Tensor& x, const Tensor& u) { return (1 - u) * at::cos(3 * x); }},
+        {"x_t turned", [](const Tensor& x, const Tensor&) { return x.flip(1); }}};
+    return all;
+}
+
+/// Σ over what is not the first dimension of v(2) − 3 v(1) + 3 v(0) − v(−1) and of v(1) − v(−1) − 2 v'(0): both are 0
+/// of a square.
+bool is_square(const std::vector<Tensor>& v, const Tensor& slope) {
+    const auto third = v[3] - 3 * v[2] + 3 * v[1] - v[0], first = v[2] - v[0] - 2 * slope;
+    const double size = (v[2] - v[1]).abs().max().item<double>() + v[1].abs().max().item<double>();
+    return third.abs().max().item<double>() <= 1e-6 * size && first.abs().max().item<double>() <= 1e-6 * size;
+}
+
+void least_at_the_exact_denoiser(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& given) {
+        const auto type = given.network->predicts();
+        if (type == PredictionType::label || type == PredictionType::logits || !given.data->density() ||
+            !dynamic_cast<const GaussianProcess*>(given.chain.get()))
+            return found.not_asked("what a network would have to know there is not known");
+        const auto* told_end = dynamic_cast<const ToldEnd*>(given.network.get());
+        if (told_end && told_end->knows_end()) return found.not_asked("the network is told two times");
+        // Few steps, so that what they weigh does not differ by much.
+        Watched bench(trial.under(given, "steps = 50"));
+        bench.network = given.network;
+        constexpr std::int64_t n = 6000;
+        const auto T = static_cast<double>(bench.process().steps());
+        std::shared_ptr<Loss> loss;
+        try {
+            loss = trial.make<Loss>(bench);
+        } catch (const Error&) {
+            if (!bench.asked_for_a_teacher) throw;
+        }
+        if (bench.asked_for_a_teacher) return found.not_asked("it learns from a trained network");
+        if (!loss->draws_times()) return found.not_asked("it stands for no time of its own");
+
+        const auto truth = exact(given.data, bench.chain, type);
+        const auto batch = examples(bench, n, at::kDouble);
+        const Time t = spread(bench, n);
+        const bool variance = given.network->forward(batch.x, t, batch.condition).variance.has_value();
+        // The data's own law, so that classes are not told.
+        const auto values_at = [&](const auto& direction, const Tensor& theta) {
+            const Denoiser moved(bench.chain, [&](const Tensor& x, const Time& at, const Condition&) {
+                auto answer = truth->forward(x, at, {});
+                std::vector<std::int64_t> beside(static_cast<std::size_t>(x.dim()), 1);
+                beside[0] = x.size(0);
+                answer.value = answer.value + theta.view(beside) * direction(x, ((at.on(x) + 1) / T).view(beside));
+                if (variance) answer.variance = at::full_like(x, 0.1);
+                return answer;
+            });
+            return (*loss)(moved, batch, t, numbers).objectives;
+        };
+        bool squares = false;
+        for (const auto& [name, direction] : directions()) {
+            const auto theta = at::zeros({n}, at::kDouble).set_requires_grad(true);
+            const auto here = values_at(direction, theta);
+            for (std::size_t i = 0; i < here.size(); ++i) {
+                if (!here[i].value.requires_grad()) continue;
+                theta.mutable_grad() = Tensor();
+                here[i].value.sum().backward({}, /*retain_graph=*/true, /*create_graph=*/false,
+                                             at::TensorList({theta}));
+                const auto slope = theta.grad().defined() ? theta.grad() : at::zeros({n}, at::kDouble);
+                at::NoGradGuard no_grad;
+                std::vector<Tensor> along;
+                for (const double at : {-1.0, 0.0, 1.0, 2.0})
+                    along.push_back(values_at(direction, at::full({n}, at, at::kDouble))[i].value.to(at::kDouble));
+                if (same_bits(along[0], along[1]) || !is_square(along, slope)) continue;
+                squares = true;
+                const double error = slope.std().item<double>() / std::sqrt(static_cast<double>(n));
+                found.at_most(std::abs(slope.mean().item<double>()), 4.5 * error,
+                              fmt::format("|slope| of the mean at the exact denoiser, where {} is added to what it "
+                                          "answers",
+                                          name));
+                found.expect((along[2] + along[0] - 2 * along[1]).mean().item<double>() > 0,
+                             "it is greatest at the exact denoiser");
+            }
+        }
+        if (!squares) found.not_asked("it is no square of what the network answers: its least value is elsewhere");
+    });
+}
+
+}  // namespace
+
+const std::vector<Law> loss_laws{
+    {"it has one finite number for each example, and the same values to log at each step", one_number_each},
+    {"it is finite at both ends of the times, and its gradient", finite_at_the_ends},
+    {"the same random numbers make the same values, those of another step or row others", of_its_numbers_alone},
+    {"a batch in parts has the values of the whole", in_parts},
+    {"it writes into nothing that it is given", writes_nothing},
+    {"the network is told the condition of the batch", condition_is_told},
+    {"it depends on the drawn times, or says that it stands for none", looks_at_times_it_stands_for},
+    {"gradients reach the network and all that the loss owns, and what it trains exists", trains_what_there_is},
+    {"a square of what the network answers is least at the exact denoiser", least_at_the_exact_denoiser},
+};
 
 }  // namespace dtk::laws
