@@ -210,7 +210,15 @@ void writes_nothing(const Trial& trial, Findings& found) {
         const auto label = trying.batch.condition.label.defined() ? trying.batch.condition.label.clone() : Tensor();
         std::vector<Tensor> before;
         for (const auto& p : bench.network->parameters()) before.push_back(p.detach().clone());
-        trying(numbers);
+        const auto of_teachers = [&] {
+            std::vector<Tensor> all;
+            for (const auto& [_, teacher] : bench.networks)
+                for (const auto& named : teacher.model->named_tensors()) all.push_back(named.tensor->detach().clone());
+            return all;
+        };
+        const auto taught = of_teachers();
+        for (const auto& objective : trying(numbers).objectives)
+            if (objective.value.requires_grad()) objective.value.sum().backward({}, /*retain_graph=*/true);
         found.expect(same_bits(trying.batch.x, x), "it writes into the examples");
         found.expect(!trying.batch.x.requires_grad(), "it leaves the examples wanting a gradient");
         found.expect(same_bits(trying.t.rows(4), t), "it writes into the times");
@@ -219,6 +227,13 @@ void writes_nothing(const Trial& trial, Findings& found) {
         for (const auto& p : bench.network->parameters())
             found.expect(same_bits(p.detach(), before[i++]),
                          "it moves the network's parameters: that is the optimiser's");
+        const auto now = of_teachers();
+        found.expect(std::equal(now.begin(), now.end(), taught.begin(), taught.end(), same_bits),
+                     "it moves a network that it learns from");
+        for (const auto& [name, teacher] : bench.networks)
+            for (const auto& p : teacher.model->named_tensors())
+                found.expect(!p.tensor->requires_grad() && !p.tensor->grad().defined(),
+                             "it trains the network `" + name + "`, which it learns from");
     });
 }
 
@@ -306,84 +321,146 @@ const std::vector<std::pair<std::string, std::function<Tensor(const Tensor& x, c
     return all;
 }
 
-/// Σ over what is not the first dimension of v(2) − 3 v(1) + 3 v(0) − v(−1) and of v(1) − v(−1) − 2 v'(0): both are 0
-/// of a square.
-bool is_square(const std::vector<Tensor>& v, const Tensor& slope) {
-    const auto third = v[3] - 3 * v[2] + 3 * v[1] - v[0], first = v[2] - v[0] - 2 * slope;
-    const double size = (v[2] - v[1]).abs().max().item<double>() + v[1].abs().max().item<double>();
-    return third.abs().max().item<double>() <= 1e-6 * size && first.abs().max().item<double>() <= 1e-6 * size;
+/// A loss of a batch of examples whose exact denoiser is known.
+struct Known {
+    std::shared_ptr<Loss> loss;
+    std::shared_ptr<Process> process;
+    std::shared_ptr<Model> truth;
+    bool variance;  ///< does the network answer one?
+    Batch batch;
+    Time t;
+
+    /// θ of each row times a direction is added to what the exact denoiser answers. It is that of all classes, and told
+    /// none.
+    template <class Direction>
+    std::vector<Objective> at(const Direction& direction, const Tensor& theta) const {
+        const Denoiser moved(process, [&](const Tensor& x, const Time& t, const Condition&) {
+            auto answer = truth->forward(x, t, {});
+            std::vector<std::int64_t> beside(static_cast<std::size_t>(x.dim()), 1);
+            beside[0] = x.size(0);
+            const auto u = (t.on(x) + 1) / static_cast<double>(process->steps());
+            answer.value = answer.value + theta.view(beside) * direction(x, u.view(beside));
+            if (variance) answer.variance = at::full_like(x, 0.1);
+            return answer;
+        });
+        return (*loss)(moved, batch, t, numbers).objectives;
+    }
+};
+
+/// Null, and why, where nobody knows what the loss is least for.
+std::optional<Known> known(const Trial& trial, const Bench& given, Findings& found) {
+    const auto unknown = [&](const char* why) {
+        found.not_asked(why);
+        return std::nullopt;
+    };
+    const auto type = given.network->predicts();
+    if (type == PredictionType::label || type == PredictionType::logits || !given.data->density() ||
+        !dynamic_cast<const GaussianProcess*>(given.chain.get()))
+        return unknown("what a network would have to know there is not known");
+    const auto* told_end = dynamic_cast<const ToldEnd*>(given.network.get());
+    if (told_end && told_end->knows_end()) return unknown("the network is told two times");
+    // Few steps, so that what they weigh does not differ by much.
+    Watched bench(trial.under(given, "steps = 50"));
+    bench.network = given.network;
+    std::shared_ptr<Loss> loss;
+    try {
+        loss = trial.make<Loss>(bench);
+    } catch (const Error&) {
+        if (!bench.asked_for_a_teacher) throw;
+    }
+    if (bench.asked_for_a_teacher) return unknown("it learns from a trained network");
+    if (!loss->draws_times()) return unknown("it stands for no time of its own");
+    constexpr std::int64_t n = 16000;
+    auto batch = examples(bench, n, at::kDouble);
+    const Time t = spread(bench, n);
+    const bool variance = given.network->forward(batch.x, t, batch.condition).variance.has_value();
+    return Known{loss, bench.chain, exact(given.data, bench.chain, type), variance, std::move(batch), t};
+}
+
+/// The slopes of each row along θ that the gradient says, and the values at θ = −h, 0, h and 2h.
+struct Along {
+    Tensor slope;
+    std::vector<Tensor> values;
+    /// Does no square of θ differ from it?
+    bool is_square() const {
+        const auto third = values[3] - 3 * values[2] + 3 * values[1] - values[0];
+        return third.abs().max().item<double>() <= 1e-6 * size();
+    }
+    /// Is the gradient that of the values? Of what holds a part of itself fixed it is not.
+    bool is_slope(double h, double bend) const {
+        const auto off = values[2] - values[0] - 2 * h * slope;
+        return off.abs().mean().item<double>() <= bend * ((values[2] - values[0]).abs().mean().item<double>() + 1e-12);
+    }
+    double size() const {
+        return (values[2] - values[1]).abs().max().item<double>() + values[1].abs().max().item<double>();
+    }
+};
+
+/// Calls look(direction's name, along) for every objective that moves with what the network answers.
+template <class Look>
+void for_directions(const Known& known, double h, const Look& look) {
+    const auto n = known.batch.x.size(0);
+    for (const auto& [name, direction] : directions()) {
+        const auto theta = at::zeros({n}, at::kDouble).set_requires_grad(true);
+        const auto here = known.at(direction, theta);
+        std::vector<std::vector<Objective>> elsewhere;
+        for (const double at : {-h, 0.0, h, 2 * h}) {
+            at::NoGradGuard no_grad;
+            elsewhere.push_back(known.at(direction, at::full({n}, at, at::kDouble)));
+        }
+        for (std::size_t i = 0; i < here.size(); ++i) {
+            if (!here[i].value.requires_grad()) continue;
+            theta.mutable_grad() = Tensor();
+            here[i].value.sum().backward({}, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList({theta}));
+            Along along{theta.grad().defined() ? theta.grad().clone() : at::zeros({n}, at::kDouble), {}};
+            for (const auto& values : elsewhere) along.values.push_back(values[i].value.to(at::kDouble));
+            if (!same_bits(along.values[0], along.values[1])) look(name, along);
+        }
+    }
+}
+
+/// The mean slope is 0 at all times together and in parts of them.
+void is_least(const Known& known, const std::string& name, const Along& along, Findings& found) {
+    const auto u = (known.t.rows(0) + 1) / static_cast<double>(known.process->steps());
+    for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.0, 0.05}, {0.05, 0.15}, {0.15, 0.4}, {0.4, 1.0}}) {
+        const auto some = along.slope.index({(u > from).logical_and(u <= to)});
+        const double error = some.std().item<double>() / std::sqrt(static_cast<double>(some.numel()));
+        found.at_most(
+            std::abs(some.mean().item<double>()), 4.5 * error,
+            fmt::format(
+                "|slope| at the exact denoiser of the mean over u = {} … {}, where {} is added to what it answers",
+                from, to, name));
+    }
+    found.expect((along.values[2] + along.values[0] - 2 * along.values[1]).mean().item<double>() > 0,
+                 "it is greatest at the exact denoiser");
 }
 
 void least_at_the_exact_denoiser(const Trial& trial, Findings& found) {
-    for_benches(trial, found, [&](const Bench& given) {
-        const auto type = given.network->predicts();
-        if (type == PredictionType::label || type == PredictionType::logits || !given.data->density() ||
-            !dynamic_cast<const GaussianProcess*>(given.chain.get()))
-            return found.not_asked("what a network would have to know there is not known");
-        const auto* told_end = dynamic_cast<const ToldEnd*>(given.network.get());
-        if (told_end && told_end->knows_end()) return found.not_asked("the network is told two times");
-        // Few steps, so that what they weigh does not differ by much.
-        Watched bench(trial.under(given, "steps = 50"));
-        bench.network = given.network;
-        constexpr std::int64_t n = 16000;
-        const auto T = static_cast<double>(bench.process().steps());
-        std::shared_ptr<Loss> loss;
-        try {
-            loss = trial.make<Loss>(bench);
-        } catch (const Error&) {
-            if (!bench.asked_for_a_teacher) throw;
-        }
-        if (bench.asked_for_a_teacher) return found.not_asked("it learns from a trained network");
-        if (!loss->draws_times()) return found.not_asked("it stands for no time of its own");
-
-        const auto truth = exact(given.data, bench.chain, type);
-        const auto batch = examples(bench, n, at::kDouble);
-        const Time t = spread(bench, n);
-        const bool variance = given.network->forward(batch.x, t, batch.condition).variance.has_value();
-        // The data's own law, so that classes are not told.
-        const auto values_at = [&](const auto& direction, const Tensor& theta) {
-            const Denoiser moved(bench.chain, [&](const Tensor& x, const Time& at, const Condition&) {
-                auto answer = truth->forward(x, at, {});
-                std::vector<std::int64_t> beside(static_cast<std::size_t>(x.dim()), 1);
-                beside[0] = x.size(0);
-                answer.value = answer.value + theta.view(beside) * direction(x, ((at.on(x) + 1) / T).view(beside));
-                if (variance) answer.variance = at::full_like(x, 0.1);
-                return answer;
-            });
-            return (*loss)(moved, batch, t, numbers).objectives;
-        };
-        const auto u = (t.rows(n) + 1) / T;
-        bool squares = false;
-        for (const auto& [name, direction] : directions()) {
-            const auto theta = at::zeros({n}, at::kDouble).set_requires_grad(true);
-            const auto here = values_at(direction, theta);
-            for (std::size_t i = 0; i < here.size(); ++i) {
-                if (!here[i].value.requires_grad()) continue;
-                theta.mutable_grad() = Tensor();
-                here[i].value.sum().backward({}, /*retain_graph=*/true, /*create_graph=*/false,
-                                             at::TensorList({theta}));
-                const auto slope = theta.grad().defined() ? theta.grad() : at::zeros({n}, at::kDouble);
-                at::NoGradGuard no_grad;
-                std::vector<Tensor> along;
-                for (const double at : {-1.0, 0.0, 1.0, 2.0})
-                    along.push_back(values_at(direction, at::full({n}, at, at::kDouble))[i].value.to(at::kDouble));
-                if (same_bits(along[0], along[1]) || !is_square(along, slope)) continue;
-                squares = true;
-                for (const auto& [from, to] :
-                     {std::pair{0.0, 1.0}, {0.0, 0.05}, {0.05, 0.15}, {0.15, 0.4}, {0.4, 1.0}}) {
-                    const auto some = slope.index({(u > from).logical_and(u <= to)});
-                    const double error = some.std().item<double>() / std::sqrt(static_cast<double>(some.numel()));
-                    found.at_most(std::abs(some.mean().item<double>()), 4.5 * error,
-                                  fmt::format("|slope| at the exact denoiser of the mean over u = {} … {}, where {} is "
-                                              "added to what it answers",
-                                              from, to, name));
-                }
-                found.expect((along[2] + along[0] - 2 * along[1]).mean().item<double>() > 0,
-                             "it is greatest at the exact denoiser");
-            }
-        }
-        if (!squares) found.not_asked("it is no square of what the network answers: its least value is elsewhere");
+    for_benches(trial, found, [&](const Bench& bench) {
+        const auto of = known(trial, bench, found);
+        if (!of) return;
+        for_directions(*of, 1, [&](const std::string& name, const Along& along) {
+            if (along.is_square() && along.is_slope(1, 1e-6)) is_least(*of, name, along, found);
+        });
+        found.not_asked("it is no square of what the network answers: its least value is elsewhere");
     });
+}
+
+/// Where the data are normal so is x_0 given x_t, whose mean is the middle of it by any distance.
+void least_where_data_are_normal(const Trial& trial, Findings& found) {
+    for (const auto& given : trial.benches()) {
+        if (!given.network || given.space().shape.size() != 1 || !given.data->density()) continue;
+        auto bench = given;
+        bench.name = "normal numbers";
+        bench.data = normal(given.space().shape, 0.4, 0.7, given.space().classes);
+        const Within within(found, bench.name);
+        const auto of = known(trial, bench, found);
+        if (!of) continue;
+        for_directions(*of, 1e-3, [&](const std::string& name, const Along& along) {
+            if (along.is_slope(1e-3, 0.05)) is_least(*of, name, along, found);
+        });
+    }
+    found.not_asked("its gradient is not that of its value, or its data are others");
 }
 
 }  // namespace
@@ -398,6 +475,7 @@ const std::vector<Law> loss_laws{
     {"it depends on the drawn times, or says that it stands for none", looks_at_times_it_stands_for},
     {"gradients reach the network and all that the loss owns, and what it trains exists", trains_what_there_is},
     {"a square of what the network answers is least at the exact denoiser", least_at_the_exact_denoiser},
+    {"of normal data, any distance is least at the exact denoiser", least_where_data_are_normal},
 };
 
 }  // namespace dtk::laws

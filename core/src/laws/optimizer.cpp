@@ -20,7 +20,7 @@ constexpr const char* variants[] = {"",
                                     "momentum = 0.0",
                                     "amsgrad = true",
                                     "centered = true",
-                                    "precision = \"bf16\""};
+                                    "rest = [\"c.\"]\nprecision = \"bf16\""};
 
 /// Two matrices of one shape, a kernel in the layout of images, a bias, and a number, from the same numbers each time.
 Parameters parameters(at::ScalarType type) {

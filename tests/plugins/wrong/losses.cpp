@@ -80,6 +80,15 @@ struct SignOfV final : OfNoise {
     }
 };
 
+/// A distance that is no square, from α ε.
+struct Shrunk final : OfNoise {
+    Tensor value(const Denoiser& denoise, const Batch&, const Tensor& noise, const Tensor& xt,
+                 const Time& t) const override {
+        const auto error = denoise.eps(xt, t) - denoise.gaussian().alpha(t) * noise;
+        return ((error.square() + 0.01).sqrt() - 0.1).flatten(1).mean(1);
+    }
+};
+
 /// The network is asked at the step before.
 struct StepBefore final : OfNoise {
     Tensor value(const Denoiser& denoise, const Batch&, const Tensor& noise, const Tensor& xt,
@@ -160,6 +169,7 @@ DTK_PLUGIN(Loss, shared_noise, SharedNoise,
 DTK_PLUGIN(Loss, squared_sigma, SquaredSigma, "a square of what the network answers is least at the exact denoiser")
 DTK_PLUGIN(Loss, sign_of_v, SignOfV, "a square of what the network answers is least at the exact denoiser")
 DTK_PLUGIN(Loss, step_before, StepBefore, "a square of what the network answers is least at the exact denoiser")
+DTK_PLUGIN(Loss, shrunk, Shrunk, "of normal data, any distance is least at the exact denoiser")
 DTK_PLUGIN(Loss, time_left, TimeLeft, "it is finite at both ends of the times, and its gradient")
 DTK_PLUGIN(Loss, detached, Detached,
            "gradients reach the network and all that the loss owns, and what it trains exists")
