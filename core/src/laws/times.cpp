@@ -42,7 +42,9 @@ void for_processes(const Trial& trial, Findings& found, std::initializer_list<st
         if (is_gaussian) {
             const auto own = under_levels(
                 given, NoiseLevels::from_function(T, [](double u) { return variance_preserving(8 - 16 * u); }));
-            benches = {{"", own}, {", whole steps alone", of_whole_steps(own)}};
+            benches = {{"", own},
+                       {", whole steps alone", of_whole_steps(own)},
+                       {", no signal at the end", ends_without_signal(own)}};
         }
         if (!is_gaussian || T == given.process().steps()) benches.emplace_back(", the default process", given);
         for (const auto& [which, bench] : benches)
