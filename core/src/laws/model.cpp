@@ -53,7 +53,6 @@ Question question(const Bench& bench, std::int64_t B, at::ScalarType type = at::
 }
 
 Prediction ask(Model& model, const Question& q) { return model.forward(q.x, q.t, q.condition); }
-Tensor value(Model& model, const Question& q) { return ask(model, q).value; }
 
 /// All of an answer, to compare it.
 Tensor all_of(const Prediction& p) {
@@ -151,19 +150,27 @@ void finite_at_both_ends(const Trial& trial, Findings& found) {
             const double T = static_cast<double>(bench.process().steps());
             std::vector<double> times{0, T - 1};
             if (!bench.process().whole_steps()) times.insert(times.end(), {-1 + 1e-6 * T, -0.5, T - 1.5});
-            for (const auto type : {at::kFloat, at::kDouble})
-                for (const double t : times) {
-                    auto q = question(bench, 2, type);
-                    q.t = t;
-                    q.x = q.x.detach().set_requires_grad(q.x.is_floating_point());
-                    const auto answer = value(*model, q);
+            const auto B = static_cast<std::int64_t>(times.size());
+            for (const auto type : {at::kFloat, at::kDouble}) {
+                auto q = question(bench, B, type);
+                q.t = at::tensor(times, at::kDouble);
+                q.x = q.x.detach().set_requires_grad(q.x.is_floating_point());
+                const auto answer = all_of(ask(*model, q));
+                const bool has_gradient = answer.requires_grad();
+                if (has_gradient) answer.sum().backward();
+                for (std::int64_t i = 0; i < B; ++i) {
+                    const double t = times[static_cast<std::size_t>(i)];
                     const auto place = fmt::format("at t = {}, α = {:.3g}", t, bench.process().levels().alpha(t));
-                    found.expect(at::isfinite(answer).all().item<bool>(), "the answer is no number " + place);
-                    if (!answer.requires_grad()) continue;
-                    answer.sum().backward();
+                    found.expect(at::isfinite(answer[i]).all().item<bool>(), "the answer is no number " + place);
                     if (q.x.grad().defined())
-                        found.expect(at::isfinite(q.x.grad()).all().item<bool>(), "the gradient is no number " + place);
+                        found.expect(at::isfinite(q.x.grad()[i]).all().item<bool>(),
+                                     "the gradient by x is no number " + place);
                 }
+                for (const auto& p : model->parameters())
+                    if (p.grad().defined())
+                        found.expect(at::isfinite(p.grad()).all().item<bool>(),
+                                     "a gradient by the parameters is no number at one of the ends");
+            }
         }
     });
 }
@@ -345,34 +352,25 @@ void rows_alone(const Trial& trial, Findings& found) {
     for_variants(trial, found, [&](const Make& make, const Bench& bench) {
         const auto model = make(bench);
         disturb(*model);
-        for (const bool training : {false, true}) {
-            const Random random(1, "train");
-            model->train(training);
-            auto q = question(bench, 4);
-            if (training) q.condition.random = &random;
-            const auto together = all_of(*model, q);
-            const double limit = 2e-5 * size_of(together);
-            for (std::int64_t i = 0; i < 4; ++i) {
-                auto alone = rows_of(q, i, 1);
-                const auto own = random.from(i);
-                if (training) alone.condition.random = &own;
-                found.at_most(distance(all_of(*model, alone), together.slice(0, i, i + 1)), limit,
-                              fmt::format("|Δ| of a row asked alone{}", training ? ", in training" : ""));
-            }
-            if (training) continue;
-            const auto turned = at::tensor({2, 0, 3, 1}, at::kLong);
-            auto other = q;
-            other.x = q.x.index_select(0, turned);
-            other.t = q.t.rows(4).index_select(0, turned);
-            for (auto* part : {&other.condition.label, &other.condition.self_condition, &other.condition.observed})
-                if (part->defined()) *part = part->index_select(0, turned);
-            found.at_most(distance(all_of(*model, other), together.index_select(0, turned)), limit,
-                          "|Δ| of rows in another order");
-            other = q;
-            other.t = Time(q.t.rows(4).select(0, 1).item<double>());
-            found.at_most(distance(all_of(*model, other).slice(0, 1, 2), together.slice(0, 1, 2)), limit,
-                          "|Δ| where one time is said for all rows");
-        }
+        model->train(false);
+        const auto q = question(bench, 4);
+        const auto together = all_of(*model, q);
+        const double limit = 2e-5 * size_of(together);
+        for (std::int64_t i = 0; i < 4; ++i)
+            found.at_most(distance(all_of(*model, rows_of(q, i, 1)), together.slice(0, i, i + 1)), limit,
+                          "|Δ| of a row asked alone");
+        const auto turned = at::tensor({2, 0, 3, 1}, at::kLong);
+        auto other = q;
+        other.x = q.x.index_select(0, turned);
+        other.t = q.t.rows(4).index_select(0, turned);
+        for (auto* part : {&other.condition.label, &other.condition.self_condition, &other.condition.observed})
+            if (part->defined()) *part = part->index_select(0, turned);
+        found.at_most(distance(all_of(*model, other), together.index_select(0, turned)), limit,
+                      "|Δ| of rows in another order");
+        other = q;
+        other.t = Time(q.t.rows(4).select(0, 1).item<double>());
+        found.at_most(distance(all_of(*model, other).slice(0, 1, 2), together.slice(0, 1, 2)), limit,
+                      "|Δ| where one time is said for all rows");
     });
 }
 

@@ -122,7 +122,7 @@ void as_often_as_said(const Times& times, const Bench& bench, Findings& found, s
     const bool whole = t.equal(t.round());
     const auto* density = dynamic_cast<const DensityTimes*>(&times);
     const auto exact = [&](const auto& f) {
-        const auto n = whole ? bench.process().steps() : std::int64_t{20000};
+        const auto n = whole ? bench.process().steps() : std::int64_t{2000};
         double sum = 0;
         for (std::int64_t i = 0; i < n; ++i) {
             const double u =
