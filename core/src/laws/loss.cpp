@@ -20,7 +20,6 @@ const Random numbers(17, "train");
 
 /// A bench that knows whether it was asked for a trained network.
 struct Watched final : Bench {
-    using Bench::Bench;
     explicit Watched(const Bench& bench) : Bench(bench) {}
     TrainedNetwork trained(const Reference& reference) const override {
         asked_for_a_teacher = true;
@@ -150,18 +149,22 @@ void finite_at_the_ends(const Trial& trial, Findings& found) {
         const double T = static_cast<double>(bench.process().steps());
         std::vector<double> times{0, T - 1};
         if (!bench.process().whole_steps()) times.insert(times.end(), {1e-6 * T - 1, -0.5, T / 2 - 0.3});
-        for (const double t : times)
-            for (const auto& objective : trying.of(trying.batch, t, numbers).objectives) {
+        for (const double t : times) {
+            const auto added = at::zeros({}).set_requires_grad(true);
+            for (const auto& objective : trying.of(trying.batch, t, numbers, nullptr, added).objectives) {
                 const auto& value = objective.value;
                 found.expect(at::isfinite(value).all().item<bool>(),
                              fmt::format("what is minimised is no number at t = {}", t));
                 if (!value.requires_grad()) continue;
                 value.sum().backward({}, /*retain_graph=*/true);
-                for (const auto& p : bench.network->parameters())
+                auto trained = bench.network->parameters();
+                trained.push_back(added);
+                for (const auto& p : trained)
                     if (p.grad().defined())
                         found.expect(at::isfinite(p.grad()).all().item<bool>(),
                                      fmt::format("the gradient is no number at t = {}", t));
             }
+        }
     });
 }
 

@@ -124,6 +124,25 @@ void begins_downhill(const Trial& trial, Findings& found) {
     });
 }
 
+void moves_alone(const Trial& trial, Findings& found) {
+    for_variants(trial, found, [&](const auto& make, at::ScalarType type) {
+        const auto all = parameters(type);
+        for (std::size_t i = 0; i < all.tensors.size(); ++i) {
+            const Parameters one{{all.names[i]}, {all.tensors[i]}, {all.decays[i]}};
+            const auto before = copies(one.tensors);
+            const auto optimizer = make();
+            optimizer->begin(one);
+            for (std::int64_t step = 0; step < 2; ++step) make_step(*optimizer, one, step);
+            const auto again = make();
+            again->begin(one);
+            again->restore(copies(optimizer->state()));
+            found.expect(!same(copies(one.tensors), before), all.names[i] + " alone does not move");
+            found.expect(at::isfinite(one.tensors[0]).all().template item<bool>(),
+                         all.names[i] + " alone is no number");
+        }
+    });
+}
+
 void comes_to_the_bottom(const Trial& trial, Findings& found) {
     for_variants(trial, found, [&](const auto& make, at::ScalarType type) {
         // At 0, where a decay has its minimum, too.
@@ -334,6 +353,7 @@ const std::vector<Law> optimizer_laws{
     {"weights decay, and nothing else", decays},
     {"two of it do the same, and leave gradients, rate and skip as they were", same_twice},
     {"it goes on from its state to the bit, and says what a state lacks", goes_on},
+    {"a matrix alone moves, a bias alone, and a number", moves_alone},
     {"neither the order of the parameters matters nor their layout", any_order},
     {"it comes to the bottom of a quadratic, nearer with a smaller step", comes_to_the_bottom},
 };

@@ -75,6 +75,19 @@ struct FirstIsSpecial final : Momentum {
     }
 };
 
+/// All weights in one vector, of which there may be none.
+struct OneVector final : Momentum {
+    void step(const Tensor& rate, const Tensor& skip) override {
+        auto g = at::_foreach_mul(dtk::gradients(parameters_.tensors), 1.0);
+        std::vector<Tensor> flat;
+        for (std::size_t i = 0; i < g.size(); ++i)
+            if (parameters_.decays[i]) flat.push_back(g[i].flatten());
+        const auto most = at::cat(flat).abs().max();
+        for (auto& one : g) one = one / (most + 1);
+        dtk::descend(parameters_, g, rate, 0, skip);
+    }
+};
+
 /// A decay by the momentum that grows: θ goes away from 0.
 struct DecaysTheWrongWay final : Momentum {
     void step(const Tensor& rate, const Tensor& skip) override {
@@ -110,6 +123,7 @@ DTK_PLUGIN(Optimizer, takes_any_state, TakesAnyState,
            "it goes on from its state to the bit, and says what a state lacks")
 DTK_PLUGIN(Optimizer, decays_all, DecaysAll, "weights decay, and nothing else")
 DTK_PLUGIN(Optimizer, first_is_special, FirstIsSpecial, "neither the order of the parameters matters nor their layout")
+DTK_PLUGIN(Optimizer, one_vector, OneVector, "a matrix alone moves, a bias alone, and a number")
 DTK_PLUGIN(Optimizer, decays_the_wrong_way, DecaysTheWrongWay,
            "without a gradient nothing moves, but what decays goes to 0")
 DTK_PLUGIN(Optimizer, leaves_gradients, LeavesGradients,
