@@ -1,13 +1,13 @@
 // Laws of losses: one number for each example, what it is least for, and what it must not depend on.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <optional>
 #include <set>
 
 #include <dtk/flow_map.hpp>
 #include <dtk/loss.hpp>
+#include <dtk/weighting.hpp>
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
@@ -318,16 +318,15 @@ void trains_what_there_is(const Trial& trial, Findings& found) {
     });
 }
 
-/// What a network could add to the exact denoiser: functions of x_t and t, in what the network answers.
-const std::vector<std::pair<std::string, std::function<Tensor(const Tensor& x, const Tensor& u)>>>& directions() {
-    static const std::vector<std::pair<std::string, std::function<Tensor(const Tensor&, const Tensor&)>>> all{
-        {"1", [](const Tensor& x, const Tensor&) { return at::ones_like(x); }},
-        {"x_t", [](const Tensor& x, const Tensor&) { return x; }},
-        {"u·sin 2x_t", [](const Tensor& x, const Tensor& u) { return u * at::sin(2 * x); }},
-        {"(1 − u)·cos 3x_t", [](const Tensor& x, const Tensor& u) { return (1 - u) * at::cos(3 * x); }},
-        {"x_t turned", [](const Tensor& x, const Tensor&) { return x.flip(1); }}};
-    return all;
-}
+/// What a network could add to the exact denoiser: functions of x_t, t and what that answers.
+using Direction = Tensor (*)(const Tensor& x, const Tensor& u, const Tensor& answer);
+constexpr std::pair<const char*, Direction> directions[] = {
+    {"1", [](const Tensor& x, const Tensor&, const Tensor&) { return at::ones_like(x); }},
+    {"x_t", [](const Tensor& x, const Tensor&, const Tensor&) { return x; }},
+    {"the same again", [](const Tensor&, const Tensor&, const Tensor& answer) { return answer; }},
+    {"u·sin 2x_t", [](const Tensor& x, const Tensor& u, const Tensor&) { return u * at::sin(2 * x); }},
+    {"(1 − u)·cos 3x_t", [](const Tensor& x, const Tensor& u, const Tensor&) { return (1 - u) * at::cos(3 * x); }},
+    {"x_t turned", [](const Tensor& x, const Tensor&, const Tensor&) { return x.flip(1); }}};
 
 /// A loss of a batch of examples whose exact denoiser is known.
 struct Known {
@@ -340,14 +339,13 @@ struct Known {
 
     /// θ of each row times a direction is added to what the exact denoiser answers. It is that of all classes, and told
     /// none.
-    template <class Direction>
-    std::vector<Objective> at(const Direction& direction, const Tensor& theta) const {
+    std::vector<Objective> with_added(Direction direction, const Tensor& theta) const {
         const Denoiser moved(process, [&](const Tensor& x, const Time& t, const Condition&) {
             auto answer = truth->forward(x, t, {});
             std::vector<std::int64_t> beside(static_cast<std::size_t>(x.dim()), 1);
             beside[0] = x.size(0);
             const auto u = (t.on(x) + 1) / static_cast<double>(process->steps());
-            answer.value = answer.value + theta.view(beside) * direction(x, u.view(beside));
+            answer.value = answer.value + theta.view(beside) * direction(x, u.view(beside), answer.value);
             if (variance) answer.variance = at::full_like(x, 0.1);
             return answer;
         });
@@ -368,8 +366,12 @@ std::optional<Known> known(const Trial& trial, const Bench& given, Findings& fou
     const auto* told_end = dynamic_cast<const ToldEnd*>(given.network.get());
     if (told_end && told_end->knows_end()) return unknown("the network is told two times");
     // Few steps, so that what they weigh does not differ by much.
-    Watched bench(trial.under(given, "steps = 50"));
-    bench.network = given.network;
+    Watched bench(given);
+    try {
+        bench = Watched(trial.under(given, "steps = 50"));
+        bench.network = given.network;
+    } catch (const Error&) {  // a process of another's that is told otherwise
+    }
     std::shared_ptr<Loss> loss;
     try {
         loss = trial.make<Loss>(bench);
@@ -395,6 +397,7 @@ std::optional<Known> known(const Trial& trial, const Bench& given, Findings& fou
 struct Along {
     Tensor slope;
     std::vector<Tensor> values;
+    std::optional<PredictionType> error_of;
     /// Does no square of θ differ from it?
     bool is_square() const {
         const auto third = values[3] - 3 * values[2] + 3 * values[1] - values[0];
@@ -414,19 +417,20 @@ struct Along {
 template <class Look>
 void for_directions(const Known& known, double h, const Look& look) {
     const auto n = known.batch.x.size(0);
-    for (const auto& [name, direction] : directions()) {
+    for (const auto& [name, direction] : directions) {
         const auto theta = at::zeros({n}, at::kDouble).set_requires_grad(true);
-        const auto here = known.at(direction, theta);
+        const auto here = known.with_added(direction, theta);
         std::vector<std::vector<Objective>> elsewhere;
         for (const double at : {-h, 0.0, h, 2 * h}) {
             at::NoGradGuard no_grad;
-            elsewhere.push_back(known.at(direction, at::full({n}, at, at::kDouble)));
+            elsewhere.push_back(known.with_added(direction, at::full({n}, at, at::kDouble)));
         }
         for (std::size_t i = 0; i < here.size(); ++i) {
             if (!here[i].value.requires_grad()) continue;
             theta.mutable_grad() = Tensor();
             here[i].value.sum().backward({}, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList({theta}));
-            Along along{theta.grad().defined() ? theta.grad().clone() : at::zeros({n}, at::kDouble), {}};
+            Along along{
+                theta.grad().defined() ? theta.grad().clone() : at::zeros({n}, at::kDouble), {}, here[i].error_of};
             for (const auto& values : elsewhere) along.values.push_back(values[i].value.to(at::kDouble));
             if (!same_bits(along.values[0], along.values[1])) look(name, along);
         }
@@ -460,6 +464,30 @@ void least_at_the_exact_denoiser(const Trial& trial, Findings& found) {
     });
 }
 
+/// How a number that is added to all that the network answers counts tells which error it is.
+void error_that_it_says(const Trial& trial, Findings& found) {
+    for_benches(trial, found, [&](const Bench& bench) {
+        const auto of = known(trial, bench, found);
+        if (!of) return;
+        const auto& process = gaussian(*of->process, "this law");
+        const auto size = [&](PredictionType type) {
+            return of->t
+                .map([&](double t) { return error_per_x0(process.levels(), t, name_of(type), process.data_sd()); })
+                .rows(of->batch.x);
+        };
+        for_directions(*of, 1, [&](const std::string& name, const Along& along) {
+            if (name != "1" || !along.error_of || !along.is_square() || !along.is_slope(1, 1e-6)) return;
+            const auto bend = 0.5 * (along.values[2] + along.values[0] - 2 * along.values[1]);
+            const auto share = bend * size(bench.network->predicts()) / size(*along.error_of);
+            found.at_most((share.max() / share.min() - 1).item<double>(), 1e-3,
+                          fmt::format("largest over smallest share − 1 of the squared error of {} in what says that it "
+                                      "is that",
+                                      name_of(*along.error_of)));
+        });
+        found.not_asked("it says of no square which error it is");
+    });
+}
+
 /// Where the data are normal so is x_0 given x_t, whose mean is the middle of it by any distance.
 void least_where_data_are_normal(const Trial& trial, Findings& found) {
     for (const auto& given : trial.benches()) {
@@ -488,6 +516,7 @@ const std::vector<Law> loss_laws{
     {"the network is told the condition of the batch", condition_is_told},
     {"it depends on the drawn times, or says that it stands for none", looks_at_times_it_stands_for},
     {"gradients reach the network and all that the loss owns, and what it trains exists", trains_what_there_is},
+    {"what says that it is the squared error of a type is so at every time, but for a factor", error_that_it_says},
     {"a square of what the network answers is least at the exact denoiser", least_at_the_exact_denoiser},
     {"of normal data, any distance is least at the exact denoiser", least_where_data_are_normal},
 };

@@ -80,6 +80,14 @@ struct SignOfV final : OfNoise {
     }
 };
 
+/// It says that it is the error of ε, and is that of x_0.
+struct SaysNoise final : OfNoise {
+    Tensor value(const Denoiser& denoise, const Batch& batch, const Tensor&, const Tensor& xt,
+                 const Time& t) const override {
+        return squared(denoise.x0(xt, t) - batch.x);
+    }
+};
+
 /// A distance that is no square, from α ε.
 struct Shrunk final : OfNoise {
     Tensor value(const Denoiser& denoise, const Batch&, const Tensor& noise, const Tensor& xt,
@@ -169,6 +177,8 @@ DTK_PLUGIN(Loss, shared_noise, SharedNoise,
 DTK_PLUGIN(Loss, squared_sigma, SquaredSigma, "a square of what the network answers is least at the exact denoiser")
 DTK_PLUGIN(Loss, sign_of_v, SignOfV, "a square of what the network answers is least at the exact denoiser")
 DTK_PLUGIN(Loss, step_before, StepBefore, "a square of what the network answers is least at the exact denoiser")
+DTK_PLUGIN(Loss, says_noise, SaysNoise,
+           "what says that it is the squared error of a type is so at every time, but for a factor")
 DTK_PLUGIN(Loss, shrunk, Shrunk, "of normal data, any distance is least at the exact denoiser")
 DTK_PLUGIN(Loss, time_left, TimeLeft, "it is finite at both ends of the times, and its gradient")
 DTK_PLUGIN(Loss, detached, Detached,
