@@ -101,7 +101,7 @@ struct Shrunk final : OfNoise {
 struct StepBefore final : OfNoise {
     Tensor value(const Denoiser& denoise, const Batch&, const Tensor& noise, const Tensor& xt,
                  const Time& t) const override {
-        const Time before = (t.rows(xt.size(0)) - 2).clamp_min(0);
+        const Time before = (t.rows(xt.size(0)) - 1).clamp_min(0);
         return squared(denoise.eps(xt, before) - noise);
     }
 };
