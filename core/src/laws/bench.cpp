@@ -2,7 +2,6 @@
 #include "laws/bench.hpp"
 
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <numbers>
 #include <thread>
@@ -273,28 +272,6 @@ Denoiser Bench::denoiser() const {
             }};
 }
 
-std::shared_ptr<Dataset> points() {
-    const auto means = at::tensor({1.2, 0.4, -1.0, 0.8, -0.2, -1.4}, at::kDouble).view({3, 2});
-    return std::make_shared<MixtureData>(std::vector<std::int64_t>{2}, means, std::vector{0.5, 0.3, 0.2}, 0.3, 3);
-}
-
-std::shared_ptr<Dataset> normal(std::vector<std::int64_t> shape, double mean, double sd, std::int64_t classes) {
-    std::int64_t d = 1;
-    for (const auto size : shape) d *= size;
-    return std::make_shared<MixtureData>(std::move(shape), at::full({1, d}, mean, at::kDouble), std::vector{1.0}, sd,
-                                         classes);
-}
-
-std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape, std::int64_t classes) {
-    return std::make_shared<Pictures>(std::move(shape), classes);
-}
-
-std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process, PredictionType type) {
-    auto model = std::make_shared<Exact>(std::move(data), std::move(process), type);
-    model->train(false);
-    return model;
-}
-
 Bench of_whole_steps(Bench bench) {
     bench.chain = std::make_shared<Altered>(bench.chain, true, std::nullopt);
     return bench;
@@ -323,25 +300,26 @@ Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n) {
             batch.of > 0 ? batch.of : batch.x.size(0)};
 }
 
-std::pair<Tensor, Tensor> from_two_threads(const std::function<Tensor()>& ask) {
-    std::pair<Tensor, Tensor> answers;
-    std::exception_ptr wrong;
-    std::thread other([&] {
-        try {
-            answers.first = ask();
-        } catch (...) {
-            wrong = std::current_exception();
-        }
-    });
-    try {
-        answers.second = ask();
-    } catch (...) {
-        other.join();
-        throw;
-    }
-    other.join();
-    if (wrong) std::rethrow_exception(wrong);
-    return answers;
+std::shared_ptr<Dataset> points() {
+    const auto means = at::tensor({1.2, 0.4, -1.0, 0.8, -0.2, -1.4}, at::kDouble).view({3, 2});
+    return std::make_shared<MixtureData>(std::vector<std::int64_t>{2}, means, std::vector{0.5, 0.3, 0.2}, 0.3, 3);
+}
+
+std::shared_ptr<Dataset> normal(std::vector<std::int64_t> shape, double mean, double sd, std::int64_t classes) {
+    std::int64_t d = 1;
+    for (const auto size : shape) d *= size;
+    return std::make_shared<MixtureData>(std::move(shape), at::full({1, d}, mean, at::kDouble), std::vector{1.0}, sd,
+                                         classes);
+}
+
+std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape, std::int64_t classes) {
+    return std::make_shared<Pictures>(std::move(shape), classes);
+}
+
+std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process, PredictionType type) {
+    auto model = std::make_shared<Exact>(std::move(data), std::move(process), type);
+    model->train(false);
+    return model;
 }
 
 double distance(const Tensor& a, const Tensor& b) {
@@ -349,6 +327,30 @@ double distance(const Tensor& a, const Tensor& b) {
     if (a.numel() == 0) return 0;
     const auto worst = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
     return std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst;
+}
+
+double apart(const Tensor& a, const Tensor& b) {
+    return distance(a, b) / std::max(1.0, b.numel() > 0 ? b.to(at::kDouble).abs().max().item<double>() : 0.0);
+}
+
+bool same_in_threads(const std::function<Tensor()>& ask) {
+    const auto alone = ask();
+    std::vector<Tensor> answers(2);
+    std::vector<std::exception_ptr> failures(2);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < 2; ++i)
+        threads.emplace_back([&, i, gradients = at::GradMode::is_enabled()] {
+            at::GradMode::set_enabled(gradients);
+            try {
+                for (int turn = 0; turn < 3; ++turn) answers[i] = ask();
+            } catch (...) {
+                failures[i] = std::current_exception();
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    for (const auto& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+    return same_bits(answers[0], alone) && same_bits(answers[1], alone);
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) { return a.scalar_type() == b.scalar_type() && at::equal(a, b); }

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <dtk/build_context.hpp>
@@ -37,6 +36,7 @@ struct DTK_API Bench : BuildContext {
     std::shared_ptr<Observation> seen = {};
     std::map<std::string, TrainedNetwork> networks = {};  ///< by the name of the reference
     std::uint64_t seed = 1;
+    bool drops = false;  ///< does training drop conditions?
 
     const Dataset& dataset() const override;
     Space space() const override;
@@ -46,6 +46,7 @@ struct DTK_API Bench : BuildContext {
     /// One that was named, else the bench's own network.
     TrainedNetwork trained(const Reference& reference) const override;
     bool running() const override { return true; }
+    bool drops_conditions() const override { return drops; }
     const Observation* observation() const override { return seen.get(); }
 
     /// The network under the process, told nothing.
@@ -99,6 +100,17 @@ class DTK_API Trial {
     mutable std::optional<std::vector<Bench>> benches_;
 };
 
+/// The same under a Gaussian process that says it knows its whole steps alone, or has other noise levels, or α = 0 at
+/// its last step: for what looks at levels, since what predictions mean there stays as it was.
+DTK_API Bench of_whole_steps(Bench bench);
+DTK_API Bench under_levels(Bench bench, const NoiseLevels& levels);
+DTK_API Bench ends_without_signal(Bench bench);
+
+/// Training examples 0 … n − 1.
+DTK_API Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type = at::kFloat);
+/// Rows first … first + n − 1 of a whole batch, which know where they stand in it.
+DTK_API Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n);
+
 /// Numbers in the plane: a mixture of three normal laws, whose classes are its components; the law of all and of each
 /// is known.
 DTK_API std::shared_ptr<Dataset> points();
@@ -113,23 +125,13 @@ DTK_API std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape = {1, 
 DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process,
                                      PredictionType type = PredictionType::eps);
 
-/// The same under a Gaussian process that says it knows its whole steps alone, or has other noise levels, or α = 0 at
-/// its last step: for what looks at levels, since what predictions mean there stays as it was.
-DTK_API Bench of_whole_steps(Bench bench);
-DTK_API Bench under_levels(Bench bench, const NoiseLevels& levels);
-DTK_API Bench ends_without_signal(Bench bench);
-
-/// Training examples 0 … n − 1.
-DTK_API Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type = at::kFloat);
-/// Rows first … first + n − 1 of a whole batch, which know where they stand in it.
-DTK_API Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n);
-
-/// What two threads are answered at once.
-DTK_API std::pair<Tensor, Tensor> from_two_threads(const std::function<Tensor()>& ask);
-
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
+/// max |a − b| beside the size of b, where that is more than 1.
+DTK_API double apart(const Tensor& a, const Tensor& b);
 /// The same bits, shape and type.
 DTK_API bool same_bits(const Tensor& a, const Tensor& b);
+/// Do two threads that ask at once get what one alone gets?
+DTK_API bool same_in_threads(const std::function<Tensor()>& ask);
 
 }  // namespace dtk::laws

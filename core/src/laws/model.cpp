@@ -77,8 +77,6 @@ void disturb(Model& model) {
                                0.05);
 }
 
-double size_of(const Tensor& x) { return 1 + x.detach().abs().max().item<double>(); }
-
 using Make = std::function<std::shared_ptr<Model>(const Bench&)>;
 
 /// Calls look(make, bench) on every bench.
@@ -367,9 +365,9 @@ void rows_alone(const Trial& trial, Findings& found) {
         model->train(false);
         const auto q = question(bench, 4);
         const auto together = all_of(*model, q);
-        const double limit = 2e-5 * size_of(together);
+        constexpr double limit = 3e-5;
         for (std::int64_t i = 0; i < 4; ++i)
-            found.at_most(distance(all_of(*model, rows_of(q, i, 1)), together.slice(0, i, i + 1)), limit,
+            found.at_most(apart(all_of(*model, rows_of(q, i, 1)), together.slice(0, i, i + 1)), limit,
                           "|Δ| of a row asked alone");
         const auto turned = at::tensor({2, 0, 3, 1}, at::kLong);
         auto other = q;
@@ -377,11 +375,11 @@ void rows_alone(const Trial& trial, Findings& found) {
         other.t = q.t.rows(4).index_select(0, turned);
         for (auto* part : {&other.condition.label, &other.condition.self_condition, &other.condition.observed})
             if (part->defined()) *part = part->index_select(0, turned);
-        found.at_most(distance(all_of(*model, other), together.index_select(0, turned)), limit,
+        found.at_most(apart(all_of(*model, other), together.index_select(0, turned)), limit,
                       "|Δ| of rows in another order");
         other = q;
         other.t = Time(q.t.rows(4).select(0, 1).item<double>());
-        found.at_most(distance(all_of(*model, other).slice(0, 1, 2), together.slice(0, 1, 2)), limit,
+        found.at_most(apart(all_of(*model, other).slice(0, 1, 2), together.slice(0, 1, 2)), limit,
                       "|Δ| where one time is said for all rows");
     });
 }
@@ -403,7 +401,7 @@ void chance_is_addressed(const Trial& trial, Findings& found) {
             };
             const auto first = at_step(1);
             found.expect(same_bits(first, at_step(1)), "in training, the numbers of a step make two answers");
-            found.at_most(distance(at_step(1, 2, 1), first.slice(0, 2, 3)), 1e-4 * size_of(first),
+            found.at_most(apart(at_step(1, 2, 1), first.slice(0, 2, 3)), 1e-4,
                           "|Δ| of a row alone in training: its numbers are those of its place in the batch");
             if (!fields.empty()) {
                 found.expect(distance(first, at_step(2)) > 1e-4, "dropout is the same at two steps");
@@ -423,7 +421,8 @@ void chance_is_addressed(const Trial& trial, Findings& found) {
 
 void told_its_class(const Trial& trial, Findings& found) {
     bool conditional = false;
-    for (const auto& bench : trial.benches()) {
+    for (auto bench : trial.benches()) {
+        bench.drops = true;
         const auto plain = trial.tried<Model>(bench, "conditional = false");
         const auto model = trial.tried<Model>(bench, "conditional = true");
         if (bench.space().classes < 2 || !model) continue;
@@ -444,8 +443,7 @@ void told_its_class(const Trial& trial, Findings& found) {
             other.condition.given = q.condition.given;
             const auto a = all_of(*model, q), b = all_of(*model, other);
             found.expect(same_bits(a[0], b[0]) && same_bits(a[2], b[2]), "a row that is not told its class knows it");
-            found.at_most(distance(a[1], first[1]), 2e-5 * size_of(first),
-                          "|Δ| of a row that is told its class, where others are not");
+            found.at_most(apart(a[1], first[1]), 3e-5, "|Δ| of a row that is told its class, where others are not");
             found.expect(distance(a[0], first[0]) > 1e-6, "without its class a row has the answer of its class");
         }
         if (plain) {
@@ -493,16 +491,16 @@ void any_layout(const Trial& trial, Findings& found) {
         model->train(false);
         const auto q = question(bench, 3);
         const auto expected = all_of(*model, q);
-        const double limit = 5e-5 * size_of(expected);
+        constexpr double limit = 5e-5;
         auto other = q;
         // Rows of a wider tensor, and the last axis outside.
         other.x = at::cat({q.x, q.x + 1}, 1).slice(1, 0, q.x.size(1));
-        found.at_most(distance(all_of(*model, other), expected), limit, "|Δ| where x is a part of a wider tensor");
+        found.at_most(apart(all_of(*model, other), expected), limit, "|Δ| where x is a part of a wider tensor");
         other.x = q.x.transpose(0, -1).contiguous().transpose(0, -1);
-        found.at_most(distance(all_of(*model, other), expected), limit, "|Δ| where the axes of x lie in another order");
+        found.at_most(apart(all_of(*model, other), expected), limit, "|Δ| where the axes of x lie in another order");
         if (q.x.dim() == 4) {
             other.x = q.x.contiguous(at::MemoryFormat::ChannelsLast);
-            found.at_most(distance(all_of(*model, other), expected), limit, "|Δ| where channels lie last");
+            found.at_most(apart(all_of(*model, other), expected), limit, "|Δ| where channels lie last");
         }
     });
 }
@@ -523,7 +521,7 @@ void recomputed_alike(const Trial& trial, Findings& found) {
         return at::cat(all);
     };
     const auto kept = gradients(false), anew = gradients(true);
-    found.at_most(distance(kept, anew), 1e-5 * size_of(kept), "|Δ| of gradients whose inner values are computed again");
+    found.at_most(apart(kept, anew), 1e-5, "|Δ| of gradients whose inner values are computed again");
 }
 
 }  // namespace
