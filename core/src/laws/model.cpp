@@ -373,7 +373,8 @@ void rows_alone(const Trial& trial, Findings& found) {
         auto other = q;
         other.x = q.x.index_select(0, turned);
         other.t = q.t.rows(4).index_select(0, turned);
-        for (auto* part : {&other.condition.label, &other.condition.self_condition, &other.condition.observed})
+        for (auto* part : {&other.condition.label, &other.condition.tokens, &other.condition.token_mask,
+                           &other.condition.vector, &other.condition.self_condition, &other.condition.observed})
             if (part->defined()) *part = part->index_select(0, turned);
         found.at_most(apart(all_of(*model, other), together.index_select(0, turned)), limit,
                       "|Δ| of rows in another order");

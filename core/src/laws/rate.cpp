@@ -1,7 +1,6 @@
 // Laws of learning rates: a share of the optimiser's own at every step, and nothing else.
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
 #include <dtk/rate.hpp>
 

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <functional>
 #include <numbers>
-#include <optional>
 
 #include <dtk/drawn_times.hpp>
 

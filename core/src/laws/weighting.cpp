@@ -1,7 +1,6 @@
 // Laws of weightings: how much an error counts at a noise level.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <dtk/weighting.hpp>
 
