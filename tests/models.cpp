@@ -1,7 +1,5 @@
-// Laws of every model that was built, and what each of ours promises beyond them.
+// What each of our models promises beyond the laws of all (core/src/laws/model.cpp).
 #include <cmath>
-#include <functional>
-#include <set>
 
 #include <dtk/layers.hpp>
 
@@ -10,7 +8,6 @@
 #include "support.hpp"
 
 using at::Tensor;
-using dtk::PredictionType;
 using support::distance;
 
 namespace {
@@ -53,25 +50,19 @@ support::BuildContext mixture(const std::string& preset, const std::string& proc
         process);
 }
 
-/// What a model may be asked with: B rows and everything a condition may hold.
 struct Question {
     Tensor x;
     dtk::Time t;
-    dtk::Condition condition;
 };
 
 Question question(const dtk::BuildContext& context, std::int64_t B, at::ScalarType type = at::kFloat) {
     const dtk::Random random(3, "question");
     std::vector<std::int64_t> sizes{B};
     for (const auto size : context.dataset().shape()) sizes.push_back(size);
-    return {random.normal(sizes, at::kFloat).to(type),
-            at::tensor({3.0, 400.0, 999.0}, at::kDouble).slice(0, 0, B),
-            {.label = at::arange(B) % 3,
-             .self_condition = random.stream("x0").normal(sizes, at::kFloat).to(type),
-             .observed = at::full({B, 1}, 0.5, type)}};
+    return {random.normal(sizes, at::kFloat).to(type), at::tensor({3.0, 400.0, 999.0}, at::kDouble).slice(0, 0, B)};
 }
 
-Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, q.t, q.condition).value; }
+Tensor answer(dtk::Model& model, const Question& q) { return model.forward(q.x, q.t, {}).value; }
 
 /// Away from the zeros that last layers start with.
 void disturb(dtk::Model& model) {
@@ -81,181 +72,11 @@ void disturb(dtk::Model& model) {
             named.tensor->add_(dtk::Random(5, named.name).normal(named.tensor->sizes(), at::kFloat), 0.05);
 }
 
-using Make = std::function<std::shared_ptr<dtk::Model>(const dtk::BuildContext&)>;
-
-/// Data of which something is known.
-support::BuildContext told() {
-    auto context = mixture("gmm2d");
-    context.seen = support::make<dtk::Observation>("elements", "coordinates = [0]\nvalues = [0.5]", context);
-    return context;
-}
-
-/// Calls law(make, view) for every model, on every kind of data it accepts, with and without the options it may have.
-void for_every_model(const std::function<void(const Make&, const support::BuildContext&)>& law) {
-    for (const auto& name : support::registry().names("model")) {
-        int accepted = 0;
-        const auto tried = [&](const support::BuildContext& context) {
-            for (const std::string fields :
-                 {"", "conditional = true", "self_condition = true", "prediction = \"v\"",
-                  "prediction = \"edm\"\nnoise_label = \"c_noise\"", "variance = \"range\""}) {
-                try {
-                    support::make<dtk::Model>(name, fields, context);
-                } catch (const dtk::Error&) {
-                    continue;
-                }
-                ++accepted;
-                INFO("model " << name << ", " << fields << ", shape of " << context.dataset().shape().size()
-                              << " dimensions");
-                law([&](const dtk::BuildContext& other) { return support::make<dtk::Model>(name, fields, other); },
-                    context);
-            }
-        };
-        for (const auto& context : {pictures(), mixture("gmm2d")}) tried(context);
-        if (accepted == 0) tried(told());
-        INFO("model " << name);
-        CHECK(accepted > 0);
-    }
-}
-
 std::string complaint(const std::string& model, const std::string& fields, const dtk::BuildContext& context) {
     return complaint_of([&] { support::make<dtk::Model>(model, fields, context); });
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) { return at::equal(a, b); }
-
 }  // namespace
-
-TEST_CASE("the answer is shaped as the question, or has a number for each class, and is of its type") {
-    for_every_model([](const Make& make, const dtk::BuildContext& context) {
-        const auto model = make(context);
-        for (const std::int64_t B : {1, 3})
-            for (const auto type : {at::kFloat, at::kDouble}) {
-                const auto q = question(context, B, type);
-                const auto p = model->forward(q.x, q.t, q.condition);
-                CHECK(p.type == model->predicts());
-                CHECK(p.value.sizes().vec() == (model->predicts() == PredictionType::label
-                                                    ? std::vector{B, context.dataset().classes()}
-                                                    : q.x.sizes().vec()));
-                CHECK(p.value.scalar_type() == type);
-                CHECK(p.value.is_contiguous());
-                CHECK(at::isfinite(p.value).all().item<bool>());
-            }
-    });
-}
-
-TEST_CASE("a gradient reaches every parameter") {
-    for_every_model([](const Make& make, const dtk::BuildContext& context) {
-        const auto model = make(context);
-        disturb(*model);
-        const auto q = question(context, 3);
-        const auto value = answer(*model, q);
-        if (model->parameters().empty()) return;
-        (value * dtk::Random(9, "weights").normal(value.sizes(), at::kFloat)).sum().backward();
-        for (const auto& named : model->named_tensors()) {
-            if (!named.trained) continue;
-            INFO(named.name);
-            REQUIRE(named.tensor->grad().defined());
-            CHECK(named.tensor->grad().abs().max().item<float>() > 0);
-        }
-    });
-}
-
-TEST_CASE("a gradient reaches the state, for guidance") {
-    for_every_model([](const Make& make, const dtk::BuildContext& context) {
-        const auto model = make(context);
-        disturb(*model);
-        auto q = question(context, 3);
-        q.x.set_requires_grad(true);
-        answer(*model, q).square().sum().backward();
-        CHECK(at::isfinite(q.x.grad()).all().item<bool>());
-        CHECK(q.x.grad().abs().max().item<float>() > 0);
-    });
-}
-
-TEST_CASE("a seed gives the same initial bits, another seed others, and every parameter numbers of its own") {
-    for_every_model([](const Make& make, const support::BuildContext& context) {
-        auto reseeded = context;
-        reseeded.seed = 2;
-        const auto first = make(context), second = make(context), other = make(reseeded);
-        const auto a = first->named_tensors(), b = second->named_tensors(), c = other->named_tensors();
-        REQUIRE(a.size() == b.size());
-        std::set<std::string> names;
-        std::set<float> starts;
-        std::size_t drawn = 0;
-        for (std::size_t i = 0; i < a.size(); ++i) {
-            INFO(a[i].name);
-            CHECK(names.insert(a[i].name).second);
-            CHECK(a[i].name == c[i].name);
-            CHECK(same_bits(*a[i].tensor, *b[i].tensor));
-            if (!a[i].trained || a[i].tensor->numel() < 2 || a[i].tensor->std().item<float>() == 0) continue;
-            CHECK_FALSE(same_bits(*a[i].tensor, *c[i].tensor));
-            ++drawn;
-            starts.insert((a[i].tensor->flatten()[0] / a[i].tensor->abs().max()).item<float>());
-        }
-        CHECK(starts.size() == drawn);
-    });
-}
-
-TEST_CASE("outside training a question has one answer, and its rows do not know each other") {
-    for_every_model([](const Make& make, const dtk::BuildContext& context) {
-        at::NoGradGuard no_grad;
-        const auto model = make(context);
-        disturb(*model);
-        model->train(false);
-        const auto q = question(context, 3);
-        const auto together = answer(*model, q);
-        CHECK(same_bits(together, answer(*model, q)));
-        for (std::int64_t i = 0; i < 3; ++i) {
-            const auto row = [&](const Tensor& x) { return x.slice(0, i, i + 1); };
-            const Question alone{row(q.x),
-                                 q.t.chunk(i, 1),
-                                 {.label = row(q.condition.label),
-                                  .self_condition = row(q.condition.self_condition),
-                                  .observed = row(q.condition.observed)}};
-            CHECK(distance(answer(*model, alone), row(together)) < 1e-5 * (1 + together.abs().max().item<double>()));
-        }
-    });
-}
-
-TEST_CASE("dropout belongs to the step and the sample, not to the batch, and to training alone") {
-    int with_dropout = 0;
-    for (const auto& name : support::registry().names("model")) {
-        const auto context = pictures();
-        std::shared_ptr<dtk::Model> model;
-        try {
-            model = support::make<dtk::Model>(name, "dropout = 0.5", context);
-        } catch (const dtk::Error&) {
-            continue;
-        }
-        INFO("model " << name);
-        ++with_dropout;
-        at::NoGradGuard no_grad;
-        disturb(*model);
-        auto q = question(context, 3);
-        const auto at_step = [&](std::int64_t step) {
-            const auto random = dtk::Random(1, "train").step(step);
-            q.condition.random = &random;
-            return answer(*model, q);
-        };
-        const auto first = at_step(1);
-        CHECK(same_bits(first, at_step(1)));
-        CHECK(distance(first, at_step(2)) > 1e-3);
-
-        const auto third = dtk::Random(1, "train").step(1).from(2);
-        const Question alone{q.x.slice(0, 2),
-                             q.t.chunk(2, 1),
-                             {.label = q.condition.label.slice(0, 2),
-                              .self_condition = q.condition.self_condition.slice(0, 2),
-                              .random = &third}};
-        CHECK(distance(answer(*model, alone), first.slice(0, 2)) < 1e-4);
-
-        q.condition.random = nullptr;
-        CHECK_THROWS_AS(answer(*model, q), dtk::Error);
-        model->train(false);
-        CHECK(same_bits(answer(*model, q), at_step(1)));
-    }
-    CHECK(with_dropout > 0);
-}
 
 TEST_CASE("networks do not depend on the number of steps, only on the share that has passed") {
     for (const std::string name : {"mlp", "unet"}) {
@@ -283,7 +104,7 @@ TEST_CASE("the exact denoiser meets the reference to 1e-11 in float64") {
             const auto model = support::make<dtk::Model>("exact", "prediction = \"" + kind + "\"", context);
             for (const auto& [step, expected] : values["linear"].items()) {
                 INFO(preset << ", " << kind << " at step " << step);
-                const auto value = answer(*model, {x, std::stod(step), {}});
+                const auto value = answer(*model, {x, std::stod(step)});
                 CHECK(distance(value, support::tensor(expected[key])) < 1e-11);
             }
         }
@@ -305,9 +126,9 @@ TEST_CASE("without a density the exact denoiser averages the examples") {
             const auto x = alpha * all + sigma * dtk::Random(2, "x").normal(all.sizes(), at::kDouble);
             const auto w =
                 (-(x.unsqueeze(1) - alpha * known.unsqueeze(0)).square().sum(2) / (2 * sigma * sigma)).softmax(1);
-            const auto value = answer(*model, {x.view({16, 1, 8, 12}), t, {}}).flatten(1);
+            const auto value = answer(*model, {x.view({16, 1, 8, 12}), t}).flatten(1);
             CHECK(distance(value, w.mm(known)) < 1e-11);
-            const auto single = answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), t, {}}).flatten(1);
+            const auto single = answer(*model, {x.view({16, 1, 8, 12}).to(at::kFloat), t}).flatten(1);
             CHECK(distance(single, w.mm(known)) < 1e-3);
         }
     }
@@ -323,13 +144,13 @@ TEST_CASE("the exact denoiser is finite without noise and without signal") {
             q.x.set_requires_grad(true);
             for (const double t : {-1.0, 3.0}) {
                 INFO(kind << " at t = " << t);
-                const auto value = answer(*model, {q.x, at::full({1}, t, at::kDouble), {}});
+                const auto value = answer(*model, {q.x, at::full({1}, t, at::kDouble)});
                 CHECK(at::isfinite(value).all().item<bool>());
                 value.sum().backward();
                 CHECK(at::isfinite(q.x.grad()).all().item<bool>());
                 if (kind != "x0") continue;
                 if (t < 0) CHECK(distance(value, q.x) == 0);
-                const auto other = answer(*model, {q.x + 1, at::full({1}, t, at::kDouble), {}});
+                const auto other = answer(*model, {q.x + 1, at::full({1}, t, at::kDouble)});
                 if (t > 0) CHECK(distance(value, other) < 1e-12);
             }
         }

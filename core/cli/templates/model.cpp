@@ -27,7 +27,7 @@ struct MyModel final : dtk::Model {
     dtk::Prediction forward(const at::Tensor& x, const dtk::Time& t, const dtk::Condition&) override {
         const auto thousandths = (t.on(x) + 1) * (1000.0 / static_cast<double>(process_.steps()));
         const auto seen = at::cat({x.flatten(1).to(at::kFloat), (*time_)(thousandths)}, 1);
-        return {predicts(), (*out_)(at::silu((*in_)(seen))).view_as(x), {}};
+        return {predicts(), (*out_)(at::silu((*in_)(seen))).to(x.scalar_type()).view_as(x), {}};
     }
 
  private:

@@ -1,6 +1,8 @@
 // Two times of a network, and derivatives along a flow.
 #include <dtk/flow_map.hpp>
 
+#include <mutex>
+
 #include <torch/csrc/autograd/forward_grad.h>
 
 namespace dtk {
@@ -10,10 +12,16 @@ ToldEnd::~ToldEnd() = default;
 namespace {
 constexpr const char* end_key = "end";
 
+/// LibTorch has one level of them for all threads.
+std::recursive_mutex& one_at_a_time() {
+    static auto& mutex = *new std::recursive_mutex;
+    return mutex;
+}
+
 /// Derivatives of dual numbers, while it lives.
 class DualLevel {
  public:
-    DualLevel() : level_(torch::autograd::ForwardADLevel::get_next_idx()) {}
+    DualLevel() : lock_(one_at_a_time()), level_(torch::autograd::ForwardADLevel::get_next_idx()) {}
     ~DualLevel() { torch::autograd::ForwardADLevel::release_idx(level_); }
     DualLevel(const DualLevel&) = delete;
     DualLevel& operator=(const DualLevel&) = delete;
@@ -25,6 +33,7 @@ class DualLevel {
     }
 
  private:
+    std::lock_guard<std::recursive_mutex> lock_;
     std::uint64_t level_;
 };
 }  // namespace

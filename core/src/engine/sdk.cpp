@@ -241,7 +241,8 @@ Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const
                          const Tensor& logit) {
     const auto kept = square(process.alpha(t) / process.alpha(t.minus(1))), beta = 1.0 - kept;
     const auto log_odds = log(beta) - log(kept);
-    return {PredictionType::mean, sqrt(kept) * xt + sqrt(beta) * mean, (logit + log_odds).sigmoid()};
+    return {PredictionType::mean, sqrt(kept) * xt + sqrt(beta) * mean,
+            (logit.to(xt.scalar_type()) + log_odds).sigmoid()};
 }
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -174,6 +175,72 @@ class Exact final : public Model {
     PredictionType type_;
 };
 
+/// Another Gaussian process but for what is said here.
+class Altered final : public GaussianProcess {
+ public:
+    Altered(std::shared_ptr<Process> process, bool whole_steps, std::optional<NoiseLevels> levels)
+        : kept_(std::move(process)),
+          of_(gaussian(*kept_, "a bench")),
+          whole_steps_(whole_steps),
+          levels_(std::move(levels)) {}
+    std::int64_t steps() const override { return levels().steps(); }
+    bool whole_steps() const override { return whole_steps_; }
+    const NoiseLevels& levels() const override { return levels_ ? *levels_ : of_.levels(); }
+    Coefficient alpha(const Time& t) const override {
+        return levels_ ? t.map([&](double t) { return levels_->alpha(t); }) : of_.alpha(t);
+    }
+    Coefficient sigma(const Time& t) const override {
+        return levels_ ? t.map([&](double t) { return levels_->sigma(t); }) : of_.sigma(t);
+    }
+    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random,
+                 double t) const override {
+        return of_.prior(sizes, options, random, t);
+    }
+    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const Random& random) const override {
+        return of_.noise(sizes, options, random);
+    }
+    Tensor mix(const Tensor& x0, const Tensor& noise, const Time& t) const override {
+        return sum_of(alpha(t), x0, sigma(t), noise);
+    }
+    Tensor target(PredictionType type, const Tensor& x0, const NoisySample& xt, const Time& t) const override {
+        return of_.target(type, x0, xt, t);
+    }
+    Tensor convert(const Prediction& prediction, PredictionType to, const Tensor& xt, const Time& t) const override {
+        return of_.convert(prediction, to, xt, t);
+    }
+    Tensor reverse_step(const Tensor& xt, const Prediction& prediction, const Time& t, const Time& s,
+                        const std::string& variance, const Random& random) const override {
+        return of_.reverse_step(xt, prediction, t, s, variance, random);
+    }
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Time& t, const Time& s, const Prediction& prediction,
+                      const std::string& variance) const override {
+        return of_.bound_term(x0, xt, t, s, prediction, variance);
+    }
+    Tensor prior_term(const Tensor& x0) const override { return of_.prior_term(x0); }
+    std::vector<std::string> variances() const override { return of_.variances(); }
+    void accept(PredictionType type) const override {
+        if (levels().alpha(levels().last()) == 0 &&
+            (type == PredictionType::eps || type == PredictionType::score || type == PredictionType::edm))
+            throw Error("a network that predicts this says nothing where α = 0");
+        of_.accept(type);
+    }
+    Normal reverse(const Tensor& xt, const Prediction& prediction, const Time& t, const Time& s,
+                   const std::string& variance) const override {
+        return of_.reverse(xt, prediction, t, s, variance);
+    }
+    Normal forward(const Tensor& xs, const Time& s, const Time& t) const override {
+        const auto added = t.map(s, [&](double t, double s) { return levels().added_variance(t, s); });
+        return {alpha(t) / alpha(s) * xs, added.beside(xs)};
+    }
+    double data_sd() const override { return of_.data_sd(); }
+
+ private:
+    std::shared_ptr<Process> kept_;
+    const GaussianProcess& of_;
+    bool whole_steps_;
+    std::optional<NoiseLevels> levels_;
+};
+
 /// Written once more, for a table of fields that are given as text.
 void lay(toml::table& table, const std::string& fields) {
     for (auto&& [key, value] : toml::parse(fields)) table.insert_or_assign(key, value);
@@ -205,6 +272,34 @@ Denoiser Bench::denoiser() const {
             }};
 }
 
+Bench of_whole_steps(Bench bench) {
+    bench.chain = std::make_shared<Altered>(bench.chain, true, std::nullopt);
+    return bench;
+}
+
+Bench under_levels(Bench bench, const NoiseLevels& levels) {
+    bench.chain = std::make_shared<Altered>(bench.chain, false, levels);
+    return bench;
+}
+
+Bench ends_without_signal(Bench bench) {
+    const auto T = bench.process().steps();
+    return under_levels(std::move(bench), NoiseLevels::from_function(T, [](double u) {
+                            return noise_level(u == 1 ? 0 : std::sqrt(1 - u * u), u);
+                        }));
+}
+
+Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type) {
+    auto batch = bench.chain_data().examples(at::arange(n));
+    batch.x = batch.x.to(type);
+    return batch;
+}
+
+Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n) {
+    return {batch.x.slice(0, first, first + n), batch.condition.chunk(first, n), first,
+            batch.of > 0 ? batch.of : batch.x.size(0)};
+}
+
 std::shared_ptr<Dataset> points() {
     const auto means = at::tensor({1.2, 0.4, -1.0, 0.8, -0.2, -1.4}, at::kDouble).view({3, 2});
     return std::make_shared<MixtureData>(std::vector<std::int64_t>{2}, means, std::vector{0.5, 0.3, 0.2}, 0.3, 3);
@@ -232,6 +327,30 @@ double distance(const Tensor& a, const Tensor& b) {
     if (a.numel() == 0) return 0;
     const auto worst = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
     return std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst;
+}
+
+double apart(const Tensor& a, const Tensor& b) {
+    return distance(a, b) / std::max(1.0, b.numel() > 0 ? b.to(at::kDouble).abs().max().item<double>() : 0.0);
+}
+
+bool same_in_threads(const std::function<Tensor()>& ask) {
+    const auto alone = ask();
+    std::vector<Tensor> answers(2);
+    std::vector<std::exception_ptr> failures(2);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < 2; ++i)
+        threads.emplace_back([&, i, gradients = at::GradMode::is_enabled()] {
+            at::GradMode::set_enabled(gradients);
+            try {
+                for (int turn = 0; turn < 3; ++turn) answers[i] = ask();
+            } catch (...) {
+                failures[i] = std::current_exception();
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    for (const auto& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+    return same_bits(answers[0], alone) && same_bits(answers[1], alone);
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) { return a.scalar_type() == b.scalar_type() && at::equal(a, b); }

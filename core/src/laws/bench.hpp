@@ -1,6 +1,7 @@
 #pragma once
 // What a plugin is tried on: small data whose law is known, the default process over them, and their exact denoiser.
 // Nothing here is a plugin but the one on trial, those of a default, and what its author names.
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <dtk/model.hpp>
 #include <dtk/observation.hpp>
 #include <dtk/process.hpp>
+#include <dtk/schedule.hpp>
 
 #include "base/registry.hpp"
 #include "base/toml.hpp"
@@ -34,6 +36,7 @@ struct DTK_API Bench : BuildContext {
     std::shared_ptr<Observation> seen = {};
     std::map<std::string, TrainedNetwork> networks = {};  ///< by the name of the reference
     std::uint64_t seed = 1;
+    bool drops = false;  ///< does training drop conditions?
 
     const Dataset& dataset() const override;
     Space space() const override;
@@ -43,6 +46,7 @@ struct DTK_API Bench : BuildContext {
     /// One that was named, else the bench's own network.
     TrainedNetwork trained(const Reference& reference) const override;
     bool running() const override { return true; }
+    bool drops_conditions() const override { return drops; }
     const Observation* observation() const override { return seen.get(); }
 
     /// The network under the process, told nothing.
@@ -96,6 +100,17 @@ class DTK_API Trial {
     mutable std::optional<std::vector<Bench>> benches_;
 };
 
+/// The same under a Gaussian process that says it knows its whole steps alone, or has other noise levels, or α = 0 at
+/// its last step: for what looks at levels, since what predictions mean there stays as it was.
+DTK_API Bench of_whole_steps(Bench bench);
+DTK_API Bench under_levels(Bench bench, const NoiseLevels& levels);
+DTK_API Bench ends_without_signal(Bench bench);
+
+/// Training examples 0 … n − 1.
+DTK_API Batch examples(const Bench& bench, std::int64_t n, at::ScalarType type = at::kFloat);
+/// Rows first … first + n − 1 of a whole batch, which know where they stand in it.
+DTK_API Batch part_of(const Batch& batch, std::int64_t first, std::int64_t n);
+
 /// Numbers in the plane: a mixture of three normal laws, whose classes are its components; the law of all and of each
 /// is known.
 DTK_API std::shared_ptr<Dataset> points();
@@ -112,7 +127,11 @@ DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_
 
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
+/// max |a − b| beside the size of b, where that is more than 1.
+DTK_API double apart(const Tensor& a, const Tensor& b);
 /// The same bits, shape and type.
 DTK_API bool same_bits(const Tensor& a, const Tensor& b);
+/// Do two threads that ask at once get what one alone gets?
+DTK_API bool same_in_threads(const std::function<Tensor()>& ask);
 
 }  // namespace dtk::laws
