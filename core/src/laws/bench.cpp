@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -234,6 +235,30 @@ double distance(const Tensor& a, const Tensor& b) {
     return std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst;
 }
 
+double apart(const Tensor& a, const Tensor& b) {
+    return distance(a, b) / std::max(1.0, b.numel() > 0 ? b.to(at::kDouble).abs().max().item<double>() : 0.0);
+}
+
+bool same_in_threads(const std::function<Tensor()>& ask) {
+    const auto alone = ask();
+    std::vector<Tensor> answers(2);
+    std::vector<std::exception_ptr> failures(2);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < 2; ++i)
+        threads.emplace_back([&, i, gradients = at::GradMode::is_enabled()] {
+            at::GradMode::set_enabled(gradients);
+            try {
+                for (int turn = 0; turn < 3; ++turn) answers[i] = ask();
+            } catch (...) {
+                failures[i] = std::current_exception();
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    for (const auto& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+    return same_bits(answers[0], alone) && same_bits(answers[1], alone);
+}
+
 bool same_bits(const Tensor& a, const Tensor& b) { return a.scalar_type() == b.scalar_type() && at::equal(a, b); }
 
 Trial::Trial(const Registry& registry, const PluginFile& plugin, toml::table named, std::filesystem::path folder)
@@ -313,6 +338,17 @@ Bench Trial::furnished(Bench bench) const {
             bench.networks[std::string(name.str())] = {network, own.chain, ""};
         }
     return bench;
+}
+
+std::optional<Bench> Trial::over(const std::string& name, std::shared_ptr<Dataset> data) const {
+    if (named_.contains("dataset")) return {};
+    try {
+        auto ready = furnished({name, std::move(data)});
+        build(ready, "");
+        return ready;
+    } catch (const Error&) {
+        return {};
+    }
 }
 
 const std::vector<Bench>& Trial::benches() const {

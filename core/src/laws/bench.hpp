@@ -1,6 +1,7 @@
 #pragma once
 // What a plugin is tried on: small data whose law is known, the default process over them, and their exact denoiser.
 // Nothing here is a plugin but the one on trial, those of a default, and what its author names.
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -58,6 +59,8 @@ class DTK_API Trial {
     Trial(const Registry& registry, const PluginFile& plugin, toml::table named, std::filesystem::path folder);
 
     const PluginFile& plugin() const { return plugin_; }
+    /// Why its author does not want to be asked for that law, [not_asked] "law" = "why"; empty where he does.
+    std::string excuse(const std::string& law) const { return named_["not_asked"][law].value_or(std::string()); }
 
     /// Those of the benches that the plugin can be built on, as it is named. Where its author names a data set there is
     /// only that one. Errors: Error with every reason where there is none.
@@ -78,6 +81,9 @@ class DTK_API Trial {
                                      const std::string& fields = {}) const {
         return std::static_pointer_cast<Interface>(other(Interface::kind, name, fields, bench));
     }
+    /// Those data with what the author names beside a data set. Null where he names other data or the plugin refuses
+    /// these.
+    std::optional<Bench> over(const std::string& name, std::shared_ptr<Dataset> data) const;
     /// The bench under a process of the same kind with other fields: "steps = 50".
     Bench under(Bench bench, const std::string& process_fields) const;
 
@@ -112,7 +118,11 @@ DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_
 
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
+/// max |a − b| beside the size of b, where that is more than 1.
+DTK_API double apart(const Tensor& a, const Tensor& b);
 /// The same bits, shape and type.
 DTK_API bool same_bits(const Tensor& a, const Tensor& b);
+/// Do two threads that ask at once get what one alone gets?
+DTK_API bool same_in_threads(const std::function<Tensor()>& ask);
 
 }  // namespace dtk::laws
