@@ -143,6 +143,19 @@ void shaped_as_x(const Trial& trial, Findings& found) {
             certain.value = certain.value.to(type);
             is_x(process.reverse_step(xt.x, certain, Time(chain.t), Time(s), process.variances().front(), stream),
                  "a step back");
+            for (const auto kind : all_types) try {
+                    process.accept(kind);
+                    is_x(process.target(kind, x0, xt, Time(chain.t)), "a target");
+                } catch (const Error& error) {
+                    found.expect(!error.help().empty(), "it refuses a target without a cure");
+                }
+            try {
+                const auto term =
+                    process.bound_term(x0, xt.x, Time(chain.t), Time(s), certain, process.variances().front());
+                found.expect(term.scalar_type() == type, "a term of the bound has not the type of x");
+            } catch (const Error& error) {
+                found.expect(!error.help().empty(), "it refuses a bound without a cure");
+            }
             const auto prior = process.prior_term(x0);
             found.expect(prior.sizes() == at::IntArrayRef({x0.size(0)}) && prior.scalar_type() == type,
                          "the prior's term is not one number a row, in the type of x");
@@ -235,6 +248,10 @@ void formulas(const Trial& trial, Findings& found) {
             found.at_most(std::abs(start.std().item<double>() / l.prior_sd(at) - 1), 5 / std::sqrt(2 * many),
                           fmt::format("|sd of the prior at t = {}, as a share, − 1|", at));
         }
+        const double at = l.last(), p2 = std::pow(l.prior_sd(at), 2), v = l.sigma2(at) / p2;
+        found.at_most(apart(process.prior_term(chain.x0),
+                            0.5 * (l.alpha_bar(at) / p2 * chain.x0.square() + v - 1 - std::log(v)).flatten(1).sum(1)),
+                      1e-9, "|the prior's term − KL(N(α_T x_0, σ_T²) ‖ N(0, prior's))|");
         const double sd = chain.bench.chain_data().examples(at::arange(512)).x.to(at::kDouble).std().item<double>();
         if (chain.bench.chain_data().size() == 0)
             found.at_most(std::abs(process.data_sd() / sd - 1), 0.15, "|data_sd, as a share of the data's, − 1|");
@@ -428,6 +445,53 @@ void terms_of_a_bound(const Trial& trial, Findings& found) {
     });
 }
 
+/// exp(−term) of the last step is p(x_0 | x_t), a law: of elements that see the same each is one, in all its values.
+void reconstruction_is_a_law(const Trial& trial, Findings& found) {
+    for_chains(trial, found, [&](const Chain& chain) {
+        const auto& process = *chain.process;
+        const auto space = chain.bench.space();
+        const auto elements = static_cast<double>(space.elements());
+        Tensor values, weight;  // what x_0 may be, and what each counts
+        if (space.levels > 1 && space.range) {
+            values = at::linspace(space.range->first, space.range->second, space.levels, at::kDouble);
+            weight = at::ones_like(values);
+        } else {
+            const auto z = at::linspace(-13, 13, 20001, at::kDouble);
+            values = 0.3 + 1e-4 * z.sinh();
+            weight = 1e-4 * z.cosh() * (z[1] - z[0]);
+        }
+        auto sizes = space.shape;
+        sizes.insert(sizes.begin(), values.size(0));
+        std::vector<std::int64_t> beside(sizes.size(), 1);
+        beside[0] = values.size(0);
+        const auto x0 = values.view(beside).expand(sizes).contiguous();
+        Prediction told{PredictionType::x0, at::full_like(x0, 0.3), {}};
+        if (const auto* categories = dynamic_cast<const CategoricalProcess*>(&process)) {
+            sizes.push_back(categories->categories());
+            told = {PredictionType::logits,
+                    Random(1, "logits").normal({1, sizes.back()}, at::kDouble)[0].expand(sizes),
+                    {}};
+        }
+        for (const double share : {0.0, 0.3}) {
+            const double t = std::floor(share * static_cast<double>(process.steps() - 1));
+            const Within within(found, fmt::format("from t = {}", t));
+            Tensor term;
+            try {
+                process.accept(told.type);
+                const auto start = process.prior(x0.slice(0, 0, 1).sizes(), x0.options(), stream,
+                                                 static_cast<double>(process.steps() - 1));
+                const auto xt = start.flatten()[0].expand(x0.sizes()).contiguous();
+                term = process.bound_term(x0, xt, t, -1, told, process.variances().front());
+            } catch (const Error& error) {
+                found.expect(!error.help().empty(), "it refuses a bound without a cure");
+                return;
+            }
+            const double sum = (weight * (-term / elements).exp()).sum().item<double>();
+            found.at_most(std::abs(sum - 1), 1e-4, "|Σ p(x_0 | x_t) over all values of an element − 1|");
+        }
+    });
+}
+
 /// Over any path of times the terms of the exact denoiser sum to a bound on −log p, and more steps make it no worse.
 void bounds_what_is_known(const Trial& trial, Findings& found) {
     for (const auto& bench : trial.benches()) {
@@ -509,6 +573,7 @@ const std::vector<Law> process_laws{
     {"its last step has no noise", clean_at_the_end},
     {"at its last time it is its prior, as nearly as the prior's term says", ends_at_the_prior},
     {"terms of the bound are divergences", terms_of_a_bound},
+    {"what it reconstructs has a law, which sums to 1", reconstruction_is_a_law},
     {"the exact denoiser's terms sum to a bound, the better the more steps", bounds_what_is_known},
 };
 

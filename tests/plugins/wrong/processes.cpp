@@ -168,6 +168,16 @@ struct HalfBound final : Right {
     }
 };
 
+/// The decoder's normal density without its 2π.
+struct NoTwoPi final : Right {
+    Tensor bound_term(const Tensor& x0, const Tensor& xt, const Time& t, const Time& s,
+                      const dtk::Prediction& prediction, const std::string& variance) const override {
+        const auto last = s.map([](double s) { return s <= -1 ? 1.0 : 0.0; }).rows(x0);
+        return Right::bound_term(x0, xt, t, s, prediction, variance) -
+               (0.5 * static_cast<double>(x0[0].numel()) * std::log(2 * std::numbers::pi) * last).to(x0.scalar_type());
+    }
+};
+
 /// The noise of a step on the way there: σ_t² − σ_s².
 struct ForwardDifference final : Right {
     dtk::Normal forward(const Tensor& xs, const Time& s, const Time& t) const override {
@@ -185,4 +195,5 @@ DTK_PLUGIN(Process, noisy_end, NoisyEnd, "its last step has no noise")
 DTK_PLUGIN(Process, first_time, FirstTime, "rows have times of their own and know nothing of each other")
 DTK_PLUGIN(Process, wide_prior, WidePrior, "at its last time it is its prior, as nearly as the prior's term says")
 DTK_PLUGIN(Process, half_bound, HalfBound, "terms of the bound are divergences")
+DTK_PLUGIN(Process, no_two_pi, NoTwoPi, "what it reconstructs has a law, which sums to 1")
 DTK_PLUGIN(Process, forward_difference, ForwardDifference, "noise on noise is the noise of the whole way")
