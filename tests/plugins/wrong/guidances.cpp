@@ -27,14 +27,14 @@ struct Wrong : dtk::Guidance {
     Config c;
 };
 
-/// Three of four parts of an example, as the code of a paper has it.
+/// Three of four channels, as the code of a paper has it.
 struct ThreeChannels final : Wrong {
     using Wrong::Wrong;
     Tensor moved(const Tensor& with, const Tensor& without) const override {
-        auto all = with.flatten(1).clone();
+        auto all = with.clone();
         const auto some = std::max<std::int64_t>(all.size(1) * 3 / 4, 1);
-        all.slice(1, 0, some).add_((c.scale - 1) * (with - without).flatten(1).slice(1, 0, some));
-        return all.view(with.sizes());
+        all.slice(1, 0, some).add_((c.scale - 1) * (with - without).slice(1, 0, some));
+        return all;
     }
 };
 
@@ -108,7 +108,7 @@ struct OneTime final : dtk::Guidance {
 
 }  // namespace
 
-DTK_PLUGIN(Guidance, three_channels, ThreeChannels, "every element is guided alike")
+DTK_PLUGIN(Guidance, three_channels, ThreeChannels, "every channel is guided alike")
 DTK_PLUGIN(Guidance, shifted_scale, ShiftedScale, "the neutral scale changes nothing")
 DTK_PLUGIN(Guidance, batch_spread, BatchSpread, "every row is guided by itself, at its own time")
 DTK_PLUGIN(Guidance, silent, Silent, "it asks without the condition where it says so, and nowhere else")
