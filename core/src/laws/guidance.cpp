@@ -62,7 +62,7 @@ struct Walk {
     }
     Denoiser guided(PredictionType type = PredictionType::x0) const { return guidance->around(network(type)); }
     double time(double share) const { return std::floor(share * bench.chain->levels().last()); }
-    std::vector<double> times() const { return {time(0.9), time(0.5), time(0.1), time(0.02)}; }
+    std::vector<double> times() const { return {time(0.99), time(0.6), time(0.1), time(0.02)}; }
 
     /// What it makes of the answer, and of a reverse step where it moves those.
     Tensor shown(const Denoiser& guided, const Tensor& x, const Time& t, const Condition& condition) const {

@@ -265,6 +265,17 @@ void formulas(const Trial& trial, Findings& found) {
     });
 }
 
+/// The greatest difference of the two laws' shares below some places, in any element. a, b: [rows, elements]
+double apart_in_law(const Tensor& a, const Tensor& b) {
+    double worst = 0;
+    const double middle = b.mean().item<double>(), spread = std::max(b.std().item<double>(), 1e-12);
+    for (const double place : {-1.5, -0.7, 0.01, 0.7, 1.5}) {
+        const auto below = [&](const Tensor& x) { return (x <= middle + place * spread).to(at::kDouble).mean(0); };
+        worst = std::max(worst, distance(below(a), below(b)));
+    }
+    return worst;
+}
+
 /// At T the chain has come to what sampling starts from, as nearly as its prior term says: by Pinsker's inequality no
 /// probability differs by more than √(KL/2).
 void ends_at_the_prior(const Trial& trial, Findings& found) {
@@ -280,14 +291,9 @@ void ends_at_the_prior(const Trial& trial, Findings& found) {
         sizes[0] = rows;
         const auto mixed = process.noised(x0.expand(sizes), T, stream.stream("mixed")).x.flatten(1);
         const auto prior = process.prior(sizes, x0.options(), stream.stream("prior"), T).flatten(1);
-        const double spread = std::max(prior.std().item<double>(), 1e-12), middle = prior.mean().item<double>();
-        for (const double place : {-1.5, -0.7, 0.01, 0.7, 1.5}) {
-            const auto below = [&](const Tensor& x) { return (x <= middle + place * spread).to(at::kDouble).mean(0); };
-            found.at_most(
-                distance(below(mixed), below(prior)),
-                std::sqrt(std::max(nats, 0.0) / 2) + 6 / std::sqrt(2 * static_cast<double>(rows)),
-                fmt::format("|P(x_T < m + {} sd) − that of the prior| in an element, with KL = {:.3g}", place, nats));
-        }
+        found.at_most(apart_in_law(mixed, prior),
+                      std::sqrt(std::max(nats, 0.0) / 2) + 6 / std::sqrt(2 * static_cast<double>(rows)),
+                      fmt::format("|P(x_T < c) − that of the prior| in an element, with KL = {:.3g}", nats));
     });
 }
 
@@ -381,6 +387,48 @@ void steps_back(const Trial& trial, Findings& found) {
                     found.at_most(std::abs(z.var().item<double>() - 1), 5 * std::sqrt(2 / many),
                                   "|variance of its draws, as a share, − 1|");
                 }
+    });
+}
+
+/// Of draws x_t ~ q(x_t | x_0) the steps back make draws of q(x_s | x_0), were x_0 known: in one step and in many.
+void walks_back(const Trial& trial, Findings& found) {
+    for_chains(trial, found, [&](const Chain& chain) {
+        const auto& process = *chain.process;
+        auto told = chain.certain();
+        if (chain.perfect(PredictionType::x0)) told = {PredictionType::x0, chain.x0, {}};
+        if (told.type != PredictionType::x0 && told.type != PredictionType::logits)
+            return found.not_asked("no prediction says what x_0 is, whatever x_t");
+        const auto elements = chain.x0[0].numel();
+        const auto n = std::max<std::int64_t>(20000 / elements, 300);
+        const auto many = [&](const Tensor& x) {
+            auto sizes = x.sizes().vec();
+            sizes[0] = n;
+            return x.slice(0, 0, 1).expand(sizes).contiguous();
+        };
+        const auto x0 = many(chain.x0);
+        told.value = many(told.value);
+        const bool exact = dynamic_cast<const GaussianProcess*>(&process) ||
+                           dynamic_cast<const BernoulliProcess*>(&process) ||
+                           dynamic_cast<const CategoricalProcess*>(&process);
+        const auto last = static_cast<double>(process.steps() - 1);
+        const double from = std::floor(0.8 * last), to = std::floor(0.3 * last);
+        for (const std::int64_t parts : {1, 50}) {
+            // Steps of other processes need only be right where they are short.
+            if (parts == 1 && !exact) continue;
+            auto x = process.noised(x0, from, stream.stream("from")).x;
+            double t = from;
+            for (std::int64_t i = 1; i <= parts; ++i) {
+                const double s = std::floor(from + (to - from) * static_cast<double>(i) / static_cast<double>(parts));
+                if (s >= t) continue;
+                x = process.reverse_step(x, told, t, s, process.variances().front(), stream.stream("walk").step(i));
+                t = s;
+            }
+            const auto right = process.noised(x0, to, stream.stream("to")).x;
+            found.at_most(apart_in_law(x.flatten(1), right.flatten(1)),
+                          (exact ? 0 : 0.05) + 6 / std::sqrt(2 * static_cast<double>(n)),
+                          fmt::format("|P(x_s < c) after {} steps back from t = {} − that of q(x_s | x_0)|, s = {},",
+                                      parts, from, to));
+        }
     });
 }
 
@@ -583,6 +631,7 @@ const std::vector<Law> process_laws{
     {"a prediction told in another type and back is itself", there_and_back},
     {"noise on noise is the noise of the whole way", forward_composes},
     {"its steps back have the law of q(x_s | x_t, x_0), were x_0 known", steps_back},
+    {"of x_t its steps back make x_s, were x_0 known", walks_back},
     {"its last step has no noise", clean_at_the_end},
     {"at its last time it is its prior, as nearly as the prior's term says", ends_at_the_prior},
     {"terms of the bound are divergences", terms_of_a_bound},
