@@ -172,21 +172,26 @@ double NoiseLevels::ratio(double t) const {
 
 namespace {
 /// Slope of f at t: differences over steps h, h/4, h/16, …, extrapolated to a step of 0, and of all these the one that
-/// its neighbours agree with best. order 2: central differences; 1: backward ones. Ridders, "Accurate computation of
-/// F'(x) and F'(x)F''(x)", 1982.
+/// its neighbours agree with best, as far as rounding lets them: so short a step that both are the same by chance is no
+/// better. order 2: central differences; 1: backward ones. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)",
+/// 1982.
 template <class F>
 double ridders(F f, double t, double h, int order) {
     constexpr int rows = 14;
     constexpr double shrink = 4;
     double table[rows][rows], best = 0, error = std::numeric_limits<double>::infinity();
     for (int i = 0; i < rows; ++i, h /= shrink) {
-        table[i][0] = order == 2 ? (f(t + h) - f(t - h)) / (2 * h) : (f(t) - f(t - h)) / h;
+        const double later = order == 2 ? t + h : t, earlier = t - h, a = f(later), b = f(earlier);
+        table[i][0] = (a - b) / (order == 2 ? 2 * h : h);
+        constexpr double epsilon = std::numeric_limits<double>::epsilon();
+        const double rounding =
+            epsilon * (std::max(std::abs(a), std::abs(b)) + std::max(1.0, std::abs(t)) * std::abs(table[i][0])) / h;
         double gained = 1;
         for (int j = 1; j <= i; ++j) {
             gained *= std::pow(shrink, order);
             table[i][j] = (gained * table[i][j - 1] - table[i - 1][j - 1]) / (gained - 1);
-            const double off =
-                std::max(std::abs(table[i][j] - table[i][j - 1]), std::abs(table[i][j] - table[i - 1][j - 1]));
+            const double off = std::max(
+                {std::abs(table[i][j] - table[i][j - 1]), std::abs(table[i][j] - table[i - 1][j - 1]), rounding});
             if (off < error) {
                 error = off;
                 best = table[i][j];
