@@ -300,45 +300,6 @@ TEST_CASE("y is written out, or measured of test examples with an error of its o
     CHECK(std::abs((error.select(1, 0) * test.select(1, 1)).mean().item<double>()) < 0.25);
 }
 
-TEST_CASE("every observation measures what it says, row by row, and can be derived") {
-    for (const auto& name : support::registry().names("observation")) {
-        INFO(name);
-        int met = 0;
-        for (const auto& [data, data_fields, fields] :
-             {std::tuple("gaussian_mixture", "preset = \"none\"\nmeans = [[0.2, -0.4, 1]]\nstd = [1]",
-                         "coordinates = [2, 0]\nsd = 0.1"),
-              std::tuple("gaussian_mixture", "preset = \"none\"\nmeans = [[0.2, -0.4, 1]]\nstd = [1]",
-                         "rows = [[1, 2, 3], [0, 1, 0]]\nsd = 0.1"),
-              std::tuple("gaussian_mixture", "preset = \"none\"\nmeans = [[0.2, -0.4, 1]]\nstd = [1]", "sd = 0.1"),
-              std::tuple("dead_leaves", "size = 8", "hidden = [1, 2, 3, 4]"),
-              std::tuple("dead_leaves", "size = 8", "")}) {
-            support::BuildContext context;
-            context.data = make<dtk::Dataset>(data, data_fields, context);
-            std::shared_ptr<dtk::Observation> seen;
-            if (!complaint_of([&] { seen = make<dtk::Observation>(name, fields, context); }).empty()) continue;
-            ++met;
-            const auto x = context.data->test_examples(at::arange(5)).x.to(at::kDouble);
-            const auto y = seen->of(x);
-            CHECK(y.sizes() == at::IntArrayRef{5, seen->size()});
-            CHECK(seen->y(0, 2).sizes() == at::IntArrayRef{2, seen->size()});
-            CHECK(distance(seen->of(x.slice(0, 3)), y.slice(0, 3)) < 1e-12);
-            CHECK(seen->of(x.to(at::kFloat)).scalar_type() == at::kFloat);
-            if (seen->linear()) CHECK(distance(seen->of(2 * x - x.roll(1, 0)), 2 * y - y.roll(1, 0)) < 1e-12);
-            if (seen->elements().defined()) CHECK(at::equal(y, x.flatten(1).index_select(1, seen->elements())));
-
-            // A' w and A'ᵀ v against differences.
-            const dtk::Linearised A(*seen, x);
-            const auto w = stream.stream("w").normal(x.sizes(), at::kDouble),
-                       v = stream.stream("v").normal(y.sizes(), at::kDouble);
-            const auto slope = (seen->of(x + 1e-5 * w) - seen->of(x - 1e-5 * w)) / 2e-5;
-            CHECK(distance(A.value(), y) < 1e-12);
-            CHECK(distance(A.times(w), slope) < 1e-7);
-            CHECK(distance((A.transposed(v) * w).flatten(1).sum(1), (v * slope).sum(1)) < 1e-6);
-        }
-        CHECK(met > 0);
-    }
-}
-
 TEST_CASE("what is said wrongly of what is known is refused with the cure") {
     support::BuildContext context;
     context.data = make<dtk::Dataset>("gaussian_mixture", "", context);

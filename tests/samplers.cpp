@@ -1,5 +1,5 @@
-// Samplers against exact answers: with the exact denoiser what is left is the sampler's own error. Then the laws that
-// every sampler of the build keeps to.
+// Samplers against exact answers: with the exact denoiser what is left is the sampler's own error. Then the product of
+// samplers with what they stand on.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -85,41 +85,6 @@ Fitted fitted(const std::string& name, const std::string& fields, const support:
     return {told, make<dtk::Sampler>(name, fields, told)};  // and says why not
 }
 
-/// May that sampler refuse these times? restart may, where none is near enough to the data to go back up from.
-bool may_refuse(const std::string& name, const std::vector<double>& times, const dtk::NoiseLevels& noise) {
-    constexpr double low = 0.06, high = 0.3;  // its interval
-    const auto away = [&](double t) { return std::abs(std::log(noise.ratio(t) / low)); };
-    const auto nearest = std::ranges::min_element(times, {}, away);
-    return name == "restart" && !(noise.ratio(*nearest) < high && high <= noise.ratio(noise.last()));
-}
-
-/// Is that a sampler of another process than the Gaussian one?
-bool of_another_process(const std::string& name, const support::BuildContext& context) {
-    return says(complaint_of([&] { make<dtk::Sampler>(name, "", context); }), "needs a process of categories");
-}
-
-/// Does that sampler make one step, and refuse to make more?
-bool makes_one_step(const std::string& name, const support::BuildContext& context) {
-    return says(complaint_of([&] { make<dtk::Sampler>(name, "steps = 2", context); }), "makes one step");
-}
-
-/// Every sampler of the build, by its name, with the context that it is fitted to. Each must take these steps, but for
-/// what it may refuse, and then it must.
-template <class Law>
-void for_every_sampler(const support::BuildContext& context, const std::string& fields, const Law& law) {
-    const auto times = make<dtk::Sampler>("ddim", fields, context)->times(*context.chain);
-    for (const auto& name : support::registry().names("sampler")) {
-        INFO(name);
-        if (of_another_process(name, context)) continue;
-        if (may_refuse(name, times, context.chain->levels()) || (times.size() > 1 && makes_one_step(name, context))) {
-            CHECK_THROWS_AS(make<dtk::Sampler>(name, fields, context), dtk::Error);
-            continue;
-        }
-        const auto told = fitted(name, fields, context);
-        law(*told.sampler, told.context);
-    }
-}
-
 /// What takes x_t along the probability flow of N(mean, sd²) to where σ/α is `least`: a perfect consistency model.
 dtk::Denoiser consistency_function(std::shared_ptr<dtk::Process> process, double mean, double sd, double least) {
     const auto ask = [process = process.get(), mean, sd, least](const Tensor& x, const dtk::Time& t,
@@ -130,19 +95,6 @@ dtk::Denoiser consistency_function(std::shared_ptr<dtk::Process> process, double
         return dtk::Prediction{dtk::PredictionType::x0, left * x + (mean - left * a * mean), {}};
     };
     return {std::move(process), ask};
-}
-
-/// The same answers, each row asked for alone.
-dtk::Denoiser row_by_row(const dtk::Denoiser& denoise) {
-    return denoise.replaced([denoise](const Tensor& x, const dtk::Time& t, const dtk::Condition& condition) {
-        std::vector<Tensor> rows;
-        dtk::Prediction one;
-        for (std::int64_t k = 0; k < x.size(0); ++k) {
-            one = denoise(x.slice(0, k, k + 1), t.chunk(k, 1), condition.chunk(k, 1));
-            rows.push_back(one.value);
-        }
-        return dtk::Prediction{one.type, at::cat(rows), {}};
-    });
 }
 
 }  // namespace
@@ -230,94 +182,6 @@ TEST_CASE("ddim converges to the exact flow with order one") {
     INFO("errors " << errors[0] << ", " << errors[1] << ", " << errors[2]);
     CHECK(std::log(errors[1] / errors[2]) / std::log(4.0) == Approx(1).margin(0.05));
     CHECK(std::log(errors[0] / errors[2]) / std::log(16.0) == Approx(1).margin(0.1));
-}
-
-TEST_CASE(
-    "every sampler does the same with the same numbers, and remembers nothing, of a call that was cut short either") {
-    const auto context = preset("gmm2d", "linear");
-    const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
-    for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
-        const auto once = sampled(sampler, context, x, stream);
-        const auto other = stream.stream("other");
-        sampled(sampler, context, other.normal({3, 2}, at::kDouble), other);
-        CHECK(at::equal(once, sampled(sampler, context, x, stream)));
-        struct CutShort {};
-        const auto stop = [](std::int64_t step, const Tensor&) {
-            if (step == 5) throw CutShort();
-        };
-        CHECK_THROWS_AS(sampled(sampler, context, other.normal({8, 2}, at::kDouble), other, stop), CutShort);
-        CHECK(at::equal(once, sampled(sampler, context, x, stream)));
-        CHECK(once.sizes() == x.sizes());
-        CHECK(once.scalar_type() == at::kDouble);
-        CHECK(sampled(sampler, context, x.to(at::kFloat), stream).scalar_type() == at::kFloat);
-    });
-}
-
-TEST_CASE("every sampler reports each step once, and ends with what it reported last") {
-    const auto context = preset("gmm2d", "linear");
-    const auto x = stream.stream("x").normal({4, 2}, at::kDouble);
-    for_every_sampler(context, "steps = 7", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
-        std::vector<std::int64_t> steps;
-        Tensor last;
-        const auto end = sampled(sampler, context, x, stream,
-                                 [&](std::int64_t i, const Tensor& state) { steps.push_back(i), last = state; });
-        CHECK(steps == std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7});
-        CHECK(at::equal(end, last));
-    });
-}
-
-TEST_CASE("a sample of every sampler does not depend on the batch it is drawn in, to the bit") {
-    at::NoGradGuard no_grad;
-    const auto context = preset("gmm2d", "cosine");
-    const auto x = stream.stream("x").normal({8, 2}, at::kDouble);
-    for_every_sampler(context, "steps = 12", [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
-        // Vectorised exponentials round by their place in a register, so the network is asked row by row.
-        const auto drawn = [&](const Tensor& x, const dtk::Random& random) {
-            const auto denoise = support::told(context, row_by_row(support::denoiser(context)), x);
-            return sampler.sample(denoise, sampler.times(*context.chain), x, random);
-        };
-        const auto parts = at::cat({drawn(x.slice(0, 0, 3), stream), drawn(x.slice(0, 3), stream.from(3))});
-        CHECK(at::equal(drawn(x, stream), parts));
-    });
-}
-
-TEST_CASE("every sampler stays finite with one, two or three steps") {
-    for (const char* schedule : {"linear", "cosine", "cosine_log_snr"}) {
-        const auto context = preset("gmm2d", schedule);
-        const auto x = stream.stream("x").normal({64, 2}, at::kFloat);
-        for (const int n : {1, 2, 3})
-            for_every_sampler(context, fmt::format("steps = {}", n),
-                              [&](const dtk::Sampler& sampler, const support::BuildContext& context) {
-                                  INFO(schedule << ", " << n);
-                                  CHECK(at::isfinite(sampled(sampler, context, x, stream)).all().item<bool>());
-                              });
-    }
-}
-
-TEST_CASE("every sampler comes closer to the data with more steps") {
-    // The last of two independent elements: what is known of the first says nothing of it.
-    const std::string data = "preset = \"none\"\nmeans = [[0.3, 0.3]]\nstd = [0.5]";
-    const auto context = support::exact("gaussian_mixture", data, "schedule = \"linear\"");
-    const auto x = stream.stream("x").normal({1500, 2}, at::kDouble);
-    at::NoGradGuard no_grad;
-    const auto consistent = consistency_function(context.chain, 0.3, 0.5, 0);
-    const auto exact =
-        product::GaussianData{at::full({2}, 0.3, at::kDouble), 0.5}.denoiser(context.chain, dtk::PredictionType::x0);
-    for (const auto& name : support::registry().names("sampler")) {
-        if (of_another_process(name, context) || makes_one_step(name, context)) continue;
-        const auto w2 = [&](int steps) {
-            // With fresh noise at each step diffpir is biased without any y; see there.
-            const auto* fields = name == "diffpir" ? "\nxi = 0" : "";
-            const auto [told, sampler] = fitted(name, fmt::format("steps = {}{}", steps, fields), context);
-            const auto denoise = support::told(told, name == "consistency" ? consistent : exact, x);
-            const auto y = sampler->sample(denoise, sampler->times(*context.chain), x, stream).select(1, -1);
-            return std::hypot(y.mean().item<double>() - 0.3, y.std().item<double>() - 0.5);
-        };
-        const double few = w2(20), many = w2(500);
-        INFO(name << ": " << few << " with 20 steps, " << many << " with 500");
-        CHECK(many < few);
-        CHECK(many < 0.03);
-    }
 }
 
 // ---- The product of samplers, schedules, grids, predictions and numbers of steps.

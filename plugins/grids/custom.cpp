@@ -13,7 +13,12 @@ struct Custom final : dtk::Grid {
             f("in", in, {"t", "ratio", "log_snr"}, "what they are: times in −1 … T−1, σ/α, or log(α²/σ²)");
         }
     } c;
-    explicit Custom(const Config& config) : c(config) {}
+    explicit Custom(const Config& config) : c(config) {
+        for (const double value : c.at)
+            if (c.in == "ratio" && !(value > 0))
+                throw dtk::Error("`at` lists σ/α = " + std::to_string(value) + ", and there is noise at every time",
+                                 "list numbers above 0");
+    }
 
     std::vector<double> times(const dtk::NoiseLevels& levels, std::int64_t n) const override {
         if (static_cast<std::int64_t>(c.at.size()) != n)

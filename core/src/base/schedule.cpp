@@ -72,6 +72,12 @@ NoiseLevels NoiseLevels::from_function(std::int64_t steps, std::function<NoiseLe
     for (std::int64_t t = 0; t < steps; ++t)
         table.push_back(level(static_cast<double>(t + 1) / static_cast<double>(steps)));
     auto levels = from_table(table);
+    // At a step two formulas may agree that do so nowhere else, as α = 0 and σ = 1 at the end of a straight path.
+    for (std::int64_t t = 0; levels.variance_preserving_ && t < steps; ++t) {
+        const auto between = level((static_cast<double>(t) + 0.5) / static_cast<double>(steps));
+        const double total = between.alpha * between.alpha + between.sigma * between.sigma;
+        levels.variance_preserving_ = std::abs(total - 1) < 1e-9;
+    }
     levels.function_ = std::move(level);
     return levels;
 }
@@ -119,10 +125,16 @@ NoiseLevel NoiseLevels::between(double t) const {
         const auto unit = dtk::variance_preserving(log_snr);
         return NoiseLevel{unit.alpha * std::sqrt(total), unit.sigma * std::sqrt(total), log_snr};
     };
+    if (later == 0 && b.alpha == 0) {
+        // One step from all to nothing: α = 1 − along and σ² ∝ along, brought to α² + σ² = 1 where that is so
+        // elsewhere.
+        const double log_snr = 2 * std::log1p(-along) - std::log(along * b.sigma2);
+        if (variance_preserving_) return split(1, log_snr);
+        return {1 - along, std::sqrt(along * b.sigma2), log_snr};
+    }
     if (later == 0) {
         const double noise = along * b.sigma2 / b.alpha_bar;
         if (variance_preserving_) return split(1, -std::log(noise));
-        if (b.alpha == 0) return split(1 - along + along * b.sigma2, b.log_snr);
         const double alpha = std::exp(along * std::log(b.alpha));
         return {alpha, alpha * std::sqrt(noise), -std::log(noise)};
     }
@@ -160,21 +172,26 @@ double NoiseLevels::ratio(double t) const {
 
 namespace {
 /// Slope of f at t: differences over steps h, h/4, h/16, …, extrapolated to a step of 0, and of all these the one that
-/// its neighbours agree with best. order 2: central differences; 1: backward ones. Ridders, "Accurate computation of
-/// F'(x) and F'(x)F''(x)", 1982.
+/// its neighbours agree with best, as far as rounding lets them: so short a step that both are the same by chance is no
+/// better. order 2: central differences; 1: backward ones. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)",
+/// 1982.
 template <class F>
 double ridders(F f, double t, double h, int order) {
     constexpr int rows = 14;
     constexpr double shrink = 4;
     double table[rows][rows], best = 0, error = std::numeric_limits<double>::infinity();
     for (int i = 0; i < rows; ++i, h /= shrink) {
-        table[i][0] = order == 2 ? (f(t + h) - f(t - h)) / (2 * h) : (f(t) - f(t - h)) / h;
+        const double later = order == 2 ? t + h : t, earlier = t - h, a = f(later), b = f(earlier);
+        table[i][0] = (a - b) / (order == 2 ? 2 * h : h);
+        constexpr double epsilon = std::numeric_limits<double>::epsilon();
+        const double rounding =
+            epsilon * (std::max(std::abs(a), std::abs(b)) + std::max(1.0, std::abs(t)) * std::abs(table[i][0])) / h;
         double gained = 1;
         for (int j = 1; j <= i; ++j) {
             gained *= std::pow(shrink, order);
             table[i][j] = (gained * table[i][j - 1] - table[i - 1][j - 1]) / (gained - 1);
-            const double off =
-                std::max(std::abs(table[i][j] - table[i][j - 1]), std::abs(table[i][j] - table[i - 1][j - 1]));
+            const double off = std::max(
+                {std::abs(table[i][j] - table[i][j - 1]), std::abs(table[i][j] - table[i - 1][j - 1]), rounding});
             if (off < error) {
                 error = off;
                 best = table[i][j];
@@ -211,11 +228,20 @@ NoiseLevels::Rates NoiseLevels::rates(double t) const {
         const auto& before = table_[later - 1];
         slope = b.log_snr - before.log_snr;
         log_alpha_slope = std::log(b.alpha) - std::log(before.alpha);
-        if (b.alpha == 0) {
-            if (t == low + 1) return {-std::exp(before.log_snr / 2) * sigma * T, 0};
-            slope = -2 / (low + 1 - t);
-            log_alpha_slope = slope * sigma * sigma / (2 * (alpha * alpha + sigma * sigma));
-        }
+    }
+    const double left = low + 1 - t;
+    if (b.alpha == 0 && later == 0) {
+        if (left == 0) return {-T, variance_preserving_ ? 0 : sigma / 2 * T};
+        slope = -2 / left - 1 / (1 - left);
+        log_alpha_slope = -1 / left;
+    } else if (b.alpha == 0) {
+        // α/σ is a line to 0, and so is α² + σ² to its end.
+        const auto& before = table_[later - 1];
+        const double total = alpha * alpha + sigma * sigma;
+        const double widens = variance_preserving_ ? 0 : (b.sigma2 - before.alpha_bar - before.sigma2) / (2 * total);
+        if (left == 0) return {-std::exp(before.log_snr / 2) * sigma * T, sigma * widens * T};
+        slope = -2 / left;
+        log_alpha_slope = slope * sigma * sigma / (2 * total) + widens;
     }
     if (variance_preserving_) return {alpha * sigma * sigma * slope / 2 * T, -sigma * alpha * alpha * slope / 2 * T};
     return {alpha * log_alpha_slope * T, sigma * (log_alpha_slope - slope / 2) * T};
@@ -230,6 +256,10 @@ double NoiseLevels::time(double log_snr) const {
     if (after->log_snr == log_snr) return high;
     const double low = high - 1;
     if (!function_) {
+        if (low < 0 && after->alpha == 0) {
+            const double ratio = std::exp(log_snr / 2) * std::sqrt(after->sigma2);  // (1 − along)/√along
+            return low + std::pow(2 / (ratio + std::sqrt(ratio * ratio + 4)), 2);
+        }
         if (low < 0) return low + std::exp(-log_snr) * after->alpha_bar / after->sigma2;
         const auto& before = table_[static_cast<std::size_t>(low)];
         if (after->alpha == 0) return high - std::exp((log_snr - before.log_snr) / 2);

@@ -434,6 +434,17 @@ Bench Trial::furnished(Bench bench) const {
     return bench;
 }
 
+std::optional<Bench> Trial::over(const std::string& name, std::shared_ptr<Dataset> data) const {
+    if (named_.contains("dataset")) return {};
+    try {
+        auto ready = furnished({name, std::move(data)});
+        build(ready, "");
+        return ready;
+    } catch (const Error&) {
+        return {};
+    }
+}
+
 const std::vector<Bench>& Trial::benches() const {
     if (benches_) return *benches_;
     std::vector<Bench> all, usable;

@@ -62,6 +62,8 @@ class DTK_API Trial {
     Trial(const Registry& registry, const PluginFile& plugin, toml::table named, std::filesystem::path folder);
 
     const PluginFile& plugin() const { return plugin_; }
+    /// Why its author does not want to be asked for that law, [not_asked] "law" = "why"; empty where he does.
+    std::string excuse(const std::string& law) const { return named_["not_asked"][law].value_or(std::string()); }
 
     /// Those of the benches that the plugin can be built on, as it is named. Where its author names a data set there is
     /// only that one. Errors: Error with every reason where there is none.
@@ -82,6 +84,9 @@ class DTK_API Trial {
                                      const std::string& fields = {}) const {
         return std::static_pointer_cast<Interface>(other(Interface::kind, name, fields, bench));
     }
+    /// Those data with what the author names beside a data set. Null where he names other data or the plugin refuses
+    /// these.
+    std::optional<Bench> over(const std::string& name, std::shared_ptr<Dataset> data) const;
     /// The bench under a process of the same kind with other fields: "steps = 50".
     Bench under(Bench bench, const std::string& process_fields) const;
 

@@ -143,7 +143,10 @@ void try_laws(const Trial& trial, const std::function<void(const std::string& la
         }))
         return;
     for (const auto& law : laws_of(trial.plugin().kind))
-        try_one(law.says, [&](Findings& found) { law.holds(trial, found); });
+        try_one(law.says, [&](Findings& found) {
+            if (const auto why = trial.excuse(law.says); !why.empty()) return found.not_asked(why);
+            law.holds(trial, found);
+        });
     try_one("nothing global is other than before", [&](Findings& found) { before.compare({}, found); });
 }
 
