@@ -34,6 +34,7 @@ struct DTK_API Bench : BuildContext {
     std::shared_ptr<Observation> seen = {};
     std::map<std::string, TrainedNetwork> networks = {};  ///< by the name of the reference
     std::uint64_t seed = 1;
+    bool drops = false;  ///< does training drop conditions?
 
     const Dataset& dataset() const override;
     Space space() const override;
@@ -43,6 +44,7 @@ struct DTK_API Bench : BuildContext {
     /// One that was named, else the bench's own network.
     TrainedNetwork trained(const Reference& reference) const override;
     bool running() const override { return true; }
+    bool drops_conditions() const override { return drops; }
     const Observation* observation() const override { return seen.get(); }
 
     /// The network under the process, told nothing.
@@ -103,12 +105,17 @@ DTK_API std::shared_ptr<Dataset> points();
 /// nothing.
 DTK_API std::shared_ptr<Dataset> normal(std::vector<std::int64_t> shape, double mean, double sd,
                                         std::int64_t classes = 0);
-/// Sixteen pictures of that shape in three classes, [−1, 1] in 256 levels, whose law nobody knows.
+/// 512 pictures of that shape in three classes, and as many for testing, [−1, 1] in 256 levels, whose law nobody
+/// knows.
 DTK_API std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape = {1, 8, 12}, std::int64_t classes = 3);
 
 /// E[x_0 | x_t], by the data's own law; told a class where classes have laws of their own.
 DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process,
                                      PredictionType type = PredictionType::eps);
+
+/// n true examples of set `number`, which neither training nor testing ever shows where there is an end of these; none
+/// where nobody can make more.
+DTK_API std::optional<Batch> new_examples(const Dataset& data, std::int64_t n, std::int64_t number = 0);
 
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
