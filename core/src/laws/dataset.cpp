@@ -188,7 +188,7 @@ void seed_makes_examples(const Trial& trial, Findings& found) {
 }
 
 std::vector<std::string> rows_as_text(const Tensor& x) {
-    const auto flat = x.flatten(1).contiguous();
+    const auto flat = x.flatten(1).to(at::kFloat).contiguous();
     const auto bytes = static_cast<std::size_t>(flat.size(1)) * sizeof(float);
     const auto* data = reinterpret_cast<const char*>(flat.const_data_ptr<float>());
     std::vector<std::string> rows;
