@@ -279,16 +279,19 @@ int plugins_check(const CheckRequest& request) {
     // What is given as a file is looked for first, a C++ file after it was built.
     auto folders = request.folders;
     std::map<fs::path, fs::path> source_of;
+    const auto add = [&](const fs::path& folder) {
+        if (std::ranges::find(folders, folder) == folders.end()) folders.push_back(folder);
+    };
     for (const auto& what : request.plugins) {
         const fs::path path = what;
         if (path.extension() == ".cpp" || path.extension() == ".cc") {
             const auto plugin = build_plugin(path);
             source_of[plugin] = path;
-            folders.push_back(plugin.parent_path());
+            add(plugin.parent_path());
         } else if (fs::is_directory(path)) {
-            folders.push_back(fs::absolute(path));
+            add(fs::absolute(path));
         } else if (fs::is_regular_file(path)) {
-            folders.push_back(fs::absolute(path).parent_path());
+            add(fs::absolute(path).parent_path());
         }
     }
     const Registry registry(plugin_folders(folders));
