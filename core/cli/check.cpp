@@ -279,22 +279,23 @@ int plugins_check(const CheckRequest& request) {
     // What is given as a file is looked for first, a C++ file after it was built.
     auto folders = request.folders;
     std::map<fs::path, fs::path> source_of;
-    const auto add = [&](const fs::path& folder) {
-        if (std::ranges::find(folders, folder) == folders.end()) folders.push_back(folder);
-    };
     for (const auto& what : request.plugins) {
         const fs::path path = what;
         if (path.extension() == ".cpp" || path.extension() == ".cc") {
             const auto plugin = build_plugin(path);
             source_of[plugin] = path;
-            add(plugin.parent_path());
+            folders.push_back(plugin.parent_path());
         } else if (fs::is_directory(path)) {
-            add(fs::absolute(path));
+            folders.push_back(fs::absolute(path));
         } else if (fs::is_regular_file(path)) {
-            add(fs::absolute(path).parent_path());
+            folders.push_back(fs::absolute(path).parent_path());
         }
     }
-    const Registry registry(plugin_folders(folders));
+    // A folder that is named twice does not hold its plugins twice.
+    std::vector<fs::path> each;
+    for (const auto& folder : plugin_folders(folders))
+        if (std::ranges::find(each, folder) == each.end()) each.push_back(folder);
+    const Registry registry(each);
     const auto all = everything_asked(registry, request, source_of);
     const auto cores = std::max(1U, std::thread::hardware_concurrency());
     int broken = 0;

@@ -57,12 +57,12 @@ MetricResult Metric::evaluate(const EvaluationInput& input, const Random& random
         if (finite) throw;
         throw Error("some samples are not finite numbers, and it cannot measure such", "ask why the sampler draws them");
     }
-    // However few of them the metric overlooked.
-    if (!finite && std::isfinite(result.value)) result.value = std::nan("");
     if (version() != before)
         throw PluginError("the metric changed the samples, which others are still to look at",
                           "let it work on a copy: samples.clone()");
     result.card = card();
+    // However few of them the metric overlooked.
+    if (!finite && (std::isfinite(result.value) || result.passes() != false)) result.value = std::nan("");
     if (result.n == 0 && input.samples.defined()) result.n = input.samples.size(0);
     return result;
 }
