@@ -46,18 +46,19 @@ class NormalMixture final : public Density, public ClassDensities {
     /// log w_k N(x; α·m_k, (α²s² + σ²)·I) → [n, K]
     Tensor log_terms(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
         const auto variance = (alpha * alpha * s2_ + sigma * sigma).unsqueeze(1);
-        const auto d2 = (x.unsqueeze(1) - alpha.view({-1, 1, 1}) * means_).square().sum(2);
-        return at::tensor(weights_, at::kDouble).log() - d2 / (2 * variance) -
+        const auto d2 = (x.unsqueeze(1) - alpha.view({-1, 1, 1}) * means_on(x)).square().sum(2);
+        return at::tensor(weights_, at::kDouble).log().to(x.device(), /*non_blocking=*/true) - d2 / (2 * variance) -
                0.5 * static_cast<double>(x.size(1)) * (2 * std::numbers::pi * variance).log();
     }
     Tensor log_terms(const Tensor& x, double alpha, double sigma) const {
-        return log_terms(x, at::full({x.size(0)}, alpha, at::kDouble), at::full({x.size(0)}, sigma, at::kDouble));
+        return log_terms(x, at::full({x.size(0)}, alpha, x.options()), at::full({x.size(0)}, sigma, x.options()));
     }
+    Tensor means_on(const Tensor& x) const { return means_.to(x.device(), /*non_blocking=*/true); }
     std::pair<Tensor, Tensor> moments(const Tensor& state, const Tensor& of_alpha, const Tensor& of_sigma) const {
         const auto x = state.to(at::kDouble), alpha = of_alpha.to(at::kDouble), sigma = of_sigma.to(at::kDouble);
         const auto a = alpha.view({-1, 1, 1}), total = a * a * s2_ + sigma.view({-1, 1, 1}).square();
         const auto share = log_terms(x, alpha, sigma).softmax(1).unsqueeze(2);
-        const auto mean = means_ + a * s2_ / total * (x.unsqueeze(1) - a * means_);
+        const auto means = means_on(x), mean = means + a * s2_ / total * (x.unsqueeze(1) - a * means);
         const auto all = (share * mean).sum(1);
         return {all, (share * (s2_ * sigma.view({-1, 1, 1}).square() / total + mean.square())).sum(1) - all.square()};
     }

@@ -5,6 +5,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -265,6 +266,7 @@ const std::vector<Law> codec_laws{
     {"float64 is coded as float32 is", float64_too},
     {"nothing in it is trained", nothing_is_trained},
     {"its tensors are all that it knows of the data", tensors_are_all_there_is},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws

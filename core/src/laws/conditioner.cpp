@@ -6,6 +6,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -297,6 +298,7 @@ const std::vector<Law> conditioner_laws{
     {"classes are told apart", classes_are_told_apart},
     {"what it does not make it passes on", passes_the_rest_on},
     {"a gradient reaches every parameter", gradients_reach_its_parameters},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws

@@ -80,6 +80,23 @@ struct Learns final : Right {
     Tensor& scale_;
 };
 
+/// Looks at the numbers, which are on a device: the host waits for it.
+struct Waits final : Right {
+    using Right::Right;
+    dtk::Latents encode(const Tensor& x) const override {
+        if (!x.isfinite().all().item<bool>()) throw dtk::Error("an example is not finite", "look at the data");
+        return {x / 2};
+    }
+};
+
+/// Its numbers stay on the CPU, as no buffer.
+struct StaysBehind final : Right {
+    explicit StaysBehind(const dtk::BuildContext& context)
+        : Right(context), scale_(at::full(data_.shape(), 2.0, at::kFloat)) {}
+    dtk::Latents encode(const Tensor& x) const override { return {x / scale_}; }
+    Tensor scale_;
+};
+
 struct Narrow final : Right {
     using Right::Right;
     Tensor decode(const Tensor& z) const override { return z.to(at::kFloat) * 2; }
@@ -97,3 +114,7 @@ DTK_PLUGIN(Codec, flat, Flat, "latents and what is decoded have the shapes that 
 DTK_PLUGIN(Codec, wider, Wider, "latents lie in the range that is said")
 DTK_PLUGIN(Codec, learns, Learns, "nothing in it is trained")
 DTK_PLUGIN(Codec, narrow, Narrow, "float64 is coded as float32 is")
+DTK_PLUGIN(Codec, waits, Waits,
+           "on an accelerator the host waits for nothing, and tensors of two devices are not mixed")
+DTK_PLUGIN(Codec, stays_behind, StaysBehind,
+           "on an accelerator the host waits for nothing, and tensors of two devices are not mixed")
