@@ -356,7 +356,7 @@ void true_samples_pass(const Trial& trial, Findings& found) {
     found.not_asked("it has no floor");
     on_benches(trial, found, [&](const Tried& one) {
         constexpr int sets = 5;
-        int asked = 0, passed = 0;
+        int asked = 0, passed = 0, held = 0, near = 0;
         std::vector<std::string> values;
         for (int i = 0; i < sets; ++i) {
             auto drawn = one.truth;
@@ -366,6 +366,10 @@ void true_samples_pass(const Trial& trial, Findings& found) {
             if (const auto passes = m.passes()) {
                 ++asked;
                 passed += *passes;
+                if (m.expected && m.expected_sd > 0) {
+                    ++held;
+                    near += std::abs(m.value - *m.expected) <= 5 * error_of(m) + m.tolerance;
+                }
                 values.push_back(fmt::format("{:.4g}, of {:.4g} ± {:.2g}{}", m.value, m.expected.value_or(NAN),
                                              m.expected_sd, m.limit ? fmt::format(", limit {:.4g}", *m.limit) : ""));
             }
@@ -373,6 +377,9 @@ void true_samples_pass(const Trial& trial, Findings& found) {
         if (asked == 0) return;
         found.expect(passed >= asked - 1,
                      fmt::format("of {} sets of true samples {} pass: {}", asked, passed, fmt::join(values, "; ")));
+        found.expect(near >= held - 1,
+                     fmt::format("of {} sets of true samples {} lie near what is expected of them: {}", held, near,
+                                 fmt::join(values, "; ")));
     });
 }
 
@@ -486,7 +493,7 @@ const std::vector<Law> metric_laws{
     {"the order of samples and the batch change nothing", order_and_batch_change_nothing},
     {"samples of float64 are measured as those of float32", types_change_little},
     {"chance moves it within the error that it states", chance_is_within_its_error},
-    {"true samples pass", true_samples_pass},
+    {"true samples pass, and have what is expected of them", true_samples_pass},
     {"what is worse is worse by its card", worse_is_worse},
     {"samples that are not numbers pass nothing", no_numbers_pass_nothing},
     {"too few samples are refused in words", few_samples_are_refused},

@@ -152,7 +152,7 @@ struct Asserts final : Right {
 DTK_PLUGIN(Metric, first_half, FirstHalf, "the order of samples and the batch change nothing")
 DTK_PLUGIN(Metric, of_its_batches, OfItsBatches, "the order of samples and the batch change nothing")
 DTK_PLUGIN(Metric, the_other_way, TheOtherWay, "what is worse is worse by its card")
-DTK_PLUGIN(Metric, no_floor, NoFloor, "true samples pass")
+DTK_PLUGIN(Metric, no_floor, NoFloor, "true samples pass, and have what is expected of them")
 DTK_PLUGIN(Metric, remembers, Remembers,
            "asked twice, and from two threads, it is the same number, and samples stay as they are")
 DTK_PLUGIN(Metric, in_place, InPlace,
