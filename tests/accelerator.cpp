@@ -294,8 +294,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
     // Does a wanted plugin lack what only its author has? Nothing else can mend that.
     const auto lacks = [&] {
         return std::ranges::any_of(wanted, [&](const auto& one) {
-            const auto said = found.complaint.find(fmt::format("{} `{}`: ", one.first, one.second));
-            return said != std::string::npos && found.complaint.find("is not set", said) != std::string::npos;
+            const auto said = found.complaint.find(fmt::format("{} `{}` ", one.first, one.second));
+            return said != std::string::npos && found.complaint.find("needs `", said) != std::string::npos;
         });
     };
     // Is a wanted plugin one of another process? No model or sampler mends that.
@@ -610,7 +610,7 @@ void kind_holds_on_device(const std::string& kind) {
         if (!found.bench && kind == "guidance") found = guided(name);
         INFO(found.complaint);
         // A plugin that needs a file or a trained network of its author's is tried where that is.
-        if (found.complaint.find("is not set") != std::string::npos) continue;
+        if (found.complaint.find("needs `") != std::string::npos) continue;
         CHECK(found.bench);
         if (found.bench) holds_on_device(found);
     }

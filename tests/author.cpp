@@ -112,6 +112,41 @@ TEST_CASE("what cannot be written is refused in words, and nothing is overwritte
     CHECK(says(missing.err, "there is no file nowhere.cpp"));
 }
 
+TEST_CASE("the reference holds every plugin with every field, in each form, and the one in docs/ is of this build") {
+    const Folder folder;
+    const auto described = nlohmann::json::parse(dtk_program({"plugins", "describe", "--json"}, ".").out);
+    CHECK(described.size() > 150);
+    for (const std::string format : {"md", "man"})
+        REQUIRE(dtk_program({"plugins", "describe", "--format", format, "--out", format}, folder.path).code == 0);
+    for (const auto& plugin : described) {
+        const auto kind = plugin["kind"].get<std::string>(), name = plugin["name"].get<std::string>();
+        INFO(kind << " " << name);
+        CHECK(plugin["about"].get<std::string>().size() > 4);  // what its source begins with
+        const auto markdown = read(folder / "md" / (kind + ".md"));
+        const auto begin = markdown.find("## " + name + "\n");
+        REQUIRE(begin != markdown.npos);
+        const auto section = markdown.substr(begin, markdown.find("\n## ", begin) - begin);
+        const auto man = read(folder / "man" / ("dtk-" + kind + "-" + name + ".7"));
+        CHECK(says(section, plugin["about"].get<std::string>()));
+        CHECK(says(read(folder / "md" / "README.md"), "[" + name + "](" + kind + ".md#" + name + ")"));
+        for (const auto& field : plugin["fields"]) {
+            CHECK(says(section, "| `" + field["key"].get<std::string>() + "` |"));
+            CHECK(says(man, ".B " + field["key"].get<std::string>() + "\n"));
+        }
+    }
+    for (const auto& page : std::filesystem::directory_iterator(folder / "md")) {
+        INFO("dtk plugins describe --format md --out docs/reference writes " << page.path().filename());
+        CHECK(read(page) == read(std::filesystem::path(DTK_SOURCE) / "docs" / "reference" / page.path().filename()));
+    }
+    // A page with the picture and the verdict of each law.
+    REQUIRE(dtk_program({"plugins", "describe", "schedule", "cosine", "--format", "html", "--out", "html"}, folder.path)
+                .code == 0);
+    const auto page = read(folder / "html" / "schedule-cosine.html");
+    for (const auto* part : {"<svg", "beta_max", "9 laws hold", "noise grows with time", "Nichol &amp; Dhariwal"})
+        CHECK(says(page, part));
+    CHECK(says(read(folder / "html" / "index.html"), "schedule-cosine.html"));
+}
+
 TEST_CASE("the schema holds every plugin with every field, and every table of a stage") {
     const auto shown = dtk_program({"schema"}, ".");
     REQUIRE(shown.code == 0);

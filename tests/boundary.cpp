@@ -62,7 +62,15 @@ const std::vector<Offender> offenders{
     {"wrong_id", "was built for another dtk", {"plugin: build id b00000000", "dtk:    libstdc++", "build it again"}},
     {"old_interface",
      "speaks another version of its interface",
-     {"plugin: schedule 0", "dtk:    schedule 2", "build it again"}},
+     {"plugin: schedule 2.0", "dtk:    schedule 3.0", "build it again"}},
+    {"newer_interface",
+     "speaks another version of its interface",
+     {"plugin: schedule 3.999", "dtk:    schedule 3.0", "build it again"}},
+    {"wrong_default",
+     "",
+     {"`beta`: its default 2 is outside its own range (0, 1)",
+      "`form`: its default \"round\" is none of square or even", "`twice`: it is declared twice",
+      "the plugin's fault"}},
     {"missing_symbol", "cannot be loaded: undefined symbol", {"of_nowhere", "missing_symbol.so"}},
     {"crashes", "crashes while it is loaded (signal 11", {"crashes.so"}},
     {"aborts", "crashes while it is loaded (signal 6", {"aborts.so"}},
@@ -131,11 +139,11 @@ TEST_CASE("a plugin of another age, seen by its section alone, is skipped and sa
     const auto plugins = offender("old_section").parent_path();
     const auto shown = list(folder, plugins, true);
     CHECK(shown.code == 0);
-    CHECK(says(shown.out, "speaks plugin interface dtk0, this dtk speaks dtk1"));
+    CHECK(says(shown.out, "speaks plugin interface dtk1, this dtk speaks dtk2"));
     const auto named = check_with(folder, "old_section", plugins);
     INFO(named.err);
     CHECK(named.code == 3);
-    CHECK(says(named.err, "speaks plugin interface dtk0"));
+    CHECK(says(named.err, "speaks plugin interface dtk1"));
 }
 
 TEST_CASE("files that are no plugins are passed over, and those beside them work") {

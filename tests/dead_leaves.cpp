@@ -155,7 +155,8 @@ TEST_CASE("an image of dead leaves depends on its number and the seed alone") {
         CHECK_FALSE(data->test_examples(at::arange(40)).x.equal(all));
         CHECK(data->examples(at::empty({0}, at::kLong)).x.size(0) == 0);
     }
-    CHECK(says(complaint_of([] { leaves("r_min = 16"); }), "`r_min` = 16 is not below `r_max` = 16"));
+    CHECK(says(complaint_of([] { leaves("r_min = 16"); }),
+               "`r_min` of dataset `dead_leaves` = 16 is not below `r_max` = 16"));
 }
 
 // log|Σ̂| and Σ̂⁻¹ of N normal examples have known means (Wishart): with S = N Σ̂ of N − 1 degrees of freedom,

@@ -530,7 +530,7 @@ TEST_CASE("the fingerprint is of names and contents") {
 TEST_CASE("a folder that holds no usable images is refused with the cure") {
     const Images files;
     const auto complaint = [](const std::string& fields) { return complaint_of([&] { dataset(fields); }); };
-    CHECK(says(complaint(""), "`folder` is not given | say where the images are"));
+    CHECK(says(complaint(""), "dataset `image_folder` needs `folder`"));
     CHECK(says(complaint("folder = \"/nowhere/at/all\""), "there is no folder /nowhere/at/all"));
     CHECK(says(files.complaint(), "there is no image in "));
     files.text("notes.txt", "hello");
@@ -540,7 +540,7 @@ TEST_CASE("a folder that holds no usable images is refused with the cure") {
     CHECK(says(files.complaint(), "of 1 images none is left for testing | add images, or give a `test_folder`"));
     write_png(files / "b.png", plain(1));
     CHECK(files.complaint().empty());
-    CHECK(says(files.complaint("width = 5"), "`width` without `size` | give the height, too"));
+    CHECK(says(files.complaint("width = 5"), "`width` of dataset `image_folder` is set without `size`"));
     files.text("c.webp", "RIFF");
     CHECK(says(files.complaint(), "c.webp is neither PNG nor JPEG | convert"));
     fs::remove(files / "c.webp");

@@ -159,6 +159,43 @@ void check_rows(const std::string& base, const std::vector<Row>& rows, const std
 
 }  // namespace
 
+TEST_CASE("a field without a default is asked for, and fields that do not go together are said where they stand") {
+    check_rows(points,
+               {
+                   {.what = "no file",
+                    .edits = {{"use = \"linear\"", "use = \"table\""}},
+                    .places = {"12:7"},
+                    .phrases = {"schedule `table` needs `file`", "file: a number on each line"}},
+                   {.what = "an empty one",
+                    .edits = {{"use = \"linear\"", "use = \"table\"\nfile = \"\""}},
+                    .places = {"13:8"},
+                    .phrases = {"schedule `table` needs `file`"}},
+                   {.what = "an empty list",
+                    .edits = {{"steps = 10\n", "steps = 10\ngrid = {use = \"custom\", at = []}\n"}},
+                    .places = {"25:30"},
+                    .phrases = {"grid `custom` needs `at`"}},
+                   {.what = "two that do not fit",
+                    .edits = {{"batch = 16\n",
+                               "batch = 16\n\n[optimizer]\nuse = \"sgd\"\nmomentum = "
+                               "0.0\nnesterov = true\n"}},
+                    .places = {"25:12"},
+                    .phrases = {"`nesterov` of optimizer `sgd` looks ahead by the momentum, and `momentum` is 0",
+                                "set momentum = 0.9"}},
+                   {.what = "two that do not fit, one of them mistaken by itself",
+                    .edits = {{"batch = 16\n",
+                               "batch = 16\n\n[rate]\nuse = \"piecewise\"\nat = [3, 1]\n"
+                               "shares = [1, \"x\"]\n"}},
+                    .places = {"25:14"},
+                    .phrases = {"`shares` of rate `piecewise` must be a number"}},
+                   {.what = "all that does not hold is said",
+                    .edits = {{"batch = 16\n",
+                               "batch = 16\n\n[rate]\nuse = \"piecewise\"\nat = [3, 1]\n"
+                               "shares = [1]\n"}},
+                    .places = {"24:6", "25:10"},
+                    .phrases = {"`at` of rate `piecewise` does not rise", "has not as many numbers as `at`"}},
+               });
+}
+
 TEST_CASE("the experiments that the mistakes are made in are in order") {
     const Folder folder;
     write_data(folder / "data");

@@ -745,7 +745,7 @@ TEST_CASE("progressive: one step of the student ends where two of the teacher's 
     }
     const auto whole = make<dtk::Process>("gaussian", "steps = 40\nschedule = \"learned\"", context);
     CHECK(says(complaint_of([&] { dtk::must_divide(*whole, 6); }), "grid of 6"));
-    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "", context); }), "`teacher` is not set"));
+    CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "", context); }), "needs `teacher`"));
     const auto other = taught("steps = 40\nschedule = \"cosine\"", "steps = 40\nschedule = \"linear\"");
     CHECK(says(complaint_of([&] { make<dtk::Loss>("progressive", "teacher = \"t\"\nsteps = 4", other); }),
                "noise levels"));

@@ -361,7 +361,7 @@ TEST_CASE("what is said wrongly of what is known is refused with the cure") {
     CHECK(says(complaint("elements", "coordinates = [0]\nexample = 3\ndraws = 3"), "leave one of them out"));
     CHECK(says(complaint("box", "hidden = [0, 0, 1, 1]"), "`hidden` is a box of an image, but the data have shape 2"));
     CHECK(says(complaint("downsample", ""), "downsample is of images, but the data have shape 2"));
-    CHECK(says(complaint("matrix", ""), "`rows` is empty"));
+    CHECK(says(complaint("matrix", ""), "needs `rows`"));
     CHECK(says(complaint("matrix", "rows = [[1, 2], [1]]"), "row 2 of `rows` has 1 numbers, and the data 2"));
     CHECK(says(complaint("matrix", "rows = [[1, 2], [2, 4]]"), "2 rows of rank 1"));
     CHECK(says(complaint("matrix", "rows = [[1, 2], [2, 3]]"), "nothing is left to be drawn"));

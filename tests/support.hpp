@@ -54,14 +54,12 @@ struct BuildContext : dtk::BuildContext {
 template <class Interface>
 std::shared_ptr<Interface> make(const std::string& name, const std::string& toml, const dtk::BuildContext& context) {
     dtk::Diagnostics mistakes;
-    auto& table = *new toml::table(toml::parse(std::string_view(toml)));  // nested plugins read it when they are built
+    auto table = toml::parse(std::string_view(toml));
     table.insert_or_assign("use", name);
-    auto& reading = *new dtk::ParseContext{registry(), mistakes, ".", {}};
+    dtk::ParseContext reading{registry(), mistakes, ".", {}};
     const auto spec = dtk::read_plugin(reading, Interface::kind, &table, {});
     if (!mistakes.empty()) throw dtk::Error(mistakes.text());
-    dtk::Diagnostics later;
-    return std::static_pointer_cast<Interface>(
-        spec.make(*new dtk::ParseContext{registry(), *new dtk::Diagnostics, ".", {}}, context));
+    return std::static_pointer_cast<Interface>(spec.make(context));
 }
 
 template <class Interface>

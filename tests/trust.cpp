@@ -171,7 +171,7 @@ TEST_CASE("what a study's record says of plugins is not followed without the use
 }
 
 TEST_CASE("a plugin's symbols are those that it exports from its section") {
-    const auto found = dtk::exported_symbols(good_plugin(), "dtk1");
+    const auto found = dtk::exported_symbols(good_plugin(), "dtk2");
     REQUIRE(found.symbols.size() == 1);
     CHECK(says(found.symbols[0], "dtk_Schedule_good__"));
     CHECK(std::find(found.sections.begin(), found.sections.end(), ".dynsym") != found.sections.end());
@@ -194,23 +194,23 @@ TEST_CASE("tables that claim more than their file holds are refused before anyth
             facts.sh_size = size;
             std::memcpy(section, &facts, sizeof facts);
             write(path, bytes);
-            const auto complaint = complaint_of([&] { dtk::exported_symbols(path, "dtk1"); });
+            const auto complaint = complaint_of([&] { dtk::exported_symbols(path, "dtk2"); });
             if (facts.sh_type == SHT_DYNSYM) CHECK(says(complaint, "is cut short"));
         }
     for (std::size_t length = 0; length < whole.size(); length += whole.size() / 97 + 1) {
         write(path, whole.substr(0, length));
-        CHECK_FALSE(complaint_of([&] { dtk::exported_symbols(path, "dtk1"); }).empty());
+        CHECK_FALSE(complaint_of([&] { dtk::exported_symbols(path, "dtk2"); }).empty());
     }
     for (std::size_t place = 0; place < sizeof header; ++place)
         for (const char flip : {'\x01', '\x40', '\xff'}) {
             auto bytes = whole;
             bytes[place] = static_cast<char>(bytes[place] ^ flip);
             write(path, bytes);
-            CHECK_NOTHROW(complaint_of([&] { dtk::exported_symbols(path, "dtk1"); }));
+            CHECK_NOTHROW(complaint_of([&] { dtk::exported_symbols(path, "dtk2"); }));
         }
     fs::remove(path);
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
-    CHECK(says(complaint_of([&] { dtk::exported_symbols(path, "dtk1"); }), "no regular file"));
+    CHECK(says(complaint_of([&] { dtk::exported_symbols(path, "dtk2"); }), "no regular file"));
 }
 
 TEST_CASE("a cache of plugins that holds anything else is made anew, and one that is no file is passed over") {

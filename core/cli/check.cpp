@@ -17,8 +17,8 @@
 
 #include "base/blame.hpp"
 #include "base/files.hpp"
-#include "base/laws.hpp"
 #include "base/overlay.hpp"
+#include "cli/check.hpp"
 #include "cli/commands.hpp"
 
 namespace dtk::cli {
@@ -31,13 +31,6 @@ namespace {
 
 constexpr double seconds_for_a_plugin = 120;
 constexpr rlim_t bytes_for_a_plugin = rlim_t{8} << 30;
-
-/// A plugin, what its author names for it, and relative to which folder.
-struct Asked {
-    PluginFile plugin;
-    toml::table named;
-    fs::path folder;
-};
 
 /// What NAME.check.toml beside the plugin's file says, or where that is a link, beside what it leads to.
 toml::table named_beside(const fs::path& file, fs::path& folder) {
@@ -58,26 +51,6 @@ toml::table named_beside(const fs::path& file, fs::path& folder) {
 /// What a plugin's file is called, without ".so" or ".cpp".
 fs::path beside(const fs::path& file) { return file.parent_path() / (file.stem().string() + ".check.toml"); }
 
-Asked asked(const Registry& registry, const PluginFile& plugin, const fs::path& source,
-            const std::vector<std::string>& set) {
-    Asked one{plugin, {}, {}};
-    one.named = named_beside(fs::exists(beside(plugin.file)) ? beside(plugin.file) : beside(source), one.folder);
-    Diagnostics mistakes;
-    Laid laid;
-    // A field alone is the plugin's own.
-    auto keys = set;
-    for (auto& key : keys)
-        if (key.substr(0, key.find('=')).find('.') == key.npos &&
-            !Parts(registry).is_kind(key.substr(0, key.find('='))))
-            key.insert(0, plugin.kind + ".");
-    auto* own = one.named.get(plugin.kind);
-    if (!own) own = &one.named.insert_or_assign(plugin.kind, toml::table{}).first->second;
-    if (auto* table = own->as_table()) table->insert_or_assign("use", plugin.name);
-    lay_over(one.named, keys, Parts(registry), mistakes, laid);
-    if (!mistakes.empty()) throw UserError(mistakes.text());
-    return one;
-}
-
 Laws& laws() {
     auto& library = *new boost::dll::shared_library;
     const fs::path folder = boost::dll::program_location().parent_path().string();
@@ -87,7 +60,7 @@ Laws& laws() {
 }
 
 /// In the child: a line before each law and one after it; where the line after it is missing, it ended the child.
-[[noreturn]] void try_in_child(const Registry& registry, const Asked& one, int out) {
+[[noreturn]] void try_in_child(const Registry& registry, const Tried& one, int out) {
     forget_blame();
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, 0), ::dup2(null, 1), ::dup2(null, 2);
@@ -112,6 +85,11 @@ Laws& laws() {
                      {"figures", verdict.figures}});
             });
         say({{"done", true}});
+        if (!one.picture.empty()) try {
+                laws().draw(registry, one.plugin, one.named, one.folder, one.picture);
+            } catch (const Error& error) {
+                say({{"no_picture", error.what()}});
+            }
     } catch (const std::exception& error) {
         say({{"law", "it can be tried"},
              {"outcome", static_cast<int>(Verdict::Outcome::broken)},
@@ -130,16 +108,7 @@ struct Child {
     bool late = false;
 };
 
-/// What was found, and in how many seconds.
-struct Checked {
-    std::vector<Verdict> verdicts;
-    double seconds = 0;
-    bool good() const {
-        return std::ranges::none_of(verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::broken; });
-    }
-};
-
-Child begin(const Registry& registry, const Asked& one) {
+Child begin(const Registry& registry, const Tried& one) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) throw Error("cannot make a pipe to a plugin on trial");
     Child child;
@@ -164,6 +133,7 @@ Checked ended(Child& child) {
         if (!line.is_object()) continue;  // a plugin can write there, too
         if (line.contains("begins")) law = line.value("begins", law);
         done = done || line.contains("done");
+        checked.no_picture = line.value("no_picture", checked.no_picture);
         if (line.contains("law"))
             checked.verdicts.push_back({line.value("law", ""), static_cast<Verdict::Outcome>(line.value("outcome", 1)),
                                         line.value("figures", "")});
@@ -178,14 +148,48 @@ Checked ended(Child& child) {
     return checked;
 }
 
-/// All of them, `jobs` at a time; told in their order, as soon as that can be.
-void try_all(const Registry& registry, const std::vector<Asked>& all, std::size_t jobs,
-             const std::function<void(const Asked&, const Checked&)>& told) {
+}  // namespace
+
+Tried tried(const Registry& registry, const PluginFile& plugin, const fs::path& file,
+            const std::vector<std::string>& set) {
+    Tried one{plugin, {}, {}};
+    one.named = named_beside(fs::exists(beside(plugin.file)) ? beside(plugin.file) : beside(file), one.folder);
+    Diagnostics mistakes;
+    Laid laid;
+    // A field alone is the plugin's own.
+    auto keys = set;
+    for (auto& key : keys)
+        if (key.substr(0, key.find('=')).find('.') == key.npos &&
+            !Parts(registry).is_kind(key.substr(0, key.find('='))))
+            key.insert(0, plugin.kind + ".");
+    auto* own = one.named.get(plugin.kind);
+    if (!own) own = &one.named.insert_or_assign(plugin.kind, toml::table{}).first->second;
+    if (auto* table = own->as_table()) table->insert_or_assign("use", plugin.name);
+    lay_over(one.named, keys, Parts(registry), mistakes, laid);
+    if (!mistakes.empty()) throw UserError(mistakes.text());
+    return one;
+}
+
+std::size_t Checked::count(Verdict::Outcome outcome) const {
+    return static_cast<std::size_t>(std::ranges::count(verdicts, outcome, &Verdict::outcome));
+}
+
+std::string Checked::text() const {
+    const auto broken = count(Verdict::Outcome::broken), holding = count(Verdict::Outcome::holds);
+    if (broken == 0) return fmt::format("{} laws hold", holding);
+    return fmt::format("{} of {} laws {} broken", broken, broken + holding, broken == 1 ? "is" : "are");
+}
+
+void check_plugins(const Registry& registry, const std::vector<Tried>& all, std::int64_t jobs,
+                   const std::function<void(const Tried&, const Checked&)>& told) {
+    const auto at_a_time =
+        jobs > 0 ? static_cast<std::size_t>(jobs) : std::max<std::size_t>(1, std::thread::hardware_concurrency());
     std::vector<std::optional<Checked>> done(all.size());
     std::map<std::size_t, Child> children;
     std::size_t next = 0, said = 0;
     while (said < all.size()) {
-        for (; next < all.size() && children.size() < jobs; ++next) children.emplace(next, begin(registry, all[next]));
+        for (; next < all.size() && children.size() < at_a_time; ++next)
+            children.emplace(next, begin(registry, all[next]));
         std::vector<pollfd> waiting;
         for (const auto& [_, child] : children) waiting.push_back({child.out, POLLIN, 0});
         ::poll(waiting.data(), waiting.size(), 500);
@@ -209,12 +213,14 @@ void try_all(const Registry& registry, const std::vector<Asked>& all, std::size_
     }
 }
 
-std::vector<Asked> everything_asked(const Registry& registry, const CheckRequest& request,
+namespace {
+
+std::vector<Tried> everything_tried(const Registry& registry, const CheckRequest& request,
                                     const std::map<fs::path, fs::path>& source_of) {
-    std::vector<Asked> all;
+    std::vector<Tried> all;
     const auto take = [&](const PluginFile& plugin) {
         const auto source = source_of.find(plugin.file);
-        all.push_back(asked(registry, plugin, source == source_of.end() ? plugin.file : source->second, request.set));
+        all.push_back(tried(registry, plugin, source == source_of.end() ? plugin.file : source->second, request.set));
     };
     if (request.plugins.empty()) {
         for (const auto& plugin : registry.plugins()) take(plugin);
@@ -243,9 +249,10 @@ std::vector<Asked> everything_asked(const Registry& registry, const CheckRequest
     return all;
 }
 
-json as_json(const Asked& one, const Checked& checked) {
+constexpr const char* words[] = {"holds", "broken", "-"};
+
+json as_json(const Tried& one, const Checked& checked) {
     json laws = json::array();
-    static const char* words[] = {"holds", "broken", "not asked"};
     for (const auto& verdict : checked.verdicts)
         laws.push_back({{"law", verdict.law},
                         {"outcome", words[static_cast<int>(verdict.outcome)]},
@@ -254,22 +261,14 @@ json as_json(const Asked& one, const Checked& checked) {
             {"good", checked.good()},  {"seconds", checked.seconds}, {"laws", laws}};
 }
 
-void print(const Asked& one, const Checked& checked, bool every_law) {
-    const auto broken =
-        std::ranges::count_if(checked.verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::broken; });
-    const auto holding =
-        std::ranges::count_if(checked.verdicts, [](const auto& v) { return v.outcome == Verdict::Outcome::holds; });
-    show("{:<11} {:<24} {} ({:.1f} s)\n", one.plugin.kind, one.plugin.name,
-         broken > 0 ? fmt::format("{} of {} laws are broken", broken, broken + holding)
-                    : fmt::format("{} laws hold", holding),
-         checked.seconds);
-    for (const auto& [law, outcome, figures] : checked.verdicts) {
-        if (outcome != Verdict::Outcome::broken && !every_law) continue;
-        const auto* mark = outcome == Verdict::Outcome::broken  ? "broken"
-                           : outcome == Verdict::Outcome::holds ? "holds"
-                                                                : "-";
-        show("  {:<7} {}{}{}\n", mark, law, figures.empty() ? "" : ": ", figures);
-    }
+void print(const Tried& one, const Checked& checked, bool every_law) {
+    show("{:<11} {:<24} {} ({:.1f} s)\n", one.plugin.kind, one.plugin.name, checked.text(), checked.seconds);
+    if (!one.picture.empty() && !fs::exists(one.picture))
+        show("no picture: {}\n",
+             checked.no_picture.empty() ? fmt::format("a {} has none", one.plugin.kind) : checked.no_picture);
+    for (const auto& [law, outcome, figures] : checked.verdicts)
+        if (outcome == Verdict::Outcome::broken || every_law)
+            show("  {:<7} {}{}{}\n", words[static_cast<int>(outcome)], law, figures.empty() ? "" : ": ", figures);
     std::fflush(stdout);
 }
 
@@ -296,18 +295,22 @@ int plugins_check(const CheckRequest& request) {
     for (const auto& folder : plugin_folders(folders))
         if (std::ranges::find(each, folder) == each.end()) each.push_back(folder);
     const Registry registry(each);
-    const auto all = everything_asked(registry, request, source_of);
-    const auto cores = std::max(1U, std::thread::hardware_concurrency());
+    auto all = everything_tried(registry, request, source_of);
+    if (!request.picture.empty()) {
+        if (all.size() > 1)
+            throw UserError(fmt::format("--picture is of one plugin, and these are {}", all.size()),
+                            "name one by KIND/NAME, or write them all with dtk plugins describe --format html");
+        all.front().picture = request.picture;
+    }
     int broken = 0;
     json list = json::array();
-    try_all(registry, all, request.jobs > 0 ? static_cast<std::size_t>(request.jobs) : cores,
-            [&](const Asked& one, const Checked& checked) {
-                broken += checked.good() ? 0 : 1;
-                if (request.json)
-                    list.push_back(as_json(one, checked));
-                else
-                    print(one, checked, request.verbose || all.size() == 1);
-            });
+    check_plugins(registry, all, request.jobs, [&](const Tried& one, const Checked& checked) {
+        broken += checked.good() ? 0 : 1;
+        if (request.json)
+            list.push_back(as_json(one, checked));
+        else
+            print(one, checked, request.verbose || all.size() == 1);
+    });
     if (request.json) fmt::print("{}\n", list.dump(1));
     if (!request.json && all.size() > 1)
         fmt::print("{} plugins: {}\n", all.size(),

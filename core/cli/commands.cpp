@@ -81,18 +81,6 @@ void print_skipped(const Registry& registry) {
     }
 }
 
-/// Registered plugins of that name (and kind, where one is given).
-std::vector<PluginFile> named(const Registry& registry, const std::vector<std::string>& words) {
-    std::vector<PluginFile> found;
-    for (const auto& plugin : registry.plugins())
-        if (plugin.name == words.back() && (words.size() == 1 || plugin.kind == words.front())) found.push_back(plugin);
-    if (!found.empty()) return found;
-    std::vector<std::string> known;
-    for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
-    throw Error(fmt::format("there is no plugin `{}`", fmt::join(words, " ")),
-                did_you_mean(words.back(), known, "`dtk plugins list` shows what there is"));
-}
-
 }  // namespace
 
 int sample(SampleRequest& request) {
@@ -136,7 +124,7 @@ int plugins_list(const PluginsRequest& request) {
                      {"name", shown[i].name},
                      {"summary", probes[i].summary},
                      {"file", shown[i].file.string()},
-                     {"interface", shown[i].interface_version},
+                     {"interface", text_of(shown[i].interface_version)},
                      {"default", shown[i].is_default}};
             if (!probes[i].problem.empty()) one["problem"] = probes[i].problem;
             list.push_back(std::move(one));
@@ -155,54 +143,6 @@ int plugins_list(const PluginsRequest& request) {
         if (request.verbose) fmt::print("{}  {}\n", std::string(kind_width, ' '), plugin.file.string());
     }
     if (request.verbose) print_skipped(all);
-    return done;
-}
-
-int plugins_describe(const PluginsRequest& request) {
-    const auto all = registry(request.folders);
-    json list = json::array();
-    const auto described = request.names.empty() ? all.plugins() : named(all, request.names);
-    all.probe(described);  // all at once: each is then known
-    for (const auto& plugin : described) {
-        all.find(plugin.kind, plugin.name);  // says so where two files claim the name
-        if (const auto probe = all.probe({plugin}).front(); !probe.problem.empty())
-            throw PluginError(probe.problem, probe.help);
-        const Blame blame(fmt::format("{} plugin `{}`", plugin.kind, plugin.name), "while it is described",
-                          plugin.file);
-        const auto& descriptor = all.load(plugin);
-        const auto fields = declared_fields(descriptor);
-        if (request.json) {
-            json one{{"kind", plugin.kind},          {"name", plugin.name},       {"summary", descriptor.summary},
-                     {"file", plugin.file.string()}, {"build", descriptor.build}, {"fields", json::array()}};
-            for (const auto& field : fields)
-                one["fields"].push_back({{"key", field.key},
-                                         {"type", field.type},
-                                         {"default", field.default_value},
-                                         {"accepts", field.accepts},
-                                         {"doc", field.doc}});
-            list.push_back(std::move(one));
-            continue;
-        }
-        fmt::print("{} `{}`: {}\n", plugin.kind, plugin.name, descriptor.summary);
-        std::size_t key_width = 0, value_width = 0, range_width = 0;
-        const auto value = [](const DeclaredField& field) {
-            return field.default_value.empty() ? std::string("(the default)") : field.default_value;
-        };
-        const auto range = [](const DeclaredField& field) {
-            return field.accepts.empty() ? field.type : field.accepts;
-        };
-        for (const auto& field : fields) {
-            key_width = std::max(key_width, field.key.size());
-            value_width = std::max(value_width, std::min<std::size_t>(value(field).size(), 24));
-            range_width = std::max(range_width, std::min<std::size_t>(range(field).size(), 24));
-        }
-        for (const auto& field : fields)
-            fmt::print("  {} = {}  {}  {}\n", padded(field.key, key_width), padded(value(field), value_width),
-                       padded(range(field), range_width), field.doc);
-        fmt::print("\n[{}]\nuse = \"{}\"\n\n{}\n{}\n\n", plugin.kind, plugin.name, plugin.file.string(),
-                   descriptor.build);
-    }
-    if (request.json) fmt::print("{}\n", list.dump(2));
     return done;
 }
 

@@ -17,6 +17,8 @@ struct PluginsRequest {
     std::vector<std::string> names;
     std::vector<std::filesystem::path> folders;
     bool json = false, verbose = false;
+    std::string format = "text";                    ///< of describe: text, json, md, html, man
+    std::optional<std::filesystem::path> out = {};  ///< of describe: the folder of a reference
 };
 
 /// `dtk schedule show`.
@@ -69,7 +71,8 @@ struct CheckRequest {
     std::vector<std::string> plugins;  ///< names, KIND/NAME, .so or .cpp files, folders; empty: all there are
     std::vector<std::string> set;      ///< a field of the plugin, or KIND.FIELD of what it is tried with
     std::vector<std::filesystem::path> folders;
-    std::int64_t jobs = 0;  ///< 0: one for each core
+    std::int64_t jobs = 0;               ///< 0: one for each core
+    std::filesystem::path picture = {};  ///< of one plugin; empty: none
     bool json = false, verbose = false;
 };
 

@@ -384,12 +384,21 @@ int main(int argc, char** argv) {
     add_plugin_path(list_command, plugins.folders);
     list_command->callback([&] { code = dtk::cli::plugins_list(plugins); });
     auto* describe_command =
-        plugins_command->add_subcommand("describe", "a plugin's fields: type, default, range, meaning");
+        plugins_command->add_subcommand("describe", "what a plugin is and its fields: type, default, range, meaning");
     describe_command
         ->add_option("name", plugins.names, "a plugin, or KIND NAME where a name is used twice; all if left out")
         ->expected(0, 2)
         ->type_name("[KIND] NAME");
     describe_command->add_flag("--json", plugins.json, "as JSON");
+    describe_command
+        ->add_option("--format", plugins.format,
+                     "text, json, md, html (with a picture and the verdicts of its laws), or man")
+        ->check(CLI::IsMember({"text", "json", "md", "html", "man"}))
+        ->capture_default_str();
+    describe_command
+        ->add_option("--out", plugins.out, "write a reference into that folder, a page for each plugin or kind")
+        ->type_name("DIR");
+    describe_command->footer("Example: dtk plugins describe --format html --out reference");
     add_plugin_path(describe_command, plugins.folders);
     describe_command->callback([&] { code = dtk::cli::plugins_describe(plugins); });
     auto* path_command = plugins_command->add_subcommand("path", "the folders that are searched, in order");
@@ -425,6 +434,8 @@ int main(int argc, char** argv) {
                      "a field of the plugin, width=8, or of what it is tried with, dataset.preset=ring")
         ->type_name("KEY=VALUE");
     laws_command->add_option("--jobs", trial.jobs, "so many at a time; otherwise one for each core")->type_name("N");
+    laws_command->add_option("--picture", trial.picture, "of one plugin: draw what it does")
+        ->type_name("FILE.svg|FILE.png");
     laws_command->add_flag("-v,--verbose", trial.verbose, "every law with its figures");
     laws_command->add_flag("--json", trial.json, "as JSON");
     add_plugin_path(laws_command, trial.folders);

@@ -103,7 +103,7 @@ Shown scheduled(const Registry& registry, const ScheduleRequest& request, const 
     const auto spec = read_plugin(reading, "schedule", &table, {});
     if (!spec) return {};
     try {
-        return {name, std::static_pointer_cast<Schedule>(spec.make(reading, no_context()))->levels(request.steps)};
+        return {name, std::static_pointer_cast<Schedule>(spec.make(no_context()))->levels(request.steps)};
     } catch (const Error& error) {
         mistakes.add_plugin({}, error);
         return {};

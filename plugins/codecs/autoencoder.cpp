@@ -16,7 +16,7 @@ struct Autoencoder final : dtk::Codec {
         bool scale = true;
         std::int64_t measure = 4096;
         void fields(dtk::Fields& f) {
-            f("of", of, "the earlier stage or the run that trained it");
+            f.required("of", of, "the earlier stage or the run that trained it");
             f("scale", scale, "bring each channel to mean 0 and variance 1");
             f("measure", measure, dtk::at_least(2),
               "training examples that these are taken from, if there are as many");

@@ -22,7 +22,7 @@ struct Arrays final : dtk::RowsDataset {
         double test = 0.1;
         std::vector<double> range;
         void fields(dtk::Fields& f) {
-            f("file", file, "a .npy or .npz file; row i of its array is example i");
+            f.required("file", file, "a .npy or .npz file; row i of its array is example i");
             f("x", x, "of a .npz file: the array; empty: the one called x, samples or arr_0, or the only one");
             f("labels", labels, "of a .npz file: the array of the classes; empty: without classes");
             f("labels_file", labels_file, "a .npy file with the class of each row; empty: without classes");
@@ -30,13 +30,14 @@ struct Arrays final : dtk::RowsDataset {
             f("test_labels_file", test_labels_file, "a .npy file with the class of each of those");
             f("test", test, dtk::inside(0, 1), "share of each class that is held out, evenly along the file");
             f("range", range, dtk::any_number(), "least and greatest value, if they have a range: [-1, 1]");
+            f.require(range.empty() || (range.size() == 2 && range[0] < range[1]), "range", "is not two rising numbers",
+                      "write range = [-1, 1]");
         }
     };
     explicit Arrays(const Config& c) : RowsDataset(source(c)) {}
 
  private:
     static dtk::RowsSource source(const Config& c) {
-        if (c.file.empty()) throw dtk::Error("`file` is empty", "name a .npy or .npz file");
         dtk::RowsSource source;
         source.train = rows(c.file, c.labels_file, c);
         source.held_out = c.test;
@@ -44,11 +45,7 @@ struct Arrays final : dtk::RowsDataset {
         if (!c.test_file.empty()) source.test = rows(c.test_file, c.test_labels_file, c);
         for (const auto& file : {c.labels_file, c.test_file, c.test_labels_file})
             if (!file.empty()) source.files.push_back(file);
-        if (!c.range.empty()) {
-            if (c.range.size() != 2 || !(c.range[0] < c.range[1]))
-                throw dtk::Error("`range` is not two rising numbers", "write range = [-1, 1]");
-            source.range = {c.range[0], c.range[1]};
-        }
+        if (!c.range.empty()) source.range = {c.range[0], c.range[1]};
         const auto& x = source.train.x;
         source.pixels = x.scalar_type() == at::kByte && (x.dim() == 3 || x.dim() == 4);
         if (source.pixels) {

@@ -23,7 +23,7 @@ struct Csv final : dtk::RowsDataset {
         std::string label, separator = ",";
         double test = 0.1;
         void fields(dtk::Fields& f) {
-            f("file", file, "the table; its first line names the columns");
+            f.required("file", file, "the table; its first line names the columns");
             f("columns", columns, "those that are the elements of an example, in this order; empty: all but `label`");
             f("label", label, "the column that is the class, a number or a word; empty: without classes");
             f("separator", separator, {",", ";", "\t"}, "between the columns");
@@ -35,7 +35,6 @@ struct Csv final : dtk::RowsDataset {
 
  private:
     static dtk::RowsSource source(const Config& c) {
-        if (c.file.empty()) throw dtk::Error("`file` is empty", "name a table of comma-separated values");
         dtk::RowsSource source;
         source.train = table(c.file, c);
         source.held_out = c.test;

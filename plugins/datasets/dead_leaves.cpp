@@ -95,6 +95,8 @@ struct DeadLeaves final : dtk::Dataset {
             f("r_max", r_max, dtk::above(0), "greatest radius, pixels");
             f("noise", noise, dtk::in(0, 1),
               "width of the uniform noise on every pixel, as a share of the range of greys");
+            f.require(r_min < r_max, "r_min", fmt::format("= {} is not below `r_max` = {}", r_min, r_max),
+                      "radii need a range");
         }
     } c;
 
@@ -102,11 +104,7 @@ struct DeadLeaves final : dtk::Dataset {
         : c(config),
           random_(context.random("dataset")),
           heap_(config.size, config.r_min, config.r_max),
-          scale_(std::sqrt(12 / (1 + config.noise * config.noise))) {
-        if (c.r_min >= c.r_max)
-            throw dtk::Error(fmt::format("`r_min` = {} is not below `r_max` = {}", c.r_min, c.r_max),
-                             "radii need a range");
-    }
+          scale_(std::sqrt(12 / (1 + config.noise * config.noise))) {}
 
     std::vector<std::int64_t> shape() const override { return {1, c.size, c.size}; }
     std::int64_t size() const override { return 0; }

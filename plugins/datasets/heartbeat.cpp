@@ -18,15 +18,13 @@ struct Heartbeat final : dtk::Dataset {
         void fields(dtk::Fields& f) {
             f("length", length, dtk::at_least(1), "bits of a sequence");
             f("period", period, dtk::at_least(1), "places from one 1 to the next");
+            f.require(period <= length, "period",
+                      fmt::format("= {} leaves some sequences of `length` {} without a 1", period, length),
+                      "make `length` a multiple of `period`");
         }
     } c;
     Heartbeat(const Config& config, const dtk::BuildContext& context)
-        : c(config), random_(context.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {
-        if (c.period > c.length)
-            throw dtk::Error(
-                fmt::format("a `period` of {} leaves some sequences of `length` {} without a 1", c.period, c.length),
-                "make `length` a multiple of `period`");
-    }
+        : c(config), random_(context.random("dataset")), density_(beats(at::arange(c.period)).to(at::kDouble)) {}
 
     std::vector<std::int64_t> shape() const override { return {c.length}; }
     std::int64_t size() const override { return 0; }

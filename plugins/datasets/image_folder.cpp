@@ -314,16 +314,13 @@ constexpr std::string_view other_endings[] = {".webp", ".gif", ".bmp", ".tif", "
                                               ".heic", ".jxl", ".jp2", ".pgm", ".ppm",  ".pnm"};
 
 /// The images under a folder, named from there, in the order of their names. Hidden files and folders do not count.
-std::vector<std::string> images_in(const fs::path& folder, const char* field) {
-    if (folder.empty())
-        throw dtk::Error(fmt::format("`{}` is not given", field),
-                         "say where the images are; a path counts from the experiment file");
+std::vector<std::string> images_in(const fs::path& folder) {
     std::error_code error;
     if (!fs::exists(folder, error))
         throw dtk::Error(fmt::format("there is no folder {}", folder.string()),
                          "a path counts from the experiment file");
     if (!fs::is_directory(folder, error))
-        throw dtk::Error(fmt::format("`{}` = {} is no folder", field, folder.string()));
+        throw dtk::Error(fmt::format("{} is no folder", folder.string()));
     std::vector<std::string> names, others;
     fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
@@ -381,7 +378,7 @@ struct ImageFolder final : dtk::Dataset {
         std::int64_t size = 0, width = 0, channels = 0, memory = 1024;
         bool labels = true, flip = false, exif = true;
         void fields(dtk::Fields& f) {
-            f("folder", folder, "PNG and JPEG images, also in folders below");
+            f.required("folder", folder, "PNG and JPEG images, also in folders below");
             f("size", size, dtk::in(0, 16384),
               "height and width that all images are cropped and scaled to; 0: all are of one size already");
             f("width", width, dtk::in(0, 16384), "the width, where it is not the height; 0: it is");
@@ -396,12 +393,12 @@ struct ImageFolder final : dtk::Dataset {
               "where those lie, if they have a folder of their own; then training sees all of `folder`");
             f("memory", memory, dtk::in(0, 1e9),
               "images are kept once they were read if all of them, cropped and scaled, fit into so many MiB");
+            f.require(width == 0 || size > 0, "width", "is set without `size`", "give the height, too: `size`");
+            f.require(channels != 2, "channels", "= 2", "write 1 for grey or 3 for RGB");
         }
     } c;
 
     explicit ImageFolder(const Config& config) : c(config) {
-        if (c.width > 0 && c.size == 0) throw dtk::Error("`width` without `size`", "give the height, too: `size`");
-        if (c.channels == 2) throw dtk::Error("`channels` = 2", "write 1 for grey or 3 for RGB");
         find_images();
         read_headers();
         const auto n = static_cast<std::int64_t>(paths_.size());
@@ -455,13 +452,13 @@ struct ImageFolder final : dtk::Dataset {
  private:
     /// Sets paths, names and labels, those of training first.
     void find_images() {
-        auto train = images_in(c.folder, "folder");
+        auto train = images_in(c.folder);
         std::vector<std::string> test;
         if (c.labels) name_classes(train);
         if (c.test_folder.empty())
             std::tie(train, test) = divided(train);
         else
-            test = images_in(c.test_folder, "test_folder"), check_apart();
+            test = images_in(c.test_folder), check_apart();
         training_ = static_cast<std::int64_t>(train.size());
         std::vector<std::int64_t> labels;
         for (const auto& [folder, names] :

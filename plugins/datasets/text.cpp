@@ -25,7 +25,7 @@ struct Text final : dtk::Dataset {
         std::string alphabet = "letters";
         double test = 0.05;
         void fields(dtk::Fields& f) {
-            f("file", file, "the text");
+            f.required("file", file, "the text");
             f("length", length, dtk::at_least(1), "tokens of an example");
             f("alphabet", alphabet, {"letters", "bytes"}, "a token is a … z or a space, or one of 256 bytes");
             f("test", test, dtk::inside(0, 1), "share of the text, at its end, that is held out");
@@ -60,7 +60,6 @@ struct Text final : dtk::Dataset {
  private:
     /// [n] uint8
     static Tensor read(const Config& c) {
-        if (c.file.empty()) throw dtk::Error("`file` is empty", "name a text file");
         std::ifstream in(c.file, std::ios::binary);
         if (!in) throw dtk::Error(fmt::format("cannot read {}", c.file.string()), "is the path right?");
         std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -9,14 +9,13 @@ struct Custom final : dtk::Grid {
         std::vector<double> at;
         std::string in = "t";
         void fields(dtk::Fields& f) {
-            f("at", at, dtk::any_number(), "the times from the noisy end on, as many as there are steps");
+            f.required("at", at, dtk::any_number(), "the times from the noisy end on, as many as there are steps");
             f("in", in, {"t", "ratio", "log_snr"}, "what they are: times in −1 … T−1, σ/α, or log(α²/σ²)");
         }
     } c;
     explicit Custom(const Config& config) : c(config) {}
 
     std::vector<double> times(const dtk::NoiseLevels& levels, std::int64_t n) const override {
-        if (c.at.empty()) throw dtk::Error("`at` is not set", "list the times, as many as there are `steps`");
         if (static_cast<std::int64_t>(c.at.size()) != n)
             throw dtk::Error("`at` lists " + std::to_string(c.at.size()) + " times, and the sampler has " +
                                  std::to_string(n) + " steps",

@@ -11,12 +11,11 @@ struct Autoguidance final : dtk::Guidance {
         dtk::Reference bad;
         double scale = 2;
         void fields(dtk::Fields& f) {
-            f("bad", bad, "the worse network: an earlier stage, or the folder of a run");
+            f.required("bad", bad, "the worse network: an earlier stage, or the folder of a run");
             f("scale", scale, dtk::any_number(), "s; 1: no guidance");
         }
     } c;
     Autoguidance(const Config& config, const dtk::BuildContext& context) : c(config) {
-        if (!c.bad) throw dtk::Error("`bad` is not set", "name the stage or the run that trained the worse network");
         bad_ = context.trained(c.bad);
         if (bad_.model->predicts() == dtk::PredictionType::label)
             throw dtk::Error("`" + c.bad.name() + "` is a classifier and denoises nothing", "name another network");

@@ -19,13 +19,12 @@ struct Classifier final : dtk::Guidance {
         double scale = 1;
         std::string form = "score";
         void fields(dtk::Fields& f) {
-            f("of", of, "the classifier, trained on noisy examples");
+            f.required("of", of, "the classifier, trained on noisy examples");
             f("scale", scale, dtk::any_number(), "s; 0: no guidance");
             f("form", form, {"score", "mean"}, "move the score, or the mean of each reverse step");
         }
     } c;
     Classifier(const Config& config, const dtk::BuildContext& context) : c(config) {
-        if (!c.of) throw dtk::Error("`of` is not set", "name the stage or the run that trained a classifier");
         network_ = context.trained(c.of);
         if (network_.model->predicts() != dtk::PredictionType::label)
             throw dtk::Error("guidance `classifier` needs a classifier, and `" + c.of.name() + "` is another model",

@@ -19,7 +19,7 @@ struct Dmd final : dtk::Loss {
         dtk::Part<dtk::Model> fake;
         std::string weight = "normalised";
         void fields(dtk::Fields& f) {
-            f("teacher", teacher, "an earlier stage, or the folder of a run");
+            f.required("teacher", teacher, "an earlier stage, or the folder of a run");
             f("fake", fake, "the network that denoises what is made; best the teacher's, whose numbers it starts from");
             f("weight", weight, {"normalised", "kl"},
               "w: 1 over the mean of |x − D_real| of each example, or α²/σ², that of the divergence itself");

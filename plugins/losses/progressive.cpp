@@ -12,7 +12,7 @@ struct Progressive final : dtk::Loss {
         dtk::Reference teacher;
         std::int64_t steps = 8;
         void fields(dtk::Fields& f) {
-            f("teacher", teacher, "an earlier stage, or the folder of a run");
+            f.required("teacher", teacher, "an earlier stage, or the folder of a run");
             f("steps", steps, dtk::at_least(1), "N of the student; the teacher makes twice as many");
         }
     } c;

@@ -11,7 +11,7 @@ struct Reflow final : dtk::Loss {
         dtk::Reference teacher;
         std::int64_t steps = 20;
         void fields(dtk::Fields& f) {
-            f("teacher", teacher, "an earlier stage, or the folder of a run");
+            f.required("teacher", teacher, "an earlier stage, or the folder of a run");
             f("steps", steps, dtk::at_least(1), "equal strides of the teacher's flow from noise to data");
         }
     } c;

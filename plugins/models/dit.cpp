@@ -37,6 +37,8 @@ struct Config {
         f("width", width, dtk::at_least(1), "numbers of a token");
         f("depth", depth, dtk::at_least(1), "blocks");
         f("heads", heads, dtk::at_least(1), "heads of an attention; they divide `width`");
+        f.require(heads < 1 || width % heads == 0, "heads",
+                  fmt::format("= {} does not divide `width` = {}", heads, width), "let `heads` divide `width`");
         f("patch", patch, dtk::at_least(1), "elements of a token along each axis");
         f("expansion", expansion, dtk::at_least(1), "hidden units of a block's network as multiples of `width`");
         f("prediction", prediction, {"eps", "x0", "v", "velocity", "edm", "logits"},
@@ -247,9 +249,6 @@ struct Dit final : dtk::Model {
     }
 
     void check_fields(const dtk::Space& space) const {
-        if (c.width % c.heads != 0)
-            throw dtk::Error(fmt::format("`heads` = {} does not divide `width` = {}", c.heads, c.width),
-                             "let `heads` divide `width`");
         if (c.conditional && space.classes == 0)
             throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
         if (c.noise_label == "none" && predicts_ != dtk::PredictionType::logits)

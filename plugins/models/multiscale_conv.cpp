@@ -37,6 +37,8 @@ struct Config {
         f("layers", layers, dtk::at_least(1), "layers of convolutions");
         f("scales", scales, dtk::in(1, 10), "sizes that each layer looks at, each half of the one before");
         f("kernel", kernel, dtk::in(1, 99), "width of a convolution; odd");
+        f.require(kernel % 2 == 1, "kernel", fmt::format("= {} is even", kernel),
+                  fmt::format("write {} or {}", kernel - 1, kernel + 1));
         f("dense", dense, dtk::at_least(0), "units of a fully connected layer; 0: no fully connected part");
         f("dense_layers", dense_layers, dtk::at_least(1), "fully connected layers");
         f("dense_out", dense_out, dtk::at_least(1), "numbers that the fully connected part has for each pixel");
@@ -133,9 +135,6 @@ struct MultiscaleConv final : dtk::Model {
         if (shape.size() != 3)
             throw dtk::Error("multiscale_conv needs images, of shape [channels, height, width]",
                              "use model `rbf` for other data");
-        if (c.kernel % 2 == 0)
-            throw dtk::Error(fmt::format("`kernel` = {} is even", c.kernel),
-                             fmt::format("write {} or {}", c.kernel - 1, c.kernel + 1));
         const auto factor = std::int64_t{1} << (c.scales - 1);
         if (shape[1] % factor != 0 || shape[2] % factor != 0)
             throw dtk::Error(

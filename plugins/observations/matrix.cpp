@@ -11,7 +11,8 @@ struct Matrix final : dtk::Observation {
     struct Config : dtk::Observation::Config {
         std::vector<dtk::Row> rows;
         void fields(dtk::Fields& f) {
-            f("rows", rows, dtk::any_number(), "A, a list for each number that is known, as in [[1, 1], [0, 2]]");
+            f.required("rows", rows, dtk::any_number(),
+                       "A, a list for each number that is known, as in [[1, 1], [0, 2]]");
             dtk::Observation::Config::fields(f);
         }
     };
@@ -28,7 +29,6 @@ struct Matrix final : dtk::Observation {
 
     static Tensor checked(const Config& c, const dtk::BuildContext& context) {
         const auto d = context.space().elements();
-        if (c.rows.empty()) throw dtk::Error("`rows` is empty", "write the matrix A, as in rows = [[1, 1]]");
         std::vector<double> flat;
         for (std::size_t i = 0; i < c.rows.size(); ++i) {
             if (static_cast<std::int64_t>(c.rows[i].size()) != d)

@@ -12,12 +12,11 @@ struct Sgd final : dtk::Optimizer {
             f("momentum", momentum, dtk::up_from(0, 1), "μ; 0: the gradient alone");
             f("nesterov", nesterov, "look ahead by the momentum of the next step");
             f("weight_decay", weight_decay, dtk::at_least(0), "λ, times θ, added to the gradient of weights");
+            f.require(!nesterov || momentum > 0, "nesterov", "looks ahead by the momentum, and `momentum` is 0",
+                      "set momentum = 0.9");
         }
     } c;
-    explicit Sgd(const Config& config) : c(config) {
-        if (c.nesterov && c.momentum == 0)
-            throw dtk::Error("`nesterov` looks ahead by the momentum, and `momentum` is 0", "set momentum = 0.9");
-    }
+    explicit Sgd(const Config& config) : c(config) {}
 
     void begin(const dtk::Parameters& parameters) override {
         parameters_ = parameters;

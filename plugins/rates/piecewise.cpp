@@ -1,4 +1,7 @@
 // share(k) = shares[i] from step at[i] on, 1 before the first.
+#include <algorithm>
+#include <functional>
+
 #include <dtk/rate.hpp>
 
 namespace {
@@ -9,14 +12,13 @@ struct Piecewise final : dtk::Rate {
         void fields(dtk::Fields& f) {
             f("at", at, dtk::at_least(0), "steps at which it changes, rising");
             f("shares", shares, dtk::at_least(0), "of the learning rate from each of them on");
+            f.require(at.size() == shares.size(), "shares", "has not as many numbers as `at`",
+                      "name one share for each step");
+            f.require(std::ranges::adjacent_find(at, std::greater_equal()) == at.end(), "at", "does not rise",
+                      "sort the steps");
         }
     } c;
-    explicit Piecewise(const Config& config) : c(config) {
-        if (c.at.size() != c.shares.size())
-            throw dtk::Error("`at` and `shares` are lists of different lengths", "name one share for each step");
-        for (std::size_t i = 1; i < c.at.size(); ++i)
-            if (c.at[i] <= c.at[i - 1]) throw dtk::Error("the steps in `at` do not rise", "sort them");
-    }
+    explicit Piecewise(const Config& config) : c(config) {}
     double share(std::int64_t step, std::int64_t) const override {
         double now = 1;
         for (std::size_t i = 0; i < c.at.size() && c.at[i] <= step; ++i) now = c.shares[i];

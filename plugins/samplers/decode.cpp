@@ -10,11 +10,10 @@ struct Decode final : dtk::GaussianSampler {
         void fields(dtk::Fields& f) {
             dtk::Sampler::Config::fields(f);
             f("noise", noise, "draw with the learned variance; else the mean is taken");
+            f.require(steps == 1, "steps", "is not 1, and decode makes one step", "set steps = 1");
         }
     } c;
-    Decode(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {
-        if (c.steps != 1) throw dtk::Error("decode makes one step", "set steps = 1");
-    }
+    Decode(const Config& config, const dtk::BuildContext& context) : GaussianSampler(config, context), c(config) {}
 
     at::Tensor sample(const dtk::Denoiser& denoise, const std::vector<double>& times, at::Tensor x,
                       const dtk::Random& random, const dtk::StepCallback& done) const override {

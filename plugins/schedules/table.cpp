@@ -13,12 +13,11 @@ struct Table final : dtk::Schedule {
         std::filesystem::path file;
         std::string of = "alpha_bar";
         void fields(dtk::Fields& f) {
-            f("file", file, "a number on each line, for steps 1, 2, … T");
+            f.required("file", file, "a number on each line, for steps 1, 2, … T");
             f("of", of, {"beta", "alpha_bar", "log_snr"}, "what the numbers are; variance preserving");
         }
     } c;
     explicit Table(const Config& config) : c(config) {
-        if (c.file.empty()) throw dtk::Error("`file` is not set", "name a text file with one number on each line");
         std::ifstream in(c.file);
         if (!in) throw dtk::Error("cannot read " + c.file.string(), "check the path; it is relative to the experiment");
         std::string line;

@@ -10,8 +10,9 @@ std::string_view torch_build_id() { return "fuzz"; }
 std::string_view version() { return "fuzz"; }
 std::vector<std::filesystem::path> files_of_dtk() { return {}; }
 std::string sha256_of_dtk() { return {}; }
-const std::map<std::string, int>& interface_versions() {
-    static const std::map<std::string, int> none;
+std::string text_of(const InterfaceVersion&) { return {}; }
+const std::map<std::string, InterfaceVersion>& interface_versions() {
+    static const std::map<std::string, InterfaceVersion> none;
     return none;
 }
 

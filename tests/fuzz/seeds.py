@@ -53,7 +53,7 @@ COLOUR_JPEG = base64.b64decode(
     "/9oACAECAQE/EI//xAAaEAACAgMAAAAAAAAAAAAAAAABEQAhMWGB/9oACAEBAAE/EEs6sFDWH1p//9k=")
 
 
-def elf(symbols, section=b"dtk1"):
+def elf(symbols, section=b"dtk2"):
     """A 64-bit library of four sections whose table of symbols points into `section`."""
     names, offsets = b"\0", []
     for symbol in symbols:
@@ -114,9 +114,9 @@ def seeds():
          [("I64", 8), ("F64", 8), ("F32", 4), ("I32", 4), ("BF16", 2), ("F16", 2), ("I16", 2), ("I8", 1), ("U8", 1),
           ("BOOL", 1)]])
     yield "safetensors", "none", safetensors([("empty", "F32", [0, 3], b"")], pad=8)
-    yield "plugin", "one", elf([b"dtk_Schedule_cosine__1_b12345678_default"])
+    yield "plugin", "one", elf([b"dtk_Schedule_cosine__3_0_b12345678_default"])
     yield "plugin", "many", elf([b"dtk_Model_a__1_t12345678", b"x", b"_Z1f"])
-    yield "plugin", "old", elf([b"dtk_Schedule_a__0_b12345678"], b"dtk0")
+    yield "plugin", "old", elf([b"dtk_Schedule_a__2_b12345678"], b"dtk1")
     images, labels = idx([3, 2, 2], range(12)), idx([3], [0, 2, 1])
     for harness in ("gzip", "idx"):
         yield harness, "images", images

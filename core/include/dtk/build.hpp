@@ -17,8 +17,13 @@
 #define DTK_STANDARD_LIBRARY "libstdc++ cxx11abi " DTK_TEXT(_GLIBCXX_USE_CXX11_ABI)
 #endif
 
+/// Of the headers that no kind's interface includes: layers, helpers of samplers and losses. It grows where plugins
+/// that were built with them must be built again; a kind's interface has a number of its own.
+#define DTK_HELPERS_VERSION 1
+
 /// For plugins that see no tensor: schedules, grids.
-#define DTK_BASE_BUILD_TEXT DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS
+#define DTK_BASE_BUILD_TEXT \
+    DTK_STANDARD_LIBRARY ", containers " DTK_CONTAINERS ", helpers " DTK_TEXT(DTK_HELPERS_VERSION)
 
 /// For all others. LibTorch's version is known where its headers are.
 #define DTK_TORCH_BUILD_TEXT                                                                                        \

@@ -10,7 +10,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Codec_VERSION 1
+#define DTK_Codec_VERSION 2_0
 
 namespace dtk {
 

@@ -9,7 +9,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 
-#define DTK_Conditioner_VERSION 1
+#define DTK_Conditioner_VERSION 2_0
 
 namespace dtk {
 

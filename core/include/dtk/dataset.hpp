@@ -12,7 +12,7 @@
 #include <dtk/random.hpp>
 #include <dtk/tensor.hpp>
 
-#define DTK_Dataset_VERSION 7
+#define DTK_Dataset_VERSION 8_0
 
 namespace dtk {
 

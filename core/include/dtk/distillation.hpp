@@ -5,7 +5,7 @@
 
 namespace dtk {
 
-/// The network that the field `teacher` names. Errors: Error where it is not set or classifies.
+/// The network that the field `teacher` names. Errors: Error where it classifies.
 DTK_API TrainedNetwork teacher(const BuildContext& context, const Reference& reference);
 /// Errors: Error where a network was trained under other noise levels than the process has.
 DTK_API void must_share_noise(const TrainedNetwork& network, const Process& process);

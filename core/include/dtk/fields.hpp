@@ -19,6 +19,8 @@ struct Range {
     double hi = std::numeric_limits<double>::infinity();
     bool lo_open = false;
     bool hi_open = false;
+    const char* unit = "";  ///< of the number: "nats", "steps"; empty: a pure number
+    constexpr Range measured_in(const char* what) const { return {lo, hi, lo_open, hi_open, what}; }
     constexpr bool holds(double value) const {
         return (lo_open ? value > lo : value >= lo) && (hi_open ? value < hi : value <= hi);
     }
@@ -92,6 +94,15 @@ class DTK_API Fields {
     virtual void operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<std::string>& value, const char* doc) = 0;
     virtual void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) = 0;
+    /// The same field, which has no default: a file that does not set it is mistaken.
+    template <class Value, class... Rest>
+    void required(const char* key, Value& value, const Rest&... rest) {
+        has_no_default(key);
+        (*this)(key, value, rest...);
+    }
+    /// Fields that depend on one another: where it does not hold, the file is mistaken at `key`. problem: "must be
+    /// above beta_start"; cure: what to do about it. Declared after the fields that it is about.
+    virtual void require(bool holds, const char* key, const std::string& problem, const std::string& cure) = 0;
     /// Ask `context.trained(value)` for what it names.
     void operator()(const char* key, Reference& value, const char* doc) { reference(key, value.name_, doc); }
     template <class Interface>
@@ -102,6 +113,7 @@ class DTK_API Fields {
  protected:
     virtual void plugin(const char* key, const char* kind, AnyPart& value, const char* doc) = 0;
     virtual void reference(const char* key, std::string& name, const char* doc) = 0;
+    virtual void has_no_default(const char* key) = 0;
 };
 
 }  // namespace dtk

@@ -6,7 +6,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/schedule.hpp>
 
-#define DTK_Grid_VERSION 2
+#define DTK_Grid_VERSION 3_0
 
 namespace dtk {
 

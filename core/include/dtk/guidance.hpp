@@ -4,7 +4,7 @@
 #include <dtk/denoiser.hpp>
 #include <dtk/plugin.hpp>
 
-#define DTK_Guidance_VERSION 2
+#define DTK_Guidance_VERSION 3_0
 
 namespace dtk {
 

@@ -11,7 +11,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Loss_VERSION 3
+#define DTK_Loss_VERSION 4_0
 
 namespace dtk {
 

@@ -12,7 +12,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Metric_VERSION 8
+#define DTK_Metric_VERSION 9_0
 
 namespace dtk {
 

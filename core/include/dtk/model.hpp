@@ -5,7 +5,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 
-#define DTK_Model_VERSION 4
+#define DTK_Model_VERSION 5_0
 
 namespace dtk {
 

@@ -9,7 +9,7 @@
 #include <dtk/fields.hpp>
 #include <dtk/plugin.hpp>
 
-#define DTK_Observation_VERSION 1
+#define DTK_Observation_VERSION 2_0
 
 namespace dtk {
 

@@ -8,8 +8,8 @@
 #include <dtk/module.hpp>
 #include <dtk/plugin.hpp>
 
-#define DTK_Optimizer_VERSION 1
-#define DTK_Average_VERSION 2
+#define DTK_Optimizer_VERSION 2_0
+#define DTK_Average_VERSION 3_0
 
 namespace dtk {
 

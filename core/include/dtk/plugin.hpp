@@ -14,14 +14,16 @@
 namespace dtk {
 
 /// What a plugin file says of itself. Its layout, Fields and BuildContext are fixed as long as the section is called
-/// dtk1.
+/// dtk2.
 struct Descriptor {
     const char* build;
     const char* name;
     const char* summary;
-    void (*describe)(Fields&);
-    /// Reads the fields and builds the plugin → the Interface it was declared with.
-    std::shared_ptr<void> (*create)(Fields&, const BuildContext&);
+    /// Shows its fields, with their defaults, to whoever reads, checks or describes them → what `create` builds from.
+    /// Nothing of what the fields were read from is needed any more.
+    std::shared_ptr<void> (*configure)(Fields&);
+    /// Builds the plugin, as often as it is asked → the Interface that it was declared with.
+    std::shared_ptr<void> (*create)(const void* config, const BuildContext&);
 };
 
 namespace detail {
@@ -29,14 +31,20 @@ namespace detail {
 /// context), (context) or nothing.
 template <class Interface, class T>
 struct Make {
-    static void describe([[maybe_unused]] Fields& fields) {
-        if constexpr (requires { typename T::Config; }) typename T::Config{}.fields(fields);
+    static std::shared_ptr<void> configure([[maybe_unused]] Fields& fields) {
+        if constexpr (requires { typename T::Config; }) {
+            auto config = std::make_shared<typename T::Config>();
+            config->fields(fields);
+            return config;
+        } else {
+            return nullptr;
+        }
     }
-    static std::shared_ptr<void> create([[maybe_unused]] Fields& fields, [[maybe_unused]] const BuildContext& context) {
+    static std::shared_ptr<void> create([[maybe_unused]] const void* configured,
+                                        [[maybe_unused]] const BuildContext& context) {
         std::shared_ptr<Interface> made;
         if constexpr (requires { typename T::Config; }) {
-            typename T::Config config;
-            config.fields(fields);
+            const auto& config = *static_cast<const typename T::Config*>(configured);
             if constexpr (std::is_constructible_v<T, const typename T::Config&, const BuildContext&>)
                 made = std::make_shared<T>(config, context);
             else
@@ -63,13 +71,13 @@ struct Make {
 
 #define DTK_JOIN_OF(Interface, name, version, build, tail) dtk_##Interface##_##name##__##version##_##build##tail
 #define DTK_JOIN(Interface, name, version, build, tail) DTK_JOIN_OF(Interface, name, version, build, tail)
-#define DTK_EXPORT(Interface, name, Type, summary, tail)                                                         \
-    static_assert(std::is_base_of_v<::dtk::Interface, Type>, #Type " must derive from dtk::" #Interface);        \
-    static constexpr ::dtk::Descriptor dtk_plugin_##name{DTK_BUILD_TEXT, #name, summary,                         \
-                                                         &::dtk::detail::Make<::dtk::Interface, Type>::describe, \
-                                                         &::dtk::detail::Make<::dtk::Interface, Type>::create};  \
-    BOOST_DLL_ALIAS_SECTIONED(dtk_plugin_##name,                                                                 \
-                              DTK_JOIN(Interface, name, DTK_##Interface##_VERSION, DTK_BUILD_ID, tail), dtk1)
+#define DTK_EXPORT(Interface, name, Type, summary, tail)                                                          \
+    static_assert(std::is_base_of_v<::dtk::Interface, Type>, #Type " must derive from dtk::" #Interface);         \
+    static constexpr ::dtk::Descriptor dtk_plugin_##name{DTK_BUILD_TEXT, #name, summary,                          \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::configure, \
+                                                         &::dtk::detail::Make<::dtk::Interface, Type>::create};   \
+    BOOST_DLL_ALIAS_SECTIONED(dtk_plugin_##name,                                                                  \
+                              DTK_JOIN(Interface, name, DTK_##Interface##_VERSION, DTK_BUILD_ID, tail), dtk2)
 
 /// Makes the file a plugin: `DTK_PLUGIN(Schedule, cosine, Cosine, "one line that says what it is")`.
 /// Kind, name, interface version and build stand in the name of one exported symbol, so they are read without loading.

@@ -7,7 +7,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/prediction.hpp>
 
-#define DTK_Process_VERSION 3
+#define DTK_Process_VERSION 4_0
 
 namespace dtk {
 

@@ -4,7 +4,7 @@
 
 #include <dtk/plugin.hpp>
 
-#define DTK_Rate_VERSION 1
+#define DTK_Rate_VERSION 2_0
 
 namespace dtk {
 

@@ -10,7 +10,7 @@
 #include <dtk/process.hpp>
 #include <dtk/schedule.hpp>
 
-#define DTK_Sampler_VERSION 3
+#define DTK_Sampler_VERSION 4_0
 
 namespace dtk {
 

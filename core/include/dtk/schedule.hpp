@@ -7,7 +7,7 @@
 
 #include <dtk/plugin.hpp>
 
-#define DTK_Schedule_VERSION 2
+#define DTK_Schedule_VERSION 3_0
 
 namespace dtk {
 

@@ -5,7 +5,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Times_VERSION 3
+#define DTK_Times_VERSION 4_0
 
 namespace dtk {
 

@@ -5,7 +5,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/schedule.hpp>
 
-#define DTK_Weighting_VERSION 1
+#define DTK_Weighting_VERSION 2_0
 
 namespace dtk {
 

@@ -1,5 +1,6 @@
 #include "base/build.hpp"
 
+#include <fmt/format.h>
 #include <torch/headeronly/version.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 
@@ -29,8 +30,10 @@ std::string sha256_of_dtk() {
     return sha256(all);
 }
 
-const std::map<std::string, int>& interface_versions() {
-    static const std::map<std::string, int> versions{
+std::string text_of(const InterfaceVersion& version) { return fmt::format("{}.{}", version.major, version.minor); }
+
+const std::map<std::string, InterfaceVersion>& interface_versions() {
+    static const std::map<std::string, InterfaceVersion> versions{
 #include "interfaces.inc"
     };
     return versions;

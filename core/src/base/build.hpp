@@ -19,7 +19,16 @@ DTK_API std::string_view version();
 /// The files of the program itself, where they are now, and one hash of them.
 DTK_API std::vector<std::filesystem::path> files_of_dtk();
 DTK_API std::string sha256_of_dtk();
-/// The interface version of every kind of plugin, by its name in small letters.
-DTK_API const std::map<std::string, int>& interface_versions();
+
+/// Of a kind's interface. A plugin goes with a dtk of the same major and no lower minor version.
+struct InterfaceVersion {
+    int major = 0, minor = 0;
+    bool takes(const InterfaceVersion& plugin) const { return major == plugin.major && minor >= plugin.minor; }
+    bool operator==(const InterfaceVersion&) const = default;
+};
+/// "3.0"
+DTK_API std::string text_of(const InterfaceVersion& version);
+/// Of every kind of plugin, by its name in small letters.
+DTK_API const std::map<std::string, InterfaceVersion>& interface_versions();
 
 }  // namespace dtk

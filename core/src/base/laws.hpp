@@ -25,6 +25,9 @@ class Laws {
     virtual void try_on(const Registry& registry, const PluginFile& plugin, const toml::table& named,
                         const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
                         const std::function<void(const Verdict& verdict)>& told) = 0;
+    /// Draws what it does, where its kind has a picture (laws/picture.hpp).
+    virtual void draw(const Registry& registry, const PluginFile& plugin, const toml::table& named,
+                      const std::filesystem::path& folder, const std::filesystem::path& picture) = 0;
 };
 
 }  // namespace dtk

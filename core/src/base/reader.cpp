@@ -84,12 +84,10 @@ SourceLocation ParseContext::place(std::string_view name) const {
     return scopes.empty() ? SourceLocation{} : place_of(*scopes.front());
 }
 
-std::shared_ptr<void> PluginSpec::make(ParseContext& reading, const BuildContext& context) const {
-    const auto* table = node ? node->as_table() : nullptr;
-    TomlFields reader(reading, table, kind, name);
+std::shared_ptr<void> PluginSpec::make(const BuildContext& context) const {
     const Blame blame(fmt::format("{} plugin `{}`", kind, name), "while it is built", file->file);
     try {
-        return descriptor->create(reader, context);
+        return descriptor->create(config.get(), context);
     } catch (const PlacedError&) {
         throw;
     } catch (const Error& error) {
@@ -157,7 +155,7 @@ PluginSpec read_plugin(ParseContext& reading, const std::string& kind, const tom
     const auto whose = fmt::format("{} plugin `{}`", kind, spec.name);
     try {
         const Blame blame(whose, "while it is described", spec.file->file);
-        spec.descriptor->describe(reader);
+        spec.config = spec.descriptor->configure(reader);
     } catch (const PlacedError&) {
         throw;
     } catch (const std::exception& error) {
@@ -186,12 +184,47 @@ PluginSpec read_plugin(ParseContext& reading, const std::string& kind, const tom
     return spec;
 }
 
-const toml::node* TomlFields::node(const char* key) {
+const toml::node* TomlFields::node(const char* key, const char* doc) {
+    if (std::ranges::find(asked_, key) != asked_.end()) wrong_declaration(key, "it is declared twice");
     asked_.emplace_back(key);
-    return table_ ? table_->get(key) : nullptr;
+    const auto* found = table_ ? table_->get(key) : nullptr;
+    const auto* text = found ? found->as_string() : nullptr;
+    const auto* list = found ? found->as_array() : nullptr;
+    const bool empty = !found || (text && text->get().empty()) || (list && list->empty());
+    if (std::exchange(without_default_, "") == key && empty) {
+        mistaken_.insert(key);
+        reading_.mistakes.add(found ? place_of(*found) : place_of_table(), fmt::format("{} needs `{}`", owner_, key),
+                              fmt::format("{}: {}", key, doc));
+    }
+    return found;
+}
+
+SourceLocation TomlFields::place_of_table() const {
+    if (!table_) return reading_.place(kind_);
+    const auto* use = table_->get("use");
+    return place_of(use ? use->source() : table_->source());
+}
+
+void TomlFields::wrong_declaration(const char* key, const std::string& problem) {
+    reading_.mistakes.add_plugin(place_of_table(), PluginError(fmt::format("{}: `{}`: {}", owner_, key, problem),
+                                                               "that is the plugin's fault, not the file's"));
+}
+
+void TomlFields::check_default(const char* key, Range range, double value) {
+    if (!mistaken_.contains(key) && !range.holds(value))
+        wrong_declaration(key, fmt::format("its default {} is outside its own range {}", value, interval(range)));
+}
+
+void TomlFields::require(bool holds, const char* key, const std::string& problem, const std::string& cure) {
+    // Of values that are no values there is nothing more to be said.
+    if (holds || !mistaken_.empty()) return;
+    const auto* found = table_ ? table_->get(key) : nullptr;
+    reading_.mistakes.add(found ? place_of(*found) : place_of_table(),
+                          fmt::format("`{}` of {} {}", key, owner_, problem), cure);
 }
 
 void TomlFields::wrong_type(const toml::node& node, const char* key, std::string_view wanted) {
+    mistaken_.insert(key);
     const auto value = meant(node, wanted, reading_.mistakes);
     reading_.mistakes.add(
         place_of(node),
@@ -211,6 +244,7 @@ bool TomlFields::number(const toml::node& node, const char* key, Range range, do
 
 bool TomlFields::inside(const toml::node& node, const char* key, Range range, double value) {
     if (std::isfinite(value) && range.holds(value)) return true;
+    mistaken_.insert(key);
     reading_.mistakes.add(
         place_of(node.source()),
         fmt::format("`{}` = {} of {} is outside {}", key, written(node, reading_.mistakes), owner_, interval(range)));
@@ -228,18 +262,24 @@ TomlFields::TomlFields(ParseContext& reading, const toml::table* table, const st
                        const std::string& name)
     : reading_(reading), table_(table), owner_(fmt::format("{} `{}`", kind, name)), kind_(kind) {}
 
-void TomlFields::operator()(const char* key, double& value, Range range, const char*) {
-    if (const auto* found = node(key)) number(*found, key, range, value);
+void TomlFields::operator()(const char* key, double& value, Range range, const char* doc) {
+    if (const auto* found = node(key, doc))
+        number(*found, key, range, value);
+    else
+        check_default(key, range, value);
     resolved_.insert_or_assign(key, value);
 }
 
-void TomlFields::operator()(const char* key, std::int64_t& value, Range range, const char*) {
-    if (const auto* found = node(key)) whole(*found, key, range, value);
+void TomlFields::operator()(const char* key, std::int64_t& value, Range range, const char* doc) {
+    if (const auto* found = node(key, doc))
+        whole(*found, key, range, value);
+    else
+        check_default(key, range, static_cast<double>(value));
     resolved_.insert_or_assign(key, value);
 }
 
-void TomlFields::operator()(const char* key, bool& value, const char*) {
-    if (const auto* found = node(key)) {
+void TomlFields::operator()(const char* key, bool& value, const char* doc) {
+    if (const auto* found = node(key, doc)) {
         if (const auto* truth = found->as_boolean())
             value = truth->get();
         else
@@ -248,12 +288,13 @@ void TomlFields::operator()(const char* key, bool& value, const char*) {
     resolved_.insert_or_assign(key, value);
 }
 
-void TomlFields::operator()(const char* key, std::string& value, const Choices& choices, const char*) {
-    if (const auto* found = node(key)) {
+void TomlFields::operator()(const char* key, std::string& value, const Choices& choices, const char* doc) {
+    if (const auto* found = node(key, doc)) {
         const auto* text = found->as_string();
         if (!text)
             wrong_type(*found, key, fmt::format("one of {}", listed(choices, "or")));
         else if (std::find(choices.begin(), choices.end(), text->get()) == choices.end()) {
+            mistaken_.insert(key);
             const auto near = nearest(text->get(), choices);
             reading_.mistakes.add(
                 place_of(found->source()),
@@ -261,12 +302,14 @@ void TomlFields::operator()(const char* key, std::string& value, const Choices& 
                 near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
         } else
             value = text->get();
+    } else if (!mistaken_.contains(key) && std::ranges::find(choices, value) == choices.end()) {
+        wrong_declaration(key, fmt::format("its default \"{}\" is none of {}", value, listed(choices, "or")));
     }
     resolved_.insert_or_assign(key, value);
 }
 
-void TomlFields::operator()(const char* key, std::string& value, const char*) {
-    if (const auto* found = node(key)) {
+void TomlFields::operator()(const char* key, std::string& value, const char* doc) {
+    if (const auto* found = node(key, doc)) {
         if (const auto* text = found->as_string())
             value = text->get();
         else
@@ -275,8 +318,8 @@ void TomlFields::operator()(const char* key, std::string& value, const char*) {
     resolved_.insert_or_assign(key, value);
 }
 
-void TomlFields::operator()(const char* key, std::filesystem::path& value, const char*) {
-    if (const auto* found = node(key)) {
+void TomlFields::operator()(const char* key, std::filesystem::path& value, const char* doc) {
+    if (const auto* found = node(key, doc)) {
         const auto* text = found->as_string();
         if (text && (!text->get().empty() || value.empty()))
             value = text->get();
@@ -292,8 +335,8 @@ void TomlFields::operator()(const char* key, std::filesystem::path& value, const
 }
 
 template <class Value, class Read>
-void TomlFields::list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read) {
-    if (const auto* found = node(key)) {
+void TomlFields::list(const char* key, std::vector<Value>& value, const char* doc, std::string_view wanted, Read read) {
+    if (const auto* found = node(key, doc)) {
         if (const auto* array = found->as_array()) {
             value.clear();
             for (const auto& element : *array)
@@ -303,24 +346,24 @@ void TomlFields::list(const char* key, std::vector<Value>& value, std::string_vi
     }
 }
 
-void TomlFields::operator()(const char* key, std::vector<double>& value, Range range, const char*) {
-    list(key, value, "a list of numbers",
+void TomlFields::operator()(const char* key, std::vector<double>& value, Range range, const char* doc) {
+    list(key, value, doc, "a list of numbers",
          [&](const toml::node& node, double& one) { return number(node, key, range, one); });
     toml::array array;
     for (const double one : value) array.push_back(one);
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void TomlFields::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char*) {
-    list(key, value, "a list of whole numbers",
+void TomlFields::operator()(const char* key, std::vector<std::int64_t>& value, Range range, const char* doc) {
+    list(key, value, doc, "a list of whole numbers",
          [&](const toml::node& node, std::int64_t& one) { return whole(node, key, range, one); });
     toml::array array;
     for (const auto one : value) array.push_back(one);
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void TomlFields::operator()(const char* key, std::vector<std::string>& value, const char*) {
-    list(key, value, "a list of texts", [&](const toml::node& node, std::string& one) {
+void TomlFields::operator()(const char* key, std::vector<std::string>& value, const char* doc) {
+    list(key, value, doc, "a list of texts", [&](const toml::node& node, std::string& one) {
         if (const auto* text = node.as_string()) return one = text->get(), true;
         return wrong_type(node, key, "a list of texts"), false;
     });
@@ -329,10 +372,10 @@ void TomlFields::operator()(const char* key, std::vector<std::string>& value, co
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void TomlFields::words(const char* key, std::vector<std::string>& value, const char*) {
+void TomlFields::words(const char* key, std::vector<std::string>& value, const char* doc) {
     constexpr const char* wanted = "a list of texts and whole numbers";
     toml::array array;
-    list(key, value, wanted, [&](const toml::node& node, std::string& one) {
+    list(key, value, doc, wanted, [&](const toml::node& node, std::string& one) {
         if (const auto* text = node.as_string())
             array.push_back(one = text->get());
         else if (const auto* integer = node.as_integer())
@@ -344,8 +387,8 @@ void TomlFields::words(const char* key, std::vector<std::string>& value, const c
     resolved_.insert_or_assign(key, std::move(array));
 }
 
-void TomlFields::operator()(const char* key, std::vector<Row>& value, Range range, const char*) {
-    list(key, value, "a list of lists of numbers", [&](const toml::node& node, Row& row) {
+void TomlFields::operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) {
+    list(key, value, doc, "a list of lists of numbers", [&](const toml::node& node, Row& row) {
         const auto* array = node.as_array();
         if (!array) return wrong_type(node, key, "a list of lists of numbers"), false;
         for (const auto& element : *array)
@@ -366,8 +409,8 @@ void TomlFields::reference(const char* key, std::string& name, const char* doc) 
     if (!name.empty() && name != "pixels") reading_.references.insert(name);
 }
 
-void TomlFields::plugin(const char* key, const char* kind, AnyPart& value, const char*) {
-    const auto* found = node(key);
+void TomlFields::plugin(const char* key, const char* kind, AnyPart& value, const char* doc) {
+    const auto* found = node(key, doc);
     auto place = table_ ? place_of(*table_) : reading_.place(kind);
     // The table of a plugin's own kind is the one that it is read from.
     if (!found && kind != kind_ && (found = reading_.find(kind))) place = reading_.place(kind);
@@ -378,7 +421,7 @@ void TomlFields::plugin(const char* key, const char* kind, AnyPart& value, const
     if (!*spec) return;
     reading_.chosen.insert(spec->file);
     value.use = spec->name;
-    value.build = [spec, reading = &reading_](const BuildContext& context) { return spec->make(*reading, context); };
+    value.build = [spec](const BuildContext& context) { return spec->make(context); };
     resolved_.insert_or_assign(key, spec->resolved);
 }
 

@@ -35,10 +35,11 @@ class DTK_API PluginSpec {
     toml::table resolved;  ///< every field with its value
     const PluginFile* file = nullptr;
     const Descriptor* descriptor = nullptr;
+    std::shared_ptr<void> config;      ///< what it is built from
     const toml::node* node = nullptr;  ///< the table or name in the file; null for a default
     explicit operator bool() const { return descriptor != nullptr; }
     /// Builds it. Errors: PlacedError with what its constructor threw.
-    std::shared_ptr<void> make(ParseContext& reading, const BuildContext& context) const;
+    std::shared_ptr<void> make(const BuildContext& context) const;
 };
 
 /// Reads `{use = "name", fields …}`, or `"name"`, or nothing (the kind's default). On a mistake the result is empty.
@@ -65,26 +66,34 @@ class DTK_API TomlFields : public Fields {
     void operator()(const char* key, std::vector<Row>& value, Range range, const char* doc) override;
     /// A list of texts and whole numbers, both as they are written.
     void words(const char* key, std::vector<std::string>& value, const char* doc);
+    void require(bool holds, const char* key, const std::string& problem, const std::string& cure) override;
     void finish(const std::set<std::string>& also_known = {});
     const toml::table& resolved() const { return resolved_; }
 
  protected:
     void plugin(const char* key, const char* kind, AnyPart& value, const char* doc) override;
     void reference(const char* key, std::string& name, const char* doc) override;
+    void has_no_default(const char* key) override { without_default_ = key; }
 
  private:
-    const toml::node* node(const char* key);
+    const toml::node* node(const char* key, const char* doc);
+    SourceLocation place_of_table() const;
+    /// The plugin itself is wrong.
+    void wrong_declaration(const char* key, const std::string& problem);
+    void check_default(const char* key, Range range, double value);
     bool number(const toml::node& node, const char* key, Range range, double& value);
     bool inside(const toml::node& node, const char* key, Range range, double value);
     bool whole(const toml::node& node, const char* key, Range range, std::int64_t& value);
     void wrong_type(const toml::node& node, const char* key, std::string_view wanted);
     template <class Value, class Read>
-    void list(const char* key, std::vector<Value>& value, std::string_view wanted, Read read);
+    void list(const char* key, std::vector<Value>& value, const char* doc, std::string_view wanted, Read read);
 
     ParseContext& reading_;
     const toml::table* table_;  ///< null: every field keeps its default
     std::string owner_, kind_;  ///< in words; the plugin's kind, empty where it is none
     std::vector<std::string> asked_;
+    std::string without_default_;     ///< the next field, where that has none
+    std::set<std::string> mistaken_;  ///< fields whose value is no such
     toml::table resolved_;
 };
 

@@ -33,10 +33,10 @@ using json = nlohmann::json;
 
 namespace {
 
-constexpr std::string_view section = "dtk1";
+constexpr std::string_view section = "dtk2";
 constexpr int probe_seconds = 20;
 
-/// dtk_Schedule_cosine__1_b12345678[_default] → its parts; nothing for a name of another shape.
+/// dtk_Schedule_cosine__3_0_b12345678[_default] → its parts; nothing for a name of another shape.
 bool read_symbol(const std::string& symbol, PluginFile& plugin) {
     std::string_view rest = symbol;
     if (!rest.starts_with("dtk_")) return false;
@@ -49,10 +49,12 @@ bool read_symbol(const std::string& symbol, PluginFile& plugin) {
     const auto name_end = rest.rfind("__");
     if (kind_end == rest.npos || name_end == rest.npos || name_end <= kind_end) return false;
     const auto tail = rest.substr(name_end + 2);
-    const auto version_end = tail.find('_');
-    if (version_end == tail.npos) return false;
-    const auto [_, error] = std::from_chars(tail.data(), tail.data() + version_end, plugin.interface_version);
-    if (error != std::errc()) return false;
+    const auto major_end = tail.find('_'), version_end = tail.find('_', major_end + 1);
+    if (major_end == tail.npos || version_end == tail.npos) return false;
+    auto& [major, minor] = plugin.interface_version;
+    if (std::from_chars(tail.data(), tail.data() + major_end, major).ec != std::errc() ||
+        std::from_chars(tail.data() + major_end + 1, tail.data() + version_end, minor).ec != std::errc())
+        return false;
     plugin.kind = rest.substr(0, kind_end);
     std::transform(plugin.kind.begin(), plugin.kind.end(), plugin.kind.begin(),
                    [](unsigned char c) { return std::tolower(c); });
@@ -76,10 +78,11 @@ void check_interface(const PluginFile& plugin) {
     if (version == interface_versions().end())
         throw PluginError(
             fmt::format("{} is of a kind this dtk does not know, `{}`", plugin.file.string(), plugin.kind));
-    if (version->second != plugin.interface_version)
+    if (!version->second.takes(plugin.interface_version))
         throw PluginError(
             fmt::format("{} plugin `{}` speaks another version of its interface\n  plugin: {} {}\n  dtk:    {} {}",
-                        plugin.kind, plugin.name, plugin.kind, plugin.interface_version, plugin.kind, version->second),
+                        plugin.kind, plugin.name, plugin.kind, text_of(plugin.interface_version), plugin.kind,
+                        text_of(version->second)),
             fmt::format("build it again with this dtk's headers; it is {}", plugin.file.string()));
 }
 

@@ -6,6 +6,8 @@
 
 #include <dtk/plugin.hpp>
 
+#include "base/build.hpp"
+
 namespace dtk {
 
 /// A plugin as its file's symbols tell it; nothing of the file has been executed.
@@ -14,7 +16,7 @@ struct PluginFile {
     std::string name;
     std::filesystem::path file;
     std::string symbol;
-    int interface_version = 0;
+    InterfaceVersion interface_version;
     std::string build_id;
     bool is_default = false;
     std::filesystem::path folder;                 ///< the search folder it was found in

@@ -73,15 +73,20 @@ json plugin_of(const Registry& registry, const std::string& kind, bool labelled,
         const Blame blame(fmt::format("{} plugin `{}`", plugin.kind, plugin.name), "while it is described",
                           plugin.file);
         const auto& descriptor = registry.load(plugin);
-        auto fields = properties(declared_fields(descriptor));
+        const auto declared = declared_fields(descriptor);
+        auto fields = properties(declared);
         fields["use"] = {{"const", plugin.name}, {"description", descriptor.summary}};
         if (labelled && !fields.contains("name"))
             fields["name"] = {{"type", "string"}, {"description", "a name of its own, where there are several"}};
         auto one = table(std::move(fields));
         one["description"] = descriptor.summary;
         // The kind's default is what a table without `use` is.
-        if (!plugin.is_default) one["required"] = {"use"};
-        names.push_back(plugin.name);
+        json required = json::array();
+        if (!plugin.is_default) required.push_back("use");
+        for (const auto& field : declared)
+            if (field.required) required.push_back(field.key);
+        if (!required.empty()) one["required"] = required;
+        if (std::ranges::none_of(declared, &DeclaredField::required)) names.push_back(plugin.name);
         tables.push_back(std::move(one));
     }
     tables.insert(tables.begin(), json{{"enum", std::move(names)}});

@@ -10,8 +10,6 @@
 namespace dtk {
 
 TrainedNetwork teacher(const BuildContext& context, const Reference& reference) {
-    if (!reference)
-        throw Error("`teacher` is not set", "name the stage or the run that trained the network to learn from");
     const auto network = context.trained(reference);
     if (network.model->predicts() == PredictionType::label)
         throw Error("`" + reference.name() + "` is a classifier and denoises nothing", "name another network");

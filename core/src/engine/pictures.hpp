@@ -23,8 +23,8 @@ std::string draw_picture(const std::filesystem::path& folder, const std::string&
 /// Examples of data by themselves: images in rows by their class, named in an .svg; points with a colour for each
 /// class, of more than two elements the first two; a curve of the density of numbers. label: [n], undefined where there
 /// are no classes. → is there such a picture? Errors: Error when it cannot be made.
-bool draw_data(const std::filesystem::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
-               const Classes& classes);
+DTK_API bool draw_data(const std::filesystem::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
+                       const Classes& classes);
 
 /// loss.svg: the loss over the steps and the held-out error beside it, and both by noise level, from the folder's
 /// metrics.jsonl. One that cannot be made is said to be so.

@@ -20,6 +20,6 @@ struct RememberedData {
 std::shared_ptr<Dataset> remembered_data(const RememberedData& data, const std::string& why);
 
 /// The classes of data, as they say themselves.
-Classes classes_of(const Dataset& data);
+DTK_API Classes classes_of(const Dataset& data);
 
 }  // namespace dtk

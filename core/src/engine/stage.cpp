@@ -33,7 +33,7 @@ bool lacks_codec(const Stage& stage) { return stage.spec().reading->find("codec"
 void Stage::build(const PluginSpec& plugin, Diagnostics& mistakes) {
     asked_in_vain_ = false;
     try {
-        parts_[plugin.kind].push_back(plugin.make(*spec_.reading, *this));
+        parts_[plugin.kind].push_back(plugin.make(*this));
         if (plugin.kind == "codec")
             latents_ = std::make_shared<LatentData>(part<Dataset>(), part<Codec>(), random("codec"));
     } catch (const Error& error) {

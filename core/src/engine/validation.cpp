@@ -40,8 +40,7 @@ std::shared_ptr<const Dataset> data_of(const Stage& stage) {
         std::any_of(chosen.begin(), chosen.end(), [](const PluginFile* file) { return file->kind == Dataset::kind; });
     std::shared_ptr<const Dataset> data = stage.part<Dataset>();
     if (data->size() == 0 && data->test_size() == 0 && !of_another)
-        data = std::static_pointer_cast<Dataset>(
-            stage.spec().part(Dataset::kind).make(*stage.spec().reading, SeedlessContext(stage)));
+        data = std::static_pointer_cast<Dataset>(stage.spec().part(Dataset::kind).make(SeedlessContext(stage)));
     if (const auto codec = stage.part<Codec>())
         return std::make_shared<LatentData>(data, codec, SeedlessContext(stage).random("codec"));
     return data;

@@ -256,7 +256,7 @@ std::shared_ptr<void> Trial::made(const std::string& kind, const toml::table& ta
     auto& reading = *new ParseContext{registry_, mistakes, folder_, {&named_}};
     const auto spec = read_plugin(reading, kind, &kept, {});
     if (!mistakes.empty()) throw Error(mistakes.text());
-    return spec.make(reading, bench);
+    return spec.make(bench);
 }
 
 std::shared_ptr<void> Trial::other(const std::string& kind, const std::string& name, const std::string& fields,

@@ -12,6 +12,7 @@
 
 #include "base/words.hpp"
 #include "laws/bench.hpp"
+#include "laws/picture.hpp"
 
 namespace dtk::laws {
 
@@ -82,6 +83,10 @@ class AllLaws final : public Laws {
                 const std::function<void(const Verdict& verdict)>& told) override {
         at::set_num_threads(1);
         try_laws(Trial(registry, plugin, named, folder), begin, told);
+    }
+    void draw(const Registry& registry, const PluginFile& plugin, const toml::table& named,
+              const std::filesystem::path& folder, const std::filesystem::path& picture) override {
+        laws::draw(Trial(registry, plugin, named, folder), picture);
     }
 };
 

@@ -72,7 +72,7 @@ std::optional<Levels> levels_of_plugin(const toml::table& root) {
         ParseContext reading{registry, mistakes, fs::current_path(), {&root}};
         const auto spec = read_plugin(reading, "schedule", root["process"]["schedule"].as_table(), {});
         if (!spec) return std::nullopt;
-        const auto levels = std::static_pointer_cast<Schedule>(spec.make(reading, no_context()))
+        const auto levels = std::static_pointer_cast<Schedule>(spec.make(no_context()))
                                 ->levels(root["process"]["steps"].value_or(std::int64_t{1000}));
         Levels all;
         for (std::int64_t t = 0; t < levels.steps(); ++t) {

@@ -14,5 +14,5 @@ namespace {
 }
 
 #undef DTK_Schedule_VERSION
-#define DTK_Schedule_VERSION 0
+#define DTK_Schedule_VERSION 2_0
 DTK_PLUGIN(Schedule, old_interface, OldInterface, "an older interface")

@@ -8,6 +8,6 @@ struct OldSection final : dtk::BetaSchedule {
 }  // namespace
 
 static constexpr dtk::Descriptor old_section{DTK_BUILD_TEXT, "old_section", "an older descriptor",
-                                             &dtk::detail::Make<dtk::Schedule, OldSection>::describe,
+                                             &dtk::detail::Make<dtk::Schedule, OldSection>::configure,
                                              &dtk::detail::Make<dtk::Schedule, OldSection>::create};
-BOOST_DLL_ALIAS_SECTIONED(old_section, DTK_JOIN(Schedule, old_section, DTK_Schedule_VERSION, DTK_BUILD_ID, ), dtk0)
+BOOST_DLL_ALIAS_SECTIONED(old_section, DTK_JOIN(Schedule, old_section, DTK_Schedule_VERSION, DTK_BUILD_ID, ), dtk1)
