@@ -55,7 +55,8 @@ MetricResult Metric::evaluate(const EvaluationInput& input, const Random& random
         result = measure(input, random);
     } catch (const c10::Error&) {
         if (finite) throw;
-        throw Error("some samples are not finite numbers, and it cannot measure such", "ask why the sampler draws them");
+        throw Error("some samples are not finite numbers, and it cannot measure such",
+                    "ask why the sampler draws them");
     }
     if (version() != before)
         throw PluginError("the metric changed the samples, which others are still to look at",
