@@ -18,13 +18,15 @@
 #include "engine/sampling.hpp"
 #include "engine/trainer.hpp"
 #include "folder.hpp"
-#include "pretend.hpp"
+#include "laws/pretend.hpp"
 #include "support.hpp"
 
 using at::Tensor;
 using pretend::device;
 
 namespace {
+
+const bool has_device = (pretend::begin(), true);
 
 constexpr std::int64_t train_steps = 4;
 

@@ -48,18 +48,6 @@ void check_denoiser(const dtk::Density& density, const Tensor& x, const json& at
     }
 }
 
-/// Every data set here whose density is known.
-std::vector<std::pair<std::string, std::string>> known_laws() {
-    return {{"gaussian_mixture", ""},
-            {"gaussian_mixture", "preset = \"gmm1d\""},
-            {"gaussian_mixture", "preset = \"ring8\""},
-            {"gaussian_mixture", "preset = \"none\"\nmeans = [[0, 0, 1], [1, 2, 3]]\nstd = [0.5]"},
-            {"swiss_roll", ""},
-            {"moons", ""},
-            {"checkerboard", ""},
-            {"checkerboard", "squares = 2\nnoise = 0.3"}};
-}
-
 constexpr std::int64_t many = 20'000;
 
 }  // namespace
@@ -157,145 +145,12 @@ TEST_CASE("the swiss roll has the published entropy and scale") {
     }
 }
 
-TEST_CASE("examples follow the density they are said to have") {
-    for (const auto& [name, fields] : known_laws()) {
-        INFO(name << ' ' << fields);
-        const auto data = dataset(name, fields);
-        const auto& density = *data->density();
-        const auto x = data->test_examples(at::arange(many)).x.to(at::kDouble);
-        const auto log_p = density.log_prob(x);
-        CHECK(std::abs(log_p.mean().item<double>() + density.entropy()) < 4 * density.log_prob_sd() / std::sqrt(many));
-        CHECK(log_p.std().item<double>() == Approx(density.log_prob_sd()).epsilon(0.05));
-    }
-}
-
 TEST_CASE("the standard sets are centred and have a mean variance of 1") {
     for (const auto* name : {"swiss_roll", "moons", "checkerboard"}) {
         INFO(name);
         const auto x = dataset(name)->examples(at::arange(many)).x.to(at::kDouble);
         CHECK(x.mean(0).abs().max().item<double>() < 4 * 1.2 / std::sqrt(many));
         CHECK(x.var(0).mean().item<double>() == Approx(1).epsilon(0.03));
-    }
-}
-
-// With little noise E[x_0 | x] = x + σ² ∇log p(x) + O(σ⁴) (Robbins 1956).
-TEST_CASE("the denoiser follows the slope of the log-density") {
-    for (const auto& [name, fields] : known_laws()) {
-        INFO(name << ' ' << fields);
-        const auto data = dataset(name, fields);
-        const auto& density = *data->density();
-        const auto x = data->test_examples(at::arange(50)).x.to(at::kDouble);
-        constexpr double sigma = 1e-4, h = 1e-5;
-        const auto score = (density.posterior_mean(x, rows(50, 1), rows(50, sigma)) - x) / (sigma * sigma);
-        for (std::int64_t axis = 0; axis < x.size(1); ++axis) {
-            auto step = at::zeros({x.size(1)}, at::kDouble);
-            step[axis] = h;
-            const auto slope = (density.log_prob(x + step) - density.log_prob(x - step)) / (2 * h);
-            CHECK(((score.select(1, axis) - slope).abs() / (1 + slope.abs())).max().item<double>() < 2e-4);
-        }
-    }
-}
-
-// σ² ∂E[x_0 | x_t]/∂x_t = α Cov[x_0 | x_t], for any law of x_0.
-TEST_CASE("the variance that is left is the slope of the denoiser") {
-    int known = 0;
-    for (const auto& [name, fields] : known_laws())
-        for (const auto& [alpha, sigma] : {std::pair(1.0, 0.05), std::pair(0.8, 0.6), std::pair(0.2, 0.98)}) {
-            INFO(name << ' ' << fields << ", sigma " << sigma);
-            const auto data = dataset(name, fields);
-            const auto& density = *data->density();
-            const auto clean = data->test_examples(at::arange(50)).x.to(at::kDouble);
-            const auto x = alpha * clean + sigma * dtk::Random(1, "noise").normal(clean.sizes(), at::kDouble);
-            Tensor variance;
-            const auto complaint =
-                complaint_of([&] { variance = density.posterior_variance(x, rows(50, alpha), rows(50, sigma)); });
-            if (!complaint.empty()) {
-                CHECK(says(complaint, "has not been worked out"));
-                continue;
-            }
-            ++known;
-            constexpr double h = 1e-5;
-            for (std::int64_t axis = 0; axis < x.size(1); ++axis) {
-                auto step = at::zeros({x.size(1)}, at::kDouble);
-                step[axis] = h;
-                const auto at_x = [&](const Tensor& y) {
-                    return density.posterior_mean(y, rows(50, alpha), rows(50, sigma)).select(1, axis);
-                };
-                const auto slope = (at_x(x + step) - at_x(x - step)) / (2 * h);
-                CHECK(support::distance(variance.select(1, axis), sigma * sigma / alpha * slope) < 1e-7);
-            }
-            CHECK(density.posterior_variance(x, rows(50, 1), rows(50, 0)).abs().max().item<double>() < 1e-12);
-        }
-    CHECK(known >= 18);  // four mixtures, the roll and the moons, at three noises
-}
-
-// The error of the best denoiser is uncorrelated with any function of x_t, such as x_t and the denoiser itself.
-TEST_CASE("the error of the denoiser is orthogonal to what it sees") {
-    for (const auto& [name, fields] : known_laws())
-        for (const double sigma : {0.05, 0.4, 0.95}) {
-            INFO(name << ' ' << fields << ", sigma " << sigma);
-            const auto data = dataset(name, fields);
-            const double alpha = std::sqrt(1 - sigma * sigma);
-            const auto x0 = data->test_examples(at::arange(many)).x.to(at::kDouble);
-            const auto xt = alpha * x0 + sigma * dtk::Random(3, "noise").normal(x0.sizes(), x0.options());
-            const auto estimate = data->density()->posterior_mean(xt, rows(many, alpha), rows(many, sigma));
-            for (const auto& seen : {at::ones_like(xt), xt, estimate}) {
-                const auto product = (x0 - estimate) * seen;
-                const auto z = product.mean(0) / (product.std(0) / std::sqrt(many));
-                CHECK(z.abs().max().item<double>() < 4.5);
-            }
-        }
-}
-
-TEST_CASE("the denoiser holds from no noise to nothing but noise") {
-    for (const auto& [name, fields] : known_laws()) {
-        INFO(name << ' ' << fields);
-        const auto data = dataset(name, fields);
-        const auto x = data->test_examples(at::arange(100)).x.to(at::kDouble);
-        CHECK(support::distance(data->density()->posterior_mean(x, rows(100, 0.5), rows(100, 0)), 2 * x) < 1e-9);
-        const auto blind = data->density()->posterior_mean(x, rows(100, 0), rows(100, 1));
-        CHECK((blind - blind[0]).abs().max().item<double>() < 1e-12);
-        const auto mean = data->test_examples(at::arange(many)).x.to(at::kDouble).mean(0);
-        CHECK(support::distance(blind[0], mean) < 0.06);
-        const auto nearly = data->density()->posterior_mean(x, rows(100, 1e-7), rows(100, 1));
-        CHECK((nearly - blind).abs().max().item<double>() < 1e-5);
-        CHECK(data->density()->posterior_mean(1e4 * x, rows(100, 1), rows(100, 0.01)).isfinite().all().item<bool>());
-    }
-}
-
-TEST_CASE("a density answers in the type of its argument") {
-    for (const auto& [name, fields] : known_laws()) {
-        const auto data = dataset(name, fields);
-        const auto x = data->examples(at::arange(10)).x;
-        const auto log_p = data->density()->log_prob(x);
-        CHECK(log_p.scalar_type() == at::kFloat);
-        CHECK(support::distance(log_p.to(at::kDouble), data->density()->log_prob(x.to(at::kDouble))) < 1e-5);
-        CHECK(data->density()->posterior_mean(x, rows(10, 1), rows(10, 1)).scalar_type() == at::kFloat);
-    }
-}
-
-TEST_CASE("a row of a density does not depend on its neighbours") {
-    for (const auto& [name, fields] : known_laws()) {
-        const auto data = dataset(name, fields);
-        const auto x = data->examples(at::arange(many)).x.to(at::kDouble);
-        CHECK(support::distance(data->density()->log_prob(x).slice(0, many - 3),
-                                data->density()->log_prob(x.slice(0, many - 3))) < 1e-12);
-    }
-}
-
-TEST_CASE("an example depends on its number and the seed alone") {
-    for (const auto& [name, fields] : known_laws()) {
-        INFO(name << ' ' << fields);
-        const auto data = dataset(name, fields);
-        const auto all = data->examples(at::arange(100)).x;
-        CHECK(all.sizes().slice(1) == at::IntArrayRef(data->shape()));
-        CHECK(all.scalar_type() == at::kFloat);
-        CHECK(data->examples(at::tensor({70, 3}, at::kLong))
-                  .x.equal(all.index_select(0, at::tensor({70, 3}, at::kLong))));
-        CHECK(dataset(name, fields)->examples(at::arange(100)).x.equal(all));
-        CHECK_FALSE(dataset(name, fields, 2)->examples(at::arange(100)).x.equal(all));
-        CHECK_FALSE(data->test_examples(at::arange(100)).x.equal(all));
-        CHECK(data->size() == 0);
     }
 }
 

@@ -71,3 +71,33 @@ TEST_CASE("a plugin that is wrong is refused by the law that it breaks") {
     CHECK(plugins >= 60);
     CHECK(kinds.size() == 17);
 }
+
+// What the laws of data sets try is the defaults of each.
+TEST_CASE("laws of data sets hold with other fields, too") {
+    const Folder here;
+    const std::vector<std::vector<std::string>> all{
+        {"gaussian_mixture", "labels=true"},
+        {"gaussian_mixture", "preset=\"gmm1d\""},
+        {"gaussian_mixture", "preset=\"ring8\""},
+        {"gaussian_mixture", "preset=\"none\"", "means=[[0, 0, 1], [1, 2, 3]]", "std=[0.5]"},
+        {"moons", "labels=true"},
+        {"checkerboard", "squares=2", "noise=0.3"},
+        {"rotation_mixture", "labels=true"}};
+    for (const auto& one : all) {
+        std::vector<std::string> words{"plugins", "check", "dataset/" + one[0], "--plugin-path", DTK_PLUGINS, "--json"};
+        for (std::size_t i = 1; i < one.size(); ++i) words.insert(words.end(), {"--set", one[i]});
+        const auto run = dtk_program(words, here.path);
+        INFO(run.out << run.err);
+        CHECK(run.code == 0);
+        std::map<std::string, std::string> outcome;
+        const json found = json::parse(run.out, nullptr, /*allow_exceptions=*/false);
+        REQUIRE(found.size() == 1);
+        for (const auto& law : found[0]["laws"]) outcome[law["law"]] = law["outcome"];
+        // What nobody has worked out is asked of nobody.
+        const auto holds = [&](const char* law) { return outcome.at(law) == "holds"; };
+        CHECK(holds("the error of the denoiser is orthogonal to what it sees") == (one[0] != "rotation_mixture"));
+        CHECK(holds("the variance that is left is the slope of the denoiser") ==
+              (one[0] == "gaussian_mixture" || one[0] == "moons"));
+        CHECK(holds("modes come as often as they weigh") == (one[0] != "checkerboard"));
+    }
+}

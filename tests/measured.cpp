@@ -34,46 +34,6 @@ void run(const Folder& folder, const std::string& name, const std::vector<std::s
 
 }  // namespace
 
-TEST_CASE("no metric depends on the batch that samples were drawn in or on the number of threads") {
-    const Folder folder;
-    std::vector<std::string> names;
-    for (const auto& one : json::parse(dtk_program({"plugins", "list", "metric", "--json"}, folder.path).out))
-        names.push_back(one["name"]);
-    REQUIRE(names.size() > 20);
-    const auto write_with = [&](const std::vector<std::string>& metrics) {
-        std::string text =
-            "name = \"law\"\nseed = 5\nthreads = 1\n[dataset]\nuse = \"gaussian_mixture\"\npreset = "
-            "\"gmm1d\"\n[process]\n"
-            "steps = 50\n[model]\nuse = \"exact\"\n[sampler]\nuse = \"ddim\"\nsteps = 10\n[sample]\nn = 600\nbatch = "
-            "600\n";
-        for (const auto& name : metrics) text += "[[metric]]\nuse = \"" + name + "\"\n";
-        write(folder / "run.toml", text);
-        return std::count(text.begin(), text.end(), '\n') - 2 * std::ssize(metrics);
-    };
-    // Those that these data, or a run without training, have nothing for say so all at once, with their lines.
-    const auto head = write_with(names);
-    const auto refused = dtk_program({"check", "run.toml"}, folder.path).err;
-    std::vector<std::string> taken;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        const auto line = [&](std::ptrdiff_t more) {
-            return "run.toml:" + std::to_string(head + 2 * static_cast<std::ptrdiff_t>(i) + more) + ":";
-        };
-        if (!says(refused, line(1)) && !says(refused, line(2))) taken.push_back(names[i]);
-    }
-    write_with(taken);
-    INFO(refused);
-    REQUIRE(taken.size() >= 12);
-    run(folder, "one");
-    run(folder, "other", {"sample.batch=77", "threads=2"});
-    const auto one = metrics_of(folder / "one"), other = metrics_of(folder / "other");
-    CHECK(one.size() == taken.size());
-    for (const auto& [name, first] : one) {
-        const double a = number(first, "value"), b = number(other.at(name), "value");
-        INFO(name << ": " << a << ", " << b);
-        CHECK((a == b || std::abs(a - b) <= 1e-6 * std::abs(a)));
-    }
-}
-
 TEST_CASE(
     "a network that is fed its own estimate has one bound, whatever was asked of it before and in what portions") {
     const Folder folder;

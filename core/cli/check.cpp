@@ -290,7 +290,11 @@ int plugins_check(const CheckRequest& request) {
             folders.push_back(fs::absolute(path).parent_path());
         }
     }
-    const Registry registry(plugin_folders(folders));
+    // A folder that is named twice does not hold its plugins twice.
+    std::vector<fs::path> each;
+    for (const auto& folder : plugin_folders(folders))
+        if (std::ranges::find(each, folder) == each.end()) each.push_back(folder);
+    const Registry registry(each);
     auto all = everything_tried(registry, request, source_of);
     if (!request.picture.empty()) {
         if (all.size() > 1)

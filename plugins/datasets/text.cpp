@@ -43,8 +43,14 @@ struct Text final : dtk::Dataset {
     std::vector<std::int64_t> shape() const override { return {c.length}; }
     std::int64_t size() const override { return training_ - c.length + 1; }
     std::int64_t test_size() const override { return (tokens_.numel() - training_) / c.length; }
-    dtk::Batch examples(const Tensor& index) const override { return windows(index); }
-    dtk::Batch test_examples(const Tensor& index) const override { return windows(training_ + c.length * index); }
+    dtk::Batch examples(const Tensor& index) const override {
+        check(index, size());
+        return windows(index);
+    }
+    dtk::Batch test_examples(const Tensor& index) const override {
+        check(index, test_size());
+        return windows(training_ + c.length * index);
+    }
     std::optional<std::pair<double, double>> range() const override {
         return std::pair{0.0, static_cast<double>(levels() - 1)};
     }
@@ -67,6 +73,12 @@ struct Text final : dtk::Dataset {
                        text.end());
         }
         return at::from_blob(text.data(), {static_cast<std::int64_t>(text.size())}, at::kByte).clone();
+    }
+
+    static void check(const Tensor& index, std::int64_t n) {
+        if (index.numel() > 0 && (index.min().item<std::int64_t>() < 0 || index.max().item<std::int64_t>() >= n))
+            throw dtk::Error(fmt::format("windows {} … {} were asked for, and there are {}",
+                                         index.min().item<std::int64_t>(), index.max().item<std::int64_t>(), n));
     }
 
     dtk::Batch windows(const Tensor& first) const {

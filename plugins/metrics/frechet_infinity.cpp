@@ -59,11 +59,12 @@ struct FrechetInfinity final : dtk::SetMetric {
             errors.push_back(error);
             return value;
         });
-        result.expected = 0;
+        const bool few = n < 8 * d;
+        if (!few) result.expected = 0;
         result.standard_error = errors[static_cast<std::size_t>(c.repeats)];  // of the samples, after the floor's pairs
         result.note =
             fmt::format("Fréchet distance, squared, of endless samples to endless true ones, from {} of each, {}{}", n,
-                        features().text(), n < 8 * d ? fmt::format("; few for {} features: not without bias", d) : "");
+                        features().text(), few ? fmt::format("; few for {} features: not without bias", d) : "");
         return result;
     }
 };

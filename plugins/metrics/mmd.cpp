@@ -10,6 +10,7 @@
 
 #include <boost/math/distributions/gamma.hpp>
 #include <cmath>
+#include <dtk/features.hpp>
 #include <dtk/metric.hpp>
 
 namespace {
@@ -83,7 +84,7 @@ struct Mmd final : dtk::Metric {
         if (n < 10) throw dtk::Error(fmt::format("mmd needs ten samples or more, not {}", n), "raise `n` in [sample]");
         const auto m = input.data.test_size() == 0 ? n : std::min(n, input.data.test_size());
         const auto flat = [](const Tensor& x) { return x.reshape({x.size(0), -1}).to(at::kCPU, at::kDouble); };
-        const auto x = flat(input.samples.slice(0, 0, n)),
+        const auto x = flat(dtk::evenly_among(input.samples, n)),
                    y = flat(input.data.test_examples(at::arange(m, at::kLong)).x);
 
         const double h2 = y.var(0).sum().item<double>();

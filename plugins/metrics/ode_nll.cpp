@@ -174,7 +174,9 @@ struct OdeNll final : dtk::Metric {
             .split = "test"};
         if (c.probes > 1 && !exact(static_cast<std::int64_t>(d)))
             result.parts.emplace_back("of it by the probes", scale * spread.mean().sqrt().item<double>() / root);
-        if (const auto* density = input.chain_data().density(); density && levels_ == 0) {
+        // Who knows the label knows more than the density of all.
+        const auto* density = input.chain_data().classes() > 0 ? nullptr : input.chain_data().density();
+        if (density && levels_ == 0) {
             result.expected = density->entropy();
             result.expected_sd = density->log_prob_sd() / root;
         }

@@ -48,7 +48,7 @@ struct PrecisionRecall final : dtk::SetMetric {
             const auto x = features()(samples, input.device), y = features()(truth, input.device);
             return Covers{covered(x, y, dtk::squared_reach(y, c.k)), covered(y, x, dtk::squared_reach(x, c.k))};
         };
-        const auto found = compare(input.samples.slice(0, 0, n), dtk::true_set(input.data, 0, n, random));
+        const auto found = compare(dtk::evenly_among(input.samples, n), dtk::true_set(input.data, 0, n, random));
         const auto floor = dtk::between_true_sets(
             input.data, c.repeats, n, random, [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
         return {

@@ -46,7 +46,7 @@ struct SlicedWasserstein final : dtk::Metric {
             return sorted_shadows(dtk::true_set(input.data, number, n, random), directions);
         };
 
-        const double value = distance(sorted_shadows(input.samples.slice(0, 0, n), directions), shadows(0));
+        const double value = distance(sorted_shadows(dtk::evenly_among(input.samples, n), directions), shadows(0));
         const auto floor = over_pairs(input.data.test_size() == 0, shadows);
         return {.value = value,
                 .expected = floor.mean().item<double>(),

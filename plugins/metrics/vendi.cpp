@@ -44,7 +44,7 @@ struct Vendi final : dtk::SetMetric {
         const auto floor =
             dtk::over_true_sets(input.data, c.repeats, n, random, [&](const Tensor& x) { return score(seen(x), h2); });
         return {
-            .value = score(seen(input.samples.slice(0, 0, n)), h2),
+            .value = score(seen(dtk::evenly_among(input.samples, n)), h2),
             .expected = floor.mean,
             .expected_sd = floor.sd,
             .note = fmt::format("Vendi score of {} samples, RBF kernel with h² = {:.3g}, {}", n, h2, features().text()),

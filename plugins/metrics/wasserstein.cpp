@@ -114,11 +114,11 @@ struct Wasserstein final : dtk::Metric {
         const auto n = dtk::true_set_size(input.data, input.samples.size(0));
         const auto exact = law_->quantiles((at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n));
         const auto distance = [&](const Tensor& x) {
-            const auto off = std::get<0>(x.slice(0, 0, n).flatten().to(at::kCPU, at::kDouble).sort()) - exact;
+            const auto off = std::get<0>(x.flatten().to(at::kCPU, at::kDouble).sort()) - exact;
             return c.p == 1 ? off.abs().mean().item<double>() : off.square().mean().sqrt().item<double>();
         };
         const auto floor = dtk::over_true_sets(input.data, c.repeats, n, random, distance);
-        return {.value = distance(input.samples),
+        return {.value = distance(dtk::evenly_among(input.samples, n)),
                 .expected = floor.mean,
                 .expected_sd = floor.sd,
                 .note = fmt::format("W{} of {} samples to the law of the data, in its units", c.p, n),

@@ -52,7 +52,11 @@ Tensor FiniteDensity::log_prob(const Tensor& x) const {
 Tensor FiniteDensity::posterior_mean(const Tensor& x, const Tensor& alpha, const Tensor& sigma) const {
     const auto atoms = atoms_.to(x.options(), /*non_blocking=*/true);
     const auto a = alpha.unsqueeze(1).to(x.options()), s2 = sigma.unsqueeze(1).to(x.options()).square();
-    const auto logit = (a * x.matmul(atoms.t()) - 0.5 * a.square() * atoms.square().sum(1)) / s2 +
+    const auto energy = a * x.matmul(atoms.t()) - 0.5 * a.square() * atoms.square().sum(1);
+    // Without noise all that is left is the nearest vector.
+    const double least =
+        x.scalar_type() == at::kDouble ? std::numeric_limits<double>::min() : double{std::numeric_limits<float>::min()};
+    const auto logit = (energy - energy.amax(1, /*keepdim=*/true)) / s2.clamp_min(least) +
                        log_weights_.to(x.options(), /*non_blocking=*/true);
     return logit.softmax(1).matmul(atoms);
 }

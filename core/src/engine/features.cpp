@@ -149,7 +149,7 @@ MetricResult SetMetric::held_against_truth(const EvaluationInput& input, std::in
                                            const std::function<double(const Tensor&, const Tensor&)>& distance) const {
     const auto& data = input.data;
     const auto seen = [&](const Tensor& x) { return features_(x, input.device); };
-    const auto samples = seen(input.samples.slice(0, 0, n));
+    const auto samples = seen(evenly_among(input.samples, n));
     const auto floor = between_true_sets(data, repeats_, n, random,
                                          [&](const Tensor& x, const Tensor& y) { return distance(seen(x), seen(y)); });
     MetricResult result{.value = distance(samples, seen(true_set(data, 0, n, random))),
@@ -188,7 +188,7 @@ Tensor nearest_training_example(const Tensor& x, const EvaluationInput& input, c
 BesideTraining beside_training(const EvaluationInput& input, const Features& features, std::int64_t most) {
     const auto n = std::min(most, input.samples.size(0));
     const auto m = input.data.test_size() == 0 ? most : std::min(most, input.data.test_size());
-    const auto samples = features(input.samples.slice(0, 0, n), input.device);
+    const auto samples = features(evenly_among(input.samples, n), input.device);
     const auto held_out = features(input.data.test_examples(at::arange(m, at::kLong)).x, input.device);
     const auto distance = nearest_training_example(at::cat({samples, held_out}), input, features);
     return {samples, held_out, distance.slice(0, 0, n), distance.slice(0, n)};

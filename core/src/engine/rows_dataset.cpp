@@ -77,6 +77,12 @@ void check(const Rows& rows, const char* what) {
                     "leave those rows out, or fill them in");
 }
 
+void check_numbers(const Tensor& index, std::int64_t size) {
+    if (index.numel() > 0 && (index.min().item<std::int64_t>() < 0 || index.max().item<std::int64_t>() >= size))
+        throw Error(fmt::format("examples {} … {} were asked for, and there are {}", index.min().item<std::int64_t>(),
+                                index.max().item<std::int64_t>(), size));
+}
+
 }  // namespace
 
 std::vector<std::string> ordered_labels(std::vector<std::string> labels) {
@@ -150,10 +156,12 @@ Batch RowsDataset::rows(const Tensor& x, const Tensor& label, const Tensor& plac
 }
 
 Batch RowsDataset::examples(const Tensor& index) const {
+    check_numbers(index, size());
     return rows(source_.train.x, label_, training_.index_select(0, index));
 }
 
 Batch RowsDataset::test_examples(const Tensor& index) const {
+    check_numbers(index, test_size());
     const bool apart = source_.test.x.defined();
     return rows(apart ? source_.test.x : source_.train.x, apart ? test_label_ : label_,
                 testing_.index_select(0, index));

@@ -49,11 +49,21 @@ std::optional<bool> MetricResult::passes() const {
 MetricResult Metric::evaluate(const EvaluationInput& input, const Random& random) const {
     const auto version = [&] { return input.samples.defined() ? input.samples._version() : 0; };
     const auto before = version();
-    auto result = measure(input, random);
+    const bool finite = !input.samples.defined() || input.samples.isfinite().all().item<bool>();
+    MetricResult result;
+    try {
+        result = measure(input, random);
+    } catch (const c10::Error&) {
+        if (finite) throw;
+        throw Error("some samples are not finite numbers, and it cannot measure such",
+                    "ask why the sampler draws them");
+    }
     if (version() != before)
         throw PluginError("the metric changed the samples, which others are still to look at",
                           "let it work on a copy: samples.clone()");
     result.card = card();
+    // However few of them the metric overlooked.
+    if (!finite && (std::isfinite(result.value) || result.passes() != false)) result.value = std::nan("");
     if (result.n == 0 && input.samples.defined()) result.n = input.samples.size(0);
     return result;
 }

@@ -123,12 +123,17 @@ DTK_API std::shared_ptr<Dataset> points();
 /// nothing.
 DTK_API std::shared_ptr<Dataset> normal(std::vector<std::int64_t> shape, double mean, double sd,
                                         std::int64_t classes = 0);
-/// Sixteen pictures of that shape in three classes, [−1, 1] in 256 levels, whose law nobody knows.
+/// 512 pictures of that shape in three classes, and as many for testing, [−1, 1] in 256 levels, whose law nobody
+/// knows.
 DTK_API std::shared_ptr<Dataset> pictures(std::vector<std::int64_t> shape = {1, 8, 12}, std::int64_t classes = 3);
 
 /// E[x_0 | x_t], by the data's own law; told a class where classes have laws of their own.
 DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Process> process,
                                      PredictionType type = PredictionType::eps);
+
+/// n true examples of set `number`, which neither training nor testing ever shows where there is an end of these; none
+/// where nobody can make more.
+DTK_API std::optional<Batch> new_examples(const Dataset& data, std::int64_t n, std::int64_t number = 0);
 
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);

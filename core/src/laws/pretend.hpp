@@ -309,32 +309,34 @@ inline Counts counts() {
     return detail::book().counts;
 }
 
+/// Makes the device, once in a process; before that there is none.
+inline void begin() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        static const c10::impl::DeviceGuardImplRegistrar guard(c10::DeviceType::PrivateUse1, new detail::Guard);
+        c10::register_privateuse1_backend("pretend");
+        static detail::Hooks hooks;
+        at::RegisterPrivateUse1HooksInterface(&hooks);
+        using torch::CppFunction;
+        // They stay until exit.
+        auto& all = *new torch::Library(MAKE_TORCH_LIBRARY_IMPL(_, PrivateUse1));
+        all.fallback(CppFunction::makeFromBoxedFunction<&detail::boxed>());
+        auto& m = *new torch::Library(MAKE_TORCH_LIBRARY_IMPL(aten, PrivateUse1));
+        m.impl("empty.memory_format", &detail::empty);
+        m.impl("empty_strided", &detail::empty_strided);
+        m.impl("_copy_from", &detail::copy_from);
+        m.impl("convolution_overrideable", CppFunction::makeFromBoxedFunction<&detail::convolution>());
+        m.impl("convolution_backward_overrideable",
+               CppFunction::makeFromBoxedFunction<&detail::convolution_backward>());
+        // Whatever the CPU has a kernel for, the device has one for too; without this some would be put together from
+        // smaller ones.
+        for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
+            const auto op = c10::Dispatcher::singleton().findSchema(name);
+            if (op && name.getNamespace() == "aten" && op->hasKernelForDispatchKey(at::DispatchKey::CPU) &&
+                !op->hasKernelForDispatchKey(at::DispatchKey::PrivateUse1))
+                m.impl(toString(name).c_str(), CppFunction::makeFromBoxedFunction<&detail::boxed>());
+        }
+    });
+}
+
 }  // namespace pretend
-
-C10_REGISTER_GUARD_IMPL(PrivateUse1, pretend::detail::Guard)
-
-TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
-    c10::register_privateuse1_backend("pretend");
-    static pretend::detail::Hooks hooks;
-    at::RegisterPrivateUse1HooksInterface(&hooks);
-    m.fallback(torch::CppFunction::makeFromBoxedFunction<&pretend::detail::boxed>());
-}
-
-TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-    using torch::CppFunction;
-    using namespace pretend::detail;
-    m.impl("empty.memory_format", &pretend::detail::empty);
-    m.impl("empty_strided", &pretend::detail::empty_strided);
-    m.impl("_copy_from", &pretend::detail::copy_from);
-    m.impl("convolution_overrideable", CppFunction::makeFromBoxedFunction<&pretend::detail::convolution>());
-    m.impl("convolution_backward_overrideable",
-           CppFunction::makeFromBoxedFunction<&pretend::detail::convolution_backward>());
-    // Whatever the CPU has a kernel for, the device has one for too; without this some would be put together from
-    // smaller ones.
-    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
-        const auto op = c10::Dispatcher::singleton().findSchema(name);
-        if (op && name.getNamespace() == "aten" && op->hasKernelForDispatchKey(at::DispatchKey::CPU) &&
-            !op->hasKernelForDispatchKey(at::DispatchKey::PrivateUse1))
-            m.impl(toString(name).c_str(), CppFunction::makeFromBoxedFunction<&pretend::detail::boxed>());
-    }
-}
