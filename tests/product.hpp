@@ -90,7 +90,7 @@ inline std::vector<std::string> idle_fields(
             auto values = other_values(field);
             if (field.type == "number")
                 for (const double value :
-                     {0.9 * std::stod(field.default_value), 0.05 + std::stod(field.default_value), 0.5, 2.0})
+                     {0.9 * std::stod(field.default_value), 0.05 + std::stod(field.default_value), -2.0, 0.5, 2.0})
                     values.push_back(fmt::format("{:.17g}", value));
             if (field.type == "whole number") values.push_back(std::to_string(std::stoll(field.default_value) + 1));
             for (const auto& other : support::registry().names(field.type)) values.push_back('"' + other + '"');

@@ -276,6 +276,40 @@ double apart_in_law(const Tensor& a, const Tensor& b) {
     return worst;
 }
 
+/// q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) π, and by Bayes' rule what follows from it of x_{t−1}.
+void bits(const Trial& trial, Findings& found) {
+    for_chains(trial, found, [&](const Chain& chain) {
+        const auto* process = dynamic_cast<const BernoulliProcess*>(chain.process.get());
+        if (!process) return found.not_asked("it is none of bits");
+        const auto& l = process->levels();
+        const auto p = [&](double x0, double t) {
+            return l.alpha_bar(t) * x0 + (1 - l.alpha_bar(t)) * process->rate();
+        };
+        const auto one = at::ones({1, 1}, at::kDouble), zero = at::zeros({1, 1}, at::kDouble);
+        for (const double share : {0.05, 0.5, 0.9}) {
+            const double t = std::max(std::floor(share * l.last()), 1.0);
+            const Within within(found, fmt::format("t = {}", t));
+            const auto seen = [&](const Tensor& x) { return process->evidence(x, t).item<double>(); };
+            found.at_most(std::abs(seen(one) - std::log(p(1, t) / p(0, t))), 1e-9, "|Δ| of what a 1 says of x_0");
+            found.at_most(std::abs(seen(zero) - std::log((1 - p(1, t)) / (1 - p(0, t)))), 1e-9,
+                          "|Δ| of what a 0 says of x_0");
+            for (const double x0 : {0.0, 1.0}) {
+                const auto data = at::full({20000, 1}, x0, at::kDouble);
+                found.at_most(std::abs(process->noised(data, t, stream).x.mean().item<double>() - p(x0, t)),
+                              5 * 0.5 / std::sqrt(20000.0),
+                              fmt::format("|share of 1 − that of q(x_t | x_0 = {})|", x0));
+                const auto before = [&](const Tensor& x) {
+                    return process->target(PredictionType::mean, x * 0 + x0, {x, x}, t).item<double>();
+                };
+                if (!chain.perfect(PredictionType::mean)) continue;
+                found.at_most(
+                    std::abs(p(x0, t) * before(one) + (1 - p(x0, t)) * before(zero) - p(x0, t - 1)), 1e-9,
+                    fmt::format("|Σ q(x_{{t−1}} | x_t, x_0) q(x_t | x_0) − q(x_{{t−1}} | x_0)|, x_0 = {},", x0));
+            }
+        }
+    });
+}
+
 /// At T the chain has come to what sampling starts from, as nearly as its prior term says: by Pinsker's inequality no
 /// probability differs by more than √(KL/2).
 void ends_at_the_prior(const Trial& trial, Findings& found) {
@@ -627,6 +661,7 @@ const std::vector<Law> process_laws{
     {"asked twice, it answers the same, and changes nothing", pure},
     {"rows have times of their own and know nothing of each other", rows_have_their_time},
     {"a Gaussian process has the α, σ, targets and prior of its levels", formulas},
+    {"bits are kept and drawn anew as its levels say", bits},
     {"perfect networks of all types say the same", perfect_networks_agree},
     {"a prediction told in another type and back is itself", there_and_back},
     {"noise on noise is the noise of the whole way", forward_composes},
