@@ -42,6 +42,7 @@ class DTK_API Diagnostics {
     void take(Diagnostics&& others, const std::string& arm = {});
     bool empty() const { return found_.empty(); }
     std::size_t count() const { return found_.size(); }
+    const std::vector<Mistake>& found() const { return found_; }
     /// 0 when there are none, 3 when all are a plugin's fault, else 2.
     int exit_code() const;
     /// Sorted, each with its line of source.

@@ -369,13 +369,16 @@ Trial::Trial(const Registry& registry, const PluginFile& plugin, toml::table nam
     : registry_(registry), plugin_(plugin), named_(std::move(named)), folder_(std::move(folder)) {}
 
 std::shared_ptr<void> Trial::made(const std::string& kind, const toml::table& table, const Bench& bench) const {
-    // What is read of a table is looked at again when the plugin is built, and plugins live until exit.
-    auto& kept = *new toml::table(table);
-    auto& mistakes = *new Diagnostics;
-    auto& reading = *new ParseContext{registry_, mistakes, folder_, {&named_}};
-    const auto spec = read_plugin(reading, kind, &kept, {});
-    if (!mistakes.empty()) throw Error(mistakes.text());
-    return spec.make(bench);
+    Diagnostics mistakes;
+    ParseContext reading{registry_, mistakes, folder_, {&named_}};
+    const auto spec = read_plugin(reading, kind, &table, {});
+    if (mistakes.empty()) return spec.make(bench);
+    std::string all, cures;
+    for (const auto& [place, message, help, code, arm] : mistakes.found()) {
+        all += (all.empty() ? "" : "; ") + message;
+        if (!help.empty()) cures += (cures.empty() ? "" : "; ") + help;
+    }
+    throw Error(all, cures);
 }
 
 std::shared_ptr<void> Trial::other(const std::string& kind, const std::string& name, const std::string& fields,

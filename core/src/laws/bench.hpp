@@ -62,6 +62,8 @@ class DTK_API Trial {
     Trial(const Registry& registry, const PluginFile& plugin, toml::table named, std::filesystem::path folder);
 
     const PluginFile& plugin() const { return plugin_; }
+    /// Does the author name a part of that kind for it?
+    bool names(std::string_view kind) const { return named_.contains(kind); }
     /// Why its author does not want to be asked for that law, [not_asked] "law" = "why"; empty where he does.
     std::string excuse(const std::string& law) const { return named_["not_asked"][law].value_or(std::string()); }
 

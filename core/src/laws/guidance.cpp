@@ -12,6 +12,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -269,6 +270,7 @@ const std::vector<Law> guidance_laws{
     {"every row is guided by itself, at its own time", rows_by_themselves},
     {"every channel is guided alike", every_channel_alike},
     {"it remembers nothing but its own trajectory", trajectories_by_themselves},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws

@@ -13,6 +13,7 @@
 #include "base/words.hpp"
 #include "laws/bench.hpp"
 #include "laws/picture.hpp"
+#include "laws/pretend.hpp"
 
 namespace dtk::laws {
 
@@ -82,6 +83,7 @@ class AllLaws final : public Laws {
                 const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
                 const std::function<void(const Verdict& verdict)>& told) override {
         at::set_num_threads(1);
+        pretend::begin();  // before autograd, which makes a thread for each device that there is when it begins
         try_laws(Trial(registry, plugin, named, folder), begin, told);
     }
     void draw(const Registry& registry, const PluginFile& plugin, const toml::table& named,

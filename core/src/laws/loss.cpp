@@ -11,6 +11,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -519,6 +520,7 @@ const std::vector<Law> loss_laws{
     {"what says that it is the squared error of a type is so at every time, but for a factor", error_that_it_says},
     {"a square of what the network answers is least at the exact denoiser", least_at_the_exact_denoiser},
     {"of normal data, any distance is least at the exact denoiser", least_where_data_are_normal},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws

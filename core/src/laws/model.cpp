@@ -12,6 +12,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -543,6 +544,7 @@ const std::vector<Law> model_laws{
     {"gradients by the parameters are slopes", gradients_are_slopes},
     {"the gradient by x is there and is a slope", reaches_the_state},
     {"computed again, inner values make the same gradient", recomputed_alike},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws

@@ -15,7 +15,6 @@
 namespace dtk::laws {
 
 void on_pretend(Findings& found, const std::function<Loop(at::Device device)>& loop) {
-    pretend::begin();
     const auto on_host = loop(at::kCPU)();
     const auto turn = loop(pretend::device());
     turn();
@@ -62,6 +61,7 @@ class OnDevice {
             network.model->to(at::kCPU);
             if (network.process) network.process->to(at::kCPU);
         }
+        if (bench.network) bench.network->to(at::kCPU);
     }
     OnDevice(const OnDevice&) = delete;
     OnDevice& operator=(const OnDevice&) = delete;
@@ -75,6 +75,13 @@ Denoiser formula(const Bench& bench) {
                 const bool told = condition.label.defined() && !condition.given.defined();
                 return {PredictionType::eps, x * (told ? 0.6 : 0.5), {}};
             }};
+}
+
+/// The network that the author names for the trial, or a formula.
+Denoiser asked(const Trial& trial, const Bench& bench, at::Device device) {
+    if (!trial.names(Model::kind)) return formula(bench);
+    bench.network->to(device);
+    return bench.denoiser();
 }
 
 Loop loop_of(const Trial& trial, const Bench& of, at::Device device) {
@@ -116,17 +123,19 @@ Loop loop_of(const Trial& trial, const Bench& of, at::Device device) {
         const auto times = sampler->times(*bench.chain);
         const auto start = bench.chain->prior(batch.x.sizes(), batch.x.options(), Random(1, "laws"), times.front());
         const auto denoise = formula(bench).with(batch.condition);
-        return [=] { return std::vector{sampler->sample(denoise.begin(), times, start.clone(), Random(2, "laws"))}; };
+        return [=, home = home] {
+            return std::vector{sampler->sample(denoise.begin(), times, start.clone(), Random(2, "laws"))};
+        };
     }
     if (kind == Guidance::kind) {
         const auto guidance = trial.make<Guidance>(bench);
         const auto denoise = guidance->around(formula(bench).with(batch.condition));
-        return [=] { return std::vector{denoise.begin().eps(batch.x, t)}; };
+        return [=, home = home, guidance = guidance] { return std::vector{denoise.begin().eps(batch.x, t)}; };
     }
     const auto loss = trial.make<Loss>(bench);
     loss->to(device);
-    const auto denoise = formula(bench).with(batch.condition);
-    return [=] {
+    const auto denoise = asked(trial, bench, device).with(batch.condition);
+    return [=, home = home] {
         std::vector<Tensor> all;
         for (const auto& objective : (*loss)(denoise, batch, t, Random(3, "laws")).objectives)
             all.push_back(objective.value);

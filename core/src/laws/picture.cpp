@@ -11,8 +11,8 @@
 #include <dtk/weighting.hpp>
 
 #include "base/chart.hpp"
-#include "engine/remembered_data.hpp"
 #include "engine/pictures.hpp"
+#include "engine/remembered_data.hpp"
 
 namespace dtk::laws {
 

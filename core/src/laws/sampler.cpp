@@ -12,6 +12,7 @@
 
 #include "laws/bench.hpp"
 #include "laws/law.hpp"
+#include "laws/on_pretend.hpp"
 
 namespace dtk::laws {
 
@@ -385,6 +386,7 @@ const std::vector<Law> sampler_laws{
     {"with the exact denoiser and many steps its samples have the law of the data", law_of_the_data},
     {"of data that are known vectors its samples are these, as often as they should", law_of_atoms},
     {"without noise it comes to the exact flow, the nearer the shorter its steps", order_of_the_flow},
+    stays_on_its_device(),
 };
 
 }  // namespace dtk::laws
