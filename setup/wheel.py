@@ -95,6 +95,8 @@ def bundle_headers(package, build, torch):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
             found.add(path)
+            if parts[at + 1] in ("config", "predef"):  # which of these a compiler takes is its own
+                shutil.copytree(Path(*parts[: at + 2]), include / "boost" / parts[at + 1], dirs_exist_ok=True)
     fmt = next(Path(root) / "fmt" for root in ["/usr/include", "/usr/local/include"] if (Path(root) / "fmt").is_dir())
     shutil.copytree(fmt, include / "fmt")
     # What is linked by the name without a number.

@@ -337,7 +337,7 @@ TEST_CASE("with its dense part a gradient of the bound reaches every parameter o
         CHECK(named.tensor->grad().abs().max().item<float>() > 0);
     }
     CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "kernel = 4", context); }),
-               "`kernel` = 4 is even"));
+               "`kernel` of model `multiscale_conv` = 4 is even"));
     CHECK(says(complaint_of([&] { make<dtk::Model>("multiscale_conv", "scales = 5", context); }),
                "images of 8×8 pixels cannot be halved 4 times"));
 }

@@ -58,7 +58,7 @@ std::shared_ptr<Interface> make(const std::string& name, const std::string& toml
     table.insert_or_assign("use", name);
     dtk::ParseContext reading{registry(), mistakes, ".", {}};
     const auto spec = dtk::read_plugin(reading, Interface::kind, &table, {});
-    if (!mistakes.empty()) throw dtk::Error(mistakes.text());
+    if (!mistakes.empty()) throw mistakes.as_error();
     return std::static_pointer_cast<Interface>(spec.make(context));
 }
 

@@ -241,6 +241,8 @@ std::vector<Tried> everything_tried(const Registry& registry, const CheckRequest
         if (all.size() > before) continue;
         for (const auto& [file, reason] : registry.skipped())
             if (fs::equivalent(file, what, error)) throw PluginError(file.string() + " " + reason);
+        if (fs::is_directory(what))
+            throw UserError(fmt::format("there is no plugin in {}", what), "give the folder that holds the .so files");
         std::vector<std::string> known;
         for (const auto& plugin : registry.plugins()) known.push_back(plugin.name);
         throw UserError(fmt::format("there is no plugin `{}`", what),

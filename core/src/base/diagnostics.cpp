@@ -41,6 +41,15 @@ void Diagnostics::take(Diagnostics&& others, const std::string& arm) {
     texts_.merge(others.texts_);
 }
 
+Error Diagnostics::as_error() const {
+    std::string all, cures;
+    for (const auto& mistake : found_) {
+        all += (all.empty() ? "" : "; ") + mistake.message;
+        if (!mistake.help.empty()) cures += (cures.empty() ? "" : "; ") + mistake.help;
+    }
+    return Error(all, cures);
+}
+
 int Diagnostics::exit_code() const {
     if (found_.empty()) return 0;
     return std::all_of(found_.begin(), found_.end(), [](const Mistake& m) { return m.exit_code == 3; }) ? 3 : 2;

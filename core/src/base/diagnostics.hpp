@@ -42,7 +42,8 @@ class DTK_API Diagnostics {
     void take(Diagnostics&& others, const std::string& arm = {});
     bool empty() const { return found_.empty(); }
     std::size_t count() const { return found_.size(); }
-    const std::vector<Mistake>& found() const { return found_; }
+    /// All that was found as one error, its cures as the cure.
+    Error as_error() const;
     /// 0 when there are none, 3 when all are a plugin's fault, else 2.
     int exit_code() const;
     /// Sorted, each with its line of source.

@@ -372,13 +372,8 @@ std::shared_ptr<void> Trial::made(const std::string& kind, const toml::table& ta
     Diagnostics mistakes;
     ParseContext reading{registry_, mistakes, folder_, {&named_}};
     const auto spec = read_plugin(reading, kind, &table, {});
-    if (mistakes.empty()) return spec.make(bench);
-    std::string all, cures;
-    for (const auto& [place, message, help, code, arm] : mistakes.found()) {
-        all += (all.empty() ? "" : "; ") + message;
-        if (!help.empty()) cures += (cures.empty() ? "" : "; ") + help;
-    }
-    throw Error(all, cures);
+    if (!mistakes.empty()) throw mistakes.as_error();
+    return spec.make(bench);
 }
 
 std::shared_ptr<void> Trial::other(const std::string& kind, const std::string& name, const std::string& fields,

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Made data that `dtk plugins check` tries the data sets with which read files: python3 make.py writes them here."""
+import random
+import struct
+import zlib
+from pathlib import Path
+
+here = Path(__file__).parent
+draw = random.Random(1)
+
+
+def npy(name, kind, shape, numbers):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    body = struct.pack("<" + {"<f4": "f", "<i8": "q"}[kind] * len(numbers), *numbers)
+    (here / name).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + body)
+
+
+def idx(name, sizes, numbers):
+    (here / name).write_bytes(bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + bytes(numbers))
+
+
+def png(path, side, grey):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(grey[y * side:(y + 1) * side]) for y in range(side))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+                     + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+
+
+def bytes_of(n):
+    return [draw.randrange(256) for _ in range(n)]
+
+
+npy("rows.npy", "<f4", (60, 3), [draw.gauss(0.5, 2) for _ in range(180)])
+npy("labels.npy", "<i8", (60,), [i % 3 for i in range(60)])
+kinds = ["red", "green", "blue"]
+lines = ["a,b,kind"] + [f"{draw.gauss(1, 0.5):.4f},{draw.gauss(-1, 2):.4f},{kinds[i % 3]}" for i in range(60)]
+(here / "table.csv").write_text("\n".join(lines) + "\n")
+words = ["noise", "sample", "a", "score", "of", "time", "the", "schedule"]
+(here / "words.txt").write_text(" ".join(draw.choice(words) for _ in range(600)) + "\n")
+for prefix, n in [("train", 90), ("t10k", 30)]:
+    idx(f"{prefix}-images-idx3-ubyte", [n, 4, 5], bytes_of(n * 20))
+    idx(f"{prefix}-labels-idx1-ubyte", [n], [i % 3 for i in range(n)])
+for folder in ["bags", "coats"]:
+    for i in range(10):
+        png(here / "images" / folder / f"{i}.png", 8, bytes_of(64))
