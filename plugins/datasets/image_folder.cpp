@@ -319,8 +319,7 @@ std::vector<std::string> images_in(const fs::path& folder) {
     if (!fs::exists(folder, error))
         throw dtk::Error(fmt::format("there is no folder {}", folder.string()),
                          "a path counts from the experiment file");
-    if (!fs::is_directory(folder, error))
-        throw dtk::Error(fmt::format("{} is no folder", folder.string()));
+    if (!fs::is_directory(folder, error)) throw dtk::Error(fmt::format("{} is no folder", folder.string()));
     std::vector<std::string> names, others;
     fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
