@@ -384,7 +384,8 @@ TEST_CASE("colours become grey, and grey becomes RGB") {
     CHECK(support::distance(values(rgb->test_examples(numbers({0})).x[0]), d[0].expand({3, 6, 6})) < 1e-4);
     CHECK(says(files.complaint(), "a.png is in colour, "));
     CHECK(says(files.complaint(), "b.png is grey | write channels = 3 for RGB or channels = 1 for grey"));
-    CHECK(says(files.complaint("channels = 2"), "`channels` of dataset `image_folder` = 2 | write 1 for grey or 3 for RGB"));
+    CHECK(says(files.complaint("channels = 2"),
+               "`channels` of dataset `image_folder` = 2 | write 1 for grey or 3 for RGB"));
 }
 
 TEST_CASE("folders are classes, in the order of their names, and each gives its share for testing") {

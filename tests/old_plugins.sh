@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Plugins that were built against the first headers of their interface's major version still work: tests/old_plugins.sh
-# Takes those headers out of the history, builds what `dtk new` wrote then against them, and tries it with today's dtk.
+# Takes those headers, or the first ones of the helpers' version, out of the history, builds what `dtk new` wrote then against them, and tries it with today's dtk.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=build/old_plugins
@@ -8,10 +8,15 @@ if [[ $(git rev-parse --is-shallow-repository) == true ]]; then
     echo "the history is not here (git fetch --unshallow), so no earlier headers are tried"
     exit
 fi
+since() {  # a line of a header → the first commit with it
+    git log --reverse --format=%H -G"$1" -- "$2" | head -1
+}
+helpers=$(since "$(grep '^#define DTK_HELPERS_VERSION ' core/include/dtk/build.hpp)" core/include/dtk/build.hpp)
 for kind in Schedule Sampler; do
     small=${kind,,}
     major=$(sed -n "s/^#define DTK_${kind}_VERSION \([0-9]*\)_.*/\1/p" "core/include/dtk/$small.hpp")
-    first=$(git log --reverse --format=%H -G"^#define DTK_${kind}_VERSION ${major}_" -- "core/include/dtk/$small.hpp" | head -1)
+    first=$(since "^#define DTK_${kind}_VERSION ${major}_" "core/include/dtk/$small.hpp")
+    ! git merge-base --is-ancestor "$first" "$helpers" || first=$helpers
     rm -rf "$work"
     mkdir -p "$work/then"
     git archive "$first" core/include core/cli/templates cmake | tar -x -C "$work/then"
