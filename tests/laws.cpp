@@ -70,6 +70,17 @@ TEST_CASE("a plugin that is wrong is refused by the law that it breaks") {
     CHECK(kinds.size() == 17);
 }
 
+TEST_CASE("a plugin that is never done, or takes all memory, is stopped by a limit") {
+    const Folder here;
+    const auto run =
+        dtk_program({"plugins", "check", DTK_OFFENDERS "/endless", "--json"}, here.path, {{"DTK_PLUGIN_SECONDS", "3"}});
+    CHECK(run.code == 3);
+    std::map<std::string, std::string> said;
+    for (const auto& plugin : json::parse(run.out)) said[plugin["name"]] = json(broken_laws(plugin)).dump();
+    CHECK(says(said["endless"], "it is not done after 3 seconds"));
+    CHECK(says(said["hungry"], "bad_alloc"));
+}
+
 // What the laws of data sets try is the defaults of each.
 TEST_CASE("laws of data sets hold with other fields, too") {
     const Folder here;

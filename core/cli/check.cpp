@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <thread>
@@ -29,7 +30,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr double seconds_for_a_plugin = 120;
 constexpr rlim_t bytes_for_a_plugin = rlim_t{8} << 30;
 
 /// What NAME.check.toml beside the plugin's file says, or where that is a link, beside what it leads to.
@@ -64,8 +64,8 @@ Laws& laws() {
     forget_blame();
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, 0), ::dup2(null, 1), ::dup2(null, 2);
-    const rlimit seconds{static_cast<rlim_t>(seconds_for_a_plugin), static_cast<rlim_t>(seconds_for_a_plugin)},
-        memory{bytes_for_a_plugin, bytes_for_a_plugin}, no_core{0, 0};
+    const auto most = static_cast<rlim_t>(std::ceil(plugin_seconds()));
+    const rlimit seconds{most, most}, memory{bytes_for_a_plugin, bytes_for_a_plugin}, no_core{0, 0};
     ::setrlimit(RLIMIT_CPU, &seconds);
     ::setrlimit(RLIMIT_DATA, &memory);
     ::setrlimit(RLIMIT_CORE, &no_core);
@@ -140,7 +140,7 @@ Checked ended(Child& child) {
     }
     if (done) return checked;
     const auto how = child.late || (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
-                         ? fmt::format("it is not done after {} seconds", seconds_for_a_plugin)
+                         ? fmt::format("it is not done after {} seconds ($DTK_PLUGIN_SECONDS)", plugin_seconds())
                      : WIFSIGNALED(status)
                          ? fmt::format("it crashes (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
                          : fmt::format("it ends the program (exit code {})", WEXITSTATUS(status));
@@ -200,7 +200,7 @@ void check_plugins(const Registry& registry, const std::vector<Tried>& all, std:
             const bool speaks = wait->revents != 0;
             const auto got = speaks ? ::read(child.out, buffer, sizeof buffer) : 1;
             if (speaks && got > 0) child.text.append(buffer, static_cast<std::size_t>(got));
-            child.late = std::chrono::duration<double>(Clock::now() - child.began).count() > seconds_for_a_plugin;
+            child.late = std::chrono::duration<double>(Clock::now() - child.began).count() > plugin_seconds();
             if (child.late) ::kill(child.process, SIGKILL);
             if (got > 0 && !child.late) {
                 ++at;

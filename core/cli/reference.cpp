@@ -149,7 +149,7 @@ constexpr std::string_view style = R"(
 }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: var(--ink); background: var(--paper); }
-pre { background: var(--code); padding: .8rem; overflow-x: auto; border-radius: 6px; }
+pre { background: var(--code); padding: .8rem; white-space: pre-wrap; border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 code { font-size: .92em; } a { color: inherit; } figure { margin: 1rem 0; background: #fff; border-radius: 6px; }

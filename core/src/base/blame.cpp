@@ -187,10 +187,14 @@ void forget_blame() {
     for (const int number : fatal) ::signal(number, SIG_DFL);
 }
 
-int with_blame(const std::function<int()>& work) {
-    auto& all = stack();
+double plugin_seconds() {
     const char* said = std::getenv("DTK_PLUGIN_SECONDS");
     const double seconds = said ? std::atof(said) : 0;
+    return seconds > 0 ? seconds : 60;
+}
+
+int with_blame(const std::function<int()>& work) {
+    auto& all = stack();
     std::fflush(nullptr);
     const auto parent = ::getpid();
     const pid_t child = ::fork();
@@ -198,7 +202,7 @@ int with_blame(const std::function<int()>& work) {
     if (child == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent) ::_exit(failed);
-        all.seconds = seconds > 0 ? seconds : 60;
+        all.seconds = plugin_seconds();
         const int code = work();
         std::fflush(nullptr);
         all.has_spoken = 1;

@@ -20,12 +20,15 @@ class DTK_API Blame {
     Blame& operator=(const Blame&) = delete;
 };
 
+/// How many seconds a plugin may have the word: 60, or $DTK_PLUGIN_SECONDS.
+DTK_API double plugin_seconds();
+
 /// For a child process whose parent sees itself how it ends.
 DTK_API void forget_blame();
 
 /// Does `work` in a process of its own, so that nothing a plugin does can end this one, and with a limit on the time
-/// that one plugin may have the word: 60 seconds, or $DTK_PLUGIN_SECONDS, and ten times that for a data set, which may
-/// have many files to look at. → what `work` returned, or 3 after a sentence about the plugin that had the word.
+/// that one plugin may have the word: plugin_seconds(), and ten times that for a data set, which may have many files to
+/// look at. → what `work` returned, or 3 after a sentence about the plugin that had the word.
 DTK_API int with_blame(const std::function<int()>& work);
 
 }  // namespace dtk
