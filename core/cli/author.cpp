@@ -164,7 +164,7 @@ int new_plugin(const NewRequest& request) {
     if (inside) {
         std::vector<std::string> run{"./dtk", "run", "experiments/quickstart.toml"};
         for (const auto& one : plugin.set) run.insert(run.end(), {"--set", one});
-        fmt::print("It is built and found without another word:\n  ./dtk plugins describe {}\n  {}\n", name,
+        fmt::print("It is built and found without another word:\n  ./dtk plugins check {}\n  {}\n", name,
                    shell_command(run));
         return done;
     }
@@ -183,8 +183,9 @@ int new_plugin(const NewRequest& request) {
         write_atomically(project, before + (before.ends_with('\n') ? "" : "\n") + line + "\n");
         fmt::print("{}\n", project.string());
     }
-    fmt::print("Next:\n  dtk plugins build {}\n  dtk run {}\n", shell_word(source.string()),
-               shell_word(experiment.string()));
+    fmt::print(
+        "Next:\n  dtk plugins check {0}   (builds it first; dtk plugins build {0} does that alone)\n  dtk run {1}\n",
+        shell_word(source.string()), shell_word(experiment.string()));
     return done;
 }
 
