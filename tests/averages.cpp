@@ -6,11 +6,11 @@
 #include <boost/multiprecision/cpp_bin_float.hpp>
 #include <dtk/optimizer.hpp>
 #include <dtk/power_average.hpp>
+#include <dtk/safetensors.hpp>
 
 #include "catch.hpp"
 #include "compared_runs.hpp"
 #include "complaint.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/snapshots.hpp"
 #include "folder.hpp"
 #include "run_program.hpp"

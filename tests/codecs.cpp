@@ -6,6 +6,7 @@
 
 #include <dtk/codec.hpp>
 #include <dtk/conditioner.hpp>
+#include <dtk/safetensors.hpp>
 
 #include "base/files.hpp"
 #include "bench.hpp"
@@ -13,7 +14,6 @@
 #include "compared_runs.hpp"
 #include "complaint.hpp"
 #include "engine/conditioning.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/trainer.hpp"
 #include "run_program.hpp"
 #include "small_experiment.hpp"

@@ -11,6 +11,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <dtk/layers.hpp>
+#include <dtk/safetensors.hpp>
 
 #include "base/experiment.hpp"
 #include "catch.hpp"
@@ -18,7 +19,6 @@
 #include "engine/checkpoint.hpp"
 #include "engine/device.hpp"
 #include "engine/device_random.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/sampling.hpp"
 #include "engine/trainer.hpp"
 #include "run_program.hpp"

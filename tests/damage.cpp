@@ -5,8 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dtk/safetensors.hpp>
+
 #include "catch.hpp"
-#include "engine/safetensors.hpp"
 #include "run_program.hpp"
 #include "small_experiment.hpp"
 

@@ -11,11 +11,11 @@
 #include <dtk/distillation.hpp>
 #include <dtk/noise_input.hpp>
 #include <dtk/optimizer.hpp>
+#include <dtk/safetensors.hpp>
 #include <dtk/weighting.hpp>
 
 #include "catch.hpp"
 #include "complaint.hpp"
-#include "engine/safetensors.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 

@@ -1,7 +1,6 @@
-#include "engine/safetensors.hpp"
-
 #include <cstring>
 #include <dtk/error.hpp>
+#include <dtk/safetensors.hpp>
 #include <fstream>
 #include <string>
 #include <vector>

@@ -2,8 +2,9 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include <dtk/safetensors.hpp>
+
 #include "catch.hpp"
-#include "engine/safetensors.hpp"
 #include "folder.hpp"
 #include "support.hpp"
 

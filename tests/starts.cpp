@@ -1,4 +1,6 @@
 // What sampling starts from: files, inversion, ways between two noises; and the states that are kept on the way.
+#include <dtk/safetensors.hpp>
+
 #include "engine/start.hpp"
 
 #include <cmath>
@@ -7,7 +9,6 @@
 
 #include "catch.hpp"
 #include "complaint.hpp"
-#include "engine/safetensors.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 

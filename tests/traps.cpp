@@ -2,10 +2,11 @@
 // were still being trained.
 #include <cmath>
 
+#include <dtk/safetensors.hpp>
+
 #include "bench.hpp"
 #include "catch.hpp"
 #include "engine/checkpoint.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/trainer.hpp"
 
 using at::Tensor;

@@ -7,13 +7,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/safetensors.hpp>
+
 #include "base/build.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/tensor_file.hpp"
 #include "base/toml.hpp"
 #include "base/words.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/snapshots.hpp"
 
 namespace dtk {

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/safetensors.hpp>
+
 #include "base/engine.hpp"
 #include "base/toml.hpp"
 #include "engine/checkpoint.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk {
 

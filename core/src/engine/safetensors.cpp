@@ -1,4 +1,4 @@
-#include "engine/safetensors.hpp"
+#include <dtk/safetensors.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -10,8 +10,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <dtk/safetensors.hpp>
+
 #include "base/files.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk {
 

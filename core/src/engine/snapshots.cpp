@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 
 #include <dtk/power_average.hpp>
+#include <dtk/safetensors.hpp>
 
 #include "base/engine.hpp"
 #include "engine/checkpoint.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk {
 

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <dtk/safetensors.hpp>
+
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
@@ -13,7 +15,6 @@
 #include "engine/init.hpp"
 #include "engine/measuring.hpp"
 #include "engine/pictures.hpp"
-#include "engine/safetensors.hpp"
 #include "engine/sample_file.hpp"
 #include "engine/snapshots.hpp"
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "engine/safetensors.hpp"
+#include <dtk/safetensors.hpp>
 
 namespace dtk {
 

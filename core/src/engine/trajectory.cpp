@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 
 #include <dtk/dataset.hpp>
+#include <dtk/safetensors.hpp>
 
 #include "base/chart.hpp"
 #include "base/picture.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk {
 

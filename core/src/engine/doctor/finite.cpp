@@ -6,11 +6,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <dtk/safetensors.hpp>
+
 #include "base/json.hpp"
 #include "engine/doctor/checks.hpp"
 #include "engine/doctor/trials.hpp"
 #include "engine/replay.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk::doctor {
 

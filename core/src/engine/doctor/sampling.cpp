@@ -4,12 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <dtk/safetensors.hpp>
 #include <dtk/schedule.hpp>
 
 #include "engine/doctor/checks.hpp"
 #include "engine/doctor/draws.hpp"
 #include "engine/doctor/errors.hpp"
-#include "engine/safetensors.hpp"
 
 namespace dtk::doctor {
 

@@ -1,12 +1,13 @@
 #pragma once
 // The safetensors format: eight bytes of header length, a JSON header, raw row-major little-endian data.
 #include <cstdint>
-#include <dtk/api.hpp>
-#include <dtk/tensor.hpp>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
+
+#include <dtk/api.hpp>
+#include <dtk/tensor.hpp>
 
 namespace dtk {
 
