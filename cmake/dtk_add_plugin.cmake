@@ -114,7 +114,8 @@ function(dtk_add_plugin name)
         LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins/${arg_FOLDER})
     # The comment that the source begins with, beside the plugin: the formula and the paper, for the reference.
     add_custom_command(TARGET ${name} POST_BUILD
-        COMMAND sed -n "s|^// \\{0,1\\}||p;t;q" "${source}" > "$<TARGET_FILE_DIR:${name}>/$<TARGET_FILE_BASE_NAME:${name}>.txt"
+        COMMAND sed -n "s|^// \\{0,1\\}||p;t;q" "${source}"
+            > "$<TARGET_FILE_DIR:${name}>/$<TARGET_FILE_BASE_NAME:${name}>.txt"
         VERBATIM)
     # What `dtk plugins check` tries it with, where its author says so.
     cmake_path(REPLACE_EXTENSION source LAST_ONLY ".check.toml" OUTPUT_VARIABLE check)

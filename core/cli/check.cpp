@@ -12,8 +12,6 @@
 #include <cstring>
 #include <thread>
 
-#include <boost/dll/runtime_symbol_info.hpp>
-#include <boost/dll/shared_library.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/blame.hpp"
@@ -32,32 +30,19 @@ namespace {
 
 constexpr rlim_t bytes_for_a_plugin = rlim_t{8} << 30;
 
-/// What NAME.check.toml beside the plugin's file says, or where that is a link, beside what it leads to.
-toml::table named_beside(const fs::path& file, fs::path& folder) {
-    std::error_code error;
-    const auto said = fs::canonical(file, error);
-    folder = fs::absolute(file).parent_path();
-    if (error) return {};
-    folder = said.parent_path();
+/// What stands in [check] of the file.
+toml::table named_in(const fs::path& file) {
     Diagnostics mistakes;
-    auto table = read_toml(said, mistakes);
+    auto table = read_toml(file, mistakes);
     auto* check = table.get_as<toml::table>("check");
     if (mistakes.empty() && !check)
-        mistakes.add({said}, "there is no table [check] in it", "name in [check] what the plugin is to be tried with");
+        mistakes.add({file}, "there is no table [check] in it", "name in [check] what the plugin is to be tried with");
     if (!mistakes.empty()) throw UserError(mistakes.text());
     return std::move(*check);
 }
 
-/// What a plugin's file is called, without ".so" or ".cpp".
+/// NAME.check.toml beside NAME.so or NAME.cpp.
 fs::path beside(const fs::path& file) { return file.parent_path() / (file.stem().string() + ".check.toml"); }
-
-Laws& laws() {
-    auto& library = *new boost::dll::shared_library;
-    const fs::path folder = boost::dll::program_location().parent_path().string();
-    const auto near = folder / "core" / "libdtk_laws.so", installed = folder / "../lib/libdtk_laws.so";
-    library.load((fs::exists(near) ? near : installed).string(), boost::dll::load_mode::rtld_lazy);
-    return *library.get<Laws*()>("dtk_open_laws")();
-}
 
 /// In the child: a line before each law and one after it; where the line after it is missing, it ended the child.
 [[noreturn]] void try_in_child(const Registry& registry, const Tried& one, int out) {
@@ -79,7 +64,7 @@ Laws& laws() {
             [&](const std::string& law) {
                 say({{"begins", law}});
             },
-            [&](const Verdict& verdict) {
+            [&](const LawVerdict& verdict) {
                 say({{"law", verdict.law},
                      {"outcome", static_cast<int>(verdict.outcome)},
                      {"figures", verdict.figures}});
@@ -92,7 +77,7 @@ Laws& laws() {
             }
     } catch (const std::exception& error) {
         say({{"law", "it can be tried"},
-             {"outcome", static_cast<int>(Verdict::Outcome::broken)},
+             {"outcome", static_cast<int>(LawVerdict::Outcome::broken)},
              {"figures", error.what()}});
         say({{"done", true}});
     }
@@ -135,7 +120,8 @@ Checked ended(Child& child) {
         done = done || line.contains("done");
         checked.no_picture = line.value("no_picture", checked.no_picture);
         if (line.contains("law"))
-            checked.verdicts.push_back({line.value("law", ""), static_cast<Verdict::Outcome>(line.value("outcome", 1)),
+            checked.verdicts.push_back({line.value("law", ""),
+                                        static_cast<LawVerdict::Outcome>(line.value("outcome", 1)),
                                         line.value("figures", "")});
     }
     if (done) return checked;
@@ -144,7 +130,7 @@ Checked ended(Child& child) {
                      : WIFSIGNALED(status)
                          ? fmt::format("it crashes (signal {}, {})", WTERMSIG(status), strsignal(WTERMSIG(status)))
                          : fmt::format("it ends the program (exit code {})", WEXITSTATUS(status));
-    checked.verdicts.push_back({law, Verdict::Outcome::broken, how});
+    checked.verdicts.push_back({law, LawVerdict::Outcome::broken, how});
     return checked;
 }
 
@@ -152,30 +138,36 @@ Checked ended(Child& child) {
 
 Tried tried(const Registry& registry, const PluginFile& plugin, const fs::path& file,
             const std::vector<std::string>& set) {
-    Tried one{plugin, {}, {}};
-    one.named = named_beside(fs::exists(beside(plugin.file)) ? beside(plugin.file) : beside(file), one.folder);
+    Tried one{plugin, {}, fs::absolute(file).parent_path()};
+    for (const auto& said : {beside(plugin.file), beside(file)})
+        if (fs::exists(said)) {
+            const auto real = fs::canonical(said);  // what is relative in it is so to where a link leads
+            one.named = named_in(real);
+            one.folder = real.parent_path();
+            break;
+        }
     Diagnostics mistakes;
     Laid laid;
+    const Parts parts(registry);
     // A field alone is the plugin's own.
     auto keys = set;
     for (auto& key : keys)
-        if (key.substr(0, key.find('=')).find('.') == key.npos &&
-            !Parts(registry).is_kind(key.substr(0, key.find('='))))
+        if (key.substr(0, key.find('=')).find('.') == key.npos && !parts.is_kind(key.substr(0, key.find('='))))
             key.insert(0, plugin.kind + ".");
     auto* own = one.named.get(plugin.kind);
     if (!own) own = &one.named.insert_or_assign(plugin.kind, toml::table{}).first->second;
     if (auto* table = own->as_table()) table->insert_or_assign("use", plugin.name);
-    lay_over(one.named, keys, Parts(registry), mistakes, laid);
+    lay_over(one.named, keys, parts, mistakes, laid);
     if (!mistakes.empty()) throw UserError(mistakes.text());
     return one;
 }
 
-std::size_t Checked::count(Verdict::Outcome outcome) const {
-    return static_cast<std::size_t>(std::ranges::count(verdicts, outcome, &Verdict::outcome));
+std::size_t Checked::count(LawVerdict::Outcome outcome) const {
+    return static_cast<std::size_t>(std::ranges::count(verdicts, outcome, &LawVerdict::outcome));
 }
 
 std::string Checked::text() const {
-    const auto broken = count(Verdict::Outcome::broken), holding = count(Verdict::Outcome::holds);
+    const auto broken = count(LawVerdict::Outcome::broken), holding = count(LawVerdict::Outcome::holds);
     if (broken == 0) return fmt::format("{} laws hold", holding);
     return fmt::format("{} of {} laws {} broken", broken, broken + holding, broken == 1 ? "is" : "are");
 }
@@ -187,6 +179,7 @@ void check_plugins(const Registry& registry, const std::vector<Tried>& all, std:
     std::vector<std::optional<Checked>> done(all.size());
     std::map<std::size_t, Child> children;
     std::size_t next = 0, said = 0;
+    const double most = plugin_seconds();
     while (said < all.size()) {
         for (; next < all.size() && children.size() < at_a_time; ++next)
             children.emplace(next, begin(registry, all[next]));
@@ -200,7 +193,7 @@ void check_plugins(const Registry& registry, const std::vector<Tried>& all, std:
             const bool speaks = wait->revents != 0;
             const auto got = speaks ? ::read(child.out, buffer, sizeof buffer) : 1;
             if (speaks && got > 0) child.text.append(buffer, static_cast<std::size_t>(got));
-            child.late = std::chrono::duration<double>(Clock::now() - child.began).count() > plugin_seconds();
+            child.late = std::chrono::duration<double>(Clock::now() - child.began).count() > most;
             if (child.late) ::kill(child.process, SIGKILL);
             if (got > 0 && !child.late) {
                 ++at;
@@ -251,14 +244,10 @@ std::vector<Tried> everything_tried(const Registry& registry, const CheckRequest
     return all;
 }
 
-constexpr const char* words[] = {"holds", "broken", "-"};
-
 json as_json(const Tried& one, const Checked& checked) {
     json laws = json::array();
     for (const auto& verdict : checked.verdicts)
-        laws.push_back({{"law", verdict.law},
-                        {"outcome", words[static_cast<int>(verdict.outcome)]},
-                        {"figures", verdict.figures}});
+        laws.push_back({{"law", verdict.law}, {"outcome", text_of(verdict.outcome)}, {"figures", verdict.figures}});
     return {{"kind", one.plugin.kind}, {"name", one.plugin.name},    {"file", one.plugin.file.string()},
             {"good", checked.good()},  {"seconds", checked.seconds}, {"laws", laws}};
 }
@@ -269,8 +258,8 @@ void print(const Tried& one, const Checked& checked, bool every_law) {
         show("no picture: {}\n",
              checked.no_picture.empty() ? fmt::format("a {} has none", one.plugin.kind) : checked.no_picture);
     for (const auto& [law, outcome, figures] : checked.verdicts)
-        if (outcome == Verdict::Outcome::broken || every_law)
-            show("  {:<7} {}{}{}\n", words[static_cast<int>(outcome)], law, figures.empty() ? "" : ": ", figures);
+        if (outcome == LawVerdict::Outcome::broken || every_law)
+            show("  {:<9} {}{}{}\n", text_of(outcome), law, figures.empty() ? "" : ": ", figures);
     std::fflush(stdout);
 }
 

@@ -23,11 +23,11 @@ Tried tried(const Registry& registry, const PluginFile& plugin, const std::files
 
 /// What was found, and in how many seconds.
 struct Checked {
-    std::vector<Verdict> verdicts;
+    std::vector<LawVerdict> verdicts;
     double seconds = 0;
     std::string no_picture = {};  ///< why what was to be drawn could not be
-    std::size_t count(Verdict::Outcome outcome) const;
-    bool good() const { return count(Verdict::Outcome::broken) == 0; }
+    std::size_t count(LawVerdict::Outcome outcome) const;
+    bool good() const { return count(LawVerdict::Outcome::broken) == 0; }
     /// "12 laws hold", "1 of 12 laws is broken"
     std::string text() const;
 };

@@ -25,11 +25,16 @@ namespace dtk::cli {
 namespace fs = std::filesystem;
 using json = nlohmann::json;
 
-Engine& engine() {
+namespace {
+
+/// What a function of that name in one of dtk's own libraries that need LibTorch answers; the library is opened for
+/// good.
+template <class Half>
+Half& opened(const char* name, const char* function) {
     static auto& library = *new boost::dll::shared_library;
     if (!library.is_loaded()) {
         const fs::path folder = boost::dll::program_location().parent_path().string();
-        const auto beside = folder / "core" / "libdtk.so", installed = folder / "../lib/libdtk.so";
+        const auto beside = folder / "core" / name, installed = folder / "../lib" / name;
         try {
             // Lazily: binding all of LibTorch's symbols at once would take longer than most commands.
             library.load((fs::exists(beside) ? beside : installed).string(), boost::dll::load_mode::rtld_lazy);
@@ -38,8 +43,14 @@ Engine& engine() {
                         "run ./dtk setup and ./dtk build");
         }
     }
-    return *library.get<Engine*()>("dtk_open_engine")();
+    return *library.get<Half*()>(function)();
 }
+
+}  // namespace
+
+Engine& engine() { return opened<Engine>("libdtk.so", "dtk_open_engine"); }
+
+Laws& laws() { return opened<Laws>("libdtk_laws.so", "dtk_open_laws"); }
 
 std::string padded(const std::string& text, std::size_t width) {
     // Neither the later bytes of a character nor marks above it (U+0300 …, 0xCC and 0xCD) take room.

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/engine.hpp"
+#include "base/laws.hpp"
 #include "base/words.hpp"
 
 namespace dtk::cli {
@@ -100,6 +101,8 @@ int diagnose(const std::string& run, DiagnoseRequest& request);
 
 /// The half that needs LibTorch, opened for good: what it made may live until exit.
 Engine& engine();
+/// The laws of plugins, likewise.
+Laws& laws();
 /// Builds a plugin's C++ file → the plugin, in build/plugins beside it. Errors: UserError after the compiler's words.
 std::filesystem::path build_plugin(const std::filesystem::path& source);
 /// As wide as `width` on the screen, counting characters rather than bytes.

@@ -192,10 +192,7 @@ std::string as_html(const Entry& entry) {
         body += fmt::format("<h2>Laws</h2>\n<p>{}.</p>\n<div class=\"wide\"><table>\n", escaped(checked->text()));
         for (const auto& [law, outcome, figures] : checked->verdicts)
             body += fmt::format("<tr><td>{}</td><td>{}</td><td class=\"faint\">{}</td></tr>\n", escaped(law),
-                                outcome == Verdict::Outcome::holds    ? "holds"
-                                : outcome == Verdict::Outcome::broken ? "broken"
-                                                                      : "not asked",
-                                escaped(figures));
+                                text_of(outcome), escaped(figures));
         body += "</table></div>\n";
     }
     return page_of(fmt::format("{} {}", plugin.kind, plugin.name), body);

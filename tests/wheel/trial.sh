@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries the wheel where nothing of dtk is: sudo tests/wheel/trial.sh [FOLDER]
-# A bare Debian with Python and a compiler alone is made in FOLDER (/tmp/dtk-trial) by debootstrap and kept there; in it a
-# user who is not root makes a virtual environment, installs dist/*.whl with pip, and does what an author does on the
+# A bare Debian with Python and a compiler alone is made in FOLDER (/tmp/dtk-trial) by debootstrap and kept there; in it
+# a user who is not root makes a virtual environment, installs dist/*.whl with pip, and does what an author does on the
 # first day. Each part is timed. pip fetches `torch` and its CUDA libraries, some gigabytes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,12 +16,12 @@ for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certific
     [[ ! -e $file ]] || cp "$file" "$jail$file"
 done
 home=$jail/home/author
-rm -rf "$home"/{work,plugins.json}
-mkdir -p "$home/work"
-cp "$wheel" "$root/experiments/quickstart.toml" "$home/work"
-cat >"$home/work/day.sh" <<'END'
+rm -rf "$home/day"
+mkdir -p "$home/day"
+cp "$wheel" "$root/experiments/quickstart.toml" "$home/day"
+cat >"$home/day/day.sh" <<'END'
 set -euo pipefail
-cd /home/author/work
+cd /home/author/day
 part() {
     local start=$SECONDS
     "${@:2}" >"$1.log" 2>&1 || { echo "$1 FAILED"; tail -30 "$1.log"; exit 1; }
@@ -38,16 +38,20 @@ part new dtk new sampler mine
 part build dtk plugins build mine.cpp
 part check dtk plugins check mine.cpp
 part use dtk run mine.toml --out mine
-{ cat mine.toml; printf '\n[ablation]\nseeds = [0, 1, 2]\n\n[[ablation.axis]]\nkey = "sampler"\nvalues = ["mine", "ddim"]\n'; } >study.toml
+{
+    cat mine.toml
+    printf '%s\n' "[ablation]" "seeds = [0, 1, 2]" "[[ablation.axis]]" 'key = "sampler"' 'values = ["mine", "ddim"]'
+} >study.toml
 part study dtk run study.toml --out study
 echo "after the download: $((SECONDS - started)) s"
 tail -25 study.log
 END
 python3 -m zipfile -e "$wheel" "$jail/tmp/wheel" 
-sed -n 's/^Requires-Dist: \(torch==.*\)/\1/p' "$jail"/tmp/wheel/*.dist-info/METADATA >"$home/work/requirement"
+grep -ho 'torch==[0-9.]*' "$jail"/tmp/wheel/*.dist-info/METADATA >"$home/day/requirement"
 rm -rf "$jail/tmp/wheel"
 chown -R 1000:1000 "$home"
 mountpoint -q "$jail/proc" || mount -t proc proc "$jail/proc"
 trap 'umount "$jail/proc"' EXIT
-env -i HOME=/home/author PATH=/usr/bin:/bin LANG=C.UTF-8 ${PIP_CERT:+PIP_CERT=/etc/ssl/certs/ca-certificates.crt} \
-    /usr/sbin/chroot --userspec=1000:1000 "$jail" bash /home/author/work/day.sh
+env -i HOME=/home/author PATH=/usr/sbin:/usr/bin:/bin LANG=C.UTF-8 \
+    ${PIP_CERT:+PIP_CERT=/etc/ssl/certs/ca-certificates.crt} \
+    chroot --userspec=1000:1000 "$jail" bash /home/author/day/day.sh

@@ -10,12 +10,19 @@
 namespace dtk {
 
 /// How a law stands.
-struct Verdict {
+struct LawVerdict {
     enum class Outcome { holds, broken, not_asked };
     std::string law;  ///< "a gradient reaches every parameter"
     Outcome outcome = Outcome::holds;
     std::string figures;  ///< what is wrong, or the value nearest to its limit, or why nothing was asked
 };
+
+/// "holds", "broken", "not asked"
+constexpr const char* text_of(LawVerdict::Outcome outcome) {
+    return outcome == LawVerdict::Outcome::holds    ? "holds"
+           : outcome == LawVerdict::Outcome::broken ? "broken"
+                                                    : "not asked";
+}
 
 class Laws {
  public:
@@ -24,7 +31,7 @@ class Laws {
     /// relative to `folder`. begin(law) is called before each, told(verdict) after it.
     virtual void try_on(const Registry& registry, const PluginFile& plugin, const toml::table& named,
                         const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
-                        const std::function<void(const Verdict& verdict)>& told) = 0;
+                        const std::function<void(const LawVerdict& verdict)>& told) = 0;
     /// Draws what it does, where its kind has a picture (laws/picture.hpp).
     virtual void draw(const Registry& registry, const PluginFile& plugin, const toml::table& named,
                       const std::filesystem::path& folder, const std::filesystem::path& picture) = 0;

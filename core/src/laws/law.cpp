@@ -69,11 +69,11 @@ struct GlobalState {
     }
 };
 
-Verdict verdict_of(const std::string& law, const Findings& found) {
+LawVerdict verdict_of(const std::string& law, const Findings& found) {
     return {law,
-            found.broken()      ? Verdict::Outcome::broken
-            : found.was_asked() ? Verdict::Outcome::holds
-                                : Verdict::Outcome::not_asked,
+            found.broken()      ? LawVerdict::Outcome::broken
+            : found.was_asked() ? LawVerdict::Outcome::holds
+                                : LawVerdict::Outcome::not_asked,
             found.text()};
 }
 
@@ -81,7 +81,7 @@ class AllLaws final : public Laws {
  public:
     void try_on(const Registry& registry, const PluginFile& plugin, const toml::table& named,
                 const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
-                const std::function<void(const Verdict& verdict)>& told) override {
+                const std::function<void(const LawVerdict& verdict)>& told) override {
         at::set_num_threads(1);
         pretend::begin();  // before autograd, which makes a thread for each device that there is when it begins
         try_laws(Trial(registry, plugin, named, folder), begin, told);
@@ -120,7 +120,7 @@ const std::vector<Law>& laws_of(const std::string& kind) {
 }
 
 void try_laws(const Trial& trial, const std::function<void(const std::string& law)>& begin,
-              const std::function<void(const Verdict& verdict)>& told) {
+              const std::function<void(const LawVerdict& verdict)>& told) {
     const GlobalState before;
     const auto try_one = [&](const std::string& says, const auto& law) {
         begin(says);

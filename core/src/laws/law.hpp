@@ -63,7 +63,7 @@ DTK_API const std::vector<Law>& laws_of(const std::string& kind);
 /// Tries every law of the plugin's kind, and that nothing of the process is other than before: the global generator,
 /// threads, gradient mode, locale, folder. begin(law) is called before each, told(verdict) after it.
 DTK_API void try_laws(const Trial& trial, const std::function<void(const std::string& law)>& begin,
-                      const std::function<void(const Verdict& verdict)>& told);
+                      const std::function<void(const LawVerdict& verdict)>& told);
 
 // One file each.
 extern const std::vector<Law> schedule_laws, grid_laws, process_laws, model_laws, loss_laws, times_laws, weighting_laws,
