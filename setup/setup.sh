@@ -16,7 +16,7 @@ libtorch=$home/libtorch-2.11.0
 debian=$home/debian # packages that are unpacked and not installed
 tools=$home/tools   # CMake and Ninja, where they are not installed
 export PATH=$PATH:$tools/bin:$debian/usr/bin
-if [[ -d $debian ]]; then export PYTHONPATH=$debian/usr/lib/python3/dist-packages${PYTHONPATH:+:$PYTHONPATH}; fi # pip
+export PYTHONPATH=$debian/usr/lib/python3/dist-packages:$tools${PYTHONPATH:+:$PYTHONPATH} # pip and cmake, where they are there
 
 say() { printf 'dtk: %s\n' "$*" >&2; }
 fail() {
@@ -97,11 +97,9 @@ update_lists() {
     "${as_root[@]}" apt-get -qq update >&2 || say "apt-get update failed; going on with the lists that are there"
 }
 
-# Unpacks packages, and what of theirs the machine lacks, beside those that are installed.
+# Unpacks packages beside those that are installed.
 unpack_beside() {  # packages
-    local work=$debian.part list link
-    mapfile -t list < <(apt-get "${lists[@]}" -s -qq install --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
-    ((${#list[@]})) || return
+    local work=$debian.part list=("$@") link target package
     say "unpacking ${#list[@]} packages in $debian (some seconds): ${list[*]}"
     rm -rf "$work"
     mkdir -p "$work/tree" "$debian"
@@ -116,10 +114,14 @@ unpack_beside() {  # packages
     rm -rf "$work"
 }
 
+lacking() {  # packages: they and what they need, as far as it is not installed
+    apt-get "${lists[@]}" -s -qq install --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p'
+}
+
 # Debian 12 has one Boost at a time in /usr/include: an older one that somebody needs stays, and 1.81 is unpacked beside.
 boost_beside() {
     say "Boost in /usr/include is older than 1.77 and stays as it is: Boost 1.81's headers go to $debian"
-    unpack_beside libboost1.81-dev
+    unpack_beside $(lacking libboost1.81-dev)
 }
 
 confirm_removals() {  # the packages to install
@@ -190,36 +192,38 @@ own_lists() {
     apt-get "${lists[@]}" -qq update >&2 || fail "apt-get update failed; its words are above. Is the network there?"
 }
 
-fetch_tools() {  # CMake and Ninja from their Python wheels, where they are missing
-    local line name
-    while read -r line; do
-        name=${line%%==*}
-        [[ $name != \#* ]] && ! command -v "$name" >/dev/null || continue
-        find_python
-        say "fetching ${line%% *}"
-        printf '%s\n' "$line" >"$home/tools.part"
-        PIP_REQUIRE_VIRTUALENV=0 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-            --target "$tools" --upgrade --requirement "$home/tools.part" >&2 || fail "could not fetch $name; pip's words are above"
-        rm "$home/tools.part"
-    done <"$here/tools.txt"
+fetch_tools() {  # CMake and Ninja from their Python wheels, where one of them is missing
+    if command -v cmake >/dev/null && command -v ninja >/dev/null; then return; fi
+    find_python
+    say "fetching CMake and Ninja"
+    PIP_REQUIRE_VIRTUALENV=0 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --upgrade --target "$tools" --requirement "$here/tools.txt" >&2 ||
+        fail "could not fetch CMake and Ninja; pip's words are above"
 }
 
 unpack_packages() {
-    local alternatives package unpack=() beyond=() needless
+    local packages probe kind package unpack=() headers=() beyond=()
     own_lists
-    needless=" $(grep -v '^#' "$here/tools.txt" | sed 's/==.*//' | xargs) ninja-build "
-    for alternatives in "${required[@]}" "${optional[@]}"; do
-        package=$(first_known "$alternatives")
-        [[ $needless != *" $package "* ]] || continue
-        case $package in
-            # A compiler and Python know their files by where they are installed.
-            g++ | python3 | '') [[ " ${required[*]} " != *" $alternatives "* ]] || beyond+=("$alternatives") ;;
-            *-dev | catch2 | python3-pip) unpack+=("$package") ;;
+    while read -r packages probe kind; do
+        [[ -n $packages && $packages != \#* ]] && ! present "$probe" || continue
+        package=$(first_known "$packages")
+        if [[ $kind == optional ]]; then
+            case $probe in *.h | *.hpp) headers+=("$package") ;; esac
+            continue
+        fi
+        case $probe in
+            cmake | ninja) ;; # fetch_tools
+            # They know their files by where they are installed.
+            g++ | python3) beyond+=("$packages") ;;
+            *) unpack+=("$package") ;;
         esac
-    done
+    done <"$here/debian-packages.txt"
     ((${#beyond[@]} == 0)) || fail "missing, and not to be had without root: ${beyond[*]//|/ or }." \
         "Ask whoever looks after this machine, or take them from an environment of conda, activated before this call"
-    if ((${#unpack[@]})); then unpack_beside "${unpack[@]}" || fail "a package could not be unpacked in $debian; see above"; fi
+    if ((${#unpack[@]})); then
+        unpack_beside $(lacking "${unpack[@]}") || fail "packages could not be unpacked in $debian; see above"
+    fi
+    if ((${#headers[@]})); then unpack_beside "${headers[@]}" || say "${headers[*]} could not be unpacked, and is optional"; fi
     fetch_tools
     find_missing
     ((${#required[@]} == 0)) || fail "still missing: ${required[*]//|/ or }"

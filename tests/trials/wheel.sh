@@ -1,20 +1,12 @@
 #!/usr/bin/env bash
-# Tries the wheel where nothing of dtk is: sudo tests/wheel/trial.sh [FOLDER]
+# Tries the wheel where nothing of dtk is: sudo tests/trials/wheel.sh [FOLDER]
 # A bare Debian with Python and a compiler alone is made in FOLDER (/tmp/dtk-trial) by debootstrap and kept there; in it
 # a user who is not root makes a virtual environment, installs dist/*.whl with pip, and does what an author does on the
 # first day. Each part is timed. pip fetches `torch` and its CUDA libraries, some gigabytes.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
-jail=${1:-/tmp/dtk-trial}
+source "$(dirname "$0")/bare_debian.sh"
 wheel=$(ls "$root"/dist/dtk-*.whl) || { echo "there is no wheel: ./dtk wheel" >&2; exit 2; }
-
-if [[ ! -e $jail/usr/bin/g++ ]]; then
-    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    debootstrap --variant=minbase --include=python3,python3-venv,g++,ca-certificates "$release" "$jail" >/dev/null
-fi
-for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
-    [[ ! -e $file ]] || cp "$file" "$jail$file"
-done
+bare_debian "${1:-/tmp/dtk-trial}" python3,python3-venv,g++,ca-certificates
 home=$jail/home/author
 rm -rf "$home/day"
 mkdir -p "$home/day"
@@ -50,8 +42,4 @@ python3 -m zipfile -e "$wheel" "$jail/tmp/wheel"
 grep -ho 'torch==[0-9.]*' "$jail"/tmp/wheel/*.dist-info/METADATA >"$home/day/requirement"
 rm -rf "$jail/tmp/wheel"
 chown -R 1000:1000 "$home"
-mountpoint -q "$jail/proc" || mount -t proc proc "$jail/proc"
-trap 'umount "$jail/proc"' EXIT
-env -i HOME=/home/author PATH=/usr/sbin:/usr/bin:/bin LANG=C.UTF-8 \
-    ${PIP_CERT:+PIP_CERT=/etc/ssl/certs/ca-certificates.crt} \
-    chroot --userspec=1000:1000 "$jail" bash /home/author/day/day.sh
+inside author 1000:1000 bash /home/author/day/day.sh
