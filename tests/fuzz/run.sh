@@ -25,7 +25,7 @@ python3 tests/fuzz/seeds.py $build/seeds
 
 harnesses=("$@")
 if ((${#harnesses[@]} == 0)); then
-    for name in safetensors plugin gzip records experiment idx image; do
+    for name in safetensors plugin gzip records experiment torch_file idx image; do
         [[ -x $build/$name ]] && harnesses+=($name)
     done
 fi

@@ -6,6 +6,7 @@ import json
 import pathlib
 import struct
 import sys
+import zipfile
 import zlib
 
 
@@ -134,6 +135,11 @@ def seeds():
     yield "experiment", "table_without_name", EXPERIMENT.replace(b"[dataset]", b"[\nseed = 1\n[dataset]")
     yield "experiment", "tables_without_name", EXPERIMENT + b"[[ ="
     yield "experiment", "letters", EXPERIMENT + "\u00e9.\u3001 = \ufefe\U0001f600".encode()
+    torch_files = pathlib.Path(__file__).parents[1] / "data" / "torch"
+    for path in sorted(torch_files.glob("*.pt")):
+        yield "torch_file", path.name, path.read_bytes()
+    with zipfile.ZipFile(torch_files / "checkpoint.pt") as archive:
+        yield "torch_file", "checkpoint.pkl", archive.read("checkpoint/data.pkl")
     grey = b"".join(b"\0" + bytes(range(y, y + 8)) for y in range(8))
     rgba = b"".join(b"\0" + bytes(range(32)) for _ in range(8))
     yield "image", "grey.png", png(8, 8, 8, 0, grey)
