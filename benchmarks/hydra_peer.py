@@ -64,7 +64,7 @@ def main(job):
     c["process"]["schedule"] = {"use": "cosine", "s": 0.008, "beta_max": 0.999}  # what Setting knows; replaced below
     setting = peer.Setting(c, "contiguous")
     setting.alpha, setting.sigma = levels(job.schedule, c["process"]["steps"])
-    trained = peer.train(setting, c["train"])
+    trained = peer.train(setting, peer.training(c))
     T, steps, n = c["process"]["steps"], c["sampler"]["steps"], c["sample"]["n"]
     with torch.no_grad():
         samples = peer.ddim(setting, torch.randn(n, 2), [round(T - i * T / steps) - 1 for i in range(steps)])

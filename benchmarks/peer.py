@@ -213,9 +213,16 @@ class Setting:
         self.network.load_state_dict(wanted)
 
 
+def training(c):
+    """The fields of [train], and the plugins that training has beside it."""
+    if c["optimizer"]["use"] != "adamw" or [one["use"] for one in c["average"]] != ["ema"]:
+        raise SystemExit("peer.py knows the optimizer `adamw` and one average `ema` alone")
+    return {**c["train"], "optimizer": c["optimizer"], "rate": c["rate"], "average": c["average"][0]}
+
+
 def learning_rate(c, step):
     warm = min(1, (step + 1) / c["warmup"]) if c["warmup"] > 0 else 1
-    if c["decay"] == "none":
+    if c["rate"]["use"] == "constant":
         return c["lr"] * warm
     along = max(0, step - c["warmup"]) / (c["steps"] - c["warmup"])
     return c["lr"] * warm * 0.5 * (1 + math.cos(math.pi * along))
@@ -225,7 +232,8 @@ def train(setting, c):
     network, data = setting.network, setting.data
     parameters = list(network.parameters())
     averages = [p.detach().clone() for p in parameters]
-    optimizer = torch.optim.AdamW(parameters, lr=c["lr"], betas=(c["beta1"], c["beta2"]), eps=c["eps"], weight_decay=c["weight_decay"], fused=True)
+    adam = c["optimizer"]
+    optimizer = torch.optim.AdamW(parameters, lr=c["lr"], betas=(adam["beta1"], adam["beta2"]), eps=adam["eps"], weight_decay=adam["weight_decay"], fused=True)
     alpha, sigma = setting.alpha.float(), setting.sigma.float()
     column = (-1,) + len(data.shape) * (1,)
     bf16 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=c["precision"] == "bf16")
@@ -247,7 +255,7 @@ def train(setting, c):
         optimizer.param_groups[0]["lr"] = learning_rate(c, step)
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - min(c["ema"], (1 + step) / (10 + step)))
+            torch._foreach_lerp_(averages, parameters, 1 - min(c["average"]["decay"], (1 + step) / (10 + step)))
             total += loss.detach()
         if (step + 1) % c["log_every"] == 0:
             mean = total.item() / c["log_every"]
@@ -332,7 +340,7 @@ def main():
     torch.set_num_threads(c["threads"])
     setting = Setting(c, arguments.layout)
     if arguments.what == "train":
-        result = train(setting, c["train"])
+        result = train(setting, training(c))
     else:
         checkpoint, *rest = arguments.rest
         setting.load(checkpoint)

@@ -8,6 +8,7 @@
 // whose weights and means depend on y, row by row, and its covariances do not. With sd = 0 these have the rank d − m.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <dtk/build_context.hpp>
 #include <dtk/densities.hpp>
@@ -353,7 +354,7 @@ struct GaussianMixture final : dtk::Dataset {
         means_ = means_of(c);
         const auto weights = weights_of(c), covariances = covariances_of(c, means_.size(0), means_.size(1));
         cumulative_ = weights.cumsum(0);
-        factor_ = at::linalg_cholesky(covariances);
+        factor_ = at::linalg_cholesky(covariances).contiguous();  // lower triangles
         density_ = std::make_unique<Mixture>(weights, means_, covariances);
     }
 
@@ -370,11 +371,24 @@ struct GaussianMixture final : dtk::Dataset {
 
  private:
     dtk::Batch drawn(const dtk::Random& random, std::int64_t n) const {
-        const auto u = random.uniform({n}, at::kDouble);
-        const auto k = at::searchsorted(cumulative_, u, false, true).clamp_max(means_.size(0) - 1);
-        const auto z = random.normal({n, means_.size(1)}, at::kDouble);
-        const auto x = means_.index_select(0, k) + factor_.index_select(0, k).bmm(z.unsqueeze(2)).squeeze(2);
-        return {x.to(at::kFloat), labels_ ? k : Tensor()};
+        const auto d = means_.size(1), last = means_.size(0) - 1;
+        const auto u = random.uniform({n}, at::kDouble), z = random.normal({n, d}, at::kDouble);
+        auto x = at::empty({n, d}, at::kFloat), k = at::empty({n}, at::kLong);
+        const auto *share = u.const_data_ptr<double>(), *upto = cumulative_.const_data_ptr<double>(),
+                   *mean = means_.const_data_ptr<double>(), *factor = factor_.const_data_ptr<double>();
+        auto* component = k.mutable_data_ptr<std::int64_t>();
+        auto* to = x.mutable_data_ptr<float>();
+        for (std::int64_t row = 0; row < n; ++row) {
+            const auto c = std::min<std::int64_t>(std::upper_bound(upto, upto + last + 1, share[row]) - upto, last);
+            component[row] = c;
+            const auto* normal = z.const_data_ptr<double>() + row * d;
+            for (std::int64_t i = 0; i < d; ++i) {
+                double place = mean[c * d + i];
+                for (std::int64_t j = 0; j <= i; ++j) place += factor[(c * d + i) * d + j] * normal[j];
+                *to++ = static_cast<float>(place);
+            }
+        }
+        return {x, labels_ ? k : Tensor()};
     }
 
     bool labels_;

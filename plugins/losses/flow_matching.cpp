@@ -8,6 +8,7 @@
 
 #include <dtk/assignment.hpp>
 #include <dtk/compared.hpp>
+#include <dtk/mean_squares.hpp>
 
 namespace {
 
@@ -51,7 +52,7 @@ struct FlowMatching final : dtk::Loss {
         const dtk::NoisySample xt{process.mix(batch.x, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
         const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, batch.x, xt, t);
-        return {{{.value = error.square().flatten(1).mean(1), .error_of = velocity}}};
+        return {{{.value = dtk::mean_squares(error), .error_of = velocity}}};
     }
 
  private:

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include <dtk/loss.hpp>
+#include <dtk/mean_squares.hpp>
 #include <dtk/model.hpp>
 
 namespace {
@@ -29,7 +30,7 @@ struct Hybrid final : dtk::Loss {
 
         // L_simple, which trains the network by its mean
         const auto error = prediction.value - process.target(prediction.type, batch.x, xt, t);
-        const auto simple = error.square().flatten(1).mean(1);
+        const auto simple = dtk::mean_squares(error);
 
         // L_t of the variance, the mean held fixed
         const dtk::Prediction held{prediction.type, prediction.value.detach(), prediction.variance};

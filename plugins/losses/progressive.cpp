@@ -4,6 +4,7 @@
 // the teacher, and sample with `ddim` on the grid `trailing`.
 #include <dtk/distillation.hpp>
 #include <dtk/loss.hpp>
+#include <dtk/mean_squares.hpp>
 #include <dtk/model.hpp>
 
 namespace {
@@ -40,7 +41,7 @@ struct Progressive final : dtk::Loss {
             return (end - kept * x) / (process.alpha(r) - kept * process.alpha(t));
         }();
         const auto error = denoise.x0(x, t) - target;
-        return {{{.value = error.square().flatten(1).mean(1), .error_of = dtk::PredictionType::x0}}};
+        return {{{.value = dtk::mean_squares(error), .error_of = dtk::PredictionType::x0}}};
     }
 
  private:

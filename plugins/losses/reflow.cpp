@@ -4,6 +4,7 @@
 // conditions are looked at. The teacher may have other noise levels.
 #include <dtk/compared.hpp>
 #include <dtk/distillation.hpp>
+#include <dtk/mean_squares.hpp>
 
 namespace {
 struct Reflow final : dtk::Loss {
@@ -31,7 +32,7 @@ struct Reflow final : dtk::Loss {
         const dtk::NoisySample xt{process.mix(end, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
         const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, end, xt, t);
-        return {{{.value = error.square().flatten(1).mean(1), .error_of = velocity}}};
+        return {{{.value = dtk::mean_squares(error), .error_of = velocity}}};
     }
 
  private:

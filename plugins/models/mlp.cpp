@@ -1,12 +1,13 @@
 // h_0 = [x_t, φ(t), e(c)],   h_{i+1} = SiLU(W_i h_i + b_i),   f(x_t, t) = W h_depth + b,   φ the positions of Ho et al.
 // 2020 For data of few dimensions. Time is presented as 1000·t/T, so that a network does not depend on the number of
 // steps. Of categories, x_t is a 1 in the place of each, and the answer is the log-odds of all of them.
+#include <optional>
 #include <vector>
 
 #include <dtk/categories.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/dense.hpp>
 #include <dtk/flow_map.hpp>
-#include <dtk/layers.hpp>
 #include <dtk/learned_variance.hpp>
 #include <dtk/model.hpp>
 #include <dtk/noise_input.hpp>
@@ -54,11 +55,14 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
             features += config.width;
         }
         features += vector_;
+        std::vector<std::shared_ptr<dtk::Linear>> layers;
         for (std::int64_t i = 0; i < config.depth; ++i)
-            hidden_.push_back(
+            layers.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? features : config.width, config.width));
-        out_ = child<dtk::Linear>("out", init, config.width,
-                                  variance_.outputs() * d * (tokens_ ? tokens_->categories() : 1), dtk::Start::zeros);
+        layers.push_back(child<dtk::Linear>("out", init, config.width,
+                                            variance_.outputs() * d * (tokens_ ? tokens_->categories() : 1),
+                                            dtk::Start::zeros));
+        layers_.emplace(std::move(layers), dtk::Activation::silu, dtk::Dense::Last::linear);
     }
 
     dtk::PredictionType predicts() const override { return predicts_; }
@@ -73,12 +77,11 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
         if (end_time_) input.push_back(noise_->embedding(x, dtk::end_of(condition, t)));
         if (label_) input.push_back((*label_)(condition));
         if (vector_ > 0) input.push_back(condition.vector);
-        auto h = at::cat(input, 1);
-        for (const auto& layer : hidden_) h = at::silu((*layer)(h));
-        if (!tokens_) return variance_(predicts_, (*out_)(h), x, t);
+        const auto answer = (*layers_)(at::cat(input, 1));
+        if (!tokens_) return variance_(predicts_, answer, x, t);
         auto sizes = x.sizes().vec();
         sizes.push_back(tokens_->categories());
-        return {predicts_, (*out_)(h).to(x.scalar_type()).view(sizes), {}};
+        return {predicts_, answer.to(x.scalar_type()).view(sizes), {}};
     }
 
  private:
@@ -94,8 +97,7 @@ struct Mlp final : dtk::Model, dtk::ToldEnd {
     const dtk::CategoricalProcess* tokens_ = nullptr;
     std::shared_ptr<dtk::NoiseInput> noise_;
     std::shared_ptr<dtk::Embedding> label_;
-    std::vector<std::shared_ptr<dtk::Linear>> hidden_;
-    std::shared_ptr<dtk::Linear> out_;
+    std::optional<dtk::Dense> layers_;
 };
 }  // namespace
 

@@ -3,11 +3,12 @@
 // 2015, appendix D.1.2, which predicts P(x_{t−1} = 1 | x_t). Near the data that probability is 0 or 1 but for 1/T², and
 // all that it says of the other bits lies there: the network fits it badly. With `residual` its logit is added to that
 // of the forward kernel turned around.
+#include <optional>
 #include <vector>
 
 #include <dtk/bernoulli.hpp>
 #include <dtk/dataset.hpp>
-#include <dtk/layers.hpp>
+#include <dtk/dense.hpp>
 #include <dtk/model.hpp>
 #include <dtk/schedule.hpp>
 
@@ -33,9 +34,11 @@ struct PerStepMlp final : dtk::Model {
         const auto init = context.random("init");
         const auto T = context.process().steps();
         const auto d = context.space().elements();
+        std::vector<std::shared_ptr<dtk::Linear>> layers;
         for (std::int64_t i = 0; i < config.depth; ++i)
-            hidden_.push_back(
+            layers.push_back(
                 child<dtk::Linear>("hidden" + std::to_string(i), init, i == 0 ? d : config.width, config.width));
+        hidden_.emplace(std::move(layers), dtk::Activation::sigmoid, dtk::Dense::Last::activated);
         out_ = child<dtk::StepLinear>("out", init, T, config.width, d);
         if (config.residual) {
             if (predicts_ != dtk::PredictionType::mean)
@@ -48,9 +51,7 @@ struct PerStepMlp final : dtk::Model {
     dtk::PredictionType predicts() const override { return predicts_; }
 
     dtk::Prediction forward(const Tensor& x, const dtk::Time& t, const dtk::Condition&) override {
-        auto h = x.flatten(1).to(at::kFloat);
-        for (const auto& layer : hidden_) h = (*layer)(h).sigmoid();
-        auto value = (*out_)(h, t.on(x));
+        auto value = (*out_)((*hidden_)(x.flatten(1).to(at::kFloat)), t.on(x));
         if (process_) {
             const auto& levels = process_->levels();
             const auto beta = t.map([&](double t) { return levels.added_variance(t, t - 1); }).beside(x.flatten(1));
@@ -64,7 +65,7 @@ struct PerStepMlp final : dtk::Model {
     static constexpr double least = 1e-7;  // a probability of 0 has an infinite bound and no gradient
 
     dtk::PredictionType predicts_;
-    std::vector<std::shared_ptr<dtk::Linear>> hidden_;
+    std::optional<dtk::Dense> hidden_;
     std::shared_ptr<dtk::StepLinear> out_;
     const dtk::Process* process_ = nullptr;  ///< for `residual`
     double rate_ = 0;

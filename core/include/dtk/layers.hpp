@@ -24,6 +24,8 @@ class DTK_API Linear : public Module {
  public:
     Linear(const Random& random, std::int64_t in, std::int64_t out, Start start = Start::uniform);
     Tensor operator()(const Tensor& x) const { return at::linear(x, *weight_, *bias_); }
+    const Tensor& weight() const { return *weight_; }  ///< [out, in]
+    const Tensor& bias() const { return *bias_; }      ///< [out]
 
  private:
     Tensor *weight_, *bias_;

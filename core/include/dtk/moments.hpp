@@ -22,7 +22,8 @@ class DTK_API Moments {
     std::vector<Tensor> steps_;  ///< a float32 scalar for each parameter, as LibTorch's fused kernels want it
 };
 
-/// Adam's running means of some parameters and its step, by LibTorch's fused kernels.
+/// Adam's running means of some parameters and its step: on the CPU one pass over their memory, elsewhere LibTorch's
+/// fused kernels.
 class DTK_API AdamMoments {
  public:
     struct Fields {
@@ -36,6 +37,10 @@ class DTK_API AdamMoments {
     void restore(const NamedTensors& state) { moments_.restore(state); }
 
  private:
+    /// Is it made so? Not where memory is elsewhere, or laid out otherwise.
+    bool step_in_blocks(const std::vector<Tensor>& g, const Tensor& rate, const Tensor& skip, const Fields& fields,
+                        Decay decay);
+
     Parameters parameters_;
     Moments moments_;
 };

@@ -1,6 +1,8 @@
 // Running averages of the trained tensors.
 #include "engine/averages.hpp"
 
+#include "engine/blocks.hpp"
+
 namespace dtk {
 
 Averages::Averages(const Stage& stage, const Parameters& parameters)
@@ -14,7 +16,13 @@ Averages::Averages(const Stage& stage, const Parameters& parameters)
 }
 
 void Averages::update(std::int64_t step) {
-    for (auto& one : all_) at::_foreach_lerp_(one.tensors, parameters_, 1 - one.law->keep(step));
+    for (auto& one : all_) {
+        const double share = 1 - one.law->keep(step);
+        if (const auto blocks = Blocks::of({&one.tensors, &parameters_}))
+            approach(*blocks, share);
+        else
+            at::_foreach_lerp_(one.tensors, parameters_, share);
+    }
 }
 
 std::vector<PowerAverage> Averages::powers() const {

@@ -1,6 +1,10 @@
 // The training examples in their order.
 #include "engine/batch_queue.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
 #include "base/stream_seeds.hpp"
 #include "engine/latent_data.hpp"
 #include "engine/trainer.hpp"
@@ -54,13 +58,24 @@ std::function<Batch(std::int64_t)> maker(const Stage& stage, at::Device device, 
 }
 }  // namespace
 
+namespace {
+/// Small batches are made many at a time.
+std::size_t batches_ahead(const Stage& stage, std::int64_t rows) {
+    constexpr std::int64_t bytes = 1 << 18;
+    const auto& shape = stage.dataset().shape();
+    const auto of_batch = std::accumulate(shape.begin(), shape.end(), rows * 4, std::multiplies<>());
+    return static_cast<std::size_t>(std::clamp<std::int64_t>(bytes / std::max<std::int64_t>(1, of_batch), 2, 32));
+}
+}  // namespace
+
 BatchQueue::BatchQueue(const Stage& stage, at::Device device, std::int64_t first, const BatchParts& parts)
     : device_(device),
       codec_(stage.part<Codec>()),
       random_(stage.random("train/latents")),
       parts_(parts.count),
       number_(first * parts.count),
-      prefetch_(maker(stage, device, parts), first * parts.count, stage.spec().train->steps * parts.count) {}
+      prefetch_(maker(stage, device, parts), first * parts.count, stage.spec().train->steps * parts.count,
+                batches_ahead(stage, parts.rows)) {}
 
 Batch BatchQueue::next() {
     auto batch = prefetch_.next();

@@ -8,42 +8,20 @@
 #include <cstdint>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// Compiled for several instruction sets, chosen when the library is loaded. Nothing is reassociated or contracted, so
-// all give the same bits.
-#if defined(__x86_64__) && defined(__clang__)
-#define DTK_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#elif defined(__x86_64__) && defined(__GNUC__)
-#define DTK_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-#else
-#define DTK_VECTORISED
-#endif
+#include "engine/parallel.hpp"
+#include "kernels/sigmoid.hpp"
+#include "kernels/vectorised.hpp"
 
 namespace dtk {
 namespace {
 
+using kernels::sigmoid;
+
 constexpr double epsilon = 1e-5;
 constexpr auto channels_last = at::MemoryFormat::ChannelsLast;
-
-/// e^x to 2 units in the last place where that is a normal number, huge or nearly 0 beyond.
-inline float exponential(float x) {
-    constexpr float shift = 12582912.0F;  // 1.5·2^23: adding it rounds to a whole number, which stands in the low bits
-    const float shifted = x * 1.44269504F + shift, n = shifted - shift;
-    const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;  // x − n·ln 2, in two parts
-    const float p =
-        1 + r * (1 + r * (1.0F / 2 +
-                          r * (1.0F / 6 + r * (1.0F / 24 + r * (1.0F / 120 + r * (1.0F / 720 + r * (1.0F / 5040)))))));
-    auto exponent =
-        std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(shift);  // whole numbers are clamped
-    exponent = exponent < -126 ? -126 : exponent;                                   // in vectors, floats are not
-    exponent = exponent > 127 ? 127 : exponent;
-    return p * std::bit_cast<float>((exponent + 127) << 23);
-}
-
-inline float sigmoid(float z) { return 1 / (1 + exponential(-z)); }
 
 DTK_VECTORISED void widen(const std::uint16_t* from, float* to, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(static_cast<std::uint32_t>(from[i]) << 16);
@@ -161,7 +139,7 @@ Normalised forward(const Tensor& x, const Tensor& weight, const Tensor& bias, st
     Normalised result{at::empty_like(x), at::zeros({B, C}, weight.options()), at::zeros({B, C}, weight.options())};
     const auto *gamma = weight.const_data_ptr<float>(), *beta = bias.const_data_ptr<float>();
     auto *means = result.mean.mutable_data_ptr<float>(), *rstds = result.rstd.mutable_data_ptr<float>();
-    at::parallel_for(0, B, 1, [&](std::int64_t first, std::int64_t last) {
+    in_parallel(B, 1, [&](std::int64_t first, std::int64_t last) {
         std::vector<float> wide_x, wide_y;
         for (auto b = first; b < last; ++b) {
             const auto* from = rows(x, b, n, wide_x);
@@ -190,7 +168,7 @@ Gradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
     const auto *gamma = weight.const_data_ptr<float>(), *beta = bias.const_data_ptr<float>();
     const auto *means = mean.const_data_ptr<float>(), *rstds = rstd.const_data_ptr<float>();
     auto* all_sums = sums.mutable_data_ptr<float>();
-    at::parallel_for(0, B, 1, [&](std::int64_t first, std::int64_t last) {
+    in_parallel(B, 1, [&](std::int64_t first, std::int64_t last) {
         std::vector<float> wide_x, wide_grad, wide_out, average(C), average_xhat(C);
         for (auto b = first; b < last; ++b) {
             const auto *from = rows(x, b, n, wide_x), *incoming = rows(grad, b, n, wide_grad);

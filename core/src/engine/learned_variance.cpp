@@ -16,9 +16,13 @@ LearnedVariance::LearnedVariance(const std::string& how, const Process& process)
 
 Prediction LearnedVariance::operator()(PredictionType type, const Tensor& output, const Tensor& x,
                                        const Time& t) const {
-    const auto parts = output.to(x.scalar_type()).chunk(outputs(), 1);
+    const auto answer = output.to(x.scalar_type());
+    if (how_ == How::fixed) {
+        const auto value = answer.contiguous();
+        return {type, value.sizes() == x.sizes() ? value : value.view_as(x), {}};
+    }
+    const auto parts = answer.chunk(outputs(), 1);
     const auto value = parts[0].contiguous().view_as(x);
-    if (how_ == How::fixed) return {type, value, {}};
     const auto v = parts[1].contiguous().view_as(x);
     if (how_ == How::direct) return {type, value, v.exp()};
 

@@ -1,6 +1,8 @@
 // State of optimisers.
 #include <dtk/moments.hpp>
 
+#include "engine/blocks.hpp"
+
 namespace dtk {
 
 void Moments::begin(const Parameters& parameters, std::vector<std::string> names, bool counted) {
@@ -45,6 +47,7 @@ void AdamMoments::begin(const Parameters& parameters) {
 void AdamMoments::step(const Tensor& rate, const Tensor& skip, const Fields& fields, Decay decay) {
     if (parameters_.tensors.empty()) return;
     const auto g = gradients(parameters_.tensors);
+    if (step_in_blocks(g, rate, skip, fields, decay)) return;
     auto& steps = moments_.steps();
     at::_foreach_add_(steps, 1);
     const auto& [beta1, beta2, eps, weight_decay] = fields;
@@ -65,6 +68,25 @@ void AdamMoments::step(const Tensor& rate, const Tensor& skip, const Fields& fie
         if (all_alike) break;
     }
     at::_foreach_sub_(steps, at::TensorList(std::vector<Tensor>(steps.size(), skip)));
+}
+
+bool AdamMoments::step_in_blocks(const std::vector<Tensor>& g, const Tensor& rate, const Tensor& skip,
+                                 const Fields& fields, Decay decay) {
+    const auto blocks = Blocks::of({&parameters_.tensors, &g, &moments_[0], &moments_[1]});
+    if (!blocks || !rate.is_cpu() || !skip.is_cpu()) return false;
+    if (*skip.const_data_ptr<float>() != 0) return true;
+    for (auto& steps : moments_.steps()) *steps.mutable_data_ptr<float>() += 1;
+    std::vector<double> lambda;
+    for (const bool decays : parameters_.decays) lambda.push_back(decays ? fields.weight_decay : 0);
+    adam(*blocks, lambda,
+         {.rate = *rate.const_data_ptr<float>(),
+          .beta1 = fields.beta1,
+          .beta2 = fields.beta2,
+          .eps = fields.eps,
+          .made = *moments_.steps().front().const_data_ptr<float>(),
+          .decays_weights = decay == Decay::of_weights});
+    Blocks::written(parameters_.tensors);
+    return true;
 }
 
 void descend(const Parameters& parameters, const std::vector<Tensor>& delta, const Tensor& rate, double decay,

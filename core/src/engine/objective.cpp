@@ -12,6 +12,16 @@
 
 namespace dtk {
 
+namespace {
+/// Does every row count as it is?
+bool is_one(const Coefficient& weight) {
+    if (weight.uniform()) return weight.value() == 1;
+    const auto rows = weight.rows(at::empty({0}, at::kDouble));  // where they were made: on the host
+    const auto* w = rows.const_data_ptr<double>();
+    return std::all_of(w, w + rows.numel(), [](double one) { return one == 1; });
+}
+}  // namespace
+
 Tensor weighted(const Stage& stage, const Objective& objective, const SampledTimes& drawn) {
     auto value = objective.value;
     if (objective.error_of) {
@@ -23,7 +33,7 @@ Tensor weighted(const Stage& stage, const Objective& objective, const SampledTim
         const auto weight = drawn.t.map([&](double t) {
             return weighting->weight(levels.at(t), gaussian ? error_per_x0(levels, t, type, data_sd) : 1);
         });
-        value = weight * value;
+        if (!is_one(weight)) value = weight * value;
     }
     return drawn.weight.uniform() && drawn.weight.value() == 1 ? value : drawn.weight * value;
 }

@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "engine/device_random.hpp"
+#include "engine/parallel.hpp"
 
 namespace dtk {
 namespace {
@@ -83,7 +83,7 @@ void fill(const Draw& draw, const Law& law, typename Law::Number* out, std::int6
     constexpr int per_block = Law::per_block;
     const std::int64_t row_blocks = blocks_of_row(row_size, per_block), blocks = rows * row_blocks;
 
-    at::parallel_for(0, (blocks + lanes - 1) / lanes, 8192 / lanes, [&](std::int64_t begin, std::int64_t end) {
+    in_parallel((blocks + lanes - 1) / lanes, 8192 / lanes, [&](std::int64_t begin, std::int64_t end) {
         Group group = {};
         alignas(64) typename Law::Number numbers[lanes * per_block];
         for (std::int64_t first = begin * lanes; first < std::min(end * lanes, blocks); first += lanes) {

@@ -92,7 +92,36 @@ Tensor operator+(const Tensor& x, const Coefficient& a) {
     return a.uniform() ? at::add(x, a.value()) : at::add(x, a.beside(x));
 }
 
+namespace {
+template <class T>
+Tensor mixed(const Tensor& a, const Tensor& x, const Tensor& b, const Tensor& y) {
+    auto out = at::empty_like(x);
+    const auto rows = x.size(0), n = rows > 0 ? x.numel() / rows : 0;
+    const auto *of_x = a.const_data_ptr<double>(), *of_y = b.const_data_ptr<double>();
+    const auto *from_x = x.const_data_ptr<T>(), *from_y = y.const_data_ptr<T>();
+    auto* to = out.mutable_data_ptr<T>();
+    for (std::int64_t row = 0; row < rows; ++row) {
+        const auto s = static_cast<T>(of_x[row]), t = static_cast<T>(of_y[row]);
+        for (auto i = row * n; i < (row + 1) * n; ++i) to[i] = s * from_x[i] + t * from_y[i];
+    }
+    return out;
+}
+
+/// Numbers on the host that nobody differentiates.
+bool is_plain(const Tensor& x, at::ScalarType type) {
+    return x.is_cpu() && x.layout() == at::kStrided && x.scalar_type() == type && x.is_contiguous() &&
+           !x._fw_grad(/*level=*/0).defined() && !(at::GradMode::is_enabled() && x.requires_grad());
+}
+}  // namespace
+
 Tensor sum_of(const Coefficient& a, const Tensor& x, const Coefficient& b, const Tensor& y) {
+    if (!a.uniform() && !b.uniform() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) &&
+        x.dim() > 0 && x.sizes() == y.sizes() && is_plain(x, x.scalar_type()) && is_plain(y, x.scalar_type())) {
+        const auto of_x = a.rows(x), of_y = b.rows(y);
+        if (is_plain(of_x, at::kDouble) && is_plain(of_y, at::kDouble) && of_x.size(0) == x.size(0) &&
+            of_y.size(0) == x.size(0))
+            return x.scalar_type() == at::kFloat ? mixed<float>(of_x, x, of_y, y) : mixed<double>(of_x, x, of_y, y);
+    }
     return b.uniform() ? at::add(a * x, y, b.value()) : a * x + b * y;
 }
 

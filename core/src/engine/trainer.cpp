@@ -13,6 +13,7 @@
 #include "base/engine.hpp"
 #include "base/stop.hpp"
 #include "engine/batch_queue.hpp"
+#include "engine/blocks.hpp"
 #include "engine/conditioning.hpp"
 #include "engine/objective.hpp"
 #include "engine/validation.hpp"
@@ -39,24 +40,40 @@ Parameters trained_tensors(const Stage& stage) {
     return parameters;
 }
 
-/// Gradients for the tensors that the objective trains.
-void backward(const Stage& stage, const Objective& objective, const Tensor& sum) {
-    if (objective.trains.empty()) return sum.backward();
+/// Gradients of share·Σ minimised for the tensors that the objective trains.
+void backward(const Stage& stage, const Objective& objective, const Tensor& minimised, double share) {
+    const auto each = at::full({}, share, minimised.options().requires_grad(false)).expand_as(minimised);
+    if (objective.trains.empty()) return minimised.backward(each);
     std::vector<Tensor> trained;
     for (const auto& named : stage.named_tensors())
         if (named.trained && named.name.starts_with(objective.trains + ".")) trained.push_back(*named.tensor);
     if (trained.empty())
         throw PluginError(fmt::format("loss `{}` trains `{}`, and there is no trained tensor of that path",
                                       stage.spec().part("loss").name, objective.trains));
-    sum.backward({}, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList(trained));
+    minimised.backward(each, /*retain_graph=*/true, /*create_graph=*/false, at::TensorList(trained));
 }
 
 /// The global norm of the gradients; they are scaled to at most `most` where that is positive.
 Tensor clip(const std::vector<Tensor>& tensors, double most) {
     const auto all = gradients(tensors);
+    if (const auto blocks = Blocks::of({&all})) {
+        const double norm = std::sqrt(squares(*blocks));
+        // Of what is no number it is said below that nothing is updated.
+        if (most > 0 && norm + 1e-6 > most) scale(*blocks, most / (norm + 1e-6));
+        return at::scalar_tensor(norm, at::kDouble);
+    }
     const auto norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(all)), 2);
     if (most > 0) at::_foreach_mul_(all, (most / (norm + 1e-6)).clamp_max(1));
     return norm;
+}
+
+/// Counts an objective whose sum is no number.
+void note_bad(Tensor& flags, const Tensor& minimised) {
+    const auto sum = minimised.detach().sum();
+    if (sum.is_cpu())
+        flags.mutable_data_ptr<double>()[not_finite] += !std::isfinite(sum.item<double>());
+    else
+        flags.select(0, not_finite) += sum.isfinite().logical_not();
 }
 
 }  // namespace
@@ -127,7 +144,7 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
     const auto denoise = stage_.denoiser(
         {.random = &random, .recompute = settings_.recompute, .bf16 = settings_.precision == "bf16"}, batch.condition);
     const auto values = (*loss)(denoise, batch, drawn.t, random);
-    auto bad = at::zeros({1}, at::TensorOptions(device_).dtype(at::kDouble));
+    auto flags = at::zeros({shared}, at::TensorOptions(device_).dtype(at::kDouble));
     Tensor logged;
     for (std::size_t i = 0; i < values.objectives.size(); ++i) {
         const auto& objective = values.objectives[i];
@@ -137,9 +154,8 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
                             fmt::join(objective.value.sizes(), ", "), rows),
                 "a loss answers one number for each example, shape [B]");
         const auto minimised = weighted(stage_, objective, drawn);
-        const auto sum = minimised.sum() * share;
-        backward(stage_, objective, sum);
-        bad += sum.detach().isfinite().logical_not();
+        backward(stage_, objective, minimised, share);
+        note_bad(flags, minimised);
         if (i > 0) continue;
         if (look.computed) look.computed(batch, drawn.t, objective.value, minimised);
         logged = sums_.of_part(objective.value, minimised, drawn, values, share, stage_.process().steps());
@@ -148,9 +164,8 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
             seen_.push_back(at::stack({drawn.t.rows(rows).to(error.device()), error}));
         }
     }
-    const auto asked = at::zeros({shared - by_keyboard}, bad.options());
-    if (processes_ && stop_asked()) asked.select(0, stop_signal() == SIGINT ? 0 : 1).fill_(1);
-    return at::cat({bad, asked, logged});
+    if (processes_ && stop_asked()) flags.select(0, stop_signal() == SIGINT ? by_keyboard : by_queue).fill_(1);
+    return at::cat({flags, logged});
 }
 
 void Trainer::update(const Tensor& finite) {

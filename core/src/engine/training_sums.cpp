@@ -20,23 +20,53 @@ void TrainingSums::clear() {
     steps_ = 0;
 }
 
+namespace {
+std::int64_t bin_of(double t, std::int64_t process_steps) {
+    const double place = std::floor((t + 1e-9) * TrainingSums::noise_bins / static_cast<double>(process_steps));
+    return static_cast<std::int64_t>(std::clamp(place, 0.0, static_cast<double>(TrainingSums::noise_bins - 1)));
+}
+
+/// Σ value·share, and Σ weight·error and Σ weight of every bin, in memory that nobody waits for.
+Tensor summed_here(const Tensor& error, const Tensor& value, const SampledTimes& drawn, double share,
+                   std::int64_t process_steps) {
+    const auto plain = error.detach().to(at::kDouble).contiguous(),
+               minimised = value.detach().to(at::kDouble).contiguous();
+    const auto weight = drawn.weight.rows(plain), times = drawn.t.rows(plain.size(0));
+    const auto numbers = at::zeros({1 + 2 * TrainingSums::noise_bins}, at::kDouble);
+    auto* sum = numbers.mutable_data_ptr<double>();
+    const auto *e = plain.const_data_ptr<double>(), *v = minimised.const_data_ptr<double>(),
+               *w = weight.const_data_ptr<double>(), *t = times.const_data_ptr<double>();
+    for (std::int64_t i = 0; i < plain.size(0); ++i) {
+        const auto bin = bin_of(t[i], process_steps);
+        sum[0] += v[i] * share;
+        sum[1 + bin] += w[i] * e[i];
+        sum[1 + TrainingSums::noise_bins + bin] += w[i];
+    }
+    return numbers;
+}
+}  // namespace
+
 Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const SampledTimes& drawn,
                              const LossValues& values, double share, std::int64_t process_steps) {
     const auto sum = [](const Tensor& x) { return x.detach().to(at::kDouble).sum(); };
-    const auto bin = drawn.t.map([&](double t) {
-        const double place = std::floor((t + 1e-9) * noise_bins / static_cast<double>(process_steps));
-        return std::clamp(place, 0.0, static_cast<double>(noise_bins - 1));
-    });
-    const auto plain = error.detach().to(at::kDouble), weight = drawn.weight.rows(plain);
-    const auto bins = bin.rows(error).to(at::kLong);
     if (parts_.empty() && !values.parts.empty()) {
         for (const auto& [name, part] : values.parts) parts_.push_back(name);
         std::sort(parts_.begin(), parts_.end());  // as a checkpoint has them
         sum_ = at::cat({sum_, at::zeros({static_cast<std::int64_t>(parts_.size())}, sum_.options())});
     }
-    std::vector<Tensor> numbers{(sum(value) * share).view({1}),
-                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight * plain),
-                                at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight)};
+    std::vector<Tensor> numbers;
+    if (error.is_cpu() && error.size(0) == value.size(0)) {
+        numbers.push_back(summed_here(error, value, drawn, share, process_steps));
+        if (parts_.empty() && values.parts.empty()) return numbers.front();
+    } else {
+        const auto bins = drawn.t.map([&](double t) { return static_cast<double>(bin_of(t, process_steps)); })
+                              .rows(error)
+                              .to(at::kLong);
+        const auto plain = error.detach().to(at::kDouble), weight = drawn.weight.rows(plain);
+        numbers = {(sum(value) * share).view({1}),
+                   at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight * plain),
+                   at::zeros({noise_bins}, plain.options()).index_add_(0, bins, weight)};
+    }
     for (const auto& name : parts_) {
         const auto same =
             std::find_if(values.parts.begin(), values.parts.end(), [&](const auto& one) { return one.first == name; });
@@ -49,9 +79,15 @@ Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const Sam
 
 void TrainingSums::end_step(const Tensor& norm, const Tensor& finite, std::int64_t step) {
     // From the first step that is not finite on nothing is updated, until the host looks.
+    ++steps_;
+    if (device_.is_cpu() && norm.is_cpu() && finite.is_cpu()) {
+        auto& bad = *first_bad_.mutable_data_ptr<std::int64_t>();
+        if (bad < 0 && !finite.item<bool>()) bad = step;
+        *norm_.mutable_data_ptr<double>() += norm.item<double>();
+        return;
+    }
     first_bad_ = at::where(finite.logical_or(first_bad_ >= 0), first_bad_, at::full_like(first_bad_, step));
     norm_ += norm.to(at::kDouble);
-    ++steps_;
 }
 
 std::vector<std::pair<std::string, double>> TrainingSums::means() const {
