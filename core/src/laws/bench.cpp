@@ -12,6 +12,7 @@
 #include <dtk/schedule.hpp>
 
 #include "base/reader.hpp"
+#include "engine/tokenised_data.hpp"
 #include "laws/law.hpp"
 
 namespace dtk::laws {
@@ -420,6 +421,12 @@ Bench Trial::furnished(Bench bench) const {
         }
     };
     part(bench.data);
+    if (named_.contains(Tokenizer::kind) && plugin_.kind != Tokenizer::kind && bench.data) {
+        std::shared_ptr<Tokenizer> tokenizer;
+        part(tokenizer);
+        teach(*tokenizer, *bench.data, "");
+        bench.data = std::make_shared<TokenisedData>(bench.data, tokenizer);
+    }
     part(bench.code);
     if (plugin_.kind == "dataset" || plugin_.kind == "schedule" || plugin_.kind == "grid") return bench;
     part(bench.seen);
