@@ -299,21 +299,21 @@ struct Composites final : dtk::Dataset, dtk::Captioned, dtk::ReadsAttributes {
                             at::zeros({n, 2}, at::kBool),
                             at::zeros({n, 2, 3, c.size, c.size}),
                             at::full({n, 2}, -1, at::kLong)};
+        const auto seen = weights(pictures.to(at::kFloat));
         for (std::int64_t i = 0; i < n; ++i) {
             const auto scene = language_.scene(captions.at(static_cast<std::size_t>(i)));
-            const auto picture = pictures[i].to(at::kFloat);
-            std::vector<Seen> seen;
+            std::vector<Seen> middles;
             bool colours_right = true;
             for (std::size_t k = 0; k < scene.groups.size(); ++k) {
                 const auto box = place_of(scene, k, c.size);
-                colours_right = colours_right && main_colour(picture, box) == scene.groups[k].colour;
-                seen.push_back(seen_of(picture, scene.groups[k].colour));
-                all.views[i][static_cast<std::int64_t>(k)].copy_(view(picture, box));
+                colours_right = colours_right && main_colour(seen[i], box) == scene.groups[k].colour;
+                middles.push_back(seen_of(seen[i][scene.groups[k].colour]));
+                all.views[i][static_cast<std::int64_t>(k)].copy_(view(pictures[i], box));
                 all.classes[i][static_cast<std::int64_t>(k)] = class_of(scene.groups[k]);
             }
             all.right[i][0] = colours_right;
             all.asked[i][1] = scene.groups.size() == 2;
-            all.right[i][1] = scene.groups.size() == 1 || lie_so(scene.relation, seen[0], seen[1]);
+            all.right[i][1] = scene.groups.size() == 1 || lie_so(scene.relation, middles[0], middles[1]);
         }
         return all;
     }
@@ -415,37 +415,33 @@ struct Composites final : dtk::Dataset, dtk::Captioned, dtk::ReadsAttributes {
         return alone;
     }
 
-    /// How much of each colour a picture shows, pixel by pixel: [6, height, width]. A pixel counts for the corner of
+    /// How much of each colour pictures show, pixel by pixel: [n, 6, height, width]. A pixel counts for the corner of
     /// the colour cube that it is nearest to without its grey, by how far it is from grey.
-    static Tensor weights(const Tensor& picture) {
-        const auto v = ((picture + 1) / 2).clamp(0, 1);
-        const auto least = std::get<0>(v.min(0)), spread = std::get<0>(v.max(0)) - least;
+    static Tensor weights(const Tensor& pictures) {
+        const auto v = ((pictures + 1) / 2).clamp(0, 1);
+        const auto least = v.amin(1, true), spread = v.amax(1, true) - least;
         const auto pure = (v - least) / spread.clamp_min(1e-3);
         std::vector<Tensor> apart;
         for (const auto& colour : colours) {
-            const auto corner = at::tensor({colour.rgb[0], colour.rgb[1], colour.rgb[2]}).view({3, 1, 1});
-            apart.push_back((pure - corner).abs().sum(0));
+            const auto corner = at::tensor({colour.rgb[0], colour.rgb[1], colour.rgb[2]}).view({1, 3, 1, 1});
+            apart.push_back((pure - corner).abs().sum(1));
         }
-        const auto nearest = at::stack(apart).argmin(0);
-        const auto weight = (spread - 0.25).clamp_min(0);
-        return at::stack([&] {
-            std::vector<Tensor> all;
-            for (std::int64_t k = 0; k < n_colours; ++k) all.push_back(at::where(nearest == k, weight, 0));
-            return all;
-        }());
+        const auto nearest = at::stack(apart, 1).argmin(1, true);
+        return (nearest == at::arange(n_colours).view({1, n_colours, 1, 1})) * (spread - 0.25).clamp_min(0);
     }
 
-    static std::int64_t main_colour(const Tensor& picture, const Box& box) {
-        const auto sums = weights(picture.narrow(1, box.top, box.height).narrow(2, box.left, box.width)).sum({1, 2});
+    /// The colour that there is most of. weights: of one picture; −1: there is none
+    static std::int64_t main_colour(const Tensor& weights, const Box& box) {
+        const auto sums = weights.narrow(1, box.top, box.height).narrow(2, box.left, box.width).sum({1, 2});
         return sums.max().item<float>() > 0 ? sums.argmax().item<std::int64_t>() : -1;
     }
 
-    static Seen seen_of(const Tensor& picture, std::int64_t colour) {
-        const auto w = weights(picture)[colour].to(at::kDouble);
-        const double all = w.sum().item<double>();
+    /// weights: of one colour
+    static Seen seen_of(const Tensor& weights) {
+        const double all = weights.sum().item<double>();
         if (all == 0) return {};
         const auto middle = [&](std::int64_t axis) {
-            return (w.sum(1 - axis) * at::arange(w.size(axis), at::kDouble)).sum().item<double>() / all;
+            return (weights.sum(1 - axis) * at::arange(weights.size(axis))).sum().item<double>() / all;
         };
         return {all, middle(1), middle(0)};
     }

@@ -31,6 +31,12 @@ struct PatchCritic final : dtk::Module {
     std::shared_ptr<dtk::Conv2d> out_;
 };
 
+/// log s
+struct LearnedScale final : dtk::Module {
+    LearnedScale() : log(&parameter("log", at::zeros({}))) {}
+    Tensor* log;
+};
+
 struct AutoencoderKl final : dtk::Loss {
     struct Config {
         double kl = 1e-6, critic = 0;
@@ -48,7 +54,7 @@ struct AutoencoderKl final : dtk::Loss {
         if (!network_)
             throw dtk::Error("loss `autoencoder_kl` is for models that have latents, and this one has none",
                              "use one such as autoencoder_kl");
-        log_scale_ = &parameter("log_scale", at::zeros({}));
+        scale_ = child("scale", std::make_shared<LearnedScale>());
         if (c.critic == 0) return;
         if (network_->shape().size() != 3)
             throw dtk::Error("`critic` judges patches of images, and these are none", "leave it out");
@@ -66,11 +72,11 @@ struct AutoencoderKl final : dtk::Loss {
                            : mean;
         const auto made = network_->decode(z);
         const auto error = (x - made).abs().flatten(1).mean(1);
-        auto value = error * (-log_scale_->detach()).exp();
+        auto value = error * (-scale_->log->detach()).exp();
         dtk::LossValues all;
         // What each example's error says of s.
         all.objectives.push_back(
-            {.value = error.detach() * (-*log_scale_).exp() + *log_scale_, .trains = "loss.log_scale"});
+            {.value = error.detach() * (-*scale_->log).exp() + *scale_->log, .trains = "loss.scale"});
         all.parts.emplace_back("error", error.detach());
         if (variance.defined()) {
             const auto kl = 0.5 / d * (mean.square() + variance - 1 - variance.log()).flatten(1).sum(1);
@@ -105,7 +111,7 @@ struct AutoencoderKl final : dtk::Loss {
     }
 
     const dtk::Autoencoder* network_;
-    Tensor* log_scale_;
+    std::shared_ptr<LearnedScale> scale_;
     std::shared_ptr<PatchCritic> critic_;
 };
 }  // namespace

@@ -326,9 +326,13 @@ std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Proc
     return model;
 }
 
+Tensor new_numbers(std::int64_t n, std::int64_t number) {
+    return at::arange(number * n, (number + 1) * n) + (std::int64_t{1} << 30);  // far from those that others look at
+}
+
 std::optional<Batch> new_examples(const Dataset& data, std::int64_t n, std::int64_t number) {
     const auto index = at::arange(number * n, (number + 1) * n);
-    if (data.size() == 0) return data.examples(index + (std::int64_t{1} << 30));  // far from those that others look at
+    if (data.size() == 0) return data.examples(new_numbers(n, number));
     if (dynamic_cast<const Pictures*>(&data)) return data.examples(index + 2 * Pictures::count);
     return std::nullopt;
 }

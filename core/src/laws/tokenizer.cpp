@@ -17,7 +17,8 @@ namespace {
 const std::vector<std::string> captions{"a red bag", "two blue shoes above a red bag",
                                         "a green coat below two red coats", "a blue bag left of a green shoe",
                                         "two green shoes"};
-const std::vector<std::string> others{"a green bag", "two red shoes above a blue coat", "a red bag above two blue shoes", "a shoe", "bag", ""};
+const std::vector<std::string> others{
+    "a green bag", "two red shoes above a blue coat", "a red bag above two blue shoes", "a shoe", "bag", ""};
 
 std::vector<std::string> all_texts() {
     auto all = captions;
