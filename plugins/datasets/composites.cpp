@@ -382,6 +382,12 @@ struct Composites final : dtk::Dataset, dtk::Captioned, dtk::ReadsAttributes {
         return (255 * picture).round() / 127.5 - 1;
     }
 
+    /// Where in that many free pixels a thing begins, at most an eighth of the picture from the middle.
+    std::int64_t offset(std::int64_t free, double u) const {
+        const auto used = std::min(free, c.size / 4);
+        return (free - used) / 2 + static_cast<std::int64_t>(u * static_cast<double>(used + 1));
+    }
+
     /// The things of a group, each in a cell of its own. u: four numbers for each
     void lay(Tensor& picture, const Group& group, const Box& box, const double* u, bool testing) const {
         const bool upright = box.height > box.width;
@@ -390,11 +396,8 @@ struct Composites final : dtk::Dataset, dtk::Captioned, dtk::ReadsAttributes {
         for (std::int64_t k = 0; k < group.count; ++k, u += 4) {
             const auto most = static_cast<double>(std::min(longer, shorter));
             const auto side = static_cast<std::int64_t>(std::lround(most * (0.75 + 0.2 * u[1])));
-            const auto free_i = (upright ? longer : shorter) - side, free_j = (upright ? shorter : longer) - side;
-            const auto top = box.top + (upright ? k * longer : 0) +
-                             static_cast<std::int64_t>(u[2] * static_cast<double>(free_i + 1)),
-                       left = box.left + (upright ? 0 : k * longer) +
-                              static_cast<std::int64_t>(u[3] * static_cast<double>(free_j + 1));
+            const auto top = box.top + (upright ? k * longer : 0) + offset((upright ? longer : shorter) - side, u[2]),
+                       left = box.left + (upright ? 0 : k * longer) + offset((upright ? shorter : longer) - side, u[3]);
             const auto grey = things_->image(group.thing, u[0], side, testing);
             const auto alpha = (3 * grey).clamp_max(1), shade = 0.45 + 0.55 * grey;
             for (std::int64_t channel = 0; channel < 3; ++channel) {
