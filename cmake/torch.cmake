@@ -3,12 +3,8 @@
 # LibTorch's own package asks for a CUDA toolkit wherever it was built with CUDA; dtk links the CPU half alone and
 # loads the CUDA half when a run asks for it, so it describes the library itself. Set DTK_TORCH_ROOT to a folder that
 # holds lib/libtorch_cpu.so (an unpacked wheel's torch/, an unpacked libtorch archive, a virtual environment's torch/).
-# Sets DTK_TORCH_VERSION.
+# Sets DTK_TORCH_VERSION. After unpacked.cmake.
 
-set(dtk_home "$ENV{DTK_HOME}")
-if(NOT dtk_home)
-    set(dtk_home "$ENV{HOME}/.cache/dtk")
-endif()
 set(dtk_torch_default "$ENV{DTK_LIBTORCH}")
 if(NOT dtk_torch_default)
     set(dtk_torch_default "${dtk_home}/libtorch-2.11.0/torch")

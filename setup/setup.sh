@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what dtk needs and the machine lacks: Debian packages (debian-packages.txt) and LibTorch (libtorch.txt).
-# What is there is left alone, so a second call does nothing. `--cuda` fetches the CUDA libraries (libtorch-cuda.txt)
-# also where no GPU is seen.
+# What is there is left alone, so a second call does nothing.
+#   --cuda         fetch the CUDA libraries (libtorch-cuda.txt) also where no GPU is seen
+#   --user         install nothing: the packages are unpacked, and CMake and Ninja (tools.txt) put, where LibTorch goes
 #   DTK_HOME       where LibTorch goes (~/.cache/dtk)
 #   DTK_LIBTORCH   a LibTorch of your own, 2.11 or newer, to use instead: the folder that holds lib/libtorch_cpu.so
 #   DTK_YES=1      let apt remove packages that stand in the way
@@ -12,6 +13,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 home=${DTK_HOME:-$HOME/.cache/dtk}
 [[ $home == /* ]] || home=$PWD/$home
 libtorch=$home/libtorch-2.11.0
+debian=$home/debian # packages that are unpacked and not installed
+tools=$home/tools   # CMake and Ninja, where they are not installed
+export PATH=$PATH:$tools/bin:$debian/usr/bin
+if [[ -d $debian ]]; then export PYTHONPATH=$debian/usr/lib/python3/dist-packages${PYTHONPATH:+:$PYTHONPATH}; fi # pip
 
 say() { printf 'dtk: %s\n' "$*" >&2; }
 fail() {
@@ -20,6 +25,8 @@ fail() {
 }
 
 # --- Debian packages ---
+
+lists=() # apt's options, where it is to keep its lists in the user's folder
 
 boost_is_new() {  # the header boost/version.hpp
     local define name value
@@ -31,7 +38,7 @@ boost_is_new() {  # the header boost/version.hpp
 
 header() {  # one header: sets $found
     local folder
-    for folder in /usr/include /usr/local/include "$home/boost/usr/include" ${CONDA_PREFIX:+"$CONDA_PREFIX/include"}; do
+    for folder in /usr/include /usr/local/include "$debian/usr/include" ${CONDA_PREFIX:+"$CONDA_PREFIX/include"}; do
         found=$folder/$1
         [[ -e $found ]] || continue
         [[ $1 != boost/version.hpp ]] || boost_is_new "$found" || continue
@@ -65,7 +72,7 @@ find_missing() {  # sets $required and $optional to what is missing
 first_known() {  # of the alternatives a|b, the first that apt knows
     local package
     for package in ${1//|/ }; do
-        if apt-cache show "$package" >/dev/null 2>&1; then
+        if apt-cache "${lists[@]}" show "$package" >/dev/null 2>&1; then
             echo "$package"
             return
         fi
@@ -90,15 +97,29 @@ update_lists() {
     "${as_root[@]}" apt-get -qq update >&2 || say "apt-get update failed; going on with the lists that are there"
 }
 
+# Unpacks packages, and what of theirs the machine lacks, beside those that are installed.
+unpack_beside() {  # packages
+    local work=$debian.part list link
+    mapfile -t list < <(apt-get "${lists[@]}" -s -qq install --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    ((${#list[@]})) || return
+    say "unpacking ${#list[@]} packages in $debian (some seconds): ${list[*]}"
+    rm -rf "$work"
+    mkdir -p "$work/tree" "$debian"
+    (cd "$work" && apt-get "${lists[@]}" -qq -o APT::Sandbox::User=root download "${list[@]}") >&2 || return
+    for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/tree" || return; done
+    # A link to a file of the system that is unpacked here, too
+    find "$work/tree" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+        target=$(readlink "$link")
+        [[ -e $target || ! -e $work/tree$target ]] || ln -sfr "$work/tree$target" "$link"
+    done
+    cp -a "$work/tree/." "$debian"
+    rm -rf "$work"
+}
+
 # Debian 12 has one Boost at a time in /usr/include: an older one that somebody needs stays, and 1.81 is unpacked beside.
 boost_beside() {
-    local work=$home/boost.part
-    say "Boost in /usr/include is older than 1.77 and stays as it is: unpacking Boost 1.81's headers in $home/boost"
-    rm -rf "$work"
-    mkdir -p "$work"
-    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download libboost1.81-dev && dpkg-deb -x libboost1.81-dev*.deb .) >&2 || return
-    rm -rf "$work"/*.deb "$home/boost"
-    mv "$work" "$home/boost"
+    say "Boost in /usr/include is older than 1.77 and stays as it is: Boost 1.81's headers go to $debian"
+    unpack_beside libboost1.81-dev
 }
 
 confirm_removals() {  # the packages to install
@@ -115,8 +136,14 @@ install_packages() {
     find_missing
     ((${#required[@]} + ${#optional[@]})) || return 0
     if ! command -v apt-get >/dev/null; then
+        ((!user)) || fetch_tools
+        find_missing
         ((${#required[@]} == 0)) || fail "this system has no apt-get: please install what Debian calls ${required[*]//|/ or }"
         say "optional and not there, in Debian's names: ${optional[*]//|/ or }"
+        return
+    fi
+    if ((user)); then
+        unpack_packages
         return
     fi
     if find_root; then
@@ -128,8 +155,9 @@ install_packages() {
         ((${#required[@]} + ${#optional[@]})) || return 0
     fi
     if ((!may_install)); then
-        ((${#required[@]} == 0)) || fail "packages are missing and this user may not install them. As root, run:" \
-            "apt-get install --no-install-recommends $(for a in "${required[@]}" "${optional[@]}"; do first_known "$a"; done | xargs)"
+        ((${#required[@]} == 0)) || fail "packages are missing and this user may not install them." \
+            "Without root: ./dtk setup --user. As root: apt-get install --no-install-recommends" \
+            "$(for a in "${required[@]}" "${optional[@]}"; do first_known "$a"; done | xargs)"
         say "optional and not there: ${optional[*]//|/ or }"
         return
     fi
@@ -149,6 +177,53 @@ install_packages() {
         fail "apt-get failed; its words are above. Try: apt-get update && apt-get install ${install[*]}"
     find_missing
     ((${#required[@]} == 0)) || fail "still missing after the installation: ${required[*]}"
+}
+
+# --- without root ---
+
+own_lists() {
+    ! compgen -G "/var/lib/apt/lists/*_Packages*" >/dev/null || return 0
+    mkdir -p "$home"/apt/{lists,cache}/partial
+    lists=(-o "Dir::State::Lists=$home/apt/lists" -o "Dir::Cache=$home/apt/cache")
+    compgen -G "$home/apt/lists/*_Packages*" >/dev/null && return
+    say "fetching the package lists (some seconds)"
+    apt-get "${lists[@]}" -qq update >&2 || fail "apt-get update failed; its words are above. Is the network there?"
+}
+
+fetch_tools() {  # CMake and Ninja from their Python wheels, where they are missing
+    local line name
+    while read -r line; do
+        name=${line%%==*}
+        [[ $name != \#* ]] && ! command -v "$name" >/dev/null || continue
+        find_python
+        say "fetching ${line%% *}"
+        printf '%s\n' "$line" >"$home/tools.part"
+        PIP_REQUIRE_VIRTUALENV=0 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+            --target "$tools" --upgrade --requirement "$home/tools.part" >&2 || fail "could not fetch $name; pip's words are above"
+        rm "$home/tools.part"
+    done <"$here/tools.txt"
+}
+
+unpack_packages() {
+    local alternatives package unpack=() beyond=() needless
+    own_lists
+    needless=" $(grep -v '^#' "$here/tools.txt" | sed 's/==.*//' | xargs) ninja-build "
+    for alternatives in "${required[@]}" "${optional[@]}"; do
+        package=$(first_known "$alternatives")
+        [[ $needless != *" $package "* ]] || continue
+        case $package in
+            # A compiler and Python know their files by where they are installed.
+            g++ | python3 | '') [[ " ${required[*]} " != *" $alternatives "* ]] || beyond+=("$alternatives") ;;
+            *-dev | catch2 | python3-pip) unpack+=("$package") ;;
+        esac
+    done
+    ((${#beyond[@]} == 0)) || fail "missing, and not to be had without root: ${beyond[*]//|/ or }." \
+        "Ask whoever looks after this machine, or take them from an environment of conda, activated before this call"
+    if ((${#unpack[@]})); then unpack_beside "${unpack[@]}" || fail "a package could not be unpacked in $debian; see above"; fi
+    fetch_tools
+    find_missing
+    ((${#required[@]} == 0)) || fail "still missing: ${required[*]//|/ or }"
+    ((${#optional[@]} == 0)) || say "optional and not there; dtk builds and runs without: ${optional[*]//|/ or }"
 }
 
 # --- LibTorch ---
@@ -248,12 +323,14 @@ install_cuda() {
 
 # --- all of it ---
 
-cuda=0
-case ${1:-} in
-    "") ;;
-    --cuda) cuda=1 ;;
-    *) fail "unknown argument $1: setup knows --cuda" ;;
-esac
+cuda=0 user=0
+for option in "$@"; do
+    case $option in
+        --cuda) cuda=1 ;;
+        --user) user=1 ;;
+        *) fail "unknown argument $option: setup knows --cuda and --user" ;;
+    esac
+done
 
 mkdir -p "$home" || fail "cannot create $home: choose another place with DTK_HOME"
 exec 9>"$home/setup.lock"

@@ -80,8 +80,8 @@ def bundle_headers(package, build, torch):
     """Copies the headers of Boost that dtk's reach, and fmt's."""
     include = package / "include"
     source = "".join(f"#include <dtk/{header.name}>\n" for header in sorted((include / "dtk").glob("*.hpp")))
-    boost_root = cache(build, "BOOST_ROOT")
-    roots = [Path(boost_root) / "include"] if boost_root else []
+    home = Path(os.environ.get("DTK_HOME") or Path.home() / ".cache" / "dtk")
+    roots = [home / "debian" / "usr" / "include", Path("/usr/include"), Path("/usr/local/include")]
     flags = [f"-I{path}" for path in [include, *roots, torch / "include"]]
     compiler = cache(build, "CMAKE_CXX_COMPILER") or cache(build, "DTK_CLANG")
     needed = run(compiler, "-std=c++20", "-DDTK_TORCH_BUILD_ID=t0", "-DBOOST_DLL_USE_STD_FS", *flags, "-M", "-x",
@@ -97,7 +97,7 @@ def bundle_headers(package, build, torch):
             found.add(path)
             if parts[at + 1] in ("config", "predef"):  # which of these a compiler takes is its own
                 shutil.copytree(Path(*parts[: at + 2]), include / "boost" / parts[at + 1], dirs_exist_ok=True)
-    fmt = next(Path(root) / "fmt" for root in ["/usr/include", "/usr/local/include"] if (Path(root) / "fmt").is_dir())
+    fmt = next(root / "fmt" for root in roots if (root / "fmt").is_dir())
     shutil.copytree(fmt, include / "fmt")
     # What is linked by the name without a number.
     for link, start in [("libfmt.so", "libfmt.so.")]:

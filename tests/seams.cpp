@@ -187,3 +187,36 @@ TEST_CASE("a run finds the plugins of its experiment again when it is sampled la
     REQUIRE(outcome.code == 0);
     CHECK(at::equal(bench.samples("again"), at::full({4, 2}, 3.0f)));
 }
+
+TEST_CASE("a process derives from the Gaussian one and differs in one thing") {
+    const auto experiment = [](const std::string& process) {
+        return fmt::format(R"(
+[dataset]
+use = "gaussian_mixture"
+[process]
+{}
+steps = 50
+[schedule]
+use = "cosine"
+[model]
+use = "exact"
+[sample]
+n = 500
+[sampler]
+use = "ddpm"
+)",
+                           process);
+    };
+    const Bench plain(experiment("")), same(experiment("use = \"tempered\"")),
+        cold(experiment("use = \"tempered\"\ntemperature = 0.5"));
+    for (const auto* bench : {&plain, &same, &cold}) bench->run();
+    CHECK(at::equal(plain.samples("run"), same.samples("run")));
+    // With less noise they gather where the density is greatest.
+    const auto spread = [](const at::Tensor& x) {
+        return std::get<0>(at::cdist(x, x).fill_diagonal_(1e9).min(1)).mean().item<double>();
+    };
+    CHECK(spread(cold.samples("run")) < 0.8 * spread(plain.samples("run")));
+    const auto laws = plain.dtk(fmt::format("plugins check tempered --plugin-path '{}'", DTK_SEAMS));
+    INFO(laws.said);
+    CHECK(laws.code == 0);
+}
