@@ -302,7 +302,7 @@ int main(int argc, char** argv) {
 
     dtk::SampleRequest sample;
     std::optional<std::int64_t> how_many;
-    std::vector<std::string> labels;
+    std::vector<std::string> labels, prompts;
     auto* sample_command = app.add_subcommand("sample", "draw samples from a run that has trained");
     sample_command
         ->add_option("run", sample.run, "the run's folder, that of one of its stages, or one of its checkpoints")
@@ -312,6 +312,9 @@ int main(int argc, char** argv) {
     sample_command
         ->add_option("--label", labels, "a class to draw, by its name or number; given several times, those in turn")
         ->type_name("CLASS")
+        ->allow_extra_args(false);
+    sample_command->add_option("--prompt", prompts, "a text to draw, \"a red bag\"; given several times, those in turn")
+        ->type_name("TEXT")
         ->allow_extra_args(false);
     std::string step;
     sample_command
@@ -325,13 +328,16 @@ int main(int argc, char** argv) {
     sample_command->add_option("--out", sample.out, "where they go; otherwise RUN/sampled/TIME")->type_name("DIR");
     sample_command->callback([&] {
         if (how_many) sample.overrides.set.push_back(fmt::format("sample.n={}", *how_many));
-        if (!labels.empty()) {
+        const auto set_list = [&](const char* field, const std::string& option, const auto& words) {
+            if (words.empty()) return;
             std::string list;
-            for (const auto& label : labels) list += (list.empty() ? "" : ", ") + dtk::toml_string(label);
-            sample.overrides.set.push_back(fmt::format("sample.labels=[{}]", list));
-            sample.overrides.places[sample.overrides.set.back()] = {"--label " +
-                                                                    fmt::format("{}", fmt::join(labels, " --label "))};
-        }
+            for (const auto& word : words) list += (list.empty() ? "" : ", ") + dtk::toml_string(word);
+            sample.overrides.set.push_back(fmt::format("sample.{}=[{}]", field, list));
+            sample.overrides.places[sample.overrides.set.back()] = {
+                fmt::format("{}{}", option, fmt::join(words, " " + option))};
+        };
+        set_list("labels", "--label ", labels);
+        set_list("prompts", "--prompt ", prompts);
         sample.best = step == "best";
         if (!step.empty() && !sample.best) sample.step = std::stoll(step);
         code = dtk::cli::sample(sample);

@@ -12,7 +12,7 @@
 #include <dtk/plugin.hpp>
 #include <dtk/process.hpp>
 
-#define DTK_Metric_VERSION 9_0
+#define DTK_Metric_VERSION 10_0
 
 namespace dtk {
 
@@ -29,6 +29,7 @@ struct EvaluationInput {
     const Observation* observation = nullptr;  ///< what was known of the samples beforehand; null: nothing
     std::optional<double> start_time = {};     ///< t of `start`, where the sampler's grid begins; unset: T−1
     const Dataset* latents = nullptr;          ///< the examples as a codec makes them; null: there is none
+    std::vector<std::string> captions = {};    ///< what each sample was to show; empty: nothing was said in words
     /// The examples as the chain has them: what the network is asked about.
     const Dataset& chain_data() const { return latents ? *latents : data; }
 };

@@ -82,6 +82,8 @@ void SampleSettings::fields(Reader& f) {
       "the average of the parameters to sample with, by its name; empty: the first there is, none: the parameters");
     f.words("labels", labels,
             "classes to draw, in turn, by name or number, where the data have classes; empty: all with examples");
+    f("prompts", prompts,
+      "texts to draw, in turn, where there is a [tokenizer]; empty: the captions of the test examples, one by one");
 }
 
 template void SampleSettings::fields(TomlFields& f);

@@ -38,7 +38,8 @@ struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1, trajectory = 0, interpolate = 0;
     bool clip = true, invert = false;
     std::string average;
-    std::vector<std::string> labels;  ///< names of classes, or their numbers
+    std::vector<std::string> labels;   ///< names of classes, or their numbers
+    std::vector<std::string> prompts;  ///< texts of what is to be drawn
     std::string precision = "float32", start = "random";
     bool starts_from_file() const { return start != "random" && start != "quantiles"; }
     /// Reader: TomlFields or DeclaringFields, which know lists of words.
@@ -67,6 +68,7 @@ struct StagePart {
 };
 inline constexpr StagePart stage_parts[] = {
     {.kind = "dataset", .required = true},
+    {.kind = "tokenizer", .optional = true},
     {.kind = "codec", .optional = true},
     {.kind = "observation", .when = StagePart::When::sampling, .optional = true},
     {.kind = "process"},

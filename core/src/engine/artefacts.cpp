@@ -52,7 +52,7 @@ TrainedNetwork load_artefact(const fs::path& folder) {
     if (loaded.mistakes.empty()) {
         const auto artefacts = [&](const std::string& name) { return load_artefact(folder_of_artefact(folder, name)); };
         stage = std::make_unique<Stage>(loaded.experiment.stages.front(), loaded.experiment.seed, artefacts, true,
-                                        mistakes);
+                                        mistakes, checkpoint.data);
     }
     if (!stage || !mistakes.empty())
         throw UserError(

@@ -66,6 +66,7 @@ RememberedData data_in(std::map<std::string, std::string>& metadata) {
     std::istringstream(metadata["classes"]) >> space.classes;
     data.classes = Classes::from_json(nlohmann::json::parse(metadata["class_names"], nullptr, false));
     if (data.classes.count != space.classes) data.classes = {.count = space.classes};
+    data.tokenizer = metadata["tokenizer"];
     return data;
 }
 
@@ -73,7 +74,8 @@ RememberedData data_in(std::map<std::string, std::string>& metadata) {
 /// trained, and what is done with the network afterwards, may have changed meanwhile.
 std::string foreign_part(const std::string& checkpoint, const toml::table& run) {
     const auto own = experiment_in(checkpoint);
-    for (const char* part : {"seed", "seeds", "dataset", "codec", "process", "conditioner", "model", "loss"}) {
+    for (const char* part :
+         {"seed", "seeds", "dataset", "tokenizer", "codec", "process", "conditioner", "model", "loss"}) {
         const auto *here = run.get(part), *there = own.get(part);
         if (!here != !there || (here && toml_value(*here) != toml_value(*there))) return part;
     }
@@ -126,6 +128,7 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
     file.metadata["levels"] = std::to_string(data.levels());
     file.metadata["classes"] = std::to_string(data.classes());
     if (data.classes() > 0) file.metadata["class_names"] = stage.classes().to_json().dump();
+    if (const auto tokenizer = stage.part<Tokenizer>()) file.metadata["tokenizer"] = tokenizer->learned();
     if (const auto* gaussian = dynamic_cast<const GaussianProcess*>(&stage.process());
         gaussian && stage.model().predicts() == PredictionType::edm)
         file.metadata["data_sd"] = fmt::format("{}", gaussian->data_sd());
@@ -184,6 +187,11 @@ const NamedTensors* average_of(const Stage& stage, const Checkpoint& checkpoint,
 
 void restore(Stage& stage, const Checkpoint& checkpoint, const NamedTensors* average, const std::string& from) {
     at::NoGradGuard no_grad;
+    if (const auto tokenizer = stage.part<Tokenizer>();
+        tokenizer && tokenizer->learned() != checkpoint.data.tokenizer && !checkpoint.data.tokenizer.empty())
+        throw UserError(
+            fmt::format("the network in {} was trained with other tokens than those of the captions now", from),
+            "bring the data and [tokenizer] back to what they were");
     std::vector<std::string> missing, known;
     for (auto& named : stage.named_tensors()) {
         if (!named.saved) continue;

@@ -18,14 +18,14 @@ Tensor latents_of(const Codec& codec, const Tensor& x, const Random& random) {
 }
 
 LatentData::LatentData(std::shared_ptr<const Dataset> data, std::shared_ptr<const Codec> codec, Random random)
-    : data_(std::move(data)), codec_(std::move(codec)), random_(random.stream("latents")) {}
+    : DatasetAround(std::move(data)), codec_(std::move(codec)), random_(random.stream("latents")) {}
 
 Batch LatentData::examples(const Tensor& index) const {
-    return encoded(data_->examples(index), random_.stream("train").samples(index));
+    return encoded(inside().examples(index), random_.stream("train").samples(index));
 }
 
 Batch LatentData::test_examples(const Tensor& index) const {
-    return encoded(data_->test_examples(index), random_.stream("test").samples(index));
+    return encoded(inside().test_examples(index), random_.stream("test").samples(index));
 }
 
 Batch LatentData::encoded(Batch batch, const Random& random) const {

@@ -2,6 +2,7 @@
 // A data set as the chain has it: the latents that a codec makes of its examples.
 #include <memory>
 
+#include <dtk/captions.hpp>
 #include <dtk/codec.hpp>
 #include <dtk/dataset.hpp>
 
@@ -12,26 +13,18 @@ Tensor latents_of(const Codec& codec, const Tensor& x, const Random& random);
 
 /// The noise of an example's latents is its own and stays the same, as for metrics and validation; training draws its
 /// own at every step.
-class LatentData final : public Dataset {
+class LatentData final : public DatasetAround {
  public:
     LatentData(std::shared_ptr<const Dataset> data, std::shared_ptr<const Codec> codec, Random random);
     std::vector<std::int64_t> shape() const override { return codec_->space().shape; }
-    std::int64_t size() const override { return data_->size(); }
     Batch examples(const Tensor& index) const override;
-    std::int64_t test_size() const override { return data_->test_size(); }
     Batch test_examples(const Tensor& index) const override;
-    std::int64_t classes() const override { return data_->classes(); }
-    std::vector<std::string> class_names() const override { return data_->class_names(); }
-    ConditionSpace condition_space() const override { return data_->condition_space(); }
     std::optional<std::pair<double, double>> range() const override { return codec_->space().range; }
     int levels() const override { return codec_->space().levels; }
-    const Density* density() const override { return codec_->is_identity() ? data_->density() : nullptr; }
-    std::string fingerprint() const override { return data_->fingerprint(); }
-    std::vector<std::int64_t> class_counts() const override { return data_->class_counts(); }
+    const Density* density() const override { return codec_->is_identity() ? inside().density() : nullptr; }
 
  private:
     Batch encoded(Batch batch, const Random& random) const;
-    std::shared_ptr<const Dataset> data_;
     std::shared_ptr<const Codec> codec_;
     Random random_;
 };

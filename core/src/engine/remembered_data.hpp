@@ -13,6 +13,7 @@ namespace dtk {
 struct RememberedData {
     Space space = {};  ///< shape, range, levels and how many classes
     Classes classes = {};
+    std::string tokenizer = {};  ///< what that had learned of the captions; empty: there was none
 };
 
 /// A data set of which that is known; whoever asks for an example is told that there are none. `why`: what came of

@@ -7,6 +7,7 @@
 
 #include "base/stop.hpp"
 #include "engine/start.hpp"
+#include "engine/tokenised_data.hpp"
 
 namespace dtk {
 
@@ -16,6 +17,23 @@ Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
     for (const auto& label : settings.labels) numbers.push_back(classes.number_of(label));
     if (numbers.empty()) numbers = classes.with_examples();
     return numbers.empty() ? Tensor() : at::tensor(numbers, at::kLong);
+}
+
+std::vector<std::string> captions_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first,
+                                        std::int64_t n) {
+    if (!stage.part<Tokenizer>()) return {};
+    if (settings.prompts.empty()) {
+        const auto* captions = known_as<Captioned>(stage.dataset());
+        if (!captions)
+            throw Error("the data cannot be read, and with them what their captions ask for",
+                        "say what is to be drawn: --prompt \"…\"");
+        const auto index = at::arange(first, first + n, at::kLong);
+        return captions->test_captions(stage.dataset().test_size() > 0 ? index % stage.dataset().test_size() : index);
+    }
+    std::vector<std::string> texts;
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(first + n); ++i)
+        texts.push_back(settings.prompts[i % settings.prompts.size()]);
+    return texts;
 }
 
 double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode,
@@ -49,6 +67,11 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         if (classes.defined()) {  // as many of each class
             const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());
             condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
+        }
+        if (const auto tokenizer = stage.part<Tokenizer>()) {
+            const auto rows = token_rows(*tokenizer, captions_asked(stage, settings, i * chunk, chunk));
+            condition.tokens = rows.tokens.to(device, /*non_blocking=*/true);
+            condition.token_mask = rows.mask.to(device, /*non_blocking=*/true);
         }
         if (const auto seen = stage.part<Observation>())
             condition.observed = seen->y(i * chunk, chunk).to(options, /*non_blocking=*/true);

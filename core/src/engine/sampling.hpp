@@ -15,6 +15,11 @@ struct Drawn {
 /// examples; undefined where there are none.
 DTK_API Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings);
 
+/// The texts that are asked of the network, of rows first … first + n − 1: the prompts of [sample] in turn, or the
+/// captions of as many test examples; empty where there is no tokenizer. Errors: Error where there are neither.
+DTK_API std::vector<std::string> captions_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first,
+                                                std::int64_t n);
+
 /// Some of the samples, in their order, and the x_T that each came from: [rows, ...] on the CPU, contiguous or not.
 using TakeSamples = std::function<void(const Tensor& samples, const Tensor& start)>;
 

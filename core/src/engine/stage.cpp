@@ -11,6 +11,7 @@
 #include "base/stream_seeds.hpp"
 #include "engine/latent_data.hpp"
 #include "engine/start.hpp"
+#include "engine/tokenised_data.hpp"
 
 namespace dtk {
 
@@ -34,6 +35,12 @@ void Stage::build(const PluginSpec& plugin, Diagnostics& mistakes) {
     asked_in_vain_ = false;
     try {
         parts_[plugin.kind].push_back(plugin.make(*this));
+        if (plugin.kind == "tokenizer") {
+            const auto tokenizer = part<Tokenizer>();
+            auto& data = parts_[Dataset::kind].front();
+            teach(*tokenizer, dataset(), remembered_ ? remembered_->tokenizer : "");
+            data = std::static_pointer_cast<Dataset>(std::make_shared<TokenisedData>(part<Dataset>(), tokenizer));
+        }
         if (plugin.kind == "codec")
             latents_ = std::make_shared<LatentData>(part<Dataset>(), part<Codec>(), random("codec"));
     } catch (const Error& error) {
@@ -64,15 +71,16 @@ Stage::Stage(StageSpec& spec, std::int64_t seed, Trained trained, bool running, 
             const std::string_view kind = part.kind;
             const bool has_data = this->part<Dataset>() != nullptr, has_process = this->part<Process>() != nullptr;
             if (kind != "dataset" && !has_data) continue;
-            if (kind != "dataset" && kind != "codec" && lacks_codec(*this)) continue;
-            const bool needs_process =
-                kind != "dataset" && kind != "codec" && kind != "observation" && kind != "process" && kind != "metric";
+            if (kind != "dataset" && kind != "tokenizer" && kind != "codec" && lacks_codec(*this)) continue;
+            const bool needs_process = kind != "dataset" && kind != "tokenizer" && kind != "codec" &&
+                                       kind != "observation" && kind != "process" && kind != "metric";
             if (needs_process && !has_process) continue;
             if (part.when == StagePart::When::training && !model_fits) continue;
             build(plugin, mistakes);
             if (kind == "codec" && this->part<Codec>()) check_codec(mistakes);
             if (kind == "model") model_fits = check_model(mistakes);
         }
+    check_tokens(mistakes);
     check_sampling(mistakes);
     const auto laws = list<Average>();
     if (spec_.train && spec_.train->snapshot_every > 0 && laws.size() == spec_.list("average").size() &&
@@ -176,6 +184,25 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
             mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
         }
     if (spec_.sample && !spec_.sample->labels.empty()) check_labels(mistakes);
+}
+
+void Stage::check_tokens(Diagnostics& mistakes) const {
+    const auto tokenizer = part<Tokenizer>();
+    const auto model = part<Model>();
+    if (tokenizer && model && list<Conditioner>().size() == spec_.list("conditioner").size() &&
+        condition_space().vocabulary > 0)
+        mistakes.add(spec_.part("tokenizer").place, "[tokenizer] makes tokens of the captions, and nobody reads them",
+                     "add a conditioner that does, such as text_transformer or bag_of_tokens, or remove it");
+    if (!spec_.sample || spec_.sample->prompts.empty()) return;
+    const auto place = spec_.reading->place("sample");
+    if (!spec_.reading->find("tokenizer"))
+        mistakes.add(place, "`prompts` asks for texts, and there is no [tokenizer]",
+                     "train with a [tokenizer] over data with captions, or remove `prompts`");
+    if (tokenizer) try {
+            prompt_tokens(*tokenizer, spec_.sample->prompts);
+        } catch (const Error& error) {
+            mistakes.add(place, error.what(), error.help());
+        }
 }
 
 void Stage::check_labels(Diagnostics& mistakes) const {

@@ -17,6 +17,7 @@
 #include <dtk/process.hpp>
 #include <dtk/sampler.hpp>
 #include <dtk/times.hpp>
+#include <dtk/tokenizer.hpp>
 #include <dtk/weighting.hpp>
 
 #include "base/experiment.hpp"
@@ -120,6 +121,7 @@ class DTK_API Stage : public BuildContext {
     bool check_model(Diagnostics& mistakes) const;
     void check_sampling(Diagnostics& mistakes) const;
     void check_labels(Diagnostics& mistakes) const;
+    void check_tokens(Diagnostics& mistakes) const;
     void check_observation(const Observation& seen, Diagnostics& mistakes) const;
 
     StageSpec& spec_;

@@ -12,6 +12,7 @@
 #include <dtk/schedule.hpp>
 
 #include "base/reader.hpp"
+#include "engine/tokenised_data.hpp"
 #include "laws/law.hpp"
 
 namespace dtk::laws {
@@ -325,9 +326,13 @@ std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_ptr<Proc
     return model;
 }
 
+Tensor new_numbers(std::int64_t n, std::int64_t number) {
+    return at::arange(number * n, (number + 1) * n) + (std::int64_t{1} << 30);  // far from those that others look at
+}
+
 std::optional<Batch> new_examples(const Dataset& data, std::int64_t n, std::int64_t number) {
     const auto index = at::arange(number * n, (number + 1) * n);
-    if (data.size() == 0) return data.examples(index + (std::int64_t{1} << 30));  // far from those that others look at
+    if (data.size() == 0) return data.examples(new_numbers(n, number));
     if (dynamic_cast<const Pictures*>(&data)) return data.examples(index + 2 * Pictures::count);
     return std::nullopt;
 }
@@ -420,6 +425,12 @@ Bench Trial::furnished(Bench bench) const {
         }
     };
     part(bench.data);
+    if (named_.contains(Tokenizer::kind) && plugin_.kind != Tokenizer::kind && bench.data) {
+        std::shared_ptr<Tokenizer> tokenizer;
+        part(tokenizer);
+        teach(*tokenizer, *bench.data, "");
+        bench.data = std::make_shared<TokenisedData>(bench.data, tokenizer);
+    }
     part(bench.code);
     if (plugin_.kind == "dataset" || plugin_.kind == "schedule" || plugin_.kind == "grid") return bench;
     part(bench.seen);

@@ -137,6 +137,9 @@ DTK_API std::shared_ptr<Model> exact(std::shared_ptr<Dataset> data, std::shared_
 /// where nobody can make more.
 DTK_API std::optional<Batch> new_examples(const Dataset& data, std::int64_t n, std::int64_t number = 0);
 
+/// The numbers of those of data without end, among the training examples.
+DTK_API Tensor new_numbers(std::int64_t n, std::int64_t number);
+
 /// max |a − b|; infinite where a number is none, or shapes differ.
 DTK_API double distance(const Tensor& a, const Tensor& b);
 /// max |a − b| beside the size of b, where that is more than 1.

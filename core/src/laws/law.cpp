@@ -96,23 +96,15 @@ class AllLaws final : public Laws {
 
 const std::vector<Law>& laws_of(const std::string& kind) {
     static const std::map<std::string, const std::vector<Law>*> all{
-        {"schedule", &schedule_laws},
-        {"grid", &grid_laws},
-        {"process", &process_laws},
-        {"model", &model_laws},
-        {"loss", &loss_laws},
-        {"times", &times_laws},
-        {"weighting", &weighting_laws},
-        {"sampler", &sampler_laws},
-        {"guidance", &guidance_laws},
-        {"observation", &observation_laws},
-        {"dataset", &dataset_laws},
-        {"codec", &codec_laws},
-        {"conditioner", &conditioner_laws},
-        {"metric", &metric_laws},
-        {"optimizer", &optimizer_laws},
-        {"rate", &rate_laws},
-        {"average", &average_laws},
+        {"schedule", &schedule_laws},   {"grid", &grid_laws},
+        {"process", &process_laws},     {"model", &model_laws},
+        {"loss", &loss_laws},           {"times", &times_laws},
+        {"weighting", &weighting_laws}, {"sampler", &sampler_laws},
+        {"guidance", &guidance_laws},   {"observation", &observation_laws},
+        {"dataset", &dataset_laws},     {"tokenizer", &tokenizer_laws},
+        {"codec", &codec_laws},         {"conditioner", &conditioner_laws},
+        {"metric", &metric_laws},       {"optimizer", &optimizer_laws},
+        {"rate", &rate_laws},           {"average", &average_laws},
     };
     static const std::vector<Law> none;
     const auto found = all.find(kind);

@@ -68,6 +68,6 @@ DTK_API void try_laws(const Trial& trial, const std::function<void(const std::st
 // One file each.
 extern const std::vector<Law> schedule_laws, grid_laws, process_laws, model_laws, loss_laws, times_laws, weighting_laws,
     sampler_laws, guidance_laws, observation_laws, dataset_laws, codec_laws, conditioner_laws, metric_laws,
-    optimizer_laws, rate_laws, average_laws;
+    optimizer_laws, rate_laws, average_laws, tokenizer_laws;
 
 }  // namespace dtk::laws

@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
+#include <dtk/captions.hpp>
 #include <dtk/densities.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/schedule.hpp>
@@ -24,6 +25,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Samples that a run might have drawn, and where each of them came from.
 struct Drawn {
     Tensor x, start;
+    std::vector<std::string> captions = {};  ///< what each was to show, of data that have such
 };
 
 /// A metric on a bench, and what a perfect model's run would show it.
@@ -37,6 +39,7 @@ struct Tried {
                     const Metric* other = nullptr) const {
         EvaluationInput input{drawn.x, *bench.data, *bench.chain, denoise};
         input.start = drawn.start;
+        input.captions = drawn.captions;
         input.observation = bench.seen.get();
         input.progress = [](std::int64_t done, std::int64_t all) {
             if (done < 0 || all <= 0 || done > all)
@@ -82,7 +85,9 @@ Tensor flown(const Bench& bench, const Tensor& start) {
 Drawn true_samples(const Bench& bench, std::int64_t n, std::int64_t number) {
     if (!bench.seen) {
         const auto batch = new_examples(*bench.data, n, number);
-        return batch ? Drawn{batch->x, {}} : Drawn{};
+        if (!batch) return {};
+        const auto* said = bench.data->size() == 0 ? known_as<Captioned>(*bench.data) : nullptr;
+        return {batch->x, {}, said ? said->captions(new_numbers(n, number)) : std::vector<std::string>{}};
     }
     if (bench.seen->sd() == 0) return {};
     // What is drawn agrees with y as often as y is likely.
@@ -202,7 +207,10 @@ void same_result(const MetricResult& a, const MetricResult& b, const std::string
 
 /// Rows of samples and starts.
 Drawn rows(const Drawn& drawn, const Tensor& index) {
-    return {drawn.x.index_select(0, index), drawn.start.defined() ? drawn.start.index_select(0, index) : Tensor()};
+    Drawn some{drawn.x.index_select(0, index), drawn.start.defined() ? drawn.start.index_select(0, index) : Tensor()};
+    for (std::int64_t i = 0; i < index.numel() && !drawn.captions.empty(); ++i)
+        some.captions.push_back(drawn.captions[static_cast<std::size_t>(index[i].item<std::int64_t>())]);
+    return some;
 }
 
 void says_what_it_is(const Trial& trial, Findings& found) {
@@ -241,12 +249,12 @@ void same_twice(const Trial& trial, Findings& found) {
         trial, found,
         [&](const Tried& one) {
             const Drawn given{one.truth.x.defined() ? one.truth.x.clone() : Tensor(),
-                              one.truth.start.defined() ? one.truth.start.clone() : Tensor()};
+                              one.truth.start.defined() ? one.truth.start.clone() : Tensor(), one.truth.captions};
             const auto first = one.of(given);
             if (given.x.defined()) found.expect(same_bits(given.x, one.truth.x), "it wrote into the samples");
             if (given.start.defined())
                 found.expect(same_bits(given.start, one.truth.start), "it wrote into their start");
-            if (given.x.defined()) one.of({given.x * 0.5, given.start});
+            if (given.x.defined()) one.of({given.x * 0.5, given.start, given.captions});
             same_result(first, one.of(given), "asked again", found);
             const auto fresh = trial.make<Metric>(one.bench);
             same_result(first, one.of(given, one.exact, {1, "metric"}, fresh.get()), "made again", found);
@@ -328,8 +336,9 @@ void types_change_little(const Trial& trial, Findings& found) {
         [&](const Tried& one) {
             if (!one.metric->needs_samples()) return;
             const auto a = one.of_truth();
-            const auto b = one.of(
-                {one.truth.x.to(at::kDouble), one.truth.start.defined() ? one.truth.start.to(at::kDouble) : Tensor()});
+            const auto b =
+                one.of({one.truth.x.to(at::kDouble),
+                        one.truth.start.defined() ? one.truth.start.to(at::kDouble) : Tensor(), one.truth.captions});
             found.at_most(same(a.value, b.value) ? 0 : std::abs(a.value - b.value),
                           1e-4 * std::max(std::abs(a.value), error_of(a)) + 1e-9,
                           "of the same samples in float64 the value moves by");
@@ -403,14 +412,14 @@ std::vector<std::pair<std::string, Drawn>> spoilt(const Tried& one) {
     const auto& x = one.truth.x;
     const auto centre = x.mean(0, true), sd = 3 * x.std();
     std::vector<std::pair<std::string, Drawn>> all{
-        {"shifted", {x + sd, one.truth.start}},
-        {"noised", {x + sd * Random(6, "laws").normal(x.sizes(), x.options()), one.truth.start}},
-        {"collapsed", {centre + 0.05 * (x - centre), one.truth.start}}};
+        {"shifted", {x + sd, one.truth.start, one.truth.captions}},
+        {"noised", {x + sd * Random(6, "laws").normal(x.sizes(), x.options()), one.truth.start, one.truth.captions}},
+        {"collapsed", {centre + 0.05 * (x - centre), one.truth.start, one.truth.captions}}};
     if (const auto there = one.bench.data->size(); there > 0) {
         auto copied = x.clone();
         const auto n = std::min(x.size(0), there);
         copied.slice(0, 0, n).copy_(one.bench.data->examples(at::arange(n)).x);
-        all.push_back({"copied from training", {copied, one.truth.start}});
+        all.push_back({"copied from training", {copied, one.truth.start, one.truth.captions}});
     }
     return all;
 }
@@ -453,10 +462,11 @@ void no_numbers_pass_nothing(const Trial& trial, Findings& found) {
         for (const double value : {std::nan(""), infinity}) {
             auto x = one.truth.x.clone();
             x.flatten(1)[17][0] = value;
-            passes_nothing(one, {x, one.truth.start}, fmt::format("samples with one {} among them", value), found);
+            passes_nothing(one, {x, one.truth.start, one.truth.captions},
+                           fmt::format("samples with one {} among them", value), found);
         }
-        passes_nothing(one, {at::full_like(one.truth.x, std::nan("")), one.truth.start}, "samples that are not numbers",
-                       found);
+        passes_nothing(one, {at::full_like(one.truth.x, std::nan("")), one.truth.start, one.truth.captions},
+                       "samples that are not numbers", found);
     });
 }
 
