@@ -13,6 +13,7 @@
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_scale.hpp>
 #include <dtk/optimizer.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
@@ -25,6 +26,7 @@ namespace dtk {
 Module::~Module() = default;
 Process::~Process() = default;
 GaussianProcess::~GaussianProcess() = default;
+ScaledNoise::~ScaledNoise() = default;
 BernoulliProcess::~BernoulliProcess() = default;
 LearnedSchedule::~LearnedSchedule() = default;
 Model::~Model() = default;
