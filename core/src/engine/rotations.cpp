@@ -149,8 +149,12 @@ Tensor rotation_vector(const Tensor& matrix) {
     shape.back() = 4;
     const auto q = outer.gather(-2, best.expand(shape)).squeeze(-2);
     const auto w = q.slice(-1, 0, 1), axis = at::where(w < 0, -q.slice(-1, 1), q.slice(-1, 1));
-    const auto sine = axis.norm(2, -1, true);
-    return axis * (2 * at::atan2(sine, w.abs()) / sine.clamp_min(1e-300));
+    // Angle over sine, whose limit at 0 has the right slope there, too. What is not chosen must have finite slopes.
+    const auto sine = axis.norm(2, -1, true), cosine = w.abs();
+    const auto small = sine <= 1e-9 * cosine;
+    const auto divisor = at::where(small, at::ones_like(sine), sine);
+    return axis * at::where(small, 2 / at::where(small, cosine, at::ones_like(cosine)),
+                            2 * at::atan2(divisor, cosine) / divisor);
 }
 
 Tensor uniform_rotations(const Random& random, at::IntArrayRef sizes, at::Device device) {
