@@ -14,7 +14,7 @@ struct PolymerData final : dtk::Dataset {
         std::int64_t length = 32;
         dtk::Polymer chain;
         void fields(dtk::Fields& f) {
-            f("length", length, dtk::in(2, 256), "L, residues of a chain");
+            f("length", length, dtk::in(3, 256), "L, residues of a chain");
             chain.fields(f);
         }
     };

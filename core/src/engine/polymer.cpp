@@ -24,7 +24,7 @@ Tensor Polymer::map(std::int64_t L) const {
     const double least = bond * std::sqrt(compactness(low, L)), most = bond * std::sqrt(compactness(high, L));
     const double radius =
         this->radius > 0 ? this->radius : std::min(2 * std::pow(static_cast<double>(L), 0.4), 0.9 * most);
-    if (L < 2 || radius < least || radius > most)
+    if (L < 3 || radius < least || radius > most)
         throw Error(fmt::format("no Gaussian chain of {} residues with bonds of {} Å has a radius of gyration of {} Å",
                                 L, bond, radius),
                     fmt::format("use a `radius` between {:.4g} and {:.4g} Å", least, most));
