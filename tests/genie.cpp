@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "complaint.hpp"
 #include "support.hpp"
+#include "turned.hpp"
 
 using at::Tensor;
 using dtk::PredictionType;
@@ -51,48 +52,6 @@ Tensor eps(const support::BuildContext& context, const Tensor& x, const dtk::Tim
     at::NoGradGuard no_grad;
     return context.network->forward(x, t, told).value;
 }
-
-/// The process of everything turned by Q, the noise of its steps too.
-class Turned final : public dtk::Process {
- public:
-    Turned(std::shared_ptr<dtk::Process> of, Tensor Q) : of_(std::move(of)), Q_(std::move(Q)) {}
-    std::int64_t steps() const override { return of_->steps(); }
-    const dtk::NoiseLevels& levels() const override { return of_->levels(); }
-    Tensor prior(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random,
-                 double t) const override {
-        return of_->prior(sizes, options, random, t).matmul(Q_.t());
-    }
-    Tensor noise(at::IntArrayRef sizes, const at::TensorOptions& options, const dtk::Random& random) const override {
-        return of_->noise(sizes, options, random).matmul(Q_.t());
-    }
-    Tensor mix(const Tensor& x0, const Tensor& noise, const dtk::Time& t) const override {
-        return of_->mix(x0, noise, t);
-    }
-    Tensor target(PredictionType type, const Tensor& x0, const dtk::NoisySample& xt,
-                  const dtk::Time& t) const override {
-        return of_->target(type, x0, xt, t);
-    }
-    Tensor convert(const dtk::Prediction& prediction, PredictionType to, const Tensor& xt,
-                   const dtk::Time& t) const override {
-        return of_->convert(prediction, to, xt, t);
-    }
-    Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const dtk::Time& t, const dtk::Time& s,
-                        const std::string& variance, const dtk::Random& random) const override {
-        const dtk::Prediction back{prediction.type, prediction.value.matmul(Q_), {}};
-        return of_->reverse_step(xt.matmul(Q_), back, t, s, variance, random).matmul(Q_.t());
-    }
-    Tensor bound_term(const Tensor& x0, const Tensor& xt, const dtk::Time& t, const dtk::Time& s,
-                      const dtk::Prediction& prediction, const std::string& variance) const override {
-        return of_->bound_term(x0, xt, t, s, prediction, variance);
-    }
-    Tensor prior_term(const Tensor& x0) const override { return of_->prior_term(x0); }
-    std::vector<std::string> variances() const override { return of_->variances(); }
-    void accept(PredictionType type) const override { of_->accept(type); }
-
- private:
-    std::shared_ptr<dtk::Process> of_;
-    Tensor Q_;
-};
 
 /// Σ over coordinates of second moments, [L, L], of chains [n, L, 3]; and the largest sum of squares that one could be
 /// off.
@@ -194,7 +153,7 @@ TEST_CASE("samples turn with their start and their noise, through a whole trajec
     at::NoGradGuard no_grad;
     auto context = chains("pairs = \"local\"");
     const auto Q = turn();
-    const std::shared_ptr<const dtk::Process> turned = std::make_shared<Turned>(context.chain, Q);
+    const std::shared_ptr<const dtk::Process> turned = std::make_shared<support::Turned>(context.chain, Q);
     const auto network = [&](const Tensor& x, const dtk::Time& t, const dtk::Condition& told) {
         return context.network->forward(x, t, told);
     };

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include <dtk/block_answers.hpp>
+#include <dtk/frame_process.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/model.hpp>
 #include <dtk/structure.hpp>
@@ -25,9 +26,7 @@ struct FrameMse final : dtk::Loss {
         }
     } c;
     FrameMse(const Config& config, const dtk::BuildContext& context) : c(config) {
-        const auto shape = context.space().shape;
-        if (shape.size() != 3 || shape[1] != 3 || shape[2] != 4)
-            throw dtk::Error("frame_mse is of chains of frames, [L, 3, 4]", "use process = \"se3\" and its data");
+        dtk::frame_process(context.process(), "frame_mse");
         context.process().accept(dtk::PredictionType::x0);
     }
 

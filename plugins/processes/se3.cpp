@@ -5,12 +5,11 @@
 // prediction: of type x0 the frames that are expected, of type score or eps the tangent of R as its antisymmetric
 // matrix (see `so3`) beside that of x. Places are diffused in units of 1/`scale` Å, for the chain is about as large as
 // its noise then.
-#include <filesystem>
-
 #include <fmt/format.h>
 
 #include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/frame_process.hpp>
 #include <dtk/noise_scale.hpp>
 #include <dtk/rotations.hpp>
 #include <dtk/schedule.hpp>
@@ -64,7 +63,7 @@ Tensor rotation_of(const Tensor& frames) { return frames.slice(-1, 0, 3); }
 Tensor place_of(const Tensor& frames) { return frames.select(-1, 3); }
 Tensor frames_of(const Tensor& rotation, const Tensor& place) { return at::cat({rotation, place.unsqueeze(-1)}, -1); }
 
-struct Se3 final : dtk::Process, dtk::ScaledNoise {
+struct Se3 final : dtk::FrameProcess, dtk::ScaledNoise {
     struct Config {
         dtk::Part<dtk::Process> translations{"gaussian"}, rotations{"so3"};
         double scale = 0.1;
@@ -89,7 +88,8 @@ struct Se3 final : dtk::Process, dtk::ScaledNoise {
         child("rotations", rotations_);
         child("translations", places_);
         dtk::gaussian(*places_, "se3.translations");
-        if (!dynamic_cast<const dtk::RotationProcess*>(rotations_.get()))
+        turning_ = dynamic_cast<const dtk::RotationProcess*>(rotations_.get());
+        if (!turning_ || !dynamic_cast<const dtk::ScaledNoise*>(rotations_.get()))
             throw dtk::Error("`rotations` is no process of rotations", "use rotations = {use = \"so3\"}");
         if (rotations_->steps() != places_->steps())
             throw dtk::Error(
@@ -98,6 +98,8 @@ struct Se3 final : dtk::Process, dtk::ScaledNoise {
     }
 
     std::int64_t steps() const override { return places_->steps(); }
+    dtk::Coefficient rotation_sigma(const Time& t) const override { return turning_->sigma(t); }
+    double scale() const override { return scale_; }
     /// Of the places; those of the rotations are their own.
     const dtk::NoiseLevels& levels() const override { return places_->levels(); }
     std::vector<std::string> variances() const override { return {"small", "large"}; }
@@ -185,6 +187,7 @@ struct Se3 final : dtk::Process, dtk::ScaledNoise {
     double scale_;
     std::unique_ptr<PartOfFrames> of_rotations_, of_places_;
     std::shared_ptr<dtk::Process> rotations_, places_;
+    const dtk::RotationProcess* turning_;
 };
 }  // namespace
 
