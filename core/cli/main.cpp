@@ -365,7 +365,7 @@ int main(int argc, char** argv) {
     add_run_commands(app, code);
 
     dtk::DataRequest data;
-    auto* data_command = app.add_subcommand("data", "look at data");
+    auto* data_command = app.add_subcommand("data", "look at data, import them");
     data_command->require_subcommand(1);
     auto* data_show_command = data_command->add_subcommand(
         "show", "what the data of an experiment hold, their classes, the noise that suits them, and a picture");
@@ -379,6 +379,17 @@ int main(int argc, char** argv) {
         ->type_name("FILE");
     data_show_command->footer("Example: dtk data show experiments/fashion_mnist.toml");
     data_show_command->callback([&] { code = dtk::cli::engine().data(data); });
+
+    dtk::ImportRequest import;
+    auto* data_import_command = data_command->add_subcommand(
+        "import", "make one file of dtk's own of what others publish, by a data set that reads it");
+    data_import_command->add_option("dataset", import.dataset, "the data set")->required()->type_name("DATASET");
+    data_import_command->add_option("--file", import.file, "its field `file`: what it reads")->type_name("FILE");
+    data_import_command->add_option("--set", import.set, "another field of it: --set most=256")->type_name("KEY=VALUE");
+    data_import_command->add_option("--out", import.out, "the file to write")->required()->type_name("FILE");
+    add_plugin_path(data_import_command, import.plugin_path);
+    data_import_command->footer("Example: dtk data import promod3 --out chains.safetensors");
+    data_import_command->callback([&] { code = dtk::cli::engine().import(import); });
 
     dtk::cli::PluginsRequest plugins;
     auto* plugins_command = app.add_subcommand("plugins", "what plugins there are and what they take");

@@ -8,6 +8,10 @@
 // network's nine numbers the antisymmetric part counts. `eps` is −σ_t ∇ log q, of size 1 at all noise that matters. An
 // `x0` is read by Gram–Schmidt on its columns as a rotation R̂_0, and its score is ∇ log q(R_t | R̂_0), as RFdiffusion
 // and FrameDiff have it.
+//
+// FrameDiff multiplies noise from the right, as here, and RFdiffusion from the left, R_t = Exp(w) R_0. Since the law of
+// w is the same in all directions, and Exp(w) R_0 = R_0 Exp(R_0ᵀw), that is the same process: only which rotation a
+// draw makes depends on `side`, so that with "left" samples turn with their start and their noise.
 #include <algorithm>
 #include <cmath>
 
@@ -15,6 +19,7 @@
 
 #include <dtk/build_context.hpp>
 #include <dtk/dataset.hpp>
+#include <dtk/noise_scale.hpp>
 #include <dtk/rotations.hpp>
 #include <dtk/schedule.hpp>
 
@@ -27,17 +32,19 @@ using dtk::Time;
 // The law is uniform to the last digit long before, and σ² stays finite at an SNR of 0.
 constexpr double endless = 20;
 
-struct So3 final : dtk::RotationProcess {
+struct So3 final : dtk::RotationProcess, dtk::ScaledNoise {
     struct Config {
         std::int64_t steps = 1000;
         dtk::Part<dtk::Schedule> schedule{"rotation"};
+        std::string side = "right";
         void fields(dtk::Fields& f) {
             f("steps", steps, dtk::in(1, 1000000), "T, the steps of the Markov chain");
             f("schedule", schedule, "how noisy each step is: σ is its σ/α, in radians");
+            f("side", side, {"right", "left"}, "noise is drawn in the frame of R, or in the one that R turns from");
         }
     };
     So3(const Config& config, const dtk::BuildContext& context)
-        : levels_(in_radians(config.schedule.make(context)->levels(config.steps))) {
+        : left_(config.side == "left"), levels_(in_radians(config.schedule.make(context)->levels(config.steps))) {
         check_rotations(context.chain_data());
         std::vector<double> sigma;
         for (std::int64_t t = 0; t < config.steps; ++t) sigma.push_back(std::min(levels_.sigma(t), endless));
@@ -92,10 +99,15 @@ struct So3 final : dtk::RotationProcess {
 
     Tensor reverse_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
                         const std::string& variance, const dtk::Random& random) const override {
+        return scaled_step(xt, prediction, t, s, variance, random, 1);
+    }
+
+    Tensor scaled_step(const Tensor& xt, const dtk::Prediction& prediction, const Time& t, const Time& s,
+                       const std::string& variance, const dtk::Random& random, double noise_scale) const override {
         const auto sigma2_t = square(sigma(t)), sigma2_s = square(sigma(s)), added = sigma2_t - sigma2_s;
         const auto last = s.map([](double s) { return s < 0 ? 1.0 : 0.0; });
         const auto kept = variance == "small" ? added * sigma2_s / sigma2_t : where(last, 0, added);
-        const auto z = random.normal(tangents(xt), xt.options().dtype(at::kDouble));
+        const auto z = noise_scale * in_frame_of(xt, random.normal(tangents(xt), xt.options().dtype(at::kDouble)));
         const auto moved = xt.to(at::kDouble).matmul(dtk::rotation(added * score(prediction, xt, t) + sqrt(kept) * z));
         // Newton's step towards the nearest rotation, so that rounding does not add up.
         return (1.5 * moved - 0.5 * moved.matmul(moved.transpose(-1, -2)).matmul(moved)).to(xt.scalar_type());
@@ -149,10 +161,16 @@ struct So3 final : dtk::RotationProcess {
         return x.sizes().slice(0, x.sizes().size() - 1).vec();
     }
 
-    /// The rotation vectors that the variates are at that time, [B, ..., 3]
+    /// The tangents of R_0 that the variates are at that time, [B, ..., 3]
     Tensor vector(const Tensor& noise, const Tensor& x, const Time& t) const {
         const auto cumulative = cumulative_->index_select(0, t.on(x).to(at::kLong));
-        return dtk::igso3_vector(noise, sigma(t).rows(noise), cumulative).view(tangents(x));
+        return in_frame_of(x, dtk::igso3_vector(noise, sigma(t).rows(noise), cumulative).view(tangents(x)));
+    }
+
+    /// Drawn vectors as tangents of R.
+    Tensor in_frame_of(const Tensor& R, const Tensor& drawn) const {
+        if (!left_) return drawn;
+        return R.to(at::kDouble).transpose(-1, -2).matmul(drawn.unsqueeze(-1)).squeeze(-1);
     }
 
     /// ∇ log q(R_t | R_0) for R_t = R_0 Exp(v). [B, ..., 3]
@@ -181,6 +199,7 @@ struct So3 final : dtk::RotationProcess {
         return at::stack({x, y, at::linalg_cross(x, y)}, -1);
     }
 
+    bool left_;
     dtk::NoiseLevels levels_;
     Tensor* cumulative_;
     double divergence_;

@@ -35,6 +35,8 @@ DTK_API Tensor igso3_variate(const Random& random, std::int64_t n, std::int64_t 
 DTK_API Tensor igso3_vector(const Tensor& variate, const Tensor& sigma, const Tensor& cumulative);
 /// Rotation vectors of draws, m of them with each σ. → [n, m, 3]
 DTK_API Tensor igso3_draw(const Random& random, std::int64_t m, const Tensor& sigma, const Tensor& cumulative);
+/// E |∇ log f|² of draws. [n] → [n]
+DTK_API Tensor igso3_score_square(const Tensor& sigma);
 /// KL(IGSO(3) ‖ uniform) in nats. [n] → [n]
 DTK_API Tensor igso3_divergence(const Tensor& sigma);
 

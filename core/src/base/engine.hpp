@@ -50,6 +50,15 @@ struct DataRequest {
     Progress::Mode progress = Progress::Mode::automatic;
 };
 
+/// `dtk data import`.
+struct ImportRequest {
+    std::string dataset;                             ///< that reads what others publish
+    std::optional<std::filesystem::path> file = {};  ///< its field `file`
+    std::vector<std::string> set;                    ///< KEY=VALUE, further fields of it
+    std::filesystem::path out;
+    std::vector<std::filesystem::path> plugin_path = {};
+};
+
 /// `dtk doctor RUN`.
 struct DiagnoseRequest {
     std::filesystem::path run;                  ///< holds run.json
@@ -84,6 +93,7 @@ class Engine {
     virtual int sample(const SampleRequest& request) = 0;
     virtual int ema(const AverageRequest& request) = 0;
     virtual int data(const DataRequest& request) = 0;
+    virtual int import(const ImportRequest& request) = 0;
     /// The noise levels that the process of a run or stage was trained with, by its folder.
     virtual NoiseLevels levels(const std::filesystem::path& run) = 0;
     /// Lines about LibTorch, the device and CUDA.

@@ -10,6 +10,7 @@ int replay_run(const RunRequest& request);
 int sample_run(const SampleRequest& request);
 int make_averages(const AverageRequest& request);
 int show_data(const DataRequest& request);
+int import_data(const ImportRequest& request);
 int diagnose_run(const DiagnoseRequest& request);
 int compare_objectives(const EquivalenceRequest& request);
 

@@ -67,6 +67,8 @@ class TorchEngine final : public Engine {
 
     int data(const DataRequest& request) override { return show_data(request); }
 
+    int import(const ImportRequest& request) override { return import_data(request); }
+
     NoiseLevels levels(const fs::path& run) override { return load_artefact(run).process->levels(); }
 
     int equivalent(const EquivalenceRequest& request) override { return compare_objectives(request); }

@@ -13,7 +13,7 @@ Tensor latents_of(const Codec& codec, const Tensor& x, const Random& random);
 
 /// The noise of an example's latents is its own and stays the same, as for metrics and validation; training draws its
 /// own at every step.
-class LatentData final : public DatasetAround {
+class DTK_API LatentData final : public DatasetAround {
  public:
     LatentData(std::shared_ptr<const Dataset> data, std::shared_ptr<const Codec> codec, Random random);
     std::vector<std::int64_t> shape() const override { return codec_->space().shape; }

@@ -110,6 +110,15 @@ QuadratureNodes unit_nodes(at::Device device) {
     return {rule.at.to(device, /*non_blocking=*/true), rule.weight.to(device, /*non_blocking=*/true)};
 }
 
+/// E of a function of angle and σ.
+template <class Function>
+Tensor igso3_mean(const Tensor& sigma, const Function& f) {
+    const auto rule = unit_nodes(sigma.device());
+    const auto width = (reach(sigma) / panels).unsqueeze(1).unsqueeze(2), s = sigma.unsqueeze(1).unsqueeze(2);
+    const auto angle = (at::arange(panels, rule.at.options()).unsqueeze(1) + rule.at) * width;
+    return ((angle_density(angle, s) * f(angle, s) * rule.weight).sum(2) * width.squeeze(2)).sum(1);
+}
+
 }  // namespace
 
 RotationDensity::~RotationDensity() = default;
@@ -149,8 +158,12 @@ Tensor rotation_vector(const Tensor& matrix) {
     shape.back() = 4;
     const auto q = outer.gather(-2, best.expand(shape)).squeeze(-2);
     const auto w = q.slice(-1, 0, 1), axis = at::where(w < 0, -q.slice(-1, 1), q.slice(-1, 1));
-    const auto sine = axis.norm(2, -1, true);
-    return axis * (2 * at::atan2(sine, w.abs()) / sine.clamp_min(1e-300));
+    // Angle over sine, whose limit at 0 has the right slope there, too. What is not chosen must have finite slopes.
+    const auto sine = axis.norm(2, -1, true), cosine = w.abs();
+    const auto small = sine <= 1e-9 * cosine;
+    const auto divisor = at::where(small, at::ones_like(sine), sine);
+    return axis * at::where(small, 2 / at::where(small, cosine, at::ones_like(cosine)),
+                            2 * at::atan2(divisor, cosine) / divisor);
 }
 
 Tensor uniform_rotations(const Random& random, at::IntArrayRef sizes, at::Device device) {
@@ -216,11 +229,11 @@ Tensor igso3_draw(const Random& random, std::int64_t m, const Tensor& sigma, con
     return igso3_vector(igso3_variate(random, sigma.size(0), m, sigma.options()), sigma, cumulative);
 }
 
-Tensor igso3_divergence(const Tensor& sigma) {
-    const auto rule = unit_nodes(sigma.device());
-    const auto width = (reach(sigma) / panels).unsqueeze(1).unsqueeze(2), s = sigma.unsqueeze(1).unsqueeze(2);
-    const auto angle = (at::arange(panels, rule.at.options()).unsqueeze(1) + rule.at) * width;
-    return ((angle_density(angle, s) * igso3_log_density(angle, s) * rule.weight).sum(2) * width.squeeze(2)).sum(1);
+Tensor igso3_score_square(const Tensor& sigma) {
+    return igso3_mean(sigma,
+                      [](const Tensor& angle, const Tensor& s) { return (angle * igso3_slope(angle, s)).square(); });
 }
+
+Tensor igso3_divergence(const Tensor& sigma) { return igso3_mean(sigma, igso3_log_density); }
 
 }  // namespace dtk

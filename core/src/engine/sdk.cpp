@@ -9,10 +9,12 @@
 #include <dtk/bernoulli.hpp>
 #include <dtk/classifier.hpp>
 #include <dtk/conditioner.hpp>
+#include <dtk/frame_process.hpp>
 #include <dtk/learned_schedule.hpp>
 #include <dtk/loss.hpp>
 #include <dtk/metric.hpp>
 #include <dtk/model.hpp>
+#include <dtk/noise_scale.hpp>
 #include <dtk/optimizer.hpp>
 #include <dtk/relative_step.hpp>
 #include <dtk/sampler.hpp>
@@ -25,6 +27,8 @@ namespace dtk {
 Module::~Module() = default;
 Process::~Process() = default;
 GaussianProcess::~GaussianProcess() = default;
+ScaledNoise::~ScaledNoise() = default;
+FrameProcess::~FrameProcess() = default;
 BernoulliProcess::~BernoulliProcess() = default;
 LearnedSchedule::~LearnedSchedule() = default;
 Model::~Model() = default;
@@ -253,6 +257,11 @@ Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const
     const auto log_odds = log(beta) - log(kept);
     return {PredictionType::mean, sqrt(kept) * xt + sqrt(beta) * mean,
             (logit.to(xt.scalar_type()) + log_odds).sigmoid()};
+}
+
+const FrameProcess& frame_process(const Process& process, const char* who) {
+    if (const auto* frames = dynamic_cast<const FrameProcess*>(&process)) return *frames;
+    throw Error(std::string(who) + " needs a process of frames", "use process = \"se3\" and its data");
 }
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {

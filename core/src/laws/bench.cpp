@@ -12,6 +12,7 @@
 #include <dtk/schedule.hpp>
 
 #include "base/reader.hpp"
+#include "engine/latent_data.hpp"
 #include "engine/tokenised_data.hpp"
 #include "laws/law.hpp"
 
@@ -432,6 +433,7 @@ Bench Trial::furnished(Bench bench) const {
         bench.data = std::make_shared<TokenisedData>(bench.data, tokenizer);
     }
     part(bench.code);
+    if (bench.code) bench.latents = std::make_shared<LatentData>(bench.data, bench.code, bench.random("latents"));
     if (plugin_.kind == "dataset" || plugin_.kind == "schedule" || plugin_.kind == "grid") return bench;
     part(bench.seen);
     if (plugin_.kind == std::string(Process::kind))

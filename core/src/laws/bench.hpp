@@ -31,6 +31,7 @@ struct DTK_API Bench : BuildContext {
     std::string name;  ///< "points", "pictures of 3 classes"
     std::shared_ptr<Dataset> data;
     std::shared_ptr<Codec> code = {};
+    std::shared_ptr<Dataset> latents = {};  ///< of the data, where there is a codec
     std::shared_ptr<Process> chain = {};
     std::shared_ptr<Model> network = {};  ///< the exact denoiser of the data, where their law is known
     std::shared_ptr<Observation> seen = {};
@@ -40,6 +41,7 @@ struct DTK_API Bench : BuildContext {
 
     const Dataset& dataset() const override;
     Space space() const override;
+    const Dataset& chain_data() const override { return latents ? *latents : dataset(); }
     const Process& process() const override;
     const Model& model() const override;
     Random random(std::string_view stream) const override { return {seed, stream}; }

@@ -290,6 +290,17 @@ void conditions_are_as_said(const Trial& trial, Findings& found) {
                              told.vector.isfinite().all().item<bool>(),
                          fmt::format("the vectors are [{}] where {} numbers are said",
                                      fmt::join(told.vector.sizes(), ", "), space.vector));
+        if (told.mask.defined() && !found.broken()) {
+            const auto& mask = told.mask;
+            const auto shape = data->shape();
+            found.expect(mask.dim() > 0 && mask.dim() <= 1 + static_cast<std::int64_t>(shape.size()) &&
+                             mask.size(0) == rows &&
+                             mask.sizes().slice(1).equals(
+                                 at::IntArrayRef(shape).slice(0, static_cast<std::size_t>(mask.dim() - 1))),
+                         fmt::format("the mask of {} examples of [{}] is [{}]", rows, fmt::join(shape, ", "),
+                                     fmt::join(mask.sizes(), ", ")));
+            found.expect((mask == 0).logical_or(mask == 1).all().item<bool>(), "the mask is not of 0 and 1");
+        }
         found.expect(told.tokens.defined() == (space.tokens > 0), "tokens are said, and none held, or the other way");
         if (!told.tokens.defined() || found.broken()) continue;
         const auto& tokens = told.tokens;

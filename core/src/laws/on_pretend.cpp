@@ -38,8 +38,7 @@ constexpr std::int64_t rows = 4;
 
 /// Examples as the chain has them, and what is known of them, on the device.
 Batch batch_on(const Bench& bench, at::Device device) {
-    auto batch = bench.data->examples(at::arange(rows));
-    if (bench.code) batch.x = bench.code->encode(batch.x).mean;
+    auto batch = bench.chain_data().examples(at::arange(rows));
     batch.x = batch.x.to(device);
     batch.condition = batch.condition.to(device);
     if (bench.seen) batch.condition.observed = bench.seen->y(0, rows).to(batch.x.options());

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Made data that `dtk plugins check` tries the data sets with which read files: python3 make.py writes them here."""
+import math
 import random
 import struct
 import zlib
@@ -47,3 +48,35 @@ for prefix, n in [("train", 90), ("t10k", 30)]:
 for folder in ["bags", "coats"]:
     for i in range(10):
         png(here / "images" / folder / f"{i}.png", 8, bytes_of(64))
+
+
+def structure_db(name, lengths):
+    """ProMod3's format, of straight helices with letters by chance."""
+    turn, rise = math.radians(100), 1.5
+    atoms = [(1.55, -0.46, -0.9), (2.3, 0, 0), (1.68, 0.45, 1.1), (2.05, 0.53, 2.25)]  # radius, angle and height
+    letters, places = [], []
+    for _ in range(sum(lengths)):
+        letters.append(draw.choice(b"ACDEFGHIKLMNPQRSTVWY"))
+    for n in lengths:
+        wide = draw.uniform(0.98, 1.02)
+        for i in range(n):
+            for r, angle, height in atoms:
+                x, y = r * wide * math.cos(i * turn + angle), r * wide * math.sin(i * turn + angle)
+                places += [round(100 * (10 + v)) for v in (x, y, i * rise + height)]
+    n = len(letters)
+    out = struct.pack("<II", 1234, 2) + bytes(0x4D - 8) + struct.pack("<Q", len(lengths))
+    first = 0
+    for i, length in enumerate(lengths):
+        entry = f"9{i:03}".encode()
+        out += struct.pack("<I", 4) + entry + struct.pack("<I", 1) + b"A" + struct.pack("<IHH3f", first, length, 1, 0, 0, 0)
+        first += length
+    for width, data in [(1, bytes(letters)), (24, struct.pack(f"<{12 * n}H", *places)), (4, bytes(4 * n)),
+                        (2, bytes(2 * n)), (2, bytes(2 * n)), (1, b"H" * n), (40, bytes(40 * n)), (40, bytes(40 * n))]:
+        assert len(data) == width * n
+        out += struct.pack("<Q", n) + data
+    (here / name).write_bytes(out)
+
+
+structure_db("structure_db.dat", [12 + i % 5 for i in range(16)])
+# Of that, chains.safetensors: dtk data import promod3 --file structure_db.dat --set least=10 --set compactness=10
+# --out chains.safetensors
