@@ -149,6 +149,43 @@ grid = {use = "karras", sigma_min = 1e-3, sigma_max = 5})");
     }
 }
 
+TEST_CASE("examples with noise up to some time are started from, and a part of them is kept") {
+    const Folder folder;
+    // Of N(0, s²) the flow scales by √(α²s² + σ²): from x_0 = a to α a + σ ε and on to s (α a + σ ε)/√(α²s² + σ²).
+    const auto gaussian = changed(experiment, "use = \"gaussian_mixture\"",
+                                  "use = \"gaussian_mixture\"\npreset = \"none\"\nmeans = [[0, 0]]\nstd = [2]");
+    write(folder / "tiny.toml", changed(gaussian, "steps = 20", "steps = 100"));
+    const auto a = 3.0 * at::ones({2, 2}, at::kDouble);
+    a[1].fill_(-1);
+    dtk::save_safetensors(folder / "examples.safetensors", {{{"samples", a}}, {}});
+    const auto run = [&](const std::string& name, const std::string& share) {
+        const auto outcome = dtk_program(
+            {"run", "tiny.toml", "--out", name, "--progress", "none", "--set", "sample.start=\"examples.safetensors\"",
+             "--set", "sample.renoise=" + share, "--set", "sample.n=4000", "--set", "sample.trajectory=2"},
+            folder.path);
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+        return folder / name;
+    };
+    for (const std::string share : {"0.3", "0.6", "1.0"}) {
+        INFO(share);
+        const auto folder_of = run("renoised" + share, share);
+        const auto x = samples_of(folder_of);
+        const auto first = dtk::load_safetensors((folder_of / "trajectory.safetensors").string()).tensors.at("t");
+        const double t = first[0].item<double>();
+        CHECK(t == Approx(share == "1.0" ? 199 : 199 * std::stod(share)).margin(3));
+        const auto levels = make<dtk::Schedule>("schedule", "cosine")->levels(200);
+        const double alpha = levels.alpha(t), sigma = levels.sigma(t),
+                     all = std::sqrt(4 * alpha * alpha + sigma * sigma);
+        for (const int row : {0, 1}) {  // taken in turn
+            const auto of_row = x.slice(0, row, 4000, 2).flatten();
+            const double kept = 2 * alpha * a[row][0].item<double>() / all, spread = 2 * sigma / all;
+            CHECK(of_row.mean().item<double>() == Approx(kept).margin(4 * spread / 63 + 0.02));
+            CHECK(of_row.std().item<double>() == Approx(spread).epsilon(0.06));
+        }
+    }
+}
+
 TEST_CASE("a kept trajectory goes from x_T to the sample, and its picture is drawn") {
     const Folder folder;
     const auto run = ran(folder, "kept", {"trajectory=6"});
@@ -210,4 +247,6 @@ TEST_CASE("what cannot be started from is refused before anything is drawn") {
     refused({"invert=true"}, "`invert` needs examples");
     refused({"start=\"quantiles\""}, "data of one number");
     refused({"start=\"plain.safetensors\"", "invert=true", "interpolate=3"}, "two steps");
+    refused({"renoise=0.5"}, "`renoise` needs examples");
+    refused({"start=\"short.safetensors\"", "renoise=0.5", "invert=true"}, "remove one of them");
 }

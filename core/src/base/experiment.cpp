@@ -73,6 +73,9 @@ void SampleSettings::fields(Reader& f) {
     f("invert", invert,
       "the file holds examples x_0: x_T is what the deterministic DDIM steps lead from to them, and is kept in "
       "start.safetensors");
+    f("renoise", renoise, in(0, 1),
+      "the file holds examples x_0, taken in turn: noise is added to them up to that share of the sampler's steps, and "
+      "these are taken; 0: it holds x_T");
     f("interpolate", interpolate, in(0, 4294967296.0),
       "samples from one noise to another along the great circle between them: so many for each pair; 0: none");
     f("trajectory", trajectory, in(0, 1000000),

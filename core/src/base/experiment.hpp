@@ -37,6 +37,7 @@ struct ValidateSettings {
 struct SampleSettings {
     std::int64_t n = 64, batch = 1024, network_batch = 0, seed = -1, trajectory = 0, interpolate = 0;
     bool clip = true, invert = false;
+    double renoise = 0;
     std::string average;
     std::vector<std::string> labels;   ///< names of classes, or their numbers
     std::vector<std::string> prompts;  ///< texts of what is to be drawn

@@ -10,6 +10,7 @@
 #include "base/stop.hpp"
 #include "engine/sampling.hpp"
 #include "engine/say.hpp"
+#include "engine/start.hpp"
 
 namespace dtk {
 
@@ -85,7 +86,7 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
     EvaluationInput input{samples, stage.dataset(), stage.process(), denoise, device, start};
     if (stage.part<Codec>()) input.latents = &stage.chain_data();
     input.observation = stage.part<Observation>().get();
-    if (const auto sampler = stage.part<Sampler>()) input.start_time = sampler->times(stage.process()).front();
+    if (settings && stage.part<Sampler>()) input.start_time = sampled_times(stage, *settings).front();
     if (settings && samples.defined()) input.captions = captions_asked(stage, *settings, 0, samples.size(0));
     const auto metrics = stage.list<Metric>();
     say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));

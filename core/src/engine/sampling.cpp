@@ -39,10 +39,9 @@ std::vector<std::string> captions_asked(const Stage& stage, const SampleSettings
 double draw_samples(const Stage& stage, const SampleSettings& settings, at::Device device, Progress::Mode progress_mode,
                     const TakeSamples& take, KeptTrajectory* kept) {
     at::NoGradGuard no_grad;
-    const auto& process = stage.process();
     const auto sampler = stage.part<Sampler>();
     const auto space = stage.space();
-    const auto times = sampler->times(process);
+    const auto times = sampled_times(stage, settings);
     const auto steps = static_cast<std::int64_t>(times.size());
     const auto chunk = std::min(settings.batch, settings.n), chunks = (settings.n + chunk - 1) / chunk;
     const auto options = at::TensorOptions(device).dtype(settings.precision == "float64" ? at::kDouble : at::kFloat);

@@ -179,7 +179,7 @@ void Stage::check_sampling(Diagnostics& mistakes) const {
     if (const auto seen = part<Observation>()) check_observation(*seen, mistakes);
     const auto space = this->space();
     if (spec_.sample && part<Process>()) try {
-            check_start(*spec_.sample, space, process());
+            check_start(*spec_.sample, *this);
         } catch (const Error& error) {
             mistakes.add(spec_.reading->place("sample"), error.what(), error.help());
         }

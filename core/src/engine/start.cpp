@@ -5,6 +5,8 @@
 
 #include <dtk/safetensors.hpp>
 
+#include "engine/latent_data.hpp"
+
 namespace dtk {
 
 namespace {
@@ -23,8 +25,9 @@ std::int64_t rows_needed(const SampleSettings& settings) {
 }
 
 /// The one tensor of the file that can be meant: `start`, `samples`, or the only one there is.
-Tensor given_rows(const SampleSettings& settings, const std::vector<std::int64_t>& shape) {
+Tensor given_rows(const SampleSettings& settings, const Stage& stage) {
     const auto& file = settings.start;
+    const auto shape = settings.renoise > 0 ? stage.dataset().shape() : stage.space().shape;
     const auto content = load_safetensors(file);
     const auto cure = "write a safetensors file with a tensor `start`, or with one tensor alone";
     Tensor rows;
@@ -40,7 +43,7 @@ Tensor given_rows(const SampleSettings& settings, const std::vector<std::int64_t
                     fmt::format("it must be [n, {}]", fmt::join(shape, ", ")));
     if (!rows.is_floating_point() || !at::isfinite(rows).all().item<bool>())
         throw Error(fmt::format("{} holds what is no finite number", file), "write float32 or float64 numbers");
-    if (const auto needed = rows_needed(settings); rows.size(0) < needed)
+    if (const auto needed = rows_needed(settings); rows.size(0) < needed && settings.renoise == 0)
         throw Error(fmt::format("{} holds {} rows, and {} samples need {}", file, rows.size(0), settings.n, needed),
                     "lower [sample] n, or give more rows");
     return rows;
@@ -48,11 +51,12 @@ Tensor given_rows(const SampleSettings& settings, const std::vector<std::int64_t
 
 }  // namespace
 
-void check_start(const SampleSettings& settings, const Space& space, const Process& process) {
-    if (settings.start == "quantiles" && !dynamic_cast<const GaussianProcess*>(&process))
+void check_start(const SampleSettings& settings, const Stage& stage) {
+    if (settings.start == "quantiles" && !dynamic_cast<const GaussianProcess*>(&stage.process()))
         throw Error("start = \"quantiles\" is of a normal law, and this process starts from another",
                     "leave it \"random\"");
-    if (settings.start == "quantiles" && (space.shape != std::vector<std::int64_t>{1} || settings.interpolate > 0))
+    if (settings.start == "quantiles" &&
+        (stage.space().shape != std::vector<std::int64_t>{1} || settings.interpolate > 0))
         throw Error("start = \"quantiles\" is for data of one number, and leaves nothing to interpolate",
                     "leave it \"random\"");
     if (settings.invert && !settings.starts_from_file())
@@ -61,7 +65,22 @@ void check_start(const SampleSettings& settings, const Space& space, const Proce
     if (settings.invert && settings.interpolate > 0)
         throw Error("`invert` and `interpolate` are two steps",
                     "invert first, then interpolate with start = \".../start.safetensors\" of that run");
-    if (settings.starts_from_file()) given_rows(settings, space.shape);
+    if (settings.renoise > 0 && !settings.starts_from_file())
+        throw Error("`renoise` needs examples to which noise is added",
+                    "say in `start` which file holds them, such as the samples.safetensors of a run");
+    if (settings.renoise > 0 && (settings.invert || settings.interpolate > 0))
+        throw Error("`renoise` starts from examples with noise, `invert` and `interpolate` from noise alone",
+                    "remove one of them");
+    if (settings.starts_from_file()) given_rows(settings, stage);
+}
+
+std::vector<double> sampled_times(const Stage& stage, const SampleSettings& settings) {
+    auto times = stage.part<Sampler>()->times(stage.process());
+    if (settings.renoise == 0) return times;
+    const auto kept = std::clamp<std::ptrdiff_t>(std::lround(settings.renoise * static_cast<double>(times.size())), 1,
+                                                 static_cast<std::ptrdiff_t>(times.size()));
+    times.erase(times.begin(), times.end() - kept);
+    return times;
 }
 
 Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times)
@@ -71,9 +90,13 @@ Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<dou
       n_(settings.n),
       interpolate_(settings.interpolate),
       quantiles_(settings.start == "quantiles"),
-      invert_(settings.invert) {
-    check_start(settings, stage.space(), stage.process());
-    if (settings.starts_from_file()) given_ = given_rows(settings, shape_);
+      invert_(settings.invert),
+      renoise_(settings.renoise > 0) {
+    check_start(settings, stage);
+    if (!settings.starts_from_file()) return;
+    given_ = given_rows(settings, stage);
+    if (const auto codec = stage.part<Codec>(); renoise_ && codec)
+        given_ = latents_of(*codec, given_.to(at::kFloat), stage.random("codec").stream("start")).cpu();
 }
 
 Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
@@ -85,6 +108,11 @@ Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOption
 Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
                    const Denoiser& denoise) const {
     if (quantiles_) return normal_quantiles(process_.levels().prior_sd(times_.front()), first, rows, n_, options);
+    if (renoise_) {
+        const auto number = at::arange(first, first + rows, at::kLong).remainder(given_.size(0));
+        const auto x0 = given_.index_select(0, number).to(options);
+        return process_.noised(x0, times_.front(), random.from(first)).x;
+    }
     if (given_.defined()) {
         const auto x = rows_padded(given_, std::min(first, given_.size(0) - 1), rows).to(options);
         return invert_ ? inverted(denoise, times_, x) : x;

@@ -1,5 +1,6 @@
 #pragma once
-// What sampling starts from: noise that is drawn, read from a file, found for given examples, or between two noises.
+// What sampling starts from: noise that is drawn, read from a file, found for given examples, or between two noises; and
+// given examples with some noise added.
 #include <string>
 #include <vector>
 
@@ -7,14 +8,18 @@
 
 namespace dtk {
 
-/// Refuses what [sample] says of x_T where it fits no examples of that shape or not the process, or does not go
-/// together. Errors: Error with the cure.
-void check_start(const SampleSettings& settings, const Space& space, const Process& process);
+/// Refuses what [sample] says of where samples start where it does not fit the stage or does not go together. Errors:
+/// Error with the cure.
+void check_start(const SampleSettings& settings, const Stage& stage);
 
-/// x_T of every sample, as [sample] says.
+/// The sampler's times that samples pass: all of them or, where they start from examples with some noise, the last
+/// ones.
+std::vector<double> sampled_times(const Stage& stage, const SampleSettings& settings);
+
+/// What every sample starts from, as [sample] says.
 class Start {
  public:
-    /// times: the sampler's, falling. Errors: those of check_start.
+    /// times: as sampled_times. Errors: those of check_start.
     Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times);
 
     /// Rows first … first + rows − 1 of x_T; where there are fewer, the last one again. `denoise` is asked where
@@ -32,8 +37,8 @@ class Start {
     std::vector<std::int64_t> shape_;
     std::vector<double> times_;
     std::int64_t n_, interpolate_;
-    bool quantiles_, invert_;
-    Tensor given_;  ///< of the file
+    bool quantiles_, invert_, renoise_;
+    Tensor given_;  ///< of the file; examples as the chain has them
 };
 
 /// The x at times.front() that the deterministic DDIM steps along `times` bring to x0 (Song et al. 2020, section 4.3).
