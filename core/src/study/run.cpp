@@ -254,6 +254,8 @@ class Runner {
 
     std::size_t run() {
         sweep();
+        // What cells have in common, such as what true samples would give, is found by the first that wants it.
+        ::setenv(remembering_variable, (request_.folder / "remembered").c_str(), 1);
         const auto total = static_cast<std::int64_t>(waiting_.size() + open_.size());
         if (total == 0) return 0;
         for (const auto* folder : {"tasks", "logs"}) fs::create_directories(request_.folder / folder);
