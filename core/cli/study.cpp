@@ -48,6 +48,7 @@ std::optional<std::pair<std::int64_t, std::int64_t>> part_of(const std::string& 
 struct Hardware {
     std::int64_t threads, jobs;
     std::vector<std::string> gpus;
+    bool on_cpu = false;  ///< alone
 };
 
 /// One thread for a cell unless the file says otherwise, for two cells of one thread each are faster than one of two,
@@ -62,7 +63,8 @@ Hardware hardware_for(const RunRequest& request) {
         return {threads, std::max<std::int64_t>(1, std::ssize(gpus)), gpus};
     }
     const auto cores = cores_to_use().count;
-    return {threads, device != "cpu" || threads == 0 ? 1 : std::max<std::int64_t>(1, cores / threads), {}};
+    return {
+        threads, device != "cpu" || threads == 0 ? 1 : std::max<std::int64_t>(1, cores / threads), {}, device == "cpu"};
 }
 
 std::size_t cells_done(const Study& study, const fs::path& folder, bool accept_rebuilt) {
@@ -153,7 +155,8 @@ int run_as_study(const RunRequest& request, const StudyOptions& options) {
             fmt::print(stderr, "study    {}\n         {} arms × {} seeds, {} tasks, {} at a time\n", folder.string(),
                        study.arms.size(), study.seeds.size(), needed_tasks(study).size(), jobs);
             watch_signals();
-            run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress, stop_asked});
+            run_study(study, {folder, jobs, part, hardware.gpus, options.accept_rebuilt, request.progress, stop_asked,
+                              hardware.on_cpu ? &engine() : nullptr});
             if (study.tune) {
                 choose_tuned(study, folder, options.accept_rebuilt);
                 keep_study(study, folder, asked, cells_done(study, folder, options.accept_rebuilt));

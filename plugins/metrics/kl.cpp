@@ -18,6 +18,7 @@
 
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
+#include <dtk/remembered.hpp>
 #include <dtk/rotations.hpp>
 
 namespace {
@@ -99,15 +100,18 @@ struct Kl final : dtk::Metric {
                                    d * mean_log_distance(x, c.k);
             return -entropy - density.log_prob(x).mean().item<double>();
         };
-        const auto floor = dtk::over_true_sets(input.data, c.repeats, n, random,
-                                               [&, done = std::int64_t{0}](const Tensor& truth) mutable {
-                                                   const double value = divergence(truth);
-                                                   input.progress(++done, c.repeats);
-                                                   return value;
-                                               });
+        const auto floor = dtk::remembered(fmt::format("floor of {}", n), [&]() -> std::vector<double> {
+            const auto [mean, sd] = dtk::over_true_sets(input.data, c.repeats, n, random,
+                                                        [&, done = std::int64_t{0}](const Tensor& truth) mutable {
+                                                            const double value = divergence(truth);
+                                                            input.progress(++done, c.repeats);
+                                                            return value;
+                                                        });
+            return {mean, sd};
+        });
         return {.value = divergence(dtk::evenly_among(input.samples, n)),
-                .expected = floor.mean,
-                .expected_sd = floor.sd,
+                .expected = floor[0],
+                .expected_sd = floor[1],
                 .note = fmt::format("KL(samples ‖ data) in nats, from the {}{} neighbours of {} samples", c.k,
                                     c.k == 1   ? "st"
                                     : c.k == 2 ? "nd"

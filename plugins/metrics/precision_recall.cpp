@@ -7,6 +7,7 @@
 
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
+#include <dtk/remembered.hpp>
 
 namespace {
 
@@ -49,12 +50,16 @@ struct PrecisionRecall final : dtk::SetMetric {
             return Covers{covered(x, y, dtk::squared_reach(y, c.k)), covered(y, x, dtk::squared_reach(x, c.k))};
         };
         const auto found = compare(dtk::evenly_among(input.samples, n), dtk::true_set(input.data, 0, n, random));
-        const auto floor = dtk::between_true_sets(
-            input.data, c.repeats, n, random, [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
+        const auto floor = dtk::remembered(fmt::format("floor of {}", n), [&]() -> std::vector<double> {
+            const auto [mean, sd] =
+                dtk::between_true_sets(input.data, c.repeats, n, random,
+                                       [&](const Tensor& x, const Tensor& y) { return compare(x, y).lacks(); });
+            return {mean, sd};
+        });
         return {
             .value = found.lacks(),
-            .expected = floor.mean,
-            .expected_sd = floor.sd,
+            .expected = floor[0],
+            .expected_sd = floor[1],
             .parts = {{"precision", found.precision}, {"recall", found.recall}},
             .note = fmt::format("1 − F1 of precision and recall, {} samples, k = {}, {}", n, c.k, features().text()),
             .n = n,

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <dtk/features.hpp>
 #include <dtk/metric.hpp>
+#include <dtk/remembered.hpp>
 
 namespace {
 
@@ -47,7 +48,9 @@ struct SlicedWasserstein final : dtk::Metric {
         };
 
         const double value = distance(sorted_shadows(dtk::evenly_among(input.samples, n), directions), shadows(0));
-        const auto floor = over_pairs(input.data.test_size() == 0, shadows);
+        const auto floor = at::tensor(dtk::remembered(fmt::format("distances between true sets of {}", n),
+                                                      [&] { return over_pairs(input.data.test_size() == 0, shadows); }),
+                                      at::kDouble);
         return {.value = value,
                 .expected = floor.mean().item<double>(),
                 .expected_sd = floor.std().item<double>(),
@@ -65,7 +68,7 @@ struct SlicedWasserstein final : dtk::Metric {
     /// Distances between true sets 1 … repeats: of all pairs where the sets are independent, else of sets 2i and 2i
     /// + 1.
     template <class Shadows>
-    Tensor over_pairs(bool independent, const Shadows& shadows) const {
+    std::vector<double> over_pairs(bool independent, const Shadows& shadows) const {
         std::vector<double> distances;
         std::vector<Tensor> earlier;
         for (std::int64_t i = 0; i < cfg.repeats; ++i) {
@@ -77,7 +80,7 @@ struct SlicedWasserstein final : dtk::Metric {
             for (const auto& other : earlier) distances.push_back(distance(set, other));
             earlier.push_back(set);
         }
-        return at::tensor(distances, at::kDouble);
+        return distances;
     }
 };
 

@@ -20,6 +20,7 @@
 
 #include <dtk/error.hpp>
 
+#include "base/child.hpp"
 #include "base/engine.hpp"
 
 namespace dtk {
@@ -181,6 +182,8 @@ Blame::~Blame() {
     all.depth = all.depth - 1;
     if (all.seconds > 0) set_alarm();
 }
+
+void begin_blame() { current_stack() = new_stack(MAP_SHARED); }
 
 void forget_blame() {
     current_stack() = new_stack(MAP_PRIVATE);

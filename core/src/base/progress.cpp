@@ -14,6 +14,8 @@
 #include <mutex>
 #include <string>
 
+#include "base/child.hpp"
+
 namespace dtk {
 
 namespace {
@@ -228,6 +230,8 @@ void Progress::finish() {
     if (!shown) measure();
     if (mode_ == Mode::bar || !shown) put(true);
 }
+
+void begin_progress() { active = nullptr; }
 
 void Progress::note(std::string_view line) {
     const std::lock_guard lock(terminal());

@@ -2,12 +2,18 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <fmt/format.h>
 
+#include "base/build.hpp"
 #include "base/engine.hpp"
+#include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/stop.hpp"
+#include "engine/remembering.hpp"
 #include "engine/sampling.hpp"
 #include "engine/say.hpp"
 #include "engine/start.hpp"
@@ -17,6 +23,43 @@ namespace dtk {
 using json = nlohmann::json;
 
 namespace {
+/// The plugins that fields of a table name, however deep.
+void add_named(const toml::node& node, std::set<std::string>& names) {
+    if (const auto* table = node.as_table())
+        for (auto&& [key, value] : *table) {
+            if (key.str() == "use" && value.is_string()) names.insert(**value.as_string());
+            add_named(value, names);
+        }
+    if (const auto* list = node.as_array())
+        for (const auto& one : *list) add_named(one, names);
+}
+
+/// All that numbers of a metric may depend on that are of no sample and no network that is measured.
+std::string about(const Stage& stage, const PluginSpec& metric, at::Device device) {
+    json all{{"dtk", sha256_of_dtk()},
+             {"torch", torch_build_text()},
+             {"instructions", at::get_cpu_capability()},
+             {"threads", at::get_num_threads()},
+             {"device", device.str()},
+             {"seed", stage.seed()},
+             {"metric seed", stage.random("metric").seed()},
+             {"data", stage.dataset().fingerprint()}};
+    std::set<std::string> named;
+    const auto add = [&](const PluginSpec& spec) {
+        if (!spec) return;
+        all["plugins"].push_back({spec.kind, toml_value(spec.resolved), sha256_of_file(spec.file->file)});
+        add_named(spec.resolved, named);
+    };
+    for (const char* kind : {"dataset", "codec", "observation"}) add(stage.spec().part(kind));
+    add(metric);
+    std::set<std::string> nested;
+    for (const auto* one : stage.spec().reading->chosen)
+        if (named.contains(one->name)) nested.insert(sha256_of_file(one->file));
+    all["nested"] = nested;
+    for (const auto& [reference, network] : stage.trained_networks()) all["networks"].push_back(network.sha256);
+    return all.dump();
+}
+
 void print_result(const std::string& name, const MetricResult& m) {
     const auto passes = m.passes();
     say(fmt::format("{:<22}{:>12.6g}  {:>24}   {}{}", name, m.value,
@@ -56,6 +99,8 @@ json card_of(const Stage& stage, const PluginSpec& spec, const MetricResult& m) 
               {"clip", (!settings || settings->clip) && stage.space().range.has_value()},
               {"guidance", guidance}};
     if (const auto& seen = stage.spec().part("observation")) card["observation"] = toml_value(seen.resolved);
+    if (settings && settings->starts_from_file()) card["start"] = settings->start;
+    if (settings && settings->renoise > 0) card["renoise"] = settings->renoise;
     if (!m.split.empty()) card["split"] = m.split;
     if (!m.features.empty()) card["features"] = m.features;
     if (const auto data = stage.dataset().fingerprint(); !data.empty()) card["data"] = data;
@@ -101,6 +146,7 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
         };
         // By the plugin and not by its own name: the same metric asks the same way under any.
         MetricResult m;
+        const Remembering remembering(about(stage, spec, device));
         try {
             m = metrics[i]->evaluate(input, stage.random("metric").stream(spec.name));
         } catch (const Interrupted&) {

@@ -86,6 +86,11 @@ void use_as_many_threads(Processes& processes) {
     at::set_num_threads(static_cast<int>(all.min().item<std::int64_t>()));
 }
 
+/// Has nobody said how many threads there are to be?
+bool chooses_threads(const Experiment& experiment) {
+    return experiment.threads == 0 && threads_for(0).why != "OMP_NUM_THREADS";
+}
+
 /// A run of an experiment: its stages, each in its folder.
 class ExperimentRun {
  public:
@@ -143,7 +148,7 @@ class ExperimentRun {
             if (const auto classes = stage.classes(); classes.count > 0)
                 Progress::note("classes  " + harmless(classes.text()));
             record.stands_on(spec.name, stage.trained_networks());
-            StageRun::From from{.resumed = resumed};
+            StageRun::From from{.resumed = resumed, .chooses_threads = chooses_threads(experiment)};
             if (const auto standing = standings.find(spec.name); standing != standings.end())
                 from.checkpoint = standing->second.checkpoint;
             if (spec.init && !from.checkpoint) {
@@ -154,7 +159,8 @@ class ExperimentRun {
                 const auto path = [](const auto& file) { return file ? file->string() : std::string(); };
                 processes_->told(json{{"same", common_ground(experiment, stage)},
                                       {"checkpoint", path(from.checkpoint)},
-                                      {"init", path(from.init)}}
+                                      {"init", path(from.init)},
+                                      {"chooses_threads", from.chooses_threads}}
                                      .dump());
                 use_as_many_threads(*processes_);  // networks of other stages may have asked for others
             }
@@ -188,7 +194,9 @@ class ExperimentRun {
             use_as_many_threads(*processes_);
             StageRun(stage, folder_of(spec.name), experiment.resolved(spec), loaded_.device, Progress::Mode::none,
                      processes_)
-                .help({.checkpoint = path("checkpoint"), .init = path("init")});
+                .help({.checkpoint = path("checkpoint"),
+                       .init = path("init"),
+                       .chooses_threads = plan["chooses_threads"].get<bool>()});
             processes_->wait();
         }
     }

@@ -4,6 +4,7 @@
 #include <ctime>
 #include <fstream>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <dtk/safetensors.hpp>
@@ -12,9 +13,11 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/stop.hpp"
+#include "engine/device.hpp"
 #include "engine/init.hpp"
 #include "engine/measuring.hpp"
 #include "engine/pictures.hpp"
+#include "engine/reduction.hpp"
 #include "engine/sample_file.hpp"
 #include "engine/snapshots.hpp"
 
@@ -37,6 +40,19 @@ void cut_log(const fs::path& file, std::int64_t last_step) {
         if (stays) kept += text + "\n";
     }
     if (cut) write_atomically(file, kept);
+}
+}  // namespace
+
+namespace {
+/// Is a step over before threads have come together? Of data that are no images every weight is multiplied with every
+/// example, forward and twice on the way back.
+bool has_small_steps(const Stage& stage, const Processes* processes) {
+    if (stage.space().shape.size() != 1) return false;
+    constexpr double worth_sharing = 5e7;  // operations
+    double weights = 0;
+    for (const auto& named : stage.named_tensors())
+        if (named.trained) weights += static_cast<double>(named.tensor->numel());
+    return 6 * weights * static_cast<double>(batch_parts(*stage.spec().train, processes).rows) < worth_sharing;
 }
 }  // namespace
 
@@ -68,6 +84,8 @@ void StageRun::help(const From& from) {
     stage_.to(device_);
     if (from.init && !from.checkpoint) begin_as(stage_, *from.init);
     if (!stage_.spec().train) return;
+    std::optional<OneThread> alone;
+    if (from.chooses_threads && has_small_steps(stage_, processes_)) alone.emplace();
     Trainer trainer(stage_, device_, processes_);
     if (from.checkpoint) {
         const auto held = load_checkpoint(*from.checkpoint);
@@ -126,6 +144,11 @@ void StageRun::train(const From& from) {
     const auto checkpoints = folder_ / "checkpoints";
     fs::create_directories(checkpoints);
     remove_temporaries(checkpoints);
+    std::optional<OneThread> alone;
+    if (from.chooses_threads && at::get_num_threads() > 1 && has_small_steps(stage_, processes_)) {
+        alone.emplace();
+        Progress::note("threads  1 while it trains: a step is too small to be shared");
+    }
     Trainer trainer(stage_, device_, processes_);
     const auto steps = stage_.spec().train->steps;
     if (from.checkpoint) {

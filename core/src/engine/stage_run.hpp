@@ -31,6 +31,7 @@ class StageRun {
         bool resumed = false;
         std::optional<std::filesystem::path> checkpoint = {};  ///< of its own, to go on from
         std::optional<std::filesystem::path> init = {};        ///< of another run, to begin as
+        bool chooses_threads = false;  ///< nobody has said how many: a training whose steps are small takes one
     };
     /// Trains where the stage has [train], and evaluates.
     nlohmann::json run(const From& from);

@@ -171,7 +171,7 @@ Tensor Trainer::part_of_step(Batch batch, const Random& random, const StepLook& 
 void Trainer::update(const Tensor& finite) {
     at::NoGradGuard no_grad;
     const auto norm = clip(parameters_.tensors, settings_.clip);
-    sums_.end_step(norm, finite.logical_and(norm.isfinite()), step_);
+    sums_.end_step(norm, finite, step_);
     const auto scalar = at::TensorOptions(device_).dtype(at::kFloat);
     optimizer_->step(at::full({}, rate(step_), scalar), sums_.skip());
     averages_.update(step_);

@@ -82,11 +82,12 @@ void TrainingSums::end_step(const Tensor& norm, const Tensor& finite, std::int64
     ++steps_;
     if (device_.is_cpu() && norm.is_cpu() && finite.is_cpu()) {
         auto& bad = *first_bad_.mutable_data_ptr<std::int64_t>();
-        if (bad < 0 && !finite.item<bool>()) bad = step;
+        if (bad < 0 && !(finite.item<bool>() && std::isfinite(norm.item<double>()))) bad = step;
         *norm_.mutable_data_ptr<double>() += norm.item<double>();
         return;
     }
-    first_bad_ = at::where(finite.logical_or(first_bad_ >= 0), first_bad_, at::full_like(first_bad_, step));
+    first_bad_ = at::where(finite.logical_and(norm.isfinite()).logical_or(first_bad_ >= 0), first_bad_,
+                           at::full_like(first_bad_, step));
     norm_ += norm.to(at::kDouble);
 }
 

@@ -7,16 +7,19 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <thread>
+#include <variant>
 
 #include <fmt/format.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/child.hpp"
 #include "base/engine.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
@@ -73,15 +76,65 @@ const Task* blamed(const Study& study, const Task& task, const fs::path& folder,
     return nullptr;
 }
 
-/// A program of dtk's that works on one task.
+/// What is to be done for a task: a run, or samples of one.
+using Job = std::variant<RunRequest, SampleRequest>;
+
+/// As it is typed.
+std::vector<std::string> words_of(const Job& job, const std::string& program) {
+    std::vector<std::string> words{program};
+    const auto add = [&](std::initializer_list<std::string> more) { words.insert(words.end(), more); };
+    if (const auto* run = std::get_if<RunRequest>(&job)) {
+        add({"run", run->file.string()});
+        run->resume ? add({"--resume=" + *run->resume}) : add({"--out", run->out->string()});
+    } else {
+        const auto& sample = std::get<SampleRequest>(job);
+        add({"sample", sample.run.string(), "--out", sample.out->string()});
+    }
+    const auto& overrides = std::visit([](const auto& request) -> const Overrides& { return request.overrides; }, job);
+    for (const auto& word : overrides.words()) words.push_back(word);
+    add({"--progress", "none"});
+    return words;
+}
+
+/// The same in this process, a child of the one that looked at the study. → exit code
+int done_here(Engine& engine, const Job& job) try {
+    std::signal(SIGPIPE, SIG_IGN);
+    begin_progress();
+    begin_blame();
+    return std::holds_alternative<RunRequest>(job) ? engine.run(std::get<RunRequest>(job))
+                                                   : engine.sample(std::get<SampleRequest>(job));
+} catch (const Error& error) {
+    fmt::print(stderr, "error: {}\n", harmless(error.what()));
+    if (!error.help().empty()) fmt::print(stderr, "  = help: {}\n", harmless(error.help()));
+    return mistaken;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", harmless(error.what()));
+    return failed;
+}
+
+/// Is the caller all there is of this process? Threads do not go with a fork, and what they hold stays held.
+bool is_alone() {
+    std::error_code error;
+    std::size_t threads = 0;
+    for (fs::directory_iterator one("/proc/self/task", error), end; !error && one != end; one.increment(error))
+        ++threads;
+    return threads == 1;
+}
+
+/// A process that works on one task.
 class Worker {
  public:
-    Worker(const Task& task, Lease lease, std::vector<std::string> command, const fs::path& log, std::string gpu)
+    /// engine: null for a program of its own
+    Worker(const Task& task, Lease lease, const Job& job, const std::string& program, Engine* engine,
+           const fs::path& log, std::string gpu)
         : task(&task), gpu(std::move(gpu)), lease_(std::move(lease)) {
         if (!this->gpu.empty()) ::setenv("CUDA_VISIBLE_DEVICES", this->gpu.c_str(), 1);
+        auto command = words_of(job, program);
         std::vector<char*> arguments;
         for (auto& word : command) arguments.push_back(word.data());
         arguments.push_back(nullptr);
+        const bool here = engine && is_alone();
+        std::fflush(nullptr);  // or a child would write it again
         const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666),
                   nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
         const auto parent = ::getpid();
@@ -91,6 +144,11 @@ class Worker {
             if (::getppid() != parent) ::_exit(127);
             ::setpgid(0, 0);  // an interrupt from the keyboard reaches it by its parent, once
             ::dup2(nothing, 0), ::dup2(output, 1), ::dup2(output, 2);
+            if (here) {
+                const int code = done_here(*engine, job);
+                std::fflush(nullptr);
+                ::_exit(code);  // what the parent has is the parent's to end
+            }
             ::execv(arguments[0], arguments.data());
             ::_exit(127);
         }
@@ -196,6 +254,8 @@ class Runner {
 
     std::size_t run() {
         sweep();
+        // What cells have in common, such as what true samples would give, is found by the first that wants it.
+        ::setenv(remembering_variable, (request_.folder / "remembered").c_str(), 1);
         const auto total = static_cast<std::int64_t>(waiting_.size() + open_.size());
         if (total == 0) return 0;
         for (const auto* folder : {"tasks", "logs"}) fs::create_directories(request_.folder / folder);
@@ -354,27 +414,34 @@ class Runner {
         if (!gpu) return false;
         const auto file = folder.string() + ".toml";
         write_atomically(file, task.text);
-        std::vector<std::string> command{program_};
+        Job job;
         if (task.what == Task::What::measure) {
             clear(folder);
             const auto trained = folder_of(study_.task(task.needs), request_.folder, request_.accept_rebuilt);
-            command.insert(command.end(), {"sample", trained.string(), "--out", folder.string()});
-            for (const auto& set : task.set) command.insert(command.end(), {"--set", set});
-        } else if (read_json(folder / "run.json").is_object() || !task.goes_on.empty()) {
-            if (!read_json(folder / "run.json").is_object())
-                begin_with(folder_of(study_.task(task.goes_on), request_.folder, request_.accept_rebuilt), folder);
-            command.insert(command.end(), {"run", file, "--resume=" + folder.string()});
+            job = SampleRequest{.run = trained, .overrides = {.set = task.set}, .out = folder};
         } else {
-            clear(folder);
-            command.insert(command.end(), {"run", file, "--out", folder.string()});
+            const bool begun = read_json(folder / "run.json").is_object();
+            if (!begun && !task.goes_on.empty())
+                begin_with(folder_of(study_.task(task.goes_on), request_.folder, request_.accept_rebuilt), folder);
+            RunRequest run{.file = file};
+            if (begun || !task.goes_on.empty()) {
+                run.resume = folder.string();
+            } else {
+                clear(folder);
+                run.out = folder;
+            }
+            job = std::move(run);
         }
-        for (const auto& [name, id] : task.stands_on)
-            command.insert(
-                command.end(),
-                {"--artefact",
-                 name + "=" + folder_of(study_.task(id), request_.folder, request_.accept_rebuilt).string()});
-        command.insert(command.end(), {"--progress", "none"});
-        workers_.emplace_back(task, std::move(*lease), std::move(command), log_of(task, request_.folder), *gpu);
+        std::visit(
+            [&](auto& request) {
+                request.progress = Progress::Mode::none;
+                for (const auto& [name, id] : task.stands_on)
+                    request.overrides.artefacts.push_back(
+                        name + "=" + folder_of(study_.task(id), request_.folder, request_.accept_rebuilt).string());
+            },
+            job);
+        workers_.emplace_back(task, std::move(*lease), job, program_, request_.engine, log_of(task, request_.folder),
+                              *gpu);
         return true;
     }
 

@@ -156,6 +156,9 @@ struct StudyRequest {
     bool accept_rebuilt = false;
     Progress::Mode progress = Progress::Mode::automatic;
     std::function<bool()> stop = [] { return false; };
+    /// With it a task is done by a child of this process, which has LibTorch and the plugins already and what was read of
+    /// the data; null: by a program of its own, as wherever this process has other threads.
+    class Engine* engine = nullptr;
 };
 
 /// Where the results of the task with that id lie in the study's folder, or will: with accept_rebuilt perhaps those of
