@@ -65,7 +65,7 @@ Tensor group_norm(const std::map<std::string, Tensor>& w, const std::string& nam
     return normal * w.at(name + ".weight").view({1, -1, 1, 1}) + w.at(name + ".bias").view({1, -1, 1, 1});
 }
 
-Tensor silu(const Tensor& x) { return x / (1 + (-x).exp()); }
+Tensor swish(const Tensor& x) { return x / (1 + (-x).exp()); }
 
 Tensor convolved(const std::map<std::string, Tensor>& w, const std::string& name, const Tensor& x) {
     const auto& weight = w.at(name + ".weight");
@@ -104,12 +104,12 @@ TEST_CASE("a residual block adds the embedding, or scales and shifts by it, at t
                 if (out == 8) CHECK(support::distance(block(x, {.embedding = embedding}), resized(x)) < 1e-6);
                 const auto w = moved(block);
                 const auto in = x.to(at::kDouble);
-                auto h = convolved(w, "conv1", resized(silu(group_norm(w, "norm1", in, 4))));
+                auto h = convolved(w, "conv1", resized(swish(group_norm(w, "norm1", in, 4))));
                 const auto told = linear(w, "time", embedding.to(at::kDouble)).unsqueeze(2).unsqueeze(3);
                 h = scale_shift ? group_norm(w, "norm2", h, 4) * (1 + told.slice(1, 0, out)) + told.slice(1, out)
                                 : group_norm(w, "norm2", h + told, 4);
                 const auto by = w.contains("skip.weight") ? convolved(w, "skip", resized(in)) : resized(in);
-                const auto wanted = by + convolved(w, "conv2", silu(h));
+                const auto wanted = by + convolved(w, "conv2", swish(h));
                 CHECK(support::distance(block(x, {.embedding = embedding}).to(at::kDouble), wanted) < 1e-4);
             }
 }
