@@ -203,21 +203,6 @@ TEST_CASE("one group of a picture stands alone in the middle, with its kind and 
     }
 }
 
-TEST_CASE("the numbers of words go by how often they come, and unknown ones are said") {
-    const auto words = support::make<dtk::Tokenizer>("words", "length = 5\nleast = 2");
-    words->learn({"a red bag", "A red, red shoe.", "a bag", "seldom"});
-    CHECK(words->vocabulary() == 4);
-    CHECK(words->learned() == "a\nred\nbag\n");
-    const auto tokens = words->encode("red  bag (Blue) a");
-    CHECK(tokens.numbers == std::vector<std::int64_t>{2, 3, 0, 1});
-    CHECK(tokens.unknown == std::vector<std::string>{"blue"});
-    CHECK(words->decode({2, 3, 0, 1}) == "red bag <unknown> a");
-    const auto rows = dtk::token_rows(*words, {"a bag", ""});
-    CHECK(at::equal(rows.tokens, at::tensor({1, 3, 0, 0, 0, 0, 0, 0, 0, 0}, at::kLong).view({2, 5})));
-    CHECK(at::equal(rows.mask, at::tensor({1., 1., 0., 0., 0., 0., 0., 0., 0., 0.}, at::kFloat).view({2, 5})));
-    CHECK_THROWS_WITH(words->learn({"a red bag above a blue bag"}), Catch::Matchers::Contains("`length` is 5"));
-}
-
 TEST_CASE("what is beyond the end of a text changes no bit, and what is in it does") {
     const at::NoGradGuard no_grad;
     Bench bench(reader);
@@ -302,4 +287,50 @@ TEST_CASE("a tokenizer that fits nothing is refused in words") {
     const auto tokenless =
         complaint(reader, "[tokenizer]\nuse = \"words\"\n", "[sample]\nprompts = [\"a red disc\"]\n");
     CHECK(!tokenless.empty());
+}
+
+TEST_CASE("pictures of a folder have the captions beside them or in a table, and one without is named") {
+    const Folder folder;
+    const fs::path images = fs::path(DTK_SOURCE) / "plugins/datasets/check/images/bags";
+    fs::create_directories(folder / "set");
+    for (int i = 0; i < 10; ++i) {
+        fs::copy_file(images / fmt::format("{}.png", i), folder / fmt::format("set/{}.png", i));
+        write(folder / fmt::format("set/{}.txt", i), fmt::format("\n  bag number {}\nmore\n", i));
+    }
+    const auto made = [&](const std::string& more = "") {
+        return support::make<dtk::Dataset>("captioned_folder", fmt::format("folder = \"{}\"\nsize = 8\ntest = 0.2\n{}",
+                                                                           (folder / "set").string(), more));
+    };
+    const auto data = made();
+    CHECK(data->size() == 8);
+    CHECK(data->test_size() == 2);
+    const auto table = [&](const std::string& text) {
+        write(folder / "table.csv", text);
+        return fmt::format("captions = \"{}\"", (folder / "table.csv").string());
+    };
+    std::string lines = "file,caption\n";
+    for (int i = 0; i < 10; ++i) lines += fmt::format("{}.png,\"bag, number {}\"\n", i, i);
+    const auto by_table = made(table(lines));
+    // The picture that a caption is of is the one that it names.
+    const auto plain = support::make<dtk::Dataset>(
+        "image_folder", fmt::format("folder = \"{}\"\nsize = 8\nchannels = 3\ntest = 0.2", (folder / "set").string()));
+    std::set<std::string> all;
+    for (const bool testing : {false, true}) {
+        const auto n = testing ? 2 : 8;
+        const auto beside = captions_of(*data, n, testing), said = captions_of(*by_table, n, testing);
+        const auto x = testing ? data->test_examples(at::arange(n)).x : data->examples(at::arange(n)).x;
+        CHECK(at::equal(x, testing ? plain->test_examples(at::arange(n)).x : plain->examples(at::arange(n)).x));
+        for (std::size_t i = 0; i < beside.size(); ++i) {
+            all.insert(beside[i]);
+            CHECK(said[i] == "bag, " + beside[i].substr(4));
+        }
+    }
+    CHECK(all.size() == 10);
+    CHECK_THROWS_WITH(made(table("0.png,one\n")), Catch::Matchers::Contains("1.png has no caption"));
+    CHECK_THROWS_WITH(made(table(lines + "11.png,none\n")),
+                      Catch::Matchers::Contains("11.png, and there is no such picture"));
+    CHECK_THROWS_WITH(made(table(lines + "0.png,again\n")), Catch::Matchers::Contains("a second caption of 0.png"));
+    CHECK_THROWS_WITH(made(table("0.png\n")), Catch::Matchers::Contains("table.csv:1 says no caption"));
+    write(folder / "set/3.txt", "  \n");
+    CHECK_THROWS_WITH(made(), Catch::Matchers::Contains("3.png has no caption"));
 }

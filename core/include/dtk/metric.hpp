@@ -30,6 +30,7 @@ struct EvaluationInput {
     std::optional<double> start_time = {};     ///< t of `start`, where the sampler's grid begins; unset: T−1
     const Dataset* latents = nullptr;          ///< the examples as a codec makes them; null: there is none
     std::vector<std::string> captions = {};    ///< what each sample was to show; empty: nothing was said in words
+    Tensor labels = {};                        ///< [n] int64, the class each was to be of; undefined: of none
     /// The examples as the chain has them: what the network is asked about.
     const Dataset& chain_data() const { return latents ? *latents : data; }
 };

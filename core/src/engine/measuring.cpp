@@ -132,7 +132,10 @@ json measure(const Stage& stage, const Tensor& samples, const Tensor& start, con
     if (stage.part<Codec>()) input.latents = &stage.chain_data();
     input.observation = stage.part<Observation>().get();
     if (settings && stage.part<Sampler>()) input.start_time = sampled_times(stage, *settings).front();
-    if (settings && samples.defined()) input.captions = captions_asked(stage, *settings, 0, samples.size(0));
+    if (settings && samples.defined()) {
+        input.captions = captions_asked(stage, *settings, 0, samples.size(0));
+        if (stage.looks_at_classes()) input.labels = labels_asked(stage, *settings, 0, samples.size(0));
+    }
     const auto metrics = stage.list<Metric>();
     say(fmt::format("\n{:<22}{:>12}  {:>24}   {}", "metric", "value", "true samples ± sd", "verdict"));
     for (std::size_t i = 0; i < metrics.size(); ++i) {

@@ -19,6 +19,12 @@ Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings) {
     return numbers.empty() ? Tensor() : at::tensor(numbers, at::kLong);
 }
 
+Tensor labels_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first, std::int64_t n) {
+    const auto classes = classes_in_turn(stage, settings);
+    if (!classes.defined()) return {};
+    return classes.index_select(0, at::arange(first, first + n, at::kLong).remainder(classes.numel()));
+}
+
 std::vector<std::string> captions_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first,
                                         std::int64_t n) {
     if (!stage.part<Tokenizer>()) return {};
@@ -46,7 +52,6 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     const auto chunk = std::min(settings.batch, settings.n), chunks = (settings.n + chunk - 1) / chunk;
     const auto options = at::TensorOptions(device).dtype(settings.precision == "float64" ? at::kDouble : at::kFloat);
 
-    const auto classes = classes_in_turn(stage, settings);
     DenoiserOptions asked{.bf16 = settings.precision == "bf16", .rows = settings.network_batch, .guided = true};
     if (settings.clip) asked.clip = space.range;
     const auto denoise = stage.denoiser(asked);
@@ -63,10 +68,8 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
     for (std::int64_t i = 0; i < chunks; ++i) {
         const auto random = drawn_with.from(i * chunk);
         Condition condition;
-        if (classes.defined()) {  // as many of each class
-            const auto turn = at::arange(i * chunk, (i + 1) * chunk, at::kLong).remainder(classes.numel());
-            condition.label = classes.index_select(0, turn).to(device, /*non_blocking=*/true);
-        }
+        if (const auto labels = labels_asked(stage, settings, i * chunk, chunk); labels.defined())
+            condition.label = labels.to(device, /*non_blocking=*/true);  // as many of each class
         if (const auto tokenizer = stage.part<Tokenizer>()) {
             const auto rows = token_rows(*tokenizer, captions_asked(stage, settings, i * chunk, chunk));
             condition.tokens = rows.tokens.to(device, /*non_blocking=*/true);

@@ -15,6 +15,9 @@ struct Drawn {
 /// examples; undefined where there are none.
 DTK_API Tensor classes_in_turn(const Stage& stage, const SampleSettings& settings);
 
+/// Those classes of rows first … first + n − 1; undefined where there are none.
+DTK_API Tensor labels_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first, std::int64_t n);
+
 /// The texts that are asked of the network, of rows first … first + n − 1: the prompts of [sample] in turn, or the
 /// captions of as many test examples; empty where there is no tokenizer. Errors: Error where there are neither.
 DTK_API std::vector<std::string> captions_asked(const Stage& stage, const SampleSettings& settings, std::int64_t first,

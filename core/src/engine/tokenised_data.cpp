@@ -44,7 +44,7 @@ void teach(Tokenizer& tokenizer, const Dataset& data, const std::string& learned
         throw Error("a tokenizer reads captions, and the data have none",
                     "use data with captions, such as composites, or remove [tokenizer]");
     const auto n = data.size() > 0 ? std::min(tokenizer.wants(), data.size()) : tokenizer.wants();
-    tokenizer.learn(captions->captions(at::arange(n, at::kLong)));
+    tokenizer.learn(n > 0 ? captions->captions(at::arange(n, at::kLong)) : std::vector<std::string>{});
     if (tokenizer.vocabulary() < 1 || tokenizer.length() < 1)
         throw Error("the tokenizer has learned no token", "give it captions with words in them");
 }

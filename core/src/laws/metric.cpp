@@ -22,10 +22,16 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
+/// What each sample was to be, of data that say so.
+struct Asked {
+    std::vector<std::string> captions = {};
+    Tensor labels = {};
+};
+
 /// Samples that a run might have drawn, and where each of them came from.
 struct Drawn {
     Tensor x, start;
-    std::vector<std::string> captions = {};  ///< what each was to show, of data that have such
+    Asked asked = {};
 };
 
 /// A metric on a bench, and what a perfect model's run would show it.
@@ -39,7 +45,8 @@ struct Tried {
                     const Metric* other = nullptr) const {
         EvaluationInput input{drawn.x, *bench.data, *bench.chain, denoise};
         input.start = drawn.start;
-        input.captions = drawn.captions;
+        input.captions = drawn.asked.captions;
+        input.labels = drawn.asked.labels;
         input.observation = bench.seen.get();
         input.progress = [](std::int64_t done, std::int64_t all) {
             if (done < 0 || all <= 0 || done > all)
@@ -87,7 +94,9 @@ Drawn true_samples(const Bench& bench, std::int64_t n, std::int64_t number) {
         const auto batch = new_examples(*bench.data, n, number);
         if (!batch) return {};
         const auto* said = bench.data->size() == 0 ? known_as<Captioned>(*bench.data) : nullptr;
-        return {batch->x, {}, said ? said->captions(new_numbers(n, number)) : std::vector<std::string>{}};
+        return {batch->x,
+                {},
+                {said ? said->captions(new_numbers(n, number)) : std::vector<std::string>{}, batch->condition.label}};
     }
     if (bench.seen->sd() == 0) return {};
     // What is drawn agrees with y as often as y is likely.
@@ -208,8 +217,10 @@ void same_result(const MetricResult& a, const MetricResult& b, const std::string
 /// Rows of samples and starts.
 Drawn rows(const Drawn& drawn, const Tensor& index) {
     Drawn some{drawn.x.index_select(0, index), drawn.start.defined() ? drawn.start.index_select(0, index) : Tensor()};
-    for (std::int64_t i = 0; i < index.numel() && !drawn.captions.empty(); ++i)
-        some.captions.push_back(drawn.captions[static_cast<std::size_t>(index[i].item<std::int64_t>())]);
+    const auto& [captions, labels] = drawn.asked;
+    for (std::int64_t i = 0; i < index.numel() && !captions.empty(); ++i)
+        some.asked.captions.push_back(captions[static_cast<std::size_t>(index[i].item<std::int64_t>())]);
+    if (labels.defined()) some.asked.labels = labels.index_select(0, index);
     return some;
 }
 
@@ -249,12 +260,12 @@ void same_twice(const Trial& trial, Findings& found) {
         trial, found,
         [&](const Tried& one) {
             const Drawn given{one.truth.x.defined() ? one.truth.x.clone() : Tensor(),
-                              one.truth.start.defined() ? one.truth.start.clone() : Tensor(), one.truth.captions};
+                              one.truth.start.defined() ? one.truth.start.clone() : Tensor(), one.truth.asked};
             const auto first = one.of(given);
             if (given.x.defined()) found.expect(same_bits(given.x, one.truth.x), "it wrote into the samples");
             if (given.start.defined())
                 found.expect(same_bits(given.start, one.truth.start), "it wrote into their start");
-            if (given.x.defined()) one.of({given.x * 0.5, given.start, given.captions});
+            if (given.x.defined()) one.of({given.x * 0.5, given.start, given.asked});
             same_result(first, one.of(given), "asked again", found);
             const auto fresh = trial.make<Metric>(one.bench);
             same_result(first, one.of(given, one.exact, {1, "metric"}, fresh.get()), "made again", found);
@@ -338,7 +349,7 @@ void types_change_little(const Trial& trial, Findings& found) {
             const auto a = one.of_truth();
             const auto b =
                 one.of({one.truth.x.to(at::kDouble),
-                        one.truth.start.defined() ? one.truth.start.to(at::kDouble) : Tensor(), one.truth.captions});
+                        one.truth.start.defined() ? one.truth.start.to(at::kDouble) : Tensor(), one.truth.asked});
             found.at_most(same(a.value, b.value) ? 0 : std::abs(a.value - b.value),
                           1e-4 * std::max(std::abs(a.value), error_of(a)) + 1e-9,
                           "of the same samples in float64 the value moves by");
@@ -412,14 +423,14 @@ std::vector<std::pair<std::string, Drawn>> spoilt(const Tried& one) {
     const auto& x = one.truth.x;
     const auto centre = x.mean(0, true), sd = 3 * x.std();
     std::vector<std::pair<std::string, Drawn>> all{
-        {"shifted", {x + sd, one.truth.start, one.truth.captions}},
-        {"noised", {x + sd * Random(6, "laws").normal(x.sizes(), x.options()), one.truth.start, one.truth.captions}},
-        {"collapsed", {centre + 0.05 * (x - centre), one.truth.start, one.truth.captions}}};
+        {"shifted", {x + sd, one.truth.start, one.truth.asked}},
+        {"noised", {x + sd * Random(6, "laws").normal(x.sizes(), x.options()), one.truth.start, one.truth.asked}},
+        {"collapsed", {centre + 0.05 * (x - centre), one.truth.start, one.truth.asked}}};
     if (const auto there = one.bench.data->size(); there > 0) {
         auto copied = x.clone();
         const auto n = std::min(x.size(0), there);
         copied.slice(0, 0, n).copy_(one.bench.data->examples(at::arange(n)).x);
-        all.push_back({"copied from training", {copied, one.truth.start, one.truth.captions}});
+        all.push_back({"copied from training", {copied, one.truth.start, one.truth.asked}});
     }
     return all;
 }
@@ -462,10 +473,10 @@ void no_numbers_pass_nothing(const Trial& trial, Findings& found) {
         for (const double value : {std::nan(""), infinity}) {
             auto x = one.truth.x.clone();
             x.flatten(1)[17][0] = value;
-            passes_nothing(one, {x, one.truth.start, one.truth.captions},
+            passes_nothing(one, {x, one.truth.start, one.truth.asked},
                            fmt::format("samples with one {} among them", value), found);
         }
-        passes_nothing(one, {at::full_like(one.truth.x, std::nan("")), one.truth.start, one.truth.captions},
+        passes_nothing(one, {at::full_like(one.truth.x, std::nan("")), one.truth.start, one.truth.asked},
                        "samples that are not numbers", found);
     });
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Made data that `dtk plugins check` tries the data sets with which read files: python3 make.py writes them here."""
+import json
 import math
 import random
 import struct
@@ -49,9 +50,20 @@ for folder in ["bags", "coats"]:
     for i in range(10):
         png(here / "images" / folder / f"{i}.png", 8, bytes_of(64))
 
+captions = [f"{folder}/{i}.png,\"a grey {folder[:-1]}, number {i}\"" for folder in ["bags", "coats"] for i in range(10)]
+(here / "captions.csv").write_text("file,caption\n" + "\n".join(captions) + "\n")
+emoji = {}
+for i in range(12):
+    kind = ["food", "people", "flags"][i % 3]
+    unicode = f"1F{600 + i}"
+    emoji[f"made_{i}"] = {"unicode": unicode, "name": f"Made {kind} {i}", "category": kind, "keywords": ["made", kind]}
+    png(here / "emoji" / "assets" / "png" / f"{unicode}.png", 8, bytes_of(64))
+(here / "emoji" / "config").mkdir(parents=True, exist_ok=True)
+(here / "emoji" / "config" / "index.json").write_text(json.dumps(emoji, indent=1) + "\n")
 
 def structure_db(name, lengths):
     """ProMod3's format, of straight helices with letters by chance."""
+    draw = random.Random(2)
     turn, rise = math.radians(100), 1.5
     atoms = [(1.55, -0.46, -0.9), (2.3, 0, 0), (1.68, 0.45, 1.1), (2.05, 0.53, 2.25)]  # radius, angle and height
     letters, places = [], []
