@@ -203,6 +203,39 @@ TEST_CASE("losses of frames are sums over blocks, residues and atoms") {
               .item<double>() < 1e-6);
 }
 
+TEST_CASE("the loss of a flow of frames is the error of its velocity, bounded near the data") {
+    auto context = frames("self_condition = false");
+    context.chain = make<dtk::Process>("se3_flow", "steps = 100", context);
+    auto batch = context.data->examples(at::arange(3));
+    batch.x = batch.x.to(at::kDouble);
+    batch.condition.mask = at::ones({3, L});
+    batch.condition.mask[1].slice(0, 12).zero_();
+    const dtk::Time t = at::tensor({2.0, 60.0, 98.0}, at::kDouble);
+    const auto xt = context.chain->noised(batch.x, t, stream.stream("noise"));
+    const auto guess =
+        at::cat({batch.x.slice(-1, 0, 3).matmul(dtk::rotation(0.1 * stream.normal({3, L, 3}, at::kDouble))),
+                 batch.x.slice(-1, 3) + stream.normal({3, L, 3, 1}, at::kDouble)},
+                -1);
+    const dtk::Denoiser denoise(context.chain, [&](const Tensor&, const dtk::Time&, const dtk::Condition&) {
+        return dtk::Prediction{PredictionType::x0, guess, {}};
+    });
+    const auto value =
+        (*make<dtk::Loss>("frame_flow", "", context))(denoise, batch, t, stream).objectives.front().value;
+    const auto v = context.chain->target(PredictionType::velocity, batch.x, xt, t);
+    const auto told = context.chain->convert({PredictionType::x0, guess, {}}, PredictionType::velocity, xt.x, t);
+    for (std::int64_t b = 0; b < 3; ++b) {
+        const double u = (t.rows(3)[b].item<double>() + 1) / 100, share = std::pow(u / std::max(u, 0.1), 2);
+        double place = 0, turn = 0, n = 0;
+        for (std::int64_t i = 0; i < L; ++i) {
+            if (batch.condition.mask[b][i].item<double>() == 0) continue;
+            place += 0.01 * (told - v)[b][i].select(-1, 3).square().sum().item<double>();
+            turn += dtk::vee((told - v)[b][i].slice(-1, 0, 3)).square().sum().item<double>();
+            n += 1;
+        }
+        CHECK(value[b].item<double>() == Approx(std::min(2 * place / n * share, 5.0) + turn / n * share).epsilon(1e-5));
+    }
+}
+
 TEST_CASE("the mean square of a score of rotations is that of its draws") {
     for (const double sigma : {0.05, 0.7, 1.8}) {
         const auto s = at::full({1}, sigma, at::kDouble);
@@ -257,5 +290,5 @@ TEST_CASE("losses and networks of frames say what they need") {
     chain.network = make<dtk::Model>("exact", "", chain);
     CHECK_THROWS_WITH(make<dtk::Model>("frame_ipa", "", chain), Contains("[L, 3, 4]"));
     CHECK_THROWS_WITH(make<dtk::Loss>("frame_mse", "", chain), Contains("process of frames"));
-    CHECK_THROWS_WITH(make<dtk::Loss>("se3_score", "", chain), Contains("process of frames"));
+    CHECK_THROWS_WITH(make<dtk::Loss>("se3_score", "", chain), Contains("adds noise to frames"));
 }

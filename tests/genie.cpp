@@ -71,7 +71,7 @@ double off_moments(const Tensor& x, const Tensor& covariance) {
 
 TEST_CASE("what genie answers turns with the chain, and its reflection is another chain") {
     const auto Q = turn();
-    for (const std::string fields : {"", "pairs = \"local\""})
+    for (const std::string fields : {"", "pairs = \"local\"", "preconditioned = true"})
         for (const auto type : {at::kDouble, at::kFloat}) {
             const auto context = chains(fields, type);
             const Asked asked(context, type);
@@ -99,8 +99,24 @@ TEST_CASE("genie is blind to where the chain stands, and told so it knows that i
     }
 }
 
+TEST_CASE("preconditioned, genie begins as the best denoiser that treats all numbers alike") {
+    auto context = chains();
+    context.network = make<dtk::Model>("genie", "preconditioned = true", context);
+    context.network->train(false);
+    const Asked asked(context, at::kFloat);
+    const auto& levels = context.chain->levels();
+    const auto answered = eps(context, asked.x, asked.t);
+    const double s = dynamic_cast<const dtk::GaussianProcess&>(*context.chain).data_sd();
+    for (std::int64_t b = 0; b < 4; ++b) {
+        const double t = asked.t.rows(4)[b].item<double>(), a = levels.alpha(t), sigma = levels.sigma(t);
+        const auto x = asked.x[b] - asked.x[b].mean(0);
+        const auto x0 = (asked.x[b] - sigma * answered[b]) / a;
+        CHECK(distance(x0, a * s * s / (a * a * s * s + sigma * sigma) * x) < 1e-3);
+    }
+}
+
 TEST_CASE("padding changes nothing, and comes to 0") {
-    for (const std::string fields : {"", "pairs = \"local\""}) {
+    for (const std::string fields : {"", "pairs = \"local\"", "preconditioned = true"}) {
         const auto context = chains(fields);
         const Asked asked(context);
         const auto answer = eps(context, asked.x, asked.t);

@@ -246,6 +246,11 @@ TEST_CASE("superposition finds the motion, never a reflection, and what is left 
         CHECK(dtk::superposed_rmsd(x, y, mask)[i].item<double>() ==
               Approx(dtk::superposed_rmsd(x[i].slice(0, 0, n), y[i].slice(0, 0, n)).item<double>()).epsilon(1e-9));
     }
+    const auto all = dtk::superposed_rmsds(x, y.slice(0, 0, 3));
+    CHECK(all.sizes() == at::IntArrayRef{B, 3});
+    for (std::int64_t i = 0; i < B; ++i)
+        for (std::int64_t k = 0; k < 3; ++k)
+            CHECK(all[i][k].item<double>() == Approx(dtk::superposed_rmsd(x[i], y[k]).item<double>()).epsilon(1e-9));
     const auto w = stream.stream("w").uniform({B, L}, at::kDouble);
     CHECK(apart(dtk::superposed(x, y, w).rotation, dtk::superposed(x, y, 3 * w).rotation) < 1e-11);
 }

@@ -268,6 +268,38 @@ TEST_CASE("a mixture of frames, sampled by its exact score, has its weights, pla
     CHECK(near.mean().item<double>() < 0.5 * Frames::move * std::sqrt(3));
 }
 
+TEST_CASE("frames flow along geodesics at constant speed, and steps back end where they began") {
+    support::BuildContext context;
+    context.data = std::make_shared<Frames>();
+    context.chain = make<dtk::Process>("se3_flow", "steps = 50", context);
+    const auto& process = *context.chain;
+    const auto x0 = context.data->examples(at::arange(8)).x.to(at::kDouble);
+    const auto noise = process.noise(x0.sizes(), x0.options(), stream.stream("noise"));
+    CHECK(distance(process.mix(x0, noise, 49).slice(-1, 0, 3), noise.slice(-1, 0, 3)) < 1e-6);
+    CHECK(distance(process.mix(x0, noise, 49).select(-1, 3), 10 * noise.select(-1, 3)) < 1e-9);
+    for (const double t : {3.0, 20.4, 45.0}) {
+        const dtk::NoisySample xt{process.mix(x0, noise, t), noise};
+        const auto v = process.target(PredictionType::velocity, x0, xt, t);
+        // dx/du by differences, in the frame of R.
+        const double h = 0.01;
+        const auto later = process.mix(x0, noise, t + h), sooner = process.mix(x0, noise, t - h);
+        const auto turn = dtk::rotation_vector(sooner.slice(-1, 0, 3).transpose(-1, -2).matmul(later.slice(-1, 0, 3)));
+        CHECK(distance(dtk::vee(v.slice(-1, 0, 3)), turn * 50 / (2 * h)) < 1e-5);
+        CHECK(distance(v.select(-1, 3), (later - sooner).select(-1, 3) * 50 / (2 * h)) < 1e-6);
+        CHECK(distance(process.convert({PredictionType::x0, x0, {}}, PredictionType::velocity, xt.x, t), v) < 1e-5);
+        CHECK(distance(process.convert({PredictionType::velocity, v, {}}, PredictionType::x0, xt.x, t), x0) < 1e-6);
+        // One step back with a perfect network is on the same way.
+        CHECK(distance(process.reverse_step(xt.x, {PredictionType::x0, x0, {}}, t, 2, "none", stream),
+                       process.mix(x0, noise, 2)) < 1e-6);
+    }
+    // Rotations that go ten times as fast are there after a tenth of the way.
+    const auto fast = make<dtk::Process>("se3_flow", "steps = 50\nrotation_rate = 10", context);
+    const auto step =
+        fast->reverse_step(process.mix(x0, noise, 49), {PredictionType::x0, x0, {}}, 49, 44, "none", stream);
+    CHECK(distance(step.slice(-1, 0, 3), x0.slice(-1, 0, 3)) < 1e-6);
+    CHECK(distance(step.select(-1, 3), process.mix(x0, noise, 44).select(-1, 3)) < 1e-6);
+}
+
 TEST_CASE("a process of frames says what it needs") {
     const auto context = frames("side = \"left\"");
     CHECK_THROWS_WITH(context.chain->accept(PredictionType::v), Contains("no meaning"));

@@ -128,6 +128,7 @@ std::vector<OpenFile> files_of(const Record& r) {
         {"tensorboard", "for TensorBoard"},
         {"samples.png", "the samples, drawn"},
         {"samples.svg", "the samples, drawn"},
+        {"samples.pdb", "the samples, for viewers of molecules"},
         {"loss.svg", "the loss over the steps, and by noise level"},
         {"samples.safetensors", "the samples"},
         {"metrics.jsonl", "the log of the training"},

@@ -26,7 +26,7 @@ struct Se3Score final : dtk::Loss {
         }
     } c;
     Se3Score(const Config& config, const dtk::BuildContext& context) : c(config) {
-        const auto& process = dtk::frame_process(context.process(), "se3_score");
+        const auto& process = dtk::frame_diffusion(context.process(), "se3_score");
         process.accept(PredictionType::score);
         if (context.model().predicts() != PredictionType::x0)
             throw dtk::Error("se3_score compares frames, and the network does not answer such",
@@ -39,7 +39,7 @@ struct Se3Score final : dtk::Loss {
 
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
-        const auto& process = dtk::frame_process(denoise.process(), "se3_score");
+        const auto& process = dtk::frame_diffusion(denoise.process(), "se3_score");
         const auto xt = process.noised(batch.x, t, random.stream("noise"));
         const auto mask = dtk::residue_mask(batch.condition, batch.x, batch.x);
         const auto answer = denoise(xt.x, t);

@@ -7,6 +7,10 @@
 // So ε̂ turns with x_t, and its reflection is another chain. Frames are proper rotations, [t, n, b] in place of Genie's
 // [t, b, n]. What does not exist (padding) is 0 in the data, and the data's mean over what exists is 0: there ε̂ is what
 // x_t itself says of it, x_t/σ_t, since nothing that is blind to moves of the whole chain could know it.
+//
+// `preconditioned` it answers r = x_t − (where F_n stands) of size 1 at all times as in Karras et al., "Elucidating the
+// Design Space", 2022: with s² the variance of the data and v = α² s² + σ²,   ε̂ = σ x_t/v + α s/√v · r,   so that x̂_0
+// is off by no more than s where r is off by 1.
 #include <vector>
 
 #include <fmt/format.h>
@@ -29,7 +33,7 @@ struct Config {
     std::int64_t pair_layers = 2, structure_layers = 3, reach = 32;
     double unit = 10, dropout = 0;
     std::string pairs = "distance";
-    bool centred = true, conditional = false;
+    bool preconditioned = false, centred = true, conditional = false;
     void fields(dtk::Fields& f) {
         f("single", attention.single, dtk::at_least(1), "numbers that each residue knows");
         f("pair", attention.pair, dtk::at_least(1), "numbers that each pair of residues knows");
@@ -46,6 +50,10 @@ struct Config {
           "frame "
           "of the first, and how it is turned there");
         f("dropout", dropout, dtk::up_from(0, 1), "share of what triangles add to pairs that is dropped in training");
+        f("preconditioned", preconditioned,
+          "does the network answer what is left when all residues are denoised alike? Without it, as Genie, what ε̂ is "
+          "off by "
+          "is 600 times as much in x̂_0 where sampling begins, so that it must be trained for long");
         f("centred", centred, "is the mean of the data 0? Then ε̂ is told so, see above");
         f("conditional", conditional, "is the network told the class?");
     }
@@ -95,6 +103,7 @@ struct Genie final : dtk::Model {
             throw dtk::Error("genie wants chains of at least 4 points in space, [L, 3]",
                              "use data such as `chains` with atoms = \"ca\"");
         process_.accept(dtk::PredictionType::eps);
+        if (c.preconditioned) gaussian_ = &dtk::gaussian(process_, "genie with preconditioned = true");
         if (c.conditional && space.classes == 0)
             throw dtk::Error("`conditional` needs data with classes", "use conditional = false");
         const auto init = context.random("init");
@@ -140,7 +149,9 @@ struct Genie final : dtk::Model {
             s = s + (*layer->transition_)(s);
             frames = (*layer->update_)(s, frames, mask);
         }
-        return {predicts(), told(centred - frames.translation, x, mask, t).to(given.scalar_type()), {}};
+        return {predicts(),
+                told(unscaled(centred - frames.translation, centred, t), x, mask, t).to(given.scalar_type()),
+                {}};
     }
 
  private:
@@ -160,6 +171,14 @@ struct Genie final : dtk::Model {
         return at::cat({near, local, turn}, -1);
     }
 
+    /// ε̂ of what the frames have moved by.
+    Tensor unscaled(const Tensor& moved, const Tensor& centred, const dtk::Time& t) const {
+        if (!gaussian_) return moved;
+        const auto signal = gaussian_->alpha(t) * gaussian_->data_sd(), noise = gaussian_->sigma(t);
+        const auto all = square(signal) + square(noise);
+        return sum_of(noise / all, centred, signal / sqrt(all), moved);
+    }
+
     /// What x_t alone says where the network is blind.
     Tensor told(Tensor eps, const Tensor& x, const Tensor& mask, const dtk::Time& t) const {
         const auto there = mask.unsqueeze(-1);
@@ -172,6 +191,7 @@ struct Genie final : dtk::Model {
     static constexpr double nearby = 8;  // Å
     Config c;
     const dtk::Process& process_;
+    const dtk::GaussianProcess* gaussian_ = nullptr;
     std::shared_ptr<dtk::NoiseInput> time_;
     std::shared_ptr<dtk::SinusoidalEmbedding> place_;
     std::shared_ptr<Linear> single_, first_, second_, geometry_;

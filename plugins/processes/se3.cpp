@@ -63,7 +63,7 @@ Tensor rotation_of(const Tensor& frames) { return frames.slice(-1, 0, 3); }
 Tensor place_of(const Tensor& frames) { return frames.select(-1, 3); }
 Tensor frames_of(const Tensor& rotation, const Tensor& place) { return at::cat({rotation, place.unsqueeze(-1)}, -1); }
 
-struct Se3 final : dtk::FrameProcess, dtk::ScaledNoise {
+struct Se3 final : dtk::FrameDiffusion, dtk::ScaledNoise {
     struct Config {
         dtk::Part<dtk::Process> translations{"gaussian"}, rotations{"so3"};
         double scale = 0.1;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <dtk/chain_files.hpp>
 #include <dtk/dataset.hpp>
 #include <dtk/fields.hpp>
 #include <dtk/importer.hpp>
@@ -51,7 +52,7 @@ struct DTK_API ChainFilter {
 /// Chains as examples: Cα traces [length, 3], or backbones [length, 4, 3] of N, CA, C and O, the mean of the Cα at 0. A
 /// longer chain gives several crops, at places that follow from its number; a shorter one is padded with zeros. Which
 /// residues exist says Condition::mask, [B, length]. Families are held out as a whole, whatever the filter takes.
-class DTK_API ChainsDataset : public Dataset, public Importer {
+class DTK_API ChainsDataset : public Dataset, public Importer, public DepictsChains {
  public:
     struct DTK_API Config {
         std::string atoms = "ca", held_out = "test";

@@ -7,13 +7,20 @@ namespace dtk {
 class DTK_API FrameProcess : public Process {
  public:
     ~FrameProcess() override;
-    /// σ of the rotations in radians, that of IGSO(3).
-    virtual Coefficient rotation_sigma(const Time& t) const = 0;
-    /// What places in Å are multiplied by before their process sees them.
+    /// What places in Å are multiplied by before noise of size 1 is added.
     virtual double scale() const = 0;
+};
+
+/// One that adds noise of IGSO(3) to rotations.
+class DTK_API FrameDiffusion : public FrameProcess {
+ public:
+    ~FrameDiffusion() override;
+    virtual Coefficient rotation_sigma(const Time& t) const = 0;  ///< in radians
 };
 
 /// The process as one of frames. Errors: Error that says that `who` needs one.
 DTK_API const FrameProcess& frame_process(const Process& process, const char* who);
+/// The same of one that adds noise.
+DTK_API const FrameDiffusion& frame_diffusion(const Process& process, const char* who);
 
 }  // namespace dtk

@@ -57,6 +57,8 @@ DTK_API Superposition superposed(const Tensor& x, const Tensor& y, const Tensor&
 /// (Theobald, "Rapid Calculation of RMSDs Using a Quaternion-Based Characteristic Polynomial", 2005). [..., L, 3] →
 /// [...]
 DTK_API Tensor superposed_rmsd(const Tensor& x, const Tensor& y, const Tensor& mask = {});
+/// The same of every chain of x with every one of y. [n, L, 3], [m, L, 3] → [n, m]
+DTK_API Tensor superposed_rmsds(const Tensor& x, const Tensor& y);
 
 /// TM-score of x and y whose residue i is aligned with residue i, by the length of y (Zhang & Skolnick 2004):
 ///   max over motions of (1/L) Σ_i 1/(1 + (d_i/d_0)²),   d_0 = 1.24 ∛(L − 15) − 1.8, at least 0.5

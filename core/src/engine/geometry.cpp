@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -46,6 +47,29 @@ std::vector<std::pair<double, double>> windows(std::int64_t longest) {
     for (double length = 1; length >= (longest >= 64 ? 0.125 : 0.25); length /= 2)
         for (double first = 0; first + length <= 1; first += length / 2) all.emplace_back(first, length);
     return all;
+}
+
+/// What superposition leaves of Σ |y − R x|² = 2 (half − λ), in the mean of n, where M = Σ y xᵀ and half = Σ (|x|² +
+/// |y|²)/2. λ is the largest eigenvalue of Horn's matrix of M. These are ±s_1 ± s_2 ± s_3 with an even number of minus
+/// signs, s the singular values of M, the third with the sign of det M: the roots of λ⁴ − 2|M|²λ² − 8 det M λ + 2|MᵀM|²
+/// − |M|⁴. From above Newton's steps come down to the largest.
+Tensor left_over(const Tensor& product, const Tensor& half, const Tensor& n) {
+    constexpr int most_steps = 60;
+    const auto scale = half.clamp_min(std::numeric_limits<double>::min());
+    const auto M = product / scale.unsqueeze(-1).unsqueeze(-1);
+    const auto square = M.square().sum({-2, -1});
+    const auto linear = -8 * (M.select(-2, 0) * vector_product(M.select(-2, 1), M.select(-2, 2))).sum(-1);
+    const auto constant = 2 * M.transpose(-1, -2).matmul(M).square().sum({-2, -1}) - square.square();
+    auto root = at::ones_like(half);
+    for (int i = 0; i < most_steps; ++i) {
+        const auto r2 = root.square();
+        const auto value = (r2 - 2 * square) * r2 + linear * root + constant;
+        const auto slope = 4 * root * (r2 - square) + linear;
+        const auto step = at::where(slope > 0, value / slope, at::zeros_like(value)).clamp_min(0);
+        root = root - step;
+        if (step.numel() == 0 || step.max().item<double>() < 1e-13) break;
+    }
+    return (2 * (1 - root).clamp_min(0) * half / n).sqrt();
 }
 
 }  // namespace
@@ -126,30 +150,29 @@ Superposition superposed(const Tensor& x, const Tensor& y, const Tensor& weight)
     return {R, (centre_y - centre_x.matmul(R.transpose(-1, -2))).squeeze(-2)};
 }
 
-// The eigenvalues of Horn's matrix of M are ±s_1 ± s_2 ± s_3 with an even number of minus signs, s the singular values
-// of M, the third with the sign of det M: the roots of λ⁴ − 2|M|²λ² − 8 det M λ + 2|MᵀM|² − |M|⁴. From above the
-// largest one Newton's steps come down to it.
 Tensor superposed_rmsd(const Tensor& x, const Tensor& y, const Tensor& mask) {
-    constexpr int most_steps = 60;
     const auto a = x.to(at::kDouble), b = y.to(at::kDouble), w = weights_of(mask, a);
     const auto from = less_mean(a, w).x * w.unsqueeze(-1), to = less_mean(b, w).x * w.unsqueeze(-1);
     const auto half = (from.square().sum({-2, -1}) + to.square().sum({-2, -1})) / 2;
-    const auto scale = half.clamp_min(std::numeric_limits<double>::min());
-    const auto M = to.transpose(-1, -2).matmul(from) / scale.unsqueeze(-1).unsqueeze(-1);
-    const auto square = M.square().sum({-2, -1});
-    const auto linear = -8 * (M.select(-2, 0) * vector_product(M.select(-2, 1), M.select(-2, 2))).sum(-1);
-    const auto constant = 2 * M.transpose(-1, -2).matmul(M).square().sum({-2, -1}) - square.square();
-    auto root = at::ones_like(half);
-    for (int i = 0; i < most_steps; ++i) {
-        const auto r2 = root.square();
-        const auto value = (r2 - 2 * square) * r2 + linear * root + constant;
-        const auto slope = 4 * root * (r2 - square) + linear;
-        const auto step = at::where(slope > 0, value / slope, at::zeros_like(value)).clamp_min(0);
-        root = root - step;
-        if (step.numel() == 0 || step.max().item<double>() < 1e-15) break;
+    return left_over(to.transpose(-1, -2).matmul(from), half, w.sum(-1).clamp_min(1)).to(x.scalar_type());
+}
+
+Tensor superposed_rmsds(const Tensor& x, const Tensor& y) {
+    constexpr std::int64_t pairs_at_once = 1 << 14;  // which stay in the cache
+    const auto n = x.size(0), m = y.size(0), L = x.size(1);
+    const auto from = centred(x.to(at::kDouble)), to = centred(y.to(at::kDouble));
+    const auto of_from = from.square().sum({1, 2}).unsqueeze(1), of_to = to.square().sum({1, 2}).unsqueeze(0);
+    const auto right = to.permute({1, 0, 2}).reshape({L, 3 * m}), residues = at::full({}, L, right.options());
+    std::vector<Tensor> rows;
+    const auto portion = std::max<std::int64_t>(1, pairs_at_once / std::max<std::int64_t>(1, m));
+    for (std::int64_t first = 0; first < n; first += portion) {
+        const auto k = std::min(portion, n - first);
+        // All products at once: [k·3, L] by [L, m·3].
+        const auto M = from.narrow(0, first, k).transpose(1, 2).reshape({3 * k, L}).matmul(right);
+        rows.push_back(left_over(M.view({k, 3, m, 3}).permute({0, 2, 3, 1}).contiguous(),
+                                 (of_from.narrow(0, first, k) + of_to) / 2, residues));
     }
-    const auto n = w.sum(-1).clamp_min(1);
-    return (2 * (1 - root).clamp_min(0) * half / n).sqrt().to(x.scalar_type());
+    return n == 0 ? at::zeros({0, m}, x.options()) : at::cat(rows).to(x.scalar_type());
 }
 
 Tensor tm_score(const Tensor& x, const Tensor& y, const Tensor& mask) {

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <dtk/depicts.hpp>
+
 #include "base/chart.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
@@ -156,6 +158,10 @@ std::string draw_line(const std::filesystem::path& folder, const std::string& na
 
 std::string draw_picture(const std::filesystem::path& folder, const std::string& name, const Tensor& samples,
                          const Dataset& data, const std::string& provenance, const std::vector<std::string>& in_turn) {
+    if (const auto* own = dynamic_cast<const Depicts*>(&data)) {
+        own->depict(folder, name, samples, true_examples(data, samples.size(0)));
+        return name + ".svg";
+    }
     if (are_images(samples)) return draw_images(folder, name, samples, data, provenance, in_turn);
     if (samples.dim() == 2 && samples.size(1) == 2) return draw_points(folder, name, samples, data);
     if (samples.dim() == 2 && samples.size(1) == 1) return draw_line(folder, name, samples, data);
@@ -164,6 +170,12 @@ std::string draw_picture(const std::filesystem::path& folder, const std::string&
 
 bool draw_data(const fs::path& file, const Tensor& x, const Tensor& label, const Dataset& data,
                const Classes& classes) {
+    if (const auto* own = dynamic_cast<const Depicts*>(&data)) {
+        if (file.extension() != ".svg")
+            throw Error(fmt::format("pictures of such data are .svg, not {}", file.extension().string()));
+        own->depict(file.parent_path().empty() ? "." : file.parent_path(), file.stem().string(), x, {});
+        return true;
+    }
     if (are_images(x)) {
         draw_rows(file, x, label, data, classes);
         return true;

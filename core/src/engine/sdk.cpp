@@ -29,6 +29,7 @@ Process::~Process() = default;
 GaussianProcess::~GaussianProcess() = default;
 ScaledNoise::~ScaledNoise() = default;
 FrameProcess::~FrameProcess() = default;
+FrameDiffusion::~FrameDiffusion() = default;
 BernoulliProcess::~BernoulliProcess() = default;
 LearnedSchedule::~LearnedSchedule() = default;
 Model::~Model() = default;
@@ -261,7 +262,13 @@ Prediction relative_step(const GaussianProcess& process, const Tensor& xt, const
 
 const FrameProcess& frame_process(const Process& process, const char* who) {
     if (const auto* frames = dynamic_cast<const FrameProcess*>(&process)) return *frames;
-    throw Error(std::string(who) + " needs a process of frames", "use process = \"se3\" and its data");
+    throw Error(std::string(who) + " needs a process of frames",
+                "use process = \"se3\" or \"se3_flow\" and their data");
+}
+
+const FrameDiffusion& frame_diffusion(const Process& process, const char* who) {
+    if (const auto* frames = dynamic_cast<const FrameDiffusion*>(&process)) return *frames;
+    throw Error(std::string(who) + " needs a process that adds noise to frames", "use process = \"se3\" and its data");
 }
 
 const GaussianProcess& gaussian(const Process& process, const char* who) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <dtk/dataset.hpp>
+#include <dtk/depicts.hpp>
 #include <dtk/safetensors.hpp>
 
 #include "base/chart.hpp"
@@ -90,6 +91,10 @@ std::string KeptTrajectory::save(const fs::path& folder, const Dataset& data, co
     const auto x = at::stack(x_).cpu(), x0 = at::stack(x0_).cpu(), t = at::tensor(t_, at::kDouble);
     save_safetensors(folder / "trajectory.safetensors",
                      {{{"x", x}, {"x0", x0}, {"t", t}}, {{"experiment", provenance}}});
+    if (const auto* own = dynamic_cast<const Depicts*>(&data)) {
+        own->depict_way(folder, "trajectory", x);
+        return "trajectory.svg";
+    }
     if (x.dim() == 5 && (x.size(2) == 1 || x.size(2) == 3)) {
         draw_strips(folder / "trajectory.png", x, x0, data.range().value_or(std::pair{-1.0, 1.0}), provenance);
         return "trajectory.png";

@@ -61,20 +61,21 @@ for i in range(12):
 (here / "emoji" / "config").mkdir(parents=True, exist_ok=True)
 (here / "emoji" / "config" / "index.json").write_text(json.dumps(emoji, indent=1) + "\n")
 
-def structure_db(name, lengths):
-    """ProMod3's format, of straight helices with letters by chance."""
-    draw = random.Random(2)
-    turn, rise = math.radians(100), 1.5
+draw = random.Random(2)  # of chains
+
+
+def helix(n):
+    """N, CA, C and O of each residue of a straight helix, a little wider or narrower by chance."""
     atoms = [(1.55, -0.46, -0.9), (2.3, 0, 0), (1.68, 0.45, 1.1), (2.05, 0.53, 2.25)]  # radius, angle and height
-    letters, places = [], []
-    for _ in range(sum(lengths)):
-        letters.append(draw.choice(b"ACDEFGHIKLMNPQRSTVWY"))
-    for n in lengths:
-        wide = draw.uniform(0.98, 1.02)
-        for i in range(n):
-            for r, angle, height in atoms:
-                x, y = r * wide * math.cos(i * turn + angle), r * wide * math.sin(i * turn + angle)
-                places += [round(100 * (10 + v)) for v in (x, y, i * rise + height)]
+    turn, rise, wide = math.radians(100), 1.5, draw.uniform(0.98, 1.02)
+    return [(r * wide * math.cos(i * turn + angle), r * wide * math.sin(i * turn + angle), i * rise + height)
+            for i in range(n) for r, angle, height in atoms]
+
+
+def structure_db(name, lengths):
+    """ProMod3's format, letters by chance."""
+    letters = [draw.choice(b"ACDEFGHIKLMNPQRSTVWY") for _ in range(sum(lengths))]
+    places = [round(100 * (10 + v)) for n in lengths for atom in helix(n) for v in atom]
     n = len(letters)
     out = struct.pack("<II", 1234, 2) + bytes(0x4D - 8) + struct.pack("<Q", len(lengths))
     first = 0
@@ -92,3 +93,17 @@ def structure_db(name, lengths):
 structure_db("structure_db.dat", [12 + i % 5 for i in range(16)])
 # Of that, chains.safetensors: dtk data import promod3 --file structure_db.dat --set least=10 --set compactness=10
 # --out chains.safetensors
+
+
+def pdb(path, n):
+    amino = ["ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "LEU", "LYS", "SER"]
+    names = [draw.choice(amino) for _ in range(n)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(
+        f"ATOM  {k + 1:5} {' ' + 'N CA C O'.split()[k % 4]:4} {names[k // 4]} A{k // 4 + 1:4}    "
+        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           {'NCCO'[k % 4]}\n"
+        for k, (x, y, z) in enumerate(helix(n))) + "END\n")
+
+
+for i in range(10):
+    pdb(here / "structures" / f"{i}.pdb", 12)
