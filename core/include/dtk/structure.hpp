@@ -8,7 +8,7 @@
 #include <string>
 
 #include <dtk/geometry.hpp>
-#include <dtk/layers.hpp>
+#include <dtk/transformer.hpp>
 
 namespace dtk {
 
@@ -25,16 +25,6 @@ inline Tensor to_global(const Frames& frames, const Tensor& p) {
 inline Tensor to_local(const Frames& frames, const Tensor& p) {
     return (p - frames.translation.unsqueeze(-2)).matmul(frames.rotation);
 }
-
-/// Each vector to mean 0 and variance 1, then a scale and a shift: [..., n]
-class DTK_API LayerNorm : public Module {
- public:
-    LayerNorm(const Random& random, std::int64_t n);
-    Tensor operator()(const Tensor& x) const { return at::layer_norm(x, {weight_->size(0)}, *weight_, *bias_, 1e-5); }
-
- private:
-    Tensor *weight_, *bias_;
-};
 
 /// A vector for each difference j − i of places, those beyond ±reach as that: → [L, L, out]
 class DTK_API RelativePositions : public Module {

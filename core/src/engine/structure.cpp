@@ -22,9 +22,6 @@ Tensor masked_mean(const Tensor& x, const Tensor& mask) {
     return (x * there).sum(1, true) / there.sum(1, true).clamp_min(1);
 }
 
-LayerNorm::LayerNorm(const Random&, std::int64_t n)
-    : weight_(&parameter("weight", at::ones({n}))), bias_(&parameter("bias", at::zeros({n}))) {}
-
 RelativePositions::RelativePositions(const Random& random, std::int64_t reach, std::int64_t out)
     : table_(&parameter("table", starting_value(Start::uniform, {2 * reach + 1, out}, out, random.stream("table")))),
       reach_(reach) {}
