@@ -334,3 +334,28 @@ TEST_CASE("pictures of a folder have the captions beside them or in a table, and
     write(folder / "set/3.txt", "  \n");
     CHECK_THROWS_WITH(made(), Catch::Matchers::Contains("3.png has no caption"));
 }
+
+TEST_CASE("a network that reads is asked in words when its data are gone") {
+    const Folder folder;
+    fs::create_directories(folder / "idx");
+    for (const auto& file : fs::directory_iterator(fs::path(DTK_SOURCE) / "plugins/datasets/check"))
+        if (file.path().filename().string().ends_with("ubyte")) fs::copy(file.path(), folder / "idx");
+    auto text = reader;
+    const std::string shapes_field = "items = \"shapes\"";
+    text.replace(text.find(shapes_field), shapes_field.size(), "of = {use = \"idx\", folder = \"idx\"}");
+    write(folder / "reader.toml", text);
+    REQUIRE(dtk_program({"run", "reader.toml", "--out", "run", "--progress", "none"}, folder.path).code == 0);
+    const auto asked = [&](const std::string& out) {
+        return dtk_program({"sample", "run", "--prompt", "a red thing1", "--out", out, "--progress", "none"},
+                           folder.path);
+    };
+    REQUIRE(asked("before").code == 0);
+    fs::remove_all(folder / "idx");
+    const auto after = asked("after");
+    INFO(after.err);
+    REQUIRE(after.code == 0);
+    CHECK(at::equal(samples_in(folder / "before"), samples_in(folder / "after")));
+    const auto nothing = dtk_program({"sample", "run", "--out", "nothing", "--progress", "none"}, folder.path);
+    CHECK(nothing.code != 0);
+    CHECK(says(nothing.err, "--prompt"));
+}

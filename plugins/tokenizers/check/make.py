@@ -12,19 +12,21 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 here = pathlib.Path(__file__).parent
 tests = here / "../../../tests/data"
 corpus = [
-    "a red bag", "two red sneakers above a blue bag", "a green coat below two red coats", "a blue shoe left of a green bag",
-    "two green shoes right of a yellow dress", "a magenta shirt above two cyan trousers", "it's what they're reading now",
+    "a red bag", "two red sneakers above a blue bag", "a green coat below two red coats",
+    "a blue shoe left of a green bag", "two green shoes right of a yellow dress",
+    "a magenta shirt above two cyan trousers", "it's what they're reading now",
 ] * 3
 texts = corpus[:7] + [
-    "a xylophone bag", "", "Two  Red   bags, aren't they?", "12 bags (of 345)", "  a red bag ", "naïve cafés", "we'll see... \"red\"!",
-    "tabs\tand\nlines", "a-b_c/d", "I'D SAY they'd've",
+    "a xylophone bag", "", "Two  Red   bags, aren't they?", "12 bags (of 345)", "  a red bag ", "naïve cafés",
+    "we'll see... \"red\"!", "tabs\tand\nlines", "a-b_c/d", "I'D SAY they'd've",
 ]
 
 def gpt2():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                  show_progress=False)
     tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
 
