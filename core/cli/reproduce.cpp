@@ -10,6 +10,7 @@
 #include "base/files.hpp"
 #include "base/launch.hpp"
 #include "base/tensor_file.hpp"
+#include "base/threads.hpp"
 #include "base/toml.hpp"
 #include "cli/commands.hpp"
 #include "cli/runs.hpp"
@@ -124,9 +125,14 @@ int sample_again(const Record& sample, const fs::path& out, Progress::Mode progr
     return code;
 }
 
+/// As many threads as the run had; nothing where it would come to as many by itself, and then chooses alike when one of
+/// them is enough.
 std::string threads_of(const Record& run) {
     const auto threads = run.content.value("threads", json());
-    return threads.is_number_integer() && threads.get<std::int64_t>() > 0 ? threads.dump() : std::string();
+    if (!threads.is_number_integer() || threads.get<std::int64_t>() <= 0) return {};
+    Diagnostics ignored;
+    const auto said = read_toml(run.folder / "resolved.toml", {}, ignored)["threads"].value_or(std::int64_t{0});
+    return said == 0 && threads == threads_for(0).count ? std::string() : threads.dump();
 }
 
 }  // namespace

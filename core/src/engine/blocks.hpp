@@ -10,7 +10,7 @@
 namespace dtk {
 
 /// Lists of tensors whose i-th are laid out alike, as stretches of memory.
-class Blocks {
+class DTK_API Blocks {
  public:
     /// Nothing where they are not all on the CPU, dense, and of one type that is float32 or float64.
     static std::optional<Blocks> of(std::initializer_list<const std::vector<Tensor>*> lists);
@@ -46,15 +46,15 @@ struct AdamStep {
 };
 
 /// λ: of each tensor. Lists: θ, g, m, v.
-void adam(const Blocks& blocks, const std::vector<double>& lambda, const AdamStep& step);
+DTK_API void adam(const Blocks& blocks, const std::vector<double>& lambda, const AdamStep& step);
 
 /// x ← x + share·(y − x). Lists: x, y.
-void approach(const Blocks& blocks, double share);
+DTK_API void approach(const Blocks& blocks, double share);
 
 /// Σ x² over all of a list.
-double squares(const Blocks& blocks);
+DTK_API double squares(const Blocks& blocks);
 
 /// x ← factor·x
-void scale(const Blocks& blocks, double factor);
+DTK_API void scale(const Blocks& blocks, double factor);
 
 }  // namespace dtk

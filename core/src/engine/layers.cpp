@@ -1,5 +1,6 @@
 #include <dtk/layers.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -9,6 +10,8 @@
 #include <dtk/error.hpp>
 
 #include "engine/group_norm.hpp"
+#include "kernels/sine.hpp"
+#include "kernels/vectorised.hpp"
 
 namespace dtk {
 
@@ -92,7 +95,33 @@ SinusoidalEmbedding::SinusoidalEmbedding(std::int64_t features, double c) {
     phase_ = &constant("phase", at::tensor(phase, at::kFloat));
 }
 
+namespace {
+/// y[b, k] = sin(phase_k + t_b ω_k)
+DTK_VECTORISED void waves(const double* t, std::int64_t B, const float* frequency, const float* phase, std::int64_t n,
+                          float* __restrict y) {
+    for (std::int64_t b = 0; b < B; ++b) {
+        const auto time = static_cast<float>(t[b]);
+        for (std::int64_t k = 0; k < n; ++k) y[b * n + k] = kernels::sine(phase[k] + time * frequency[k]);
+    }
+}
+
+/// Up to where sine() is precise.
+bool in_range(const double* t, std::int64_t B, double fastest) {
+    return std::all_of(t, t + B, [&](double one) { return std::abs(one) * fastest < 9000; });
+}
+}  // namespace
+
 Tensor SinusoidalEmbedding::operator()(const Tensor& t) const {
+    const bool plain = t.is_cpu() && frequency_->is_cpu() && t.scalar_type() == at::kDouble && t.dim() == 1 &&
+                       t.is_contiguous() && !t.requires_grad() && !t._fw_grad(/*level=*/0).defined() &&
+                       frequency_->is_contiguous() && frequency_->scalar_type() == at::kFloat;
+    const auto n = frequency_->numel();
+    if (plain && in_range(t.const_data_ptr<double>(), t.size(0), *frequency_->const_data_ptr<float>())) {
+        auto y = at::empty({t.size(0), n}, at::kFloat);
+        waves(t.const_data_ptr<double>(), t.size(0), frequency_->const_data_ptr<float>(),
+              phase_->const_data_ptr<float>(), n, y.mutable_data_ptr<float>());
+        return y;
+    }
     return at::addcmul(*phase_, t.to(at::kFloat).unsqueeze(1), *frequency_).sin_();
 }
 

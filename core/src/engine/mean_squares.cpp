@@ -55,7 +55,7 @@ struct Fused final : torch::autograd::Function<Fused> {
 }  // namespace
 
 Tensor mean_squares(const Tensor& error) {
-    const bool ours = error.is_cpu() && error.layout() == at::kStrided && error.dim() > 0 && error.numel() > 0 &&
+    const bool ours = error.is_cpu() && error.layout() == at::kStrided && error.dim() > 1 && error.numel() > 0 &&
                       (error.scalar_type() == at::kFloat || error.scalar_type() == at::kDouble) &&
                       error.is_contiguous() && !error._fw_grad(/*level=*/0).defined();
     if (!ours) return plain(error);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <ATen/Dispatch.h>
+
 #include "base/registry.hpp"
 
 namespace dtk {
@@ -29,19 +31,23 @@ std::int64_t bin_of(double t, std::int64_t process_steps) {
 /// Σ value·share, and Σ weight·error and Σ weight of every bin, in memory that nobody waits for.
 Tensor summed_here(const Tensor& error, const Tensor& value, const SampledTimes& drawn, double share,
                    std::int64_t process_steps) {
-    const auto plain = error.detach().to(at::kDouble).contiguous(),
-               minimised = value.detach().to(at::kDouble).contiguous();
-    const auto weight = drawn.weight.rows(plain), times = drawn.t.rows(plain.size(0));
-    const auto numbers = at::zeros({1 + 2 * TrainingSums::noise_bins}, at::kDouble);
+    const auto plain = error.detach().contiguous(), minimised = value.detach().to(error.scalar_type()).contiguous();
+    const auto weight = drawn.weight.uniform() ? Tensor() : drawn.weight.rows(plain);
+    const auto times = drawn.t.rows(plain.size(0));
+    auto numbers = at::zeros({1 + 2 * TrainingSums::noise_bins}, at::kDouble);
     auto* sum = numbers.mutable_data_ptr<double>();
-    const auto *e = plain.const_data_ptr<double>(), *v = minimised.const_data_ptr<double>(),
-               *w = weight.const_data_ptr<double>(), *t = times.const_data_ptr<double>();
-    for (std::int64_t i = 0; i < plain.size(0); ++i) {
-        const auto bin = bin_of(t[i], process_steps);
-        sum[0] += v[i] * share;
-        sum[1 + bin] += w[i] * e[i];
-        sum[1 + TrainingSums::noise_bins + bin] += w[i];
-    }
+    const auto *w = weight.defined() ? weight.const_data_ptr<double>() : nullptr, *t = times.const_data_ptr<double>();
+    const double all = w ? 0 : drawn.weight.value();
+    AT_DISPATCH_FLOATING_TYPES(plain.scalar_type(), "training sums", [&] {
+        const auto *e = plain.const_data_ptr<scalar_t>(), *v = minimised.const_data_ptr<scalar_t>();
+        for (std::int64_t i = 0; i < plain.size(0); ++i) {
+            const auto bin = bin_of(t[i], process_steps);
+            const double weighs = w ? w[i] : all;
+            sum[0] += static_cast<double>(v[i]) * share;
+            sum[1 + bin] += weighs * static_cast<double>(e[i]);
+            sum[1 + TrainingSums::noise_bins + bin] += weighs;
+        }
+    });
     return numbers;
 }
 }  // namespace
@@ -55,7 +61,9 @@ Tensor TrainingSums::of_part(const Tensor& error, const Tensor& value, const Sam
         sum_ = at::cat({sum_, at::zeros({static_cast<std::int64_t>(parts_.size())}, sum_.options())});
     }
     std::vector<Tensor> numbers;
-    if (error.is_cpu() && error.size(0) == value.size(0)) {
+    const bool counted_here =
+        error.is_cpu() && value.is_cpu() && (error.scalar_type() == at::kFloat || error.scalar_type() == at::kDouble);
+    if (counted_here) {
         numbers.push_back(summed_here(error, value, drawn, share, process_steps));
         if (parts_.empty() && values.parts.empty()) return numbers.front();
     } else {
