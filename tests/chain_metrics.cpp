@@ -227,6 +227,22 @@ TEST_CASE("alike samples, copies, and stretches that never occur") {
     CHECK(far.passes() == false);
 }
 
+TEST_CASE("the TM-score is as great as its authors' program finds it") {
+    // Of those pairs of the fixture, written by dtk::pdb_of: TMscore A.pdb B.pdb of Debian's tm-align 20190822.
+    const auto context = real("length = 50\ncrops = 2");
+    const std::vector<double> found{0.1748, 0.1757, 0.1551, 0.2851, 0.1456, 0.2135, 0.2309, 0.2335};
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        INFO(i);
+        const auto first = static_cast<std::int64_t>(2 * i), second = first + (i % 2 ? 1 : 2);
+        const auto one = [&](std::int64_t number) {
+            return context.dataset().examples(at::tensor({number}, at::kLong)).x;
+        };
+        const double own = dtk::tm_score(one(first), one(second)).item<double>();
+        CHECK(own > found[i] - 0.012);  // both are lower bounds of the maximum
+        CHECK(own < found[i] + 0.02);
+    }
+}
+
 TEST_CASE("no metric of chains sees where a chain lies, and handedness alone which of two mirror images it is") {
     const auto context = ideal("length = 20\nhelix = 30");
     constexpr std::int64_t n = 24;

@@ -33,7 +33,7 @@ struct TmDiversity final : dtk::ChainMetric {
     TmDiversity(const Config& config, const dtk::BuildContext& context)
         : ChainMetric(config, context, "tm_diversity"), c(config) {}
 
-    dtk::MetricCard card() const override { return {dtk::Better::less, "TM-score"}; }
+    dtk::MetricCard card() const override { return {dtk::Better::nearest, "TM-score"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         if (input.samples.size(0) < 2) throw dtk::Error("tm_diversity needs two samples", "draw more");

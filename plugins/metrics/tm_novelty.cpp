@@ -1,7 +1,7 @@
 // How near samples come to training chains: of each sample the greatest TM-score with a training example, residue i
 // with residue i (Zhang & Skolnick 2004), in the mean. It is sought among `most` training examples by the least RMSD,
 // and measured of the nearest of these, so that it is a lower bound. What is expected is the same of held-out chains;
-// copies have 1.
+// copies have 1, and what is no protein has less than those.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -23,7 +23,7 @@ struct TmNovelty final : dtk::ChainMetric {
     TmNovelty(const Config& config, const dtk::BuildContext& context)
         : ChainMetric(config, context, "tm_novelty"), c(config) {}
 
-    dtk::MetricCard card() const override { return {dtk::Better::less, "TM-score"}; }
+    dtk::MetricCard card() const override { return {dtk::Better::nearest, "TM-score"}; }
 
     dtk::MetricResult measure(const dtk::EvaluationInput& input, const dtk::Random& random) const override {
         const auto there = input.data.size() == 0 ? c.most : std::min(c.most, input.data.size());
