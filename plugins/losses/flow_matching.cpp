@@ -51,7 +51,7 @@ struct FlowMatching final : dtk::Loss {
         const dtk::NoisySample xt{process.mix(batch.x, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
         const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, batch.x, xt, t);
-        return {{{.value = error.square().flatten(1).mean(1), .error_of = velocity}}};
+        return {{{.value = dtk::mean_of_existing(error.square(), batch.condition.mask), .error_of = velocity}}};
     }
 
  private:

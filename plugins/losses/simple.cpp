@@ -11,7 +11,7 @@ struct Simple final : dtk::Loss {
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
         const auto [error, type] = compared_(denoise, batch.x, t, random.stream("noise"));
-        return {{{.value = error.square().flatten(1).mean(1), .error_of = type}}};
+        return {{{.value = dtk::mean_of_existing(error.square(), batch.condition.mask), .error_of = type}}};
     }
 
     dtk::Compared compared_;
