@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include <dtk/chain_metric.hpp>
+#include <dtk/chains.hpp>
 #include <dtk/rotations.hpp>
 #include <dtk/secondary_structure.hpp>
 
@@ -120,6 +121,45 @@ TEST_CASE("helices and strands are found in made ones, whatever side of ±180° 
     CHECK(structure(padded, mask).slice(0, 20).sum().item<std::int64_t>() == 0);
     for (const std::int64_t L : {1, 2, 3, 4, 5})
         CHECK(structure(wound(std::max<std::int64_t>(L, 3), 91, 50).slice(1, 0, L)).sum().item<std::int64_t>() == 0);
+}
+
+/// Of the chains of a file: how often P-SEA and DSSP say the same of a residue, and how their shares of helix and of
+/// strand go together from chain to chain.
+struct Agreement {
+    double same, helix, strand, helix_share, strand_share;
+    explicit Agreement(const dtk::Chains& chains) {
+        std::vector<Tensor> all, own, known;
+        for (std::int64_t i = 0; i < chains.size(); ++i) {
+            const auto first = chains.begin[i].item<std::int64_t>(), end = chains.begin[i + 1].item<std::int64_t>();
+            const auto found = dtk::secondary_structure(
+                chains.atoms.slice(0, first, end).select(1, 1).unsqueeze(0).to(at::kDouble))[0];
+            const auto dssp = chains.dssp.slice(0, first, end);
+            const auto is = [&](std::initializer_list<char> letters) {
+                auto any = at::zeros(dssp.sizes(), at::kBool);
+                for (const char letter : letters) any = any.logical_or(dssp == static_cast<int>(letter));
+                return any.to(at::kLong);
+            };
+            const auto truth = is({'H', 'G', 'I'}) + 2 * is({'E', 'B'});
+            const auto shares = [](const Tensor& of) {
+                return at::stack({(of == 1).to(at::kDouble).mean(), (of == 2).to(at::kDouble).mean()});
+            };
+            all.push_back(found == truth), own.push_back(shares(found)), known.push_back(shares(truth));
+        }
+        const auto a = at::stack(own), b = at::stack(known);
+        const auto together = [&](int k) {
+            return at::corrcoef(at::stack({a.select(1, k), b.select(1, k)}))[0][1].item<double>();
+        };
+        same = at::cat(all).to(at::kDouble).mean().item<double>();
+        helix = together(0), strand = together(1);
+        helix_share = a.select(1, 0).mean().item<double>(), strand_share = a.select(1, 1).mean().item<double>();
+    }
+};
+
+TEST_CASE("P-SEA agrees with DSSP as far as it is known to") {
+    const Agreement on(dtk::load_chains(DTK_TEST_DATA "/chains.safetensors"));
+    CHECK(on.same > 0.72);
+    CHECK(on.helix > 0.95);
+    CHECK(on.strand > 0.83);
 }
 
 TEST_CASE("bonds and clashes are counted as a loop over pairs counts them") {
@@ -311,6 +351,11 @@ TEST_CASE("real chains score what real chains are known to score") {
 TEST_CASE("the column of real chains", "[.][real]") {
     const char* file = std::getenv("DTK_CHAINS");
     REQUIRE(file);
+    const Agreement on(dtk::load_chains(file));
+    fmt::print(
+        "P-SEA and DSSP: {:.3f} of residues, correlation of helix {:.3f} and strand {:.3f}; P-SEA helix {:.3f}, "
+        "strand {:.3f}\n",
+        on.same, on.helix, on.strand, on.helix_share, on.strand_share);
     for (const std::string atoms : {"ca", "backbone"}) {
         const auto context = over(make<dtk::Dataset>(
             "chains", fmt::format("file = \"{}\"\nlength = 128\ncrops = 1\ntest = 0.98\nvalidation = 0\natoms = \"{}\"",

@@ -165,6 +165,32 @@ TEST_CASE("the mean distance is that of the residues that exist") {
     CHECK(distance(value(), all) < 1e-12);
 }
 
+TEST_CASE("errors of residues that do not exist count in no loss") {
+    const auto context = chains();
+    auto batch = context.data->examples(at::arange(2));
+    batch.x = batch.x.to(at::kDouble);
+    auto longer = batch;
+    longer.x = at::cat({batch.x, at::zeros_like(batch.x)}, 1);
+    longer.condition.mask = at::cat({at::ones({2, 12}), at::zeros({2, 12})}, 1);
+    const dtk::Time t = at::tensor({20.0, 70.0}, at::kDouble);
+    for (const std::string name : {"simple", "huber", "flow_matching", "mean_distance"}) {
+        const auto loss = make<dtk::Loss>(name, "", context);
+        const auto of = [&](const dtk::Batch& batch, const Tensor& off) {
+            const dtk::Denoiser denoise(context.chain, [&](const Tensor& x, const dtk::Time& t, const dtk::Condition&) {
+                // What is perfect but for `off`, whatever the noise is.
+                const auto eps = context.chain->convert({PredictionType::x0, batch.x, {}}, PredictionType::eps, x, t);
+                return dtk::Prediction{PredictionType::eps, eps + off, {}};
+            });
+            return (*loss)(denoise, batch, t, stream).objectives.front().value;
+        };
+        const auto off = stream.stream("off").normal(batch.x.sizes(), at::kDouble);
+        const auto beyond = at::cat({off, 100 * at::ones_like(off)}, 1);
+        INFO(name);
+        CHECK(distance(of(longer, beyond), of(batch, off)) < 1e-6 * of(batch, off).abs().max().item<double>());
+        CHECK(of(batch, off).min().item<double>() > 0.01);
+    }
+}
+
 TEST_CASE("samples turn with their start and their noise, through a whole trajectory") {
     at::NoGradGuard no_grad;
     auto context = chains("pairs = \"local\"");

@@ -8,7 +8,6 @@
 
 #include <dtk/assignment.hpp>
 #include <dtk/compared.hpp>
-#include <dtk/mean_squares.hpp>
 
 namespace {
 
@@ -52,7 +51,7 @@ struct FlowMatching final : dtk::Loss {
         const dtk::NoisySample xt{process.mix(batch.x, z, t), z};
         constexpr auto velocity = dtk::PredictionType::velocity;
         const auto error = dtk::error_as(velocity, denoise(xt.x, t), process, batch.x, xt, t);
-        return {{{.value = dtk::mean_squares(error), .error_of = velocity}}};
+        return {{{.value = dtk::mean_squares(error, batch.condition.mask), .error_of = velocity}}};
     }
 
  private:

@@ -25,7 +25,7 @@ struct Huber final : dtk::Loss {
         const auto [error, type] = compared_(denoise, batch.x, t, random.stream("noise"));
         const auto corner = this->corner(denoise.process(), t).beside(error);
         const auto huber = 2 * corner * error.square() / ((error.square() + corner.square()).sqrt() + corner);
-        return {{{.value = huber.flatten(1).mean(1), .error_of = type}}};
+        return {{{.value = dtk::mean_of_existing(huber, batch.condition.mask), .error_of = type}}};
     }
 
  private:

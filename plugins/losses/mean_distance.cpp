@@ -1,7 +1,8 @@
-// L = E Σ_i m_i |target_i − prediction_i| / Σ_i m_i:  the lengths of vectors, those along the last axis, over what a
-// mask says that exists Lin & AlQuraishi, "Generating Novel, Designable, and Diverse Protein Structures by
-// Equivariantly Diffusing Oriented Residue Clouds", 2023, whose code calls it rmsd. What it is least for is no
-// posterior mean but a spatial median.
+// L = E Σ_i m_i |target_i − prediction_i| / Σ_i m_i:  the lengths of vectors, those along the last axis, over the
+// residues that a mask says exist. What it is least for is no posterior mean but a spatial median.
+//
+// Lin & AlQuraishi, "Generating Novel, Designable, and Diverse Protein Structures by Equivariantly Diffusing Oriented
+// Residue Clouds", 2023, whose code calls it rmsd.
 #include <dtk/compared.hpp>
 
 namespace {
@@ -12,18 +13,9 @@ struct MeanDistance final : dtk::Loss {
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
         const auto error = compared_(denoise, batch.x, t, random.stream("noise")).value;
-        const auto B = error.size(0);
-        const auto distance = error.norm(2, -1).view({B, -1});
-        const auto& mask = batch.condition.mask;
-        if (!mask.defined()) return {{{.value = distance.mean(1)}}};
-        const auto there = of_vectors(mask, error).to(distance.options());
-        return {{{.value = (distance * there).sum(1) / there.sum(1).clamp_min(1)}}};
-    }
-
- private:
-    /// [B, ...] or [B, ..., n] → [B, vectors]
-    static at::Tensor of_vectors(const at::Tensor& mask, const at::Tensor& error) {
-        return (mask.dim() == error.dim() ? mask.select(-1, 0) : mask).reshape({error.size(0), -1});
+        // A row of one vector is one length.
+        const auto distance = error.norm(2, -1).reshape({error.size(0), -1});
+        return {{{.value = dtk::mean_of_existing(distance, batch.condition.mask)}}};
     }
 
     dtk::Compared compared_;

@@ -2,7 +2,6 @@
 // Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020, eq. 14; the target is what the model predicts (ε
 // there) unless said otherwise.
 #include <dtk/compared.hpp>
-#include <dtk/mean_squares.hpp>
 
 namespace {
 struct Simple final : dtk::Loss {
@@ -12,7 +11,7 @@ struct Simple final : dtk::Loss {
     dtk::LossValues operator()(const dtk::Denoiser& denoise, const dtk::Batch& batch, const dtk::Time& t,
                                const dtk::Random& random) const override {
         const auto [error, type] = compared_(denoise, batch.x, t, random.stream("noise"));
-        return {{{.value = dtk::mean_squares(error), .error_of = type}}};
+        return {{{.value = dtk::mean_squares(error, batch.condition.mask), .error_of = type}}};
     }
 
     dtk::Compared compared_;

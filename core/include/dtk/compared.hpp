@@ -4,6 +4,7 @@
 #include <string>
 
 #include <dtk/loss.hpp>
+#include <dtk/mean_squares.hpp>
 #include <dtk/model.hpp>
 
 namespace dtk {
@@ -12,6 +13,22 @@ namespace dtk {
 inline Tensor error_as(PredictionType type, const Prediction& prediction, const Process& process, const Tensor& x0,
                        const NoisySample& xt, const Time& t) {
     return process.convert(prediction, type, xt.x, t) - process.target(type, x0, xt, t);
+}
+
+/// The mean of each row over what its mask says that exists, over everything where nothing is said. value: [B, ...],
+/// mask: as that or one number for all along its last axes, as for each residue of a chain → [B]
+inline Tensor mean_of_existing(const Tensor& value, const Tensor& mask) {
+    if (!mask.defined()) return value.flatten(1).mean(1);
+    auto there = mask.to(value.options());
+    while (there.dim() > value.dim()) there = there.select(-1, 0);
+    while (there.dim() < value.dim()) there = there.unsqueeze(-1);
+    there = there.expand_as(value);
+    return (value * there).flatten(1).sum(1) / there.flatten(1).sum(1).clamp_min(1);
+}
+
+/// The mean square of each row over what exists. error: [B, ...] → [B]
+inline Tensor mean_squares(const Tensor& error, const Tensor& mask) {
+    return mask.defined() ? mean_of_existing(error.square(), mask) : mean_squares(error);
 }
 
 /// What is compared: what the model predicts, or another type that its predictions are turned into.

@@ -234,7 +234,7 @@ void DepictsChains::depict(const fs::path& folder, const std::string& name, cons
 }
 
 void DepictsChains::depict_way(const fs::path& folder, const std::string& name, const Tensor& x) const {
-    constexpr std::int64_t shown = 8;
+    constexpr std::int64_t shown = 8, most_ways = 4;
     const auto first = x.select(1, 0).to(at::kCPU, at::kFloat);
     const auto states = first.size(0), n = std::min(shown, states);
     std::vector<std::string> names;
@@ -245,7 +245,7 @@ void DepictsChains::depict_way(const fs::path& folder, const std::string& name, 
         names.push_back(fmt::format("state {} of {}", at + 1, states));
     }
     write_atomically(folder / (name + ".svg"), svg_of_chains(at::stack(rows), names));
-    for (std::int64_t i = 0; i < x.size(1); ++i) {
+    for (std::int64_t i = 0; i < std::min(most_ways, x.size(1)); ++i) {
         const auto own = fmt::format("{}-{}", name, i + 1);
         write_atomically(folder / (own + ".pdb"), pdb_of(x.select(1, i), own));
     }

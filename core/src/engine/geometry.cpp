@@ -175,13 +175,14 @@ Tensor superposed_rmsds(const Tensor& x, const Tensor& y) {
     return n == 0 ? at::zeros({0, m}, x.options()) : at::cat(rows).to(x.scalar_type());
 }
 
-Tensor tm_score(const Tensor& x, const Tensor& y, const Tensor& mask) {
+namespace {
+
+/// a, b: [B, L, 3] float64, there: [B, L] of 0 and 1 → [B]
+Tensor best_scores(const Tensor& x, const Tensor& y, const Tensor& residues) {
     constexpr int first_steps = 3, further_steps = 20;
     constexpr std::int64_t kept = 3;
-    const at::NoGradGuard no_grad;
-    const auto L = x.size(-2);
-    const auto a = x.to(at::kDouble).reshape({-1, 1, L, 3}), b = y.to(at::kDouble).reshape({-1, 1, L, 3});
-    const auto there = weights_of(mask, x).to(at::kDouble).reshape({-1, 1, L});
+    const auto L = x.size(1);
+    const auto a = x.unsqueeze(1), b = y.unsqueeze(1), there = residues.unsqueeze(1);
     const auto n = there.sum(-1, true).clamp_min(1);  // [B, 1, 1]
     const auto reach = 1.24 * (n - 15).clamp_min(0).pow(1. / 3) - 1.8;
     const auto d2_0 = reach.clamp_min(0.5).square();
@@ -207,7 +208,24 @@ Tensor tm_score(const Tensor& x, const Tensor& y, const Tensor& mask) {
     const auto best = std::get<1>(score.topk(std::min(kept, score.size(1)), 1));
     w = w.gather(1, best.unsqueeze(-1).expand({-1, -1, L}));
     for (int i = 0; i < further_steps; ++i) w = climb(w);
-    return score.amax(1).view(x.sizes().slice(0, x.dim() - 2)).to(x.scalar_type());
+    return score.amax(1);
+}
+
+}  // namespace
+
+Tensor tm_score(const Tensor& x, const Tensor& y, const Tensor& mask) {
+    constexpr std::int64_t pairs_at_once = 128;  // so that memory stays bounded
+    const at::NoGradGuard no_grad;
+    const auto L = x.size(-2);
+    const auto a = x.to(at::kDouble).reshape({-1, L, 3}), b = y.to(at::kDouble).reshape({-1, L, 3});
+    const auto there = weights_of(mask, x).to(at::kDouble).reshape({-1, L});
+    auto scores = at::empty({a.size(0)}, a.options());
+    for (std::int64_t first = 0; first < a.size(0); first += pairs_at_once) {
+        const auto end = std::min(first + pairs_at_once, a.size(0));
+        scores.slice(0, first, end)
+            .copy_(best_scores(a.slice(0, first, end), b.slice(0, first, end), there.slice(0, first, end)));
+    }
+    return scores.view(x.sizes().slice(0, x.dim() - 2)).to(x.scalar_type());
 }
 
 Tensor dihedral(const Tensor& a, const Tensor& b, const Tensor& c, const Tensor& d) {

@@ -56,6 +56,16 @@ struct OfItsBatch final : Right {
     }
 };
 
+/// Half of an element exists.
+struct HalfThere final : Right {
+    using Right::Right;
+    dtk::Batch examples(const Tensor& index) const override {
+        auto batch = Right::examples(index);
+        batch.condition.mask = at::full_like(batch.x, 0.5);
+        return batch;
+    }
+};
+
 /// Numbers that belong to places in the batch.
 struct OfItsPlace final : Right {
     using Right::Right;
@@ -196,6 +206,7 @@ DTK_PLUGIN(Dataset, of_its_batch, OfItsBatch,
 DTK_PLUGIN(Dataset, of_its_place, OfItsPlace,
            "an example depends on its number alone, not on batch, order or what was asked before")
 DTK_PLUGIN(Dataset, of_its_thread, OfItsThread, "two threads see the examples that one sees")
+DTK_PLUGIN(Dataset, half_there, HalfThere, "batches hold the conditions that it says")
 DTK_PLUGIN(Dataset, own_seed, OwnSeed, "examples that are made follow the seed")
 DTK_PLUGIN(Dataset, leaks, Leaks, "test examples are no training examples")
 DTK_PLUGIN(Dataset, augmented, Augmented, "test examples that are made have the law of training examples")
