@@ -154,7 +154,8 @@ class ThingsOfData final : public Things {
     }
     std::vector<std::string> names() const override {
         auto names = of_->class_names();
-        for (std::int64_t i = 0; names.empty() && i < of_->classes(); ++i) names.push_back(fmt::format("thing{}", i));
+        for (auto i = static_cast<std::int64_t>(names.size()); i < of_->classes(); ++i)
+            names.push_back(fmt::format("thing{}", i));
         return names;
     }
     std::string fingerprint() const override { return of_->fingerprint(); }
