@@ -463,8 +463,7 @@ TEST_CASE("every field of every guidance does something") {
     const auto shown = [&](const std::string& name, const std::string& fields) -> std::optional<Tensor> {
         at::NoGradGuard no_grad;
         const std::map<std::string, std::string> needed{{"autoguidance", "bad = \"worse\"\n"},
-                                                        {"classifier", "of = \"classifier\"\n"},
-                                                        {"potential", "compact = 0.3\ncontacts = 0.2\n"}};
+                                                        {"classifier", "of = \"classifier\"\n"}};
         const bool of_chains = name == "symmetry" || name == "potential";
         const auto& context = name == "threshold" ? pictures : of_chains ? chains : vectors;
         const auto guidance =
