@@ -97,8 +97,10 @@ std::vector<std::string> all_data() {
     for (const auto& name : support::registry().names("dataset"))
         if (name != "idx") all.push_back(fmt::format("{{use = \"{}\"}}", name));  // pictures() are
     all.push_back("{use = \"gaussian_mixture\", preset = \"gmm1d\"}");            // what some metrics ask for
-    all.push_back(fmt::format("{{use = \"chains\", file = \"{}\", atoms = \"backbone\", length = 16}}",
-                              DTK_TEST_DATA "/chains.safetensors"));
+    const auto backbones = fmt::format("{{use = \"chains\", file = \"{}\", atoms = \"backbone\", length = 16}}",
+                                       DTK_TEST_DATA "/chains.safetensors");
+    all.push_back(backbones);
+    all.push_back(backbones + "\ncodec = {use = \"backbone\"}");
     return all;
 }
 

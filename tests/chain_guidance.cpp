@@ -159,7 +159,7 @@ TEST_CASE("potentials move the answer down their slope, less and less towards th
     }
     // Nothing is drawn in that is compact already.
     const auto calm =
-        make<dtk::Guidance>("potential", "compact = 1.0\nradius = 100.0", context)->around(always(context, x0));
+        make<dtk::Guidance>("potential", "contacts = 0.0\nradius = 100.0", context)->around(always(context, x0));
     CHECK(distance(calm.x0(x, 50), x0) == 0);
 }
 
@@ -173,7 +173,8 @@ TEST_CASE("chains that are drawn in are more compact") {
         return radius_of(
             sampler->sample(guidance->around(support::denoiser(context)), sampler->times(*context.chain), x, stream));
     };
-    const double plain = drawn(""), compact = drawn("compact = 1.0"), contacts = drawn("contacts = 1.0");
+    const double plain = drawn("compact = 0.0\ncontacts = 0.0"), compact = drawn("contacts = 0.0"),
+                 contacts = drawn("compact = 0.0\ncontacts = 1.0");
     INFO(plain << ", " << compact << ", " << contacts << " Å");
     CHECK(compact < 0.95 * plain);
     CHECK(contacts < plain);

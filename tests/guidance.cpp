@@ -439,8 +439,9 @@ TEST_CASE("classifier guidance with the exact classifier is the exact denoiser o
 }
 
 TEST_CASE("every field of every guidance does something") {
-    // Pictures, which have a range, and vectors of which ten numbers are seen through a matrix.
-    WithTrained pictures, vectors;
+    // Pictures, which have a range, vectors of which ten numbers are seen through a matrix, and chains in space.
+    WithTrained pictures, vectors, chains;
+    chains.data = make<dtk::Dataset>("polymer", "length = 8", chains);
     pictures.data = make<dtk::Dataset>("dead_leaves", "size = 4", pictures);
     std::string rows, means = "0.1", sds = "1";
     for (int i = 0; i < 12; ++i) {
@@ -452,7 +453,7 @@ TEST_CASE("every field of every guidance does something") {
     vectors.data = make<dtk::Dataset>(
         "gaussian_mixture", fmt::format("preset = \"none\"\nmeans = [[{}]]\nstd = [{}]", means, sds), vectors);
     vectors.seen = make<dtk::Observation>("matrix", fmt::format("rows = [{}]\nexample = 1\nsd = 0.4", rows), vectors);
-    for (auto* context : {&pictures, &vectors})
+    for (auto* context : {&pictures, &vectors, &chains})
         context->chain = make<dtk::Process>("gaussian", "schedule = \"flow\"", *context);
     const auto classifier = std::make_shared<ExactClassifier>();
     classifier->parts = {{0.4, -1, 1}, {0.6, 1, 0.5}};
@@ -463,7 +464,8 @@ TEST_CASE("every field of every guidance does something") {
         at::NoGradGuard no_grad;
         const std::map<std::string, std::string> needed{{"autoguidance", "bad = \"worse\"\n"},
                                                         {"classifier", "of = \"classifier\"\n"}};
-        const auto& context = name == "threshold" ? pictures : vectors;
+        const bool of_chains = name == "symmetry" || name == "potential";
+        const auto& context = name == "threshold" ? pictures : of_chains ? chains : vectors;
         const auto guidance =
             make<dtk::Guidance>(name, (needed.contains(name) ? needed.at(name) : "") + fields, context);
         auto sizes = context.data->shape();

@@ -36,6 +36,14 @@ Tensor samples_in(const Folder& folder, const std::string& name) {
     return dtk::load_safetensors(folder / name / "samples.safetensors").tensors.at("samples");
 }
 
+/// What a run has measured, or a part of it.
+double measured(const Folder& folder, const std::string& metric, const std::string& part = {}) {
+    for (const auto& one : json::parse(dtk::read_file(folder / "genie/run.json"))["result"]["metrics"])
+        if (one["metric"] == metric) return part.empty() ? one["value"] : one["parts"][part];
+    FAIL("nothing was measured by " << metric);
+    return 0;
+}
+
 }  // namespace
 
 TEST_CASE("each experiment with proteins runs from end to end") {
@@ -53,4 +61,20 @@ TEST_CASE("each experiment with proteins runs from end to end") {
         const auto bond = (samples.select(2, 2) - samples.select(2, 1)).norm(2, -1);
         CHECK((bond - 1.525).abs().max().item<double>() < 1e-3);
     }
+}
+
+TEST_CASE("after 500 steps on 200 chains genie has learned bonds, and is as wide as chains are", "[slow]") {
+    // 48.8 % of neighbours are within 0.1 Å of 3.8 Å, where real chains have 99.4 % and an untrained network 1 %; what
+    // is not learned by then, such as helices, has no bar.
+    const Folder folder;
+    std::vector<std::string> fields{"dataset.length=64", "train.steps=500", "train.warmup=30", "average.decay=0.99",
+                                    "sampler.steps=100", "sample.n=16",     "sample.batch=16"};
+    run(folder, "genie", fields);
+    CHECK(measured(folder, "bond_validity") > 0.35);
+    CHECK(measured(folder, "radius_of_gyration", "mean in Å") > 6.5);
+    CHECK(measured(folder, "radius_of_gyration", "mean in Å") < 15);
+    const Folder untrained;
+    fields[1] = "train.steps=1", fields[2] = "train.warmup=0", fields[3] = "average.decay=0.5";
+    run(untrained, "genie", fields);
+    CHECK(measured(untrained, "bond_validity") < 0.05);
 }

@@ -14,7 +14,7 @@ using at::Tensor;
 
 struct Potential final : dtk::Guidance {
     struct Config {
-        double compact = 0, radius = 0, contacts = 0, decay = 2;
+        double compact = 1, radius = 0, contacts = 0.1, decay = 2;
         void fields(dtk::Fields& f) {
             f("compact", compact, dtk::at_least(0),
               "w_R, about as many Å a step as a chain that is too wide is drawn in");
