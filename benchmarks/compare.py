@@ -26,6 +26,7 @@ here = Path(__file__).resolve().parent
 dtk = here.parent / "build/release/dtk"
 peer = Path(os.environ.get("DTK_PEER", here.parent / "build/peer")) / "bin/python"
 bf16 = ["train.precision='bf16'"]
+small = ["model.width=32", "train.batch=64", "train.steps=6000", "train.log_every=1000"]
 
 
 @dataclasses.dataclass
@@ -46,6 +47,7 @@ class Row:
 rows = [
     Row("mlp: train, 1 thread", "mlp", 1),
     Row("mlp: train, 2 threads", "mlp", 2),
+    Row("mlp 32 wide, batch 64: train, 1 thread", "mlp", 1, set=small),
     Row("mlp: sample, batch 64", "mlp", 2, n=64 * 40, batch=64),
     Row("mlp: sample, batch 1024", "mlp", 2, n=1024 * 20, batch=1024),
     Row("unet: train, float32", "unet", 2),

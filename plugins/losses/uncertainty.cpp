@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include <dtk/loss.hpp>
+#include <dtk/mean_squares.hpp>
 #include <dtk/model.hpp>
 #include <dtk/schedule.hpp>
 
@@ -30,7 +31,7 @@ struct Uncertainty final : dtk::Loss {
         const auto xt = process.noised(batch.x, t, random.stream("noise"));
         const auto prediction = denoise(xt.x, t);
         const auto target = process.target(prediction.type, batch.x, xt, t);
-        const auto error = (prediction.value - target).square().flatten(1).mean(1);
+        const auto error = dtk::mean_squares(prediction.value - target);
         const auto log_variance = this->log_variance(process, t, error);
         return {{{.value = (-log_variance).exp() * error + log_variance}},
                 {{"error", error}, {"log_variance", log_variance}}};

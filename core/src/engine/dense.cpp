@@ -8,6 +8,7 @@
 
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -335,7 +336,8 @@ Tensor Dense::operator()(const Tensor& x) const {
                       std::ranges::all_of(parameters, is_ours) &&
                       std::ranges::all_of(parameters, [](const Tensor& p) { return p.is_contiguous(); }) &&
                       *std::ranges::max_element(shape.width) <= widest;
-    if (!ours) return plain(shape, x, parameters);
+    // Who looks at every operation is to see them, each with its tensors.
+    if (!ours || at::hasThreadLocalCallbacks()) return plain(shape, x, parameters);
     const auto wants = [](const Tensor& p) { return p.requires_grad(); };
     const bool recorded = at::GradMode::is_enabled() && (wants(x) || std::ranges::any_of(parameters, wants));
     return recorded ? Fused::apply(x.contiguous(), at::TensorList(parameters), silu, activated)

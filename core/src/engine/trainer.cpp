@@ -57,8 +57,10 @@ void backward(const Stage& stage, const Objective& objective, const Tensor& mini
 Tensor clip(const std::vector<Tensor>& tensors, double most) {
     const auto all = gradients(tensors);
     if (const auto blocks = Blocks::of({&all})) {
-        const double norm = std::sqrt(squares(*blocks));
-        // Of what is no number it is said below that nothing is updated.
+        // Where float32 does not hold the sum, it does not hold what the optimiser makes of it either.
+        const double sum = squares(*blocks);
+        const double norm =
+            std::sqrt(blocks->type() == at::kFloat ? static_cast<double>(static_cast<float>(sum)) : sum);
         if (most > 0 && norm + 1e-6 > most) scale(*blocks, most / (norm + 1e-6));
         return at::scalar_tensor(norm, at::kDouble);
     }
