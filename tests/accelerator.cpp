@@ -432,7 +432,7 @@ double off(const Tensor& a, const Tensor& b) {
 constexpr double another_order = 1e-5;
 /// Batch, labels, times, weights and what follows from the times for each row, in each accumulated part; dropout and
 /// constants of the data's density. 16 do for every loss but `hybrid`, which needs the coefficients of two.
-constexpr std::int64_t most_crossings_a_step = 18;
+constexpr std::int64_t most_crossings_a_step = 20;  // of frames, whose places and rotations have a process each
 
 /// The same run on the device, and one that stops half way and goes on.
 void holds_on_device(Found& found) {
@@ -467,7 +467,9 @@ void holds_on_device(Found& found) {
                             << there.asked << " times\n"
                             << there.sampling.text());
         CHECK(there.sampling_steps > there.portions);
-        CHECK(there.sampling.waited() == there.portions);
+        // What a codec decodes is shaped otherwise than its start, and each comes to the host by itself.
+        const bool decoded = bench.spec().part("codec").name != "" && bench.spec().part("codec").name != "identity";
+        CHECK(there.sampling.waited() == (decoded ? 2 : 1) * there.portions);
         CHECK(there.sampling.crossed() <=
               most_crossings_a_step * std::max(there.asked, there.sampling_steps * there.portions));
     }
