@@ -18,7 +18,7 @@ json checked(const std::string& folder = {}) {
     const Folder here;
     std::vector<std::string> command{"plugins", "check", "--json"};
     if (!folder.empty()) command.insert(command.end(), {folder, "--plugin-path", folder});
-    const auto run = dtk_program(command, here.path);
+    const auto run = start_dtk(command, here.path).wait(std::chrono::minutes(15));
     INFO(run.err);
     REQUIRE((run.code == 0 || run.code == 3));
     return json::parse(run.out);

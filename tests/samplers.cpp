@@ -436,6 +436,8 @@ std::optional<FlowError> flow_error(const product::Part& sampler, const product:
 /// keeps its ends and its steps become shorter. A method of order one goes to an eighth, where σ grows like √u from 0
 /// (sqrt) to a third. An error may change its sign at one n, hardly at two. → were there any?
 bool check_falling(const product::Part& sampler, const product::Part& schedule, const product::Part& grid) {
+    // Steps whose noise is left out are no steps of the flow.
+    if (sampler.fields == "noise_scale = 0") return false;
     const auto few = flow_error(sampler, schedule, grid, 40);
     if (!few) return false;
     // 39 steps stand before the last one, 78 and 312.

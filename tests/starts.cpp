@@ -154,7 +154,7 @@ TEST_CASE("examples with noise up to some time are started from, and a part of t
     // Of N(0, s²) the flow scales by √(α²s² + σ²): from x_0 = a to α a + σ ε and on to s (α a + σ ε)/√(α²s² + σ²).
     const auto gaussian = changed(experiment, "use = \"gaussian_mixture\"",
                                   "use = \"gaussian_mixture\"\npreset = \"none\"\nmeans = [[0, 0]]\nstd = [2]");
-    write(folder / "tiny.toml", changed(gaussian, "steps = 20", "steps = 100"));
+    write(folder / "tiny.toml", changed(gaussian, "steps = 20\n[sample]", "steps = 100\n[sample]"));
     const auto a = 3.0 * at::ones({2, 2}, at::kDouble);
     a[1].fill_(-1);
     dtk::save_safetensors(folder / "examples.safetensors", {{{"samples", a}}, {}});
@@ -174,7 +174,7 @@ TEST_CASE("examples with noise up to some time are started from, and a part of t
         const auto first = dtk::load_safetensors((folder_of / "trajectory.safetensors").string()).tensors.at("t");
         const double t = first[0].item<double>();
         CHECK(t == Approx(share == "1.0" ? 199 : 199 * std::stod(share)).margin(3));
-        const auto levels = make<dtk::Schedule>("schedule", "cosine")->levels(200);
+        const auto levels = make<dtk::Schedule>("cosine")->levels(200);
         const double alpha = levels.alpha(t), sigma = levels.sigma(t),
                      all = std::sqrt(4 * alpha * alpha + sigma * sigma);
         for (const int row : {0, 1}) {  // taken in turn

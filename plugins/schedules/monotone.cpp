@@ -67,10 +67,10 @@ struct Monotone final : dtk::LearnedSchedule {
     }
 
  private:
-    /// γ̃(u). u: [N]
+    /// γ̃(u). u: [N]. A sum, not a product with a vector: a row's bits do not depend on how many there are.
     Tensor rises(const Tensor& u) const {
         const auto units = (u.unsqueeze(1) * positive(steepness_) + shift_->to(at::kDouble)).sigmoid();
-        return positive(slope_) * u + units.mv(positive(height_));
+        return positive(slope_) * u + (units * positive(height_)).sum(1);
     }
     static Tensor positive(const Tensor* x) { return at::softplus(x->to(at::kDouble), 1, 40); }
     Tensor *gamma_0_, *range_, *slope_, *height_, *steepness_, *shift_;
