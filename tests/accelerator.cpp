@@ -254,6 +254,25 @@ Run run(Bench& bench, at::Device where) {
     return result;
 }
 
+/// The data, codec, process and model that a plugin's author says it is tried with (NAME.check.toml).
+Tables said_by_author(const std::string& kind, const std::string& name) {
+    const auto built = support::registry().find(kind, name).file;
+    const auto file =
+        std::filesystem::path(DTK_SOURCE) / "plugins" / built.parent_path().filename() / (name + ".check.toml");
+    if (!std::filesystem::exists(file)) return {};
+    Tables tables;
+    const auto said = toml::parse_file(file.string());
+    for (const auto* part : {"dataset", "codec", "process", "model"})
+        if (const auto* table = said["check"][part].as_table()) {
+            auto fields = *table;
+            if (const auto path = fields["file"].value<std::string>())
+                fields.insert_or_assign("file", (file.parent_path() / *path).lexically_normal().string());
+            tables[part] = dtk::toml_value(fields);
+        }
+    tables.erase(kind);
+    return tables;
+}
+
 /// An experiment that can be run, and what it comes to on the CPU.
 struct Found {
     std::unique_ptr<Bench> bench;  ///< null where there is none
@@ -264,10 +283,15 @@ struct Found {
 /// Looks for an experiment with those plugins, the rest chosen so that it fits them: the data, what the model answers,
 /// and the other plugins where the default is not wanted. It trains, unless the model that is wanted has nothing to
 /// learn. It samples, unless the model is a classifier, which shows nothing of processes, samplers and what belongs to
-/// them.
-Found fitting(const std::map<std::string, std::string>& wanted, const std::string& model_fields = {}) {
+/// them. fixed: what is not chosen, but is as it is.
+Found fitting(const std::map<std::string, std::string>& wanted, const std::string& model_fields = {},
+              const Tables& fixed = {}) {
     const auto& plugins = support::registry();
+    if (wanted.size() == 1 && fixed.empty())
+        if (const auto said = said_by_author(wanted.begin()->first, wanted.begin()->second); !said.empty())
+            if (auto found = fitting(wanted, model_fields, said); found.bench) return found;
     const auto candidates = [&](const std::string& kind) {
+        if (fixed.contains(kind)) return std::vector<std::string>{""};
         if (const auto one = wanted.find(kind); one != wanted.end()) return std::vector{one->second};
         auto names = plugins.names(kind);
         std::ranges::stable_partition(names, [&](const auto& name) { return plugins.find(kind, name).is_default; });
@@ -325,11 +349,12 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
     };
     for (const bool small : {true, false}) {
         const auto table = [&](const std::string& kind, const std::string& name, const std::string& more = {}) {
+            if (const auto is = fixed.find(kind); is != fixed.end()) return is->second;
             return fmt::format("{{use = \"{}\"{}{}{}{}}}", name, small ? Declared(kind, name).small : "",
                                kind == "sampler" ? ", steps = 6" : "",
                                kind == "optimizer" && Declared(kind, name).has_eps ? ", eps = 1e-3" : "", more);
         };
-        Tables tables;
+        Tables tables = fixed;
         for (const auto& [kind, name] : wanted) tables[kind] = table(kind, name);
         const auto has_partners = [&] {
             for (const auto& loss : candidates("loss"))
@@ -355,7 +380,8 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
         };
         const auto has_model = [&] {
             for (const auto& model : candidates("model"))
-                for (const auto& option : Declared("model", model).options) {
+                for (const auto& option :
+                     model.empty() ? std::vector<std::string>{""} : Declared("model", model).options) {
                     tables["model"] = table("model", model, option + model_fields);
                     if (has_partners()) return true;
                     if (lacks() || untold() || of_another_process() || data_refused()) return false;
@@ -377,7 +403,7 @@ Found fitting(const std::map<std::string, std::string>& wanted, const std::strin
             }
             return false;
         };
-        for (const auto& data : all_data()) {
+        for (const auto& data : fixed.contains("dataset") ? std::vector{fixed.at("dataset")} : all_data()) {
             tables["dataset"] = data;
             if (has_chain_and_model()) return found;
             if (lacks()) break;
@@ -431,8 +457,11 @@ double off(const Tensor& a, const Tensor& b) {
 /// The CPU has kernels of its own for some layers and for the optimiser, which add in another order.
 constexpr double another_order = 1e-5;
 /// Batch, labels, times, weights and what follows from the times for each row, in each accumulated part; dropout and
-/// constants of the data's density. 16 do for every loss but `hybrid`, which needs the coefficients of two.
-constexpr std::int64_t most_crossings_a_step = 20;  // of frames, whose places and rotations have a process each
+/// constants of the data's density. 16 do for every loss but `hybrid`, which needs the coefficients of two; of frames
+/// places and rotations have coefficients of their own.
+std::int64_t most_crossings_a_step(const Bench& bench) {
+    return bench.spec().part("process").name.starts_with("se3") ? 24 : 18;
+}
 
 /// The same run on the device, and one that stops half way and goes on.
 void holds_on_device(Found& found) {
@@ -458,7 +487,7 @@ void holds_on_device(Found& found) {
         INFO("an interval of " << train_steps / 2 << " steps\n" << half.counts.text());
         CHECK(whole.counts.waited() == half.counts.waited());
         CHECK(whole.counts.crossed() - half.counts.crossed() <=
-              most_crossings_a_step * (train_steps - train_steps / 2));
+              most_crossings_a_step(bench) * (train_steps - train_steps / 2));
     }
 
     if (bench.spec().sample) {
@@ -471,7 +500,7 @@ void holds_on_device(Found& found) {
         const bool decoded = bench.spec().part("codec").name != "" && bench.spec().part("codec").name != "identity";
         CHECK(there.sampling.waited() == (decoded ? 2 : 1) * there.portions);
         CHECK(there.sampling.crossed() <=
-              most_crossings_a_step * std::max(there.asked, there.sampling_steps * there.portions));
+              most_crossings_a_step(bench) * std::max(there.asked, there.sampling_steps * there.portions));
     }
     for (std::size_t i = 0; i < there.metrics.size(); ++i)
         CHECK(there.metrics[i] == Approx(found.here.metrics[i]).epsilon(another_order));

@@ -44,7 +44,8 @@ struct Se3Flow final : dtk::FrameProcess {
     bool whole_steps() const override { return false; }
     const dtk::NoiseLevels& levels() const override { return levels_; }
     double scale() const override { return c.scale; }
-    std::vector<std::string> variances() const override { return {"none"}; }
+    /// That of x_s, given x_t and x_0: none.
+    std::vector<std::string> variances() const override { return {"small"}; }
     void accept(PredictionType type) const override {
         if (type != PredictionType::x0 && type != PredictionType::velocity)
             throw dtk::Error(
