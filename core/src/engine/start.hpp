@@ -1,6 +1,6 @@
 #pragma once
-// What sampling starts from: noise that is drawn, read from a file, found for given examples, or between two noises; and
-// given examples with some noise added.
+// What sampling starts from: noise that is drawn, read from a file, found for given examples, or between two noises;
+// and given examples with some noise added.
 #include <string>
 #include <vector>
 

@@ -156,8 +156,8 @@ struct StudyRequest {
     bool accept_rebuilt = false;
     Progress::Mode progress = Progress::Mode::automatic;
     std::function<bool()> stop = [] { return false; };
-    /// With it a task is done by a child of this process, which has LibTorch and the plugins already and what was read of
-    /// the data; null: by a program of its own, as wherever this process has other threads.
+    /// With it a task is done by a child of this process, which has LibTorch and the plugins already and what was read
+    /// of the data; null: by a program of its own, as wherever this process has other threads.
     class Engine* engine = nullptr;
 };
 
