@@ -6,11 +6,11 @@ set -euo pipefail
 source "$(dirname "$0")/bare_debian.sh"
 bare_debian "${1:-/tmp/dtk-trial-container}" ca-certificates
 rm -rf "$jail/tmp/dtk"
-mkdir -p "$jail/tmp/dtk" "$jail/work"
-chown 1000:1000 "$jail/work"
+mkdir -p "$jail/tmp/dtk" "$jail/here"
+chown 1000:1000 "$jail/here"
 git -C "$root" ls-files -z | (cd "$root" && tar --null -T - -c) | tar -x -C "$jail/tmp/dtk"
 start=$SECONDS
 inside root "" /tmp/dtk/setup/container.sh
 echo "built in $((SECONDS - start)) s"
-inside nobody 1000:1000 bash -c 'cd /work && export HOME=/work && dtk run /usr/local/share/dtk/experiments/quickstart.toml \
+inside nobody 1000:1000 bash -c 'cd /here && export HOME=/here && dtk run /usr/local/share/dtk/experiments/quickstart.toml \
     --out quickstart && dtk new sampler mine && dtk plugins check mine.cpp'
