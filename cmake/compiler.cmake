@@ -40,8 +40,8 @@ endif()
 
 find_program(DTK_CCACHE ccache)
 if(DTK_CCACHE)
-    # A precompiled header is only cached with this sloppiness. What a file includes is read from the compiler's own list
-    # of it, which saves the preprocessor a run: a quarter of the time of a file that sees LibTorch.
+    # A precompiled header is only cached with this sloppiness. What a file includes is read from the compiler's own
+    # list, which saves the preprocessor a run: a quarter of the time of a file that sees LibTorch.
     set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1
         CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${DTK_CCACHE})
     if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
