@@ -233,7 +233,8 @@ def train(setting, c):
     parameters = list(network.parameters())
     averages = [p.detach().clone() for p in parameters]
     adam = c["optimizer"]
-    optimizer = torch.optim.AdamW(parameters, lr=c["lr"], betas=(adam["beta1"], adam["beta2"]), eps=adam["eps"], weight_decay=adam["weight_decay"], fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=c["lr"], betas=(adam["beta1"], adam["beta2"]), eps=adam["eps"],
+                                  weight_decay=adam["weight_decay"], fused=True)
     alpha, sigma = setting.alpha.float(), setting.sigma.float()
     column = (-1,) + len(data.shape) * (1,)
     bf16 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=c["precision"] == "bf16")

@@ -1,5 +1,5 @@
-# Debian packages that the set-up unpacked and did not install, for want of root or because the system's are too old, are
-# found before the system's. Sets dtk_home, the folder of what the set-up fetched.
+# Debian packages that the set-up unpacked and did not install, for want of root or because the system's are too old,
+# are found before the system's. Sets dtk_home, the folder of what the set-up fetched.
 set(dtk_home "$ENV{DTK_HOME}")
 if(NOT dtk_home)
     set(dtk_home "$ENV{HOME}/.cache/dtk")

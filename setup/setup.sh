@@ -16,7 +16,8 @@ libtorch=$home/libtorch-2.11.0
 debian=$home/debian # packages that are unpacked and not installed
 tools=$home/tools   # CMake and Ninja, where they are not installed
 export PATH=$PATH:$tools/bin:$debian/usr/bin
-export PYTHONPATH=$debian/usr/lib/python3/dist-packages:$tools${PYTHONPATH:+:$PYTHONPATH} # pip and cmake, where they are there
+# pip and cmake, where they are there
+export PYTHONPATH=$debian/usr/lib/python3/dist-packages:$tools${PYTHONPATH:+:$PYTHONPATH}
 
 say() { printf 'dtk: %s\n' "$*" >&2; }
 fail() {
@@ -223,7 +224,9 @@ unpack_packages() {
     if ((${#unpack[@]})); then
         unpack_beside $(lacking "${unpack[@]}") || fail "packages could not be unpacked in $debian; see above"
     fi
-    if ((${#headers[@]})); then unpack_beside "${headers[@]}" || say "${headers[*]} could not be unpacked, and is optional"; fi
+    if ((${#headers[@]})); then
+        unpack_beside "${headers[@]}" || say "${headers[*]} could not be unpacked, and is optional"
+    fi
     fetch_tools
     find_missing
     ((${#required[@]} == 0)) || fail "still missing: ${required[*]//|/ or }"

@@ -1,4 +1,5 @@
-# What the trials share: a Debian in which nothing of dtk is, made by debootstrap (as root) and kept, and commands in it.
+# What the trials share: a Debian in which nothing of dtk is, made by debootstrap (as root) and kept,
+# and commands in it.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 bare_debian() {  # folder, packages; sets $jail

@@ -12,5 +12,5 @@ git -C "$root" ls-files -z | (cd "$root" && tar --null -T - -c) | tar -x -C "$ja
 start=$SECONDS
 inside root "" /tmp/dtk/setup/container.sh
 echo "built in $((SECONDS - start)) s"
-inside nobody 1000:1000 bash -c 'cd /here && export HOME=/here && dtk run /usr/local/share/dtk/experiments/quickstart.toml \
-    --out quickstart && dtk new sampler mine && dtk plugins check mine.cpp'
+inside nobody 1000:1000 bash -c 'cd /here && export HOME=/here &&
+    dtk run /usr/local/share/dtk/experiments/quickstart.toml --out quickstart && dtk new sampler mine && dtk plugins check mine.cpp'

@@ -81,7 +81,8 @@ def structure_db(name, lengths):
     first = 0
     for i, length in enumerate(lengths):
         entry = f"9{i:03}".encode()
-        out += struct.pack("<I", 4) + entry + struct.pack("<I", 1) + b"A" + struct.pack("<IHH3f", first, length, 1, 0, 0, 0)
+        out += struct.pack("<I", 4) + entry + struct.pack("<I", 1) + b"A"
+        out += struct.pack("<IHH3f", first, length, 1, 0, 0, 0)
         first += length
     for width, data in [(1, bytes(letters)), (24, struct.pack(f"<{12 * n}H", *places)), (4, bytes(4 * n)),
                         (2, bytes(2 * n)), (2, bytes(2 * n)), (1, b"H" * n), (40, bytes(40 * n)), (40, bytes(40 * n))]:
