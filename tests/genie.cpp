@@ -31,12 +31,7 @@ support::BuildContext chains(const std::string& model = {}, at::ScalarType type 
     context.network = make<dtk::Model>(
         "genie", "single = 16\npair = 8\nheads = 2\nscalars = 4\nquery_points = 2\nvalue_points = 3\n" + model,
         context);
-    context.network->train(false);
-    at::NoGradGuard no_grad;
-    for (const auto& named : context.network->named_tensors())
-        if (named.trained)
-            *named.tensor =
-                named.tensor->to(type) + 0.1 * stream.stream(named.name).normal(named.tensor->sizes(), type);
+    support::leave_start(*context.network, type, stream);
     return context;
 }
 

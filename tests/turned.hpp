@@ -13,6 +13,16 @@ inline Tensor turned(const Tensor& x, const Tensor& Q) {
     return x.size(-1) == 4 ? Q.matmul(x) : x.matmul(Q.transpose(0, 1));
 }
 
+/// Moves the network, of that dtype now, from where it begins: what is zero there would hide what follows it.
+inline void leave_start(dtk::Model& network, at::ScalarType type, const dtk::Random& stream) {
+    network.train(false);
+    at::NoGradGuard no_grad;
+    for (const auto& named : network.named_tensors())
+        if (named.trained)
+            *named.tensor =
+                named.tensor->to(type) + 0.1 * stream.stream(named.name).normal(named.tensor->sizes(), type);
+}
+
 /// The process of everything turned by Q, the noise of its steps too.
 class Turned final : public dtk::Process {
  public:
