@@ -10,7 +10,7 @@
 namespace {
 
 using json = nlohmann::json;
-using State = dtk::Checked::State;
+using State = dtk::CheckedClaim::State;
 
 /// A run of a second, without chance but that of its seed.
 const std::string experiment = R"(name = "claimed"

@@ -106,7 +106,7 @@ void print_changes(const char* heading, const char* none, const std::vector<Chan
 }
 
 /// Runs of one experiment, by seed.
-struct Group {
+struct AlikeRuns {
     Settings settings;  ///< without name and seed
     std::map<std::int64_t, Record> runs;
 };
@@ -152,12 +152,13 @@ std::vector<Record> runs_of(const std::vector<std::string>& texts) {
     return all;
 }
 
-std::vector<Group> grouped(const std::vector<Record>& runs) {
-    std::vector<Group> all;
+std::vector<AlikeRuns> grouped(const std::vector<Record>& runs) {
+    std::vector<AlikeRuns> all;
     for (const auto& r : runs) {
         auto settings = settings_of(r);
         settings.erase("seed"), settings.erase("name");
-        auto group = std::find_if(all.begin(), all.end(), [&](const Group& one) { return one.settings == settings; });
+        auto group =
+            std::find_if(all.begin(), all.end(), [&](const AlikeRuns& one) { return one.settings == settings; });
         if (group == all.end()) group = all.insert(all.end(), {std::move(settings), {}});
         auto& place = group->runs[r.seed.value_or(0)];
         const bool first = place.folder.empty(), newer = place.started < r.started;
@@ -170,7 +171,7 @@ std::vector<Group> grouped(const std::vector<Record>& runs) {
 }
 
 /// Keys that not all groups have alike.
-std::vector<std::string> differing(const std::vector<Group>& groups) {
+std::vector<std::string> differing(const std::vector<AlikeRuns>& groups) {
     std::set<std::string> keys;
     for (const auto& group : groups)
         for (const auto& change : changes(groups.front().settings, group.settings)) keys.insert(change.key);
@@ -179,7 +180,7 @@ std::vector<std::string> differing(const std::vector<Group>& groups) {
 
 /// Those of them that a person reads: fields of a plugin that one group has and another has not say no more than its
 /// name.
-std::vector<std::string> telling(const std::vector<Group>& groups, std::vector<std::string> keys) {
+std::vector<std::string> telling(const std::vector<AlikeRuns>& groups, std::vector<std::string> keys) {
     std::erase_if(keys, [&](const std::string& key) {
         const auto owner = key.substr(0, key.rfind('.')) + ".use";
         if (key == owner || std::find(keys.begin(), keys.end(), owner) == keys.end()) return false;
@@ -192,13 +193,13 @@ std::vector<std::string> telling(const std::vector<Group>& groups, std::vector<s
     return keys;
 }
 
-std::string setting(const Group& group, const std::string& key) {
+std::string setting(const AlikeRuns& group, const std::string& key) {
     return group.settings.contains(key) ? group.settings.at(key) : "–";
 }
 
 /// As columns so many keys would fit no screen: they stand in a table of their own, a column for each experiment, which
 /// then has a number.
-std::vector<std::string> numbered(std::vector<Group>& groups, const std::vector<std::string>& keys) {
+std::vector<std::string> numbered(std::vector<AlikeRuns>& groups, const std::vector<std::string>& keys) {
     constexpr std::size_t most = 8;
     if (keys.size() <= most) return keys;
     std::vector<std::vector<std::string>> rows{{"experiment"}};
@@ -213,7 +214,7 @@ std::vector<std::string> numbered(std::vector<Group>& groups, const std::vector<
     return {"experiment"};
 }
 
-std::size_t baseline_of(const std::vector<Group>& groups, const std::string& text) {
+std::size_t baseline_of(const std::vector<AlikeRuns>& groups, const std::string& text) {
     std::vector<std::size_t> found;
     if (const auto equals = text.find('='); equals != text.npos && !fs::exists(text)) {
         const auto key = text.substr(0, equals), value = text.substr(equals + 1);
@@ -233,8 +234,8 @@ std::size_t baseline_of(const std::vector<Group>& groups, const std::string& tex
 }
 
 /// One metric in every group, as a study would have it: by seed, and held against the baseline where there is one.
-MetricResults compared(const std::vector<Group>& groups, const std::string& metric, std::optional<std::size_t> baseline,
-                       double level) {
+MetricResults compared(const std::vector<AlikeRuns>& groups, const std::string& metric,
+                       std::optional<std::size_t> baseline, double level) {
     std::set<std::int64_t> seeds;
     for (const auto& group : groups)
         for (const auto& [seed, r] : group.runs) seeds.insert(seed);
@@ -270,7 +271,7 @@ MetricResults compared(const std::vector<Group>& groups, const std::string& metr
 }
 
 /// What the numbers of a metric were measured under differs in: "n is 500 and 1000"; empty where their cards agree.
-std::string cards_differ(const std::vector<Group>& groups, const std::string& metric) {
+std::string cards_differ(const std::vector<AlikeRuns>& groups, const std::string& metric) {
     std::map<std::string, std::set<std::string>> values;
     for (const auto& group : groups)
         for (const auto& [seed, r] : group.runs)
@@ -284,7 +285,7 @@ std::string cards_differ(const std::vector<Group>& groups, const std::string& me
 }
 
 /// Numbers that were not measured alike are not ranked, unless that is asked for.
-void refuse_other_cards(const std::vector<Group>& groups, const std::vector<std::string>& metrics) {
+void refuse_other_cards(const std::vector<AlikeRuns>& groups, const std::vector<std::string>& metrics) {
     std::vector<std::string> parts;
     for (const auto& metric : metrics)
         if (const auto text = cards_differ(groups, metric); !text.empty())
@@ -294,7 +295,7 @@ void refuse_other_cards(const std::vector<Group>& groups, const std::vector<std:
                         "compare runs that were, or say --other-cards, and they are compared nevertheless");
 }
 
-void print_runs(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+void print_runs(const std::vector<AlikeRuns>& groups, const std::vector<std::string>& keys,
                 const std::vector<std::string>& metrics) {
     std::vector<std::vector<std::string>> rows{{"run"}};
     rows[0].insert(rows[0].end(), keys.begin(), keys.end());
@@ -327,7 +328,7 @@ std::string interval_text(const Difference& d) {
                           : interval_text(d.estimate);
 }
 
-void print_groups(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+void print_groups(const std::vector<AlikeRuns>& groups, const std::vector<std::string>& keys,
                   const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
     for (const auto& metric : metrics) {
         std::vector<std::vector<std::string>> rows{keys};
@@ -371,7 +372,7 @@ void print_groups(const std::vector<Group>& groups, const std::vector<std::strin
         fmt::print("\nDifferences are paired by seed; those of one metric hold together, those of several do not.\n");
 }
 
-json compare_json(const std::vector<Group>& groups, const std::vector<std::string>& keys,
+json compare_json(const std::vector<AlikeRuns>& groups, const std::vector<std::string>& keys,
                   const std::vector<std::string>& metrics, std::optional<std::size_t> baseline, double level) {
     json list = json::array();
     for (std::size_t i = 0; i < groups.size(); ++i) {
@@ -451,7 +452,7 @@ int compare_runs(const CompareRequest& request) {
     const auto shown = numbered(groups, telling(groups, keys));
     print_runs(groups, shown, metrics);
     const bool several =
-        std::any_of(groups.begin(), groups.end(), [](const Group& group) { return group.runs.size() > 1; });
+        std::any_of(groups.begin(), groups.end(), [](const AlikeRuns& group) { return group.runs.size() > 1; });
     if (several || baseline) print_groups(groups, shown, metrics, baseline, request.level);
     if (!several)
         fmt::print(

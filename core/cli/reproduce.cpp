@@ -23,7 +23,7 @@ using json = nlohmann::json;
 namespace {
 
 /// What was held against each other, and what came of it.
-struct Verdict {
+struct Reproduced {
     std::string what;
     std::string difference;  ///< empty where the bits agree
 };
@@ -36,7 +36,7 @@ fs::path last_checkpoint(const fs::path& folder) {
     return last;
 }
 
-Verdict compared(std::string what, const fs::path& before, const fs::path& after) {
+Reproduced compared(std::string what, const fs::path& before, const fs::path& after) {
     if (!fs::exists(before) || !fs::exists(after))
         return {std::move(what), fmt::format("{} is not there", typed(fs::exists(before) ? after : before))};
     const auto a = read_tensors(before), b = read_tensors(after);
@@ -70,8 +70,8 @@ Verdict compared(std::string what, const fs::path& before, const fs::path& after
                                          differ > 1 ? fmt::format("; the largest difference is {:.3g}", largest) : "")};
 }
 
-std::vector<Verdict> compared_metrics(const Record& before, const Record& after) {
-    std::vector<Verdict> all;
+std::vector<Reproduced> compared_metrics(const Record& before, const Record& after) {
+    std::vector<Reproduced> all;
     for (const auto& m : before.measured) {
         const auto other = std::find_if(after.measured.begin(), after.measured.end(),
                                         [&](const Measured& one) { return one.metric == m.metric; });
@@ -181,7 +181,7 @@ int reproduce_run(const ReproduceRequest& request) {
     }
     if (code != done) return code;
 
-    std::vector<Verdict> verdicts;
+    std::vector<Reproduced> verdicts;
     for (const auto& [stage, folder] :
          r.is_run() ? stages_of(r) : std::vector<std::pair<std::string, fs::path>>{{"", r.folder}}) {
         const auto other = stage.empty() ? again : again / stage;

@@ -34,25 +34,25 @@ std::vector<fs::path> files_in(const fs::path& path) {
     return files;
 }
 
-int say(const std::vector<Checked>& all, bool as_json) {
+int say(const std::vector<CheckedClaim>& all, bool as_json) {
     if (as_json) {
         fmt::print("{}\n", claims_json(all).dump(2));
     } else {
         print_table(claims_table(all));
         fmt::print("\n{}\n", claims_summary(all));
     }
-    const bool hold =
-        std::all_of(all.begin(), all.end(), [](const Checked& one) { return one.state == Checked::State::holds; });
+    const bool hold = std::all_of(all.begin(), all.end(),
+                                  [](const CheckedClaim& one) { return one.state == CheckedClaim::State::holds; });
     return hold ? done : failed;
 }
 
 /// What a finished run claims, against what it measured.
-std::vector<Checked> claims_of(const Record& run, Diagnostics& mistakes) {
+std::vector<CheckedClaim> claims_of(const Record& run, Diagnostics& mistakes) {
     std::unique_ptr<Registry> registry;
     Overrides overrides;
     overrides.record = run.folder;
     const auto experiment = read_experiment(run.folder / "experiment.toml", overrides, registry, mistakes);
-    std::vector<Checked> all;
+    std::vector<CheckedClaim> all;
     for (const auto& claim : read_expectations(experiment, mistakes))
         all.push_back(check_claim(run.name, claim, run.measured));
     return all;
@@ -63,7 +63,7 @@ std::vector<Checked> claims_of(const Record& run, Diagnostics& mistakes) {
 int verify(const VerifyRequest& request) {
     // Runs that are there already are looked at as they are.
     Diagnostics mistakes;
-    std::vector<Checked> all;
+    std::vector<CheckedClaim> all;
     std::vector<fs::path> files;
     for (const auto& path : request.paths) {
         if (!fs::exists(path))
@@ -113,7 +113,7 @@ int verify(const VerifyRequest& request) {
         const auto result = result_of(task, folder);
         for (const auto& claim : claims[i]) {
             const auto name = typed(study.arms[i].name);
-            all.push_back(result ? check_claim(name, claim, measured_in(*result)) : Checked{name, claim});
+            all.push_back(result ? check_claim(name, claim, measured_in(*result)) : CheckedClaim{name, claim});
             if (!result) all.back().why = failure_of(study, task, folder);
         }
     }

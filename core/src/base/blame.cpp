@@ -28,7 +28,7 @@ namespace dtk {
 namespace {
 
 constexpr std::array fatal{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-constexpr std::size_t deepest = 16, longest = 512, most_files = 256;
+constexpr std::size_t deepest_word = 16, longest = 512, most_files = 256;
 
 struct Word {
     char whose[longest], doing[longest], file[longest];
@@ -36,7 +36,7 @@ struct Word {
 
 /// Lies in memory that a parent shares, and is read by handlers of signals: nothing in it is ever allocated or freed.
 struct Stack {
-    Word words[deepest];
+    Word words[deepest_word];
     volatile sig_atomic_t depth = 0;
     volatile sig_atomic_t has_spoken = 0;  ///< what there was to say has been said, and the exit code is right
     double seconds = 0;                    ///< that one plugin may have the word; 0: as long as it likes
@@ -89,7 +89,7 @@ const Word* on_the_stack() {
     return nullptr;
 }
 
-const Word& innermost() { return stack().words[std::min<std::size_t>(stack().depth, deepest) - 1]; }
+const Word& innermost() { return stack().words[std::min<std::size_t>(stack().depth, deepest_word) - 1]; }
 
 /// Says whose fault it is, without allocating.
 void accuse(const Word& word, const char* what) {
@@ -167,7 +167,7 @@ Blame::Blame(const std::string& whose, const std::string& doing, const std::file
     static const bool prepared = prepare();
     (void)prepared;
     auto& all = stack();
-    auto& word = all.words[std::min<std::size_t>(all.depth, deepest - 1)];
+    auto& word = all.words[std::min<std::size_t>(all.depth, deepest_word - 1)];
     copy(word.whose, whose), copy(word.doing, doing), copy(word.file, file.string());
     auto& files = known();
     const bool is_new = std::none_of(files.words, files.words + files.count,

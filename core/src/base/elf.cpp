@@ -18,8 +18,8 @@ static_assert(std::endian::native == std::endian::little, "the structures of <el
 
 namespace {
 
-constexpr std::uint64_t most_bytes = 1 << 26;  // of one table
-constexpr std::size_t longest_name = 4'096;
+constexpr std::uint64_t most_table_bytes = 1 << 26;  // of one table
+constexpr std::size_t longest_symbol = 4'096;
 
 class ElfFile {
  public:
@@ -49,7 +49,7 @@ class ElfFile {
     /// The text that begins there and ends with a zero.
     std::string text_at(const std::string& all, std::uint64_t begin) const {
         const auto end = begin < all.size() ? all.find('\0', begin) : all.npos;
-        if (end == all.npos || end - begin > longest_name) refuse("has a name that does not end");
+        if (end == all.npos || end - begin > longest_symbol) refuse("has a name that does not end");
         return all.substr(begin, end - begin);
     }
     [[noreturn]] void refuse(const char* why) const { throw Error(fmt::format("{} {}", path_.string(), why)); }
@@ -58,7 +58,7 @@ class ElfFile {
     template <class Entry>
     std::vector<Entry> table(std::uint64_t offset, std::uint64_t bytes) const {
         if (offset > file_.size() || bytes > file_.size() - offset) refuse("is cut short");
-        if (bytes > most_bytes) refuse("has a table that is too large");
+        if (bytes > most_table_bytes) refuse("has a table that is too large");
         std::vector<Entry> entries(bytes / sizeof(Entry));
         file_.read(offset, entries.data(), entries.size() * sizeof(Entry));
         return entries;

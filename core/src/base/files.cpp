@@ -56,14 +56,14 @@ std::string cure(int reason, const fs::path& path) {
                 cure(reason, path));
 }
 
-class Descriptor {
+class FileDescriptor {
  public:
-    explicit Descriptor(int value) : value_(value) {}
-    ~Descriptor() {
+    explicit FileDescriptor(int value) : value_(value) {}
+    ~FileDescriptor() {
         if (value_ >= 0) ::close(value_);
     }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
+    FileDescriptor(const FileDescriptor&) = delete;
+    FileDescriptor& operator=(const FileDescriptor&) = delete;
     operator int() const { return value_; }
     int release() { return std::exchange(value_, -1); }
     int close() { return ::close(release()); }
@@ -116,13 +116,13 @@ fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.
 // The rename itself is only safe from a power cut once the folder is written. Some file systems cannot sync a folder;
 // there it is as safe as they make it.
 void sync_folder(const fs::path& path) {
-    const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const FileDescriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder >= 0 && sync(folder) == EIO) fail("write", path, EIO);
 }
 
 template <class Take>
 void read_in_pieces(const fs::path& path, Take take) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (file < 0) fail("read", path, errno);
     std::string piece(std::size_t{1} << 18, '\0');
     while (true) {
@@ -148,7 +148,7 @@ void write_atomically(const fs::path& path, const std::function<void(OutputFile&
         throw Error(fmt::format("cannot write {}: it is no regular file", path.string()), "choose another name");
 
     const auto name = temporary_beside(path);
-    Descriptor file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    FileDescriptor file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (file < 0) fail("write", path, errno);
     Temporary temporary(name);
     OutputFile output(file, path);
@@ -208,7 +208,7 @@ double seconds_since_written(const fs::path& file) {
 
 void append_line(const fs::path& path, std::string_view line) {
     ignore_size_signal();
-    Descriptor file(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));
+    FileDescriptor file(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));
     if (file < 0) fail("write", path, errno);
     const auto end = ::lseek(file, 0, SEEK_END);
     char last = '\n';
@@ -229,7 +229,7 @@ InputFile::InputFile(fs::path path)
     : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), size_(0) {
     struct ::stat facts;
     if (descriptor_ < 0) fail("read", path_, errno);
-    Descriptor file(descriptor_);  // closes it if this constructor throws
+    FileDescriptor file(descriptor_);  // closes it if this constructor throws
     if (::fstat(file, &facts) != 0) fail("read", path_, errno);
     if (!S_ISREG(facts.st_mode)) throw Error(fmt::format("cannot read {}: it is no regular file", path_.string()));
     size_ = static_cast<std::uint64_t>(facts.st_size);

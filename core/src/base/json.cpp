@@ -19,8 +19,9 @@ using json = nlohmann::json;
 
 namespace {
 
-constexpr std::uint64_t most_bytes = std::uint64_t{1} << 28;
-constexpr int deepest = 64;  // whatever dtk writes is flatter by far; what reads, copies and frees it calls itself
+constexpr std::uint64_t most_record_bytes = std::uint64_t{1} << 28;
+constexpr int deepest_record =
+    64;  // whatever dtk writes is flatter by far; what reads, copies and frees it calls itself
 
 bool is_too_deep(std::string_view text) {
     int depth = 0;
@@ -31,7 +32,7 @@ bool is_too_deep(std::string_view text) {
             ++i;
         else if (c == '"')
             in_text = !in_text;
-        else if (!in_text && (c == '[' || c == '{') && ++depth > deepest)
+        else if (!in_text && (c == '[' || c == '{') && ++depth > deepest_record)
             return true;
         else if (!in_text && (c == ']' || c == '}'))
             --depth;
@@ -53,7 +54,7 @@ json read_json(const fs::path& file, std::string* why) {
     if (file.empty() || !fs::exists(file, error)) return nullptr;
     try {
         const InputFile in(file);
-        if (in.size() > most_bytes) return reason = "it is too large", damaged;
+        if (in.size() > most_record_bytes) return reason = "it is too large", damaged;
         std::string text(in.size(), '\0');
         in.read(0, text.data(), text.size());
         auto content = parse(text);
@@ -100,6 +101,11 @@ std::optional<double> number_of(const json& value) {
     if (value == "-inf") return -INFINITY;
     if (value == "nan") return NAN;
     return std::nullopt;
+}
+
+double number_at(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return at != object.end() ? number_of(*at).value_or(NAN) : NAN;
 }
 
 std::string csv_field(const std::string& text) {

@@ -27,6 +27,9 @@ DTK_API nlohmann::json json_number(double value);
 /// The number that json_number wrote; unset where it is no number.
 DTK_API std::optional<double> number_of(const nlohmann::json& value);
 
+/// The same of an object's field; not a number where there is no such object, field or number.
+DTK_API double number_at(const nlohmann::json& object, const char* key);
+
 /// A text as a field of a CSV file. One that a spreadsheet would take for a formula stands behind an apostrophe.
 DTK_API std::string csv_field(const std::string& text);
 

@@ -26,7 +26,7 @@ NumpyArray row_of(std::string name, const char* descr, const std::vector<T>& val
             std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
 
-std::u32string characters(const std::string& text) {
+std::u32string code_points(const std::string& text) {
     std::u32string all;
     for (std::size_t i = 0; i < text.size();) {
         const auto first = static_cast<unsigned char>(text[i++]);
@@ -102,7 +102,7 @@ NumpyArray NumpyArray::of(std::string name, const std::vector<std::int64_t>& val
 NumpyArray NumpyArray::of(std::string name, const std::vector<std::string>& values) {
     std::vector<std::u32string> all;
     std::size_t longest = 1;
-    for (const auto& value : values) longest = std::max(longest, all.emplace_back(characters(value)).size());
+    for (const auto& value : values) longest = std::max(longest, all.emplace_back(code_points(value)).size());
     NumpyArray array{std::move(name), fmt::format("<U{}", longest), {static_cast<std::int64_t>(values.size())}, {}};
     for (auto& text : all) {
         text.resize(longest);

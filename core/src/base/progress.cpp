@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/child.hpp"
+#include "base/words.hpp"
 
 namespace dtk {
 
@@ -31,14 +32,9 @@ std::recursive_mutex& terminal() {
 }
 Progress* active = nullptr;
 
-std::string variable(const char* name) {
-    const char* value = std::getenv(name);
-    return value ? value : "";
-}
-
 bool speaks_utf8() {
     for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-        auto value = variable(name);
+        auto value = environment(name);
         if (value.empty()) continue;
         std::ranges::transform(value, value.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
         return value.find("utf-8") != std::string::npos || value.find("utf8") != std::string::npos;
@@ -51,7 +47,7 @@ int columns_of(std::FILE* stream) {
     int columns = 0;
     winsize size{};
     if (::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0) columns = size.ws_col;
-    const auto wish = variable("COLUMNS");
+    const auto wish = environment("COLUMNS");
     int wished = 0;
     std::from_chars(wish.data(), wish.data() + wish.size(), wished);
     if (wished > 0 && (columns == 0 || wished < columns)) columns = wished;
@@ -111,7 +107,7 @@ std::string bar_text(double part, int width, bool unicode) {
 
 Progress::Mode chosen(Progress::Mode wish, std::FILE* to) {
     if (wish != Progress::Mode::automatic) return wish;
-    return ::isatty(::fileno(to)) && variable("TERM") != "dumb" ? Progress::Mode::bar : Progress::Mode::plain;
+    return ::isatty(::fileno(to)) && environment("TERM") != "dumb" ? Progress::Mode::bar : Progress::Mode::plain;
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ namespace dtk {
 
 namespace {
 
-constexpr auto table = [] {
+constexpr auto crc_table = [] {
     std::array<std::uint32_t, 256> all{};
     for (std::uint32_t i = 0; i < 256; ++i) {
         std::uint32_t crc = i;
@@ -56,7 +56,7 @@ std::string event(double wall_time, std::int64_t step, const std::string& value)
 
 std::uint32_t crc32c(std::string_view bytes) {
     std::uint32_t crc = ~0u;
-    for (const char c : bytes) crc = crc >> 8 ^ table[(crc ^ static_cast<unsigned char>(c)) & 255];
+    for (const char c : bytes) crc = crc >> 8 ^ crc_table[(crc ^ static_cast<unsigned char>(c)) & 255];
     return ~crc;
 }
 

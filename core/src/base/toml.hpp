@@ -2,7 +2,8 @@
 // toml++ with limits that no honest experiment file meets.
 #include <filesystem>
 
-#define TOML_HEADER_ONLY 1
+// Compiled once, in toml.cpp, and exported by dtk_base.
+#define TOML_SHARED_LIB 1
 #define TOML_MAX_NESTED_VALUES 32
 // toml++ asserts, or lets an optimised build assume, that a key follows "[", and that no letter beyond ASCII stands
 // outside quotes: a damaged file breaks both. Without either it says what it met.

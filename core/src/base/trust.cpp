@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* variable = "DTK_TRUST";
+constexpr const char* trust_variable = "DTK_TRUST";
 
 /// The folder without links and dots, as far as it exists.
 fs::path plain(const fs::path& path) {
@@ -50,14 +50,14 @@ uid_t owner_of_dtk() {
 }  // namespace
 
 void trust(const fs::path& folder) {
-    const char* before = std::getenv(variable);
+    const char* before = std::getenv(trust_variable);
     const auto all = before && *before ? fmt::format("{}:{}", before, plain(folder).string()) : plain(folder).string();
-    ::setenv(variable, all.c_str(), 1);
+    ::setenv(trust_variable, all.c_str(), 1);
 }
 
 std::vector<fs::path> trusted() {
     std::vector<fs::path> folders;
-    const char* all = std::getenv(variable);
+    const char* all = std::getenv(trust_variable);
     for (std::string_view list = all ? all : ""; !list.empty();) {
         const auto end = std::min(list.find(':'), list.size());
         if (const fs::path one(list.substr(0, end)); one.is_absolute()) folders.push_back(plain(one));

@@ -1,6 +1,7 @@
 #include "base/words.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -82,6 +83,11 @@ std::string harmless(std::string_view text, bool one_line) {
 std::string without_stack(std::string message) {
     if (const auto at = message.find("\nException raised from"); at != message.npos) message.erase(at);
     return message;
+}
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value ? value : "";
 }
 
 std::string shell_word(std::string_view word) {

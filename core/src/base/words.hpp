@@ -23,6 +23,9 @@ DTK_API std::string harmless(std::string_view text, bool one_line = false);
 /// What an error of LibTorch's says before it lists its stack.
 DTK_API std::string without_stack(std::string message);
 
+/// What the environment says under that name; empty where it says nothing.
+DTK_API std::string environment(const char* name);
+
 /// The word as it is typed in a shell, in quotes where it needs them.
 DTK_API std::string shell_word(std::string_view word);
 

@@ -60,17 +60,17 @@ DTK_VECTORISED void approach_double(double* x, const double* y, std::int64_t n, 
     approach_of(x, y, n, share);
 }
 
-constexpr int lanes = 16;
+constexpr int side_by_side = 16;
 
-/// A sum for each of `lanes` numbers in turn, so that it is the same whatever the width of a vector.
+/// A sum for each of `side_by_side` numbers in turn, so that it is the same whatever the width of a vector.
 template <class T>
 [[gnu::always_inline]] inline double squares_of(const T* x, std::int64_t n) {
-    T sum[lanes] = {};
+    T sum[side_by_side] = {};
     std::int64_t i = 0;
-    for (; i + lanes <= n; i += lanes)
-        for (int k = 0; k < lanes; ++k) sum[k] += x[i + k] * x[i + k];
+    for (; i + side_by_side <= n; i += side_by_side)
+        for (int k = 0; k < side_by_side; ++k) sum[k] += x[i + k] * x[i + k];
     double all = 0;
-    for (int k = 0; k < lanes; ++k) all += static_cast<double>(sum[k]);
+    for (int k = 0; k < side_by_side; ++k) all += static_cast<double>(sum[k]);
     for (; i < n; ++i) all += static_cast<double>(x[i] * x[i]);
     return all;
 }

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view format = "dtk chains 1";
+constexpr std::string_view chains_format = "dtk chains 1";
 constexpr double unit_of_file = 0.01;  // Å
 
 [[noreturn]] void damaged(const fs::path& file, const std::string& why) {
@@ -60,14 +60,15 @@ void save_chains(const fs::path& file, const Chains& chains) {
                          {"family", chains.family},
                          {"names", text}},
                         chains.about};
-    content.metadata["format"] = format;
+    content.metadata["format"] = chains_format;
     content.metadata["checksum"] = checksum_of(content);
     save_safetensors(file, content);
 }
 
 Chains load_chains(const fs::path& file) {
     const auto header = read_safetensors_header(file);
-    if (const auto found = header.metadata.find("format"); found == header.metadata.end() || found->second != format)
+    if (const auto found = header.metadata.find("format");
+        found == header.metadata.end() || found->second != chains_format)
         throw Error(fmt::format("{} is no file of chains", file.string()),
                     "make one: dtk data import promod3 --out chains.safetensors");
     const auto content = load_safetensors(file);

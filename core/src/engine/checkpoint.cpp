@@ -22,7 +22,7 @@ namespace dtk {
 namespace fs = std::filesystem;
 
 namespace {
-constexpr std::string_view format = "dtk checkpoint 3";
+constexpr std::string_view checkpoint_format = "dtk checkpoint 3";
 
 void put(std::map<std::string, Tensor>& all, const std::string& prefix, const std::map<std::string, Tensor>& some) {
     for (const auto& [name, tensor] : some) all.emplace(prefix + name, tensor);
@@ -115,7 +115,7 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
     put(file.tensors, "sums.", checkpoint.sums);
     put(file.tensors, "pending.", checkpoint.pending);
     file.metadata = {
-        {"format", std::string(format)},
+        {"format", std::string(checkpoint_format)},
         {"step", std::to_string(checkpoint.step)},
         {"experiment", checkpoint.experiment},
         {"prediction", std::string(name_of(stage.model().predicts()))},
@@ -138,7 +138,7 @@ void save_checkpoint(const fs::path& path, const Checkpoint& checkpoint, const S
 
 Checkpoint load_checkpoint(const fs::path& path) try {
     auto file = load_safetensors(path);
-    if (file.metadata["format"] != format)
+    if (file.metadata["format"] != checkpoint_format)
         throw UserError(fmt::format("{} is not a checkpoint of dtk's", path.string()),
                         "a checkpoint is made by `dtk run`");
     if (file.metadata["checksum"] != checksum_of(file))

@@ -99,9 +99,9 @@ class Transposed {
 };
 
 /// What is kept of a pass for its gradient: h_i, their rows padded, and φ'(z_i).
-class Kept {
+class KeptInputs {
  public:
-    Kept(const Shape& shape, std::int64_t B, Tensor space = {}) : shape_(shape) {
+    KeptInputs(const Shape& shape, std::int64_t B, Tensor space = {}) : shape_(shape) {
         std::int64_t n = 0;
         for (std::size_t i = 0; i <= shape.layers(); ++i) {
             values_.push_back(n);
@@ -136,7 +136,7 @@ void clear_beyond(float* to, std::int64_t width, std::int64_t padded, std::int64
 }
 
 /// x: [B, in], contiguous → [B, out]. `kept`: null where no gradient is wanted.
-Tensor pass(const Shape& shape, const Tensor& x, at::TensorList parameters, const Kept* kept) {
+Tensor dense_forward(const Shape& shape, const Tensor& x, at::TensorList parameters, const KeptInputs* kept) {
     const auto n = shape.layers();
     const auto B = x.size(0), in = shape.width[0], out = shape.width[n];
     const Transposed weights(shape, parameters);
@@ -204,18 +204,19 @@ std::vector<Tensor> padded_weights(const Shape& shape, at::TensorList parameters
     return all;
 }
 
-struct Gradients {
+struct DenseGradients {
     Tensor x;                        ///< undefined where it is not wanted
     std::vector<Tensor> parameters;  ///< ∂W_0, ∂b_0, ∂W_1 …
 };
 
 /// grad: [B, out], contiguous
-Gradients way_back(const Shape& shape, const Tensor& grad, at::TensorList parameters, const Kept& kept, bool wants_x) {
+DenseGradients dense_backward(const Shape& shape, const Tensor& grad, at::TensorList parameters, const KeptInputs& kept,
+                              bool wants_x) {
     const auto n = shape.layers();
     const auto B = grad.size(0), in = shape.width[0], out = shape.width[n];
     const auto weights = padded_weights(shape, parameters);
     const auto widest_row = kernels::padded(*std::max_element(shape.width.begin(), shape.width.end()));
-    Gradients result;
+    DenseGradients result;
     if (wants_x) result.x = at::empty({B, in}, at::kFloat);
     const auto portions = std::max<std::int64_t>(1, B / summed);
     std::vector<Sums> sums;
@@ -259,7 +260,7 @@ Gradients way_back(const Shape& shape, const Tensor& grad, at::TensorList parame
 }
 
 /// By LibTorch's operations.
-Tensor plain(const Shape& shape, const Tensor& x, at::TensorList parameters) {
+Tensor plain_dense(const Shape& shape, const Tensor& x, at::TensorList parameters) {
     auto h = x;
     for (std::size_t i = 0; i < shape.layers(); ++i) {
         h = at::linear(h, parameters[2 * i], parameters[2 * i + 1]);
@@ -274,17 +275,17 @@ Shape shape_of(const Tensor& x, at::TensorList parameters, bool silu, bool activ
     return shape;
 }
 
-struct Fused final : torch::autograd::Function<Fused> {
+struct FusedDense final : torch::autograd::Function<FusedDense> {
     static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, at::TensorList parameters,
                           bool silu, bool activated) {
         const auto shape = shape_of(x, parameters, silu, activated);
-        const Kept kept(shape, x.size(0));
+        const KeptInputs kept(shape, x.size(0));
         auto saved = parameters.vec();
         saved.insert(saved.end(), {x, kept.space()});
         context->save_for_backward(std::move(saved));
         context->saved_data["silu"] = silu;
         context->saved_data["activated"] = activated;
-        return pass(shape, x, parameters, &kept);
+        return dense_forward(shape, x, parameters, &kept);
     }
 
     static variable_list backward(torch::autograd::AutogradContext* context, const variable_list& grads) {
@@ -302,12 +303,13 @@ struct Fused final : torch::autograd::Function<Fused> {
             variable_list wanted;
             for (const auto& one : inputs)
                 if (one.requires_grad()) wanted.push_back(one);
-            const auto found = torch::autograd::grad({plain(shape, x, saved)}, wanted, grads, std::nullopt, true, true);
+            const auto found =
+                torch::autograd::grad({plain_dense(shape, x, saved)}, wanted, grads, std::nullopt, true, true);
             auto next = found.begin();
             for (const auto& one : inputs) all.push_back(one.requires_grad() ? *next++ : Tensor());
         } else {
-            const Kept kept(shape, x.size(0), space);
-            auto found = way_back(shape, grads[0].contiguous(), saved, kept, x.requires_grad());
+            const KeptInputs kept(shape, x.size(0), space);
+            auto found = dense_backward(shape, grads[0].contiguous(), saved, kept, x.requires_grad());
             all = std::move(found.parameters);
             all.insert(all.begin(), found.x);
         }
@@ -337,11 +339,11 @@ Tensor Dense::operator()(const Tensor& x) const {
                       std::ranges::all_of(parameters, [](const Tensor& p) { return p.is_contiguous(); }) &&
                       *std::ranges::max_element(shape.width) <= widest;
     // Who looks at every operation is to see them, each with its tensors.
-    if (!ours || at::hasThreadLocalCallbacks()) return plain(shape, x, parameters);
+    if (!ours || at::hasThreadLocalCallbacks()) return plain_dense(shape, x, parameters);
     const auto wants = [](const Tensor& p) { return p.requires_grad(); };
     const bool recorded = at::GradMode::is_enabled() && (wants(x) || std::ranges::any_of(parameters, wants));
-    return recorded ? Fused::apply(x.contiguous(), at::TensorList(parameters), silu, activated)
-                    : pass(shape, x.contiguous(), parameters, nullptr);
+    return recorded ? FusedDense::apply(x.contiguous(), at::TensorList(parameters), silu, activated)
+                    : dense_forward(shape, x.contiguous(), parameters, nullptr);
 }
 
 }  // namespace dtk

@@ -157,12 +157,12 @@ Normalised forward(const Tensor& x, const Tensor& weight, const Tensor& bias, st
     return result;
 }
 
-struct Gradients {
+struct GroupNormGradients {
     Tensor x, weight, bias;
 };
 
-Gradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean,
-                   const Tensor& rstd, std::int64_t G, bool silu) {
+GroupNormGradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                            const Tensor& mean, const Tensor& rstd, std::int64_t G, bool silu) {
     const auto B = x.size(0), C = x.size(1), L = x.size(2) * x.size(3), n = L * C;
     const auto grad_x = at::empty_like(x), sums = at::zeros({2, B, C}, weight.options());
     const auto *gamma = weight.const_data_ptr<float>(), *beta = bias.const_data_ptr<float>();
@@ -190,12 +190,12 @@ Gradients backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
 }
 
 /// LibTorch's. On a device that answers in the plain layout whatever it was given; the answer is put into that of x.
-Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
+Tensor plain_group_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
     const auto z = at::group_norm(x, groups, weight, bias, epsilon).contiguous(x.suggest_memory_format());
     return silu ? at::silu(z) : z;
 }
 
-struct Fused final : torch::autograd::Function<Fused> {
+struct FusedGroupNorm final : torch::autograd::Function<FusedGroupNorm> {
     static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
                           const Tensor& bias, std::int64_t groups, bool silu) {
         auto result = dtk::forward(x, weight, bias, groups, silu);
@@ -211,7 +211,7 @@ struct Fused final : torch::autograd::Function<Fused> {
         const auto groups = context->saved_data["groups"].toInt();
         const auto silu = context->saved_data["silu"].toBool();
         if (at::GradMode::is_enabled()) {  // somebody wants second derivatives
-            const auto y = plain(saved[0], saved[1], saved[2], groups, silu);
+            const auto y = plain_group_norm(saved[0], saved[1], saved[2], groups, silu);
             auto first = torch::autograd::grad({y}, {saved[0], saved[1], saved[2]}, grads, std::nullopt, true, true);
             return {first[0], first[1], first[2], {}, {}};
         }
@@ -225,13 +225,13 @@ struct Fused final : torch::autograd::Function<Fused> {
 
 Tensor group_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t groups, bool silu) {
     // LibTorch's derivative in forward mode reads the plain layout alone.
-    if (x._fw_grad(/*level=*/0).defined()) return plain(x.contiguous(), weight, bias, groups, silu);
+    if (x._fw_grad(/*level=*/0).defined()) return plain_group_norm(x.contiguous(), weight, bias, groups, silu);
     const bool ours = x.is_cpu() && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(channels_last) &&
                       (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
                       weight.scalar_type() == at::kFloat;
-    if (!ours) return plain(x, weight, bias, groups, silu);
+    if (!ours) return plain_group_norm(x, weight, bias, groups, silu);
     const bool recorded = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
-    return recorded ? Fused::apply(x, weight, bias, groups, silu) : forward(x, weight, bias, groups, silu).y;
+    return recorded ? FusedGroupNorm::apply(x, weight, bias, groups, silu) : forward(x, weight, bias, groups, silu).y;
 }
 
 }  // namespace dtk

@@ -38,7 +38,7 @@ Tensor way_back(const Tensor& error, const Tensor& grad) {
     return result;
 }
 
-struct Fused final : torch::autograd::Function<Fused> {
+struct FusedMeanSquares final : torch::autograd::Function<FusedMeanSquares> {
     static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& error) {
         context->save_for_backward({error});
         return error.scalar_type() == at::kFloat ? pass<float>(error) : pass<double>(error);
@@ -61,7 +61,7 @@ Tensor mean_squares(const Tensor& error) {
                       error.is_contiguous() && !error._fw_grad(/*level=*/0).defined() &&
                       !at::hasThreadLocalCallbacks();  // who looks at every operation is to see them
     if (!ours) return plain(error);
-    if (at::GradMode::is_enabled() && error.requires_grad()) return Fused::apply(error);
+    if (at::GradMode::is_enabled() && error.requires_grad()) return FusedMeanSquares::apply(error);
     return error.scalar_type() == at::kFloat ? pass<float>(error) : pass<double>(error);
 }
 

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t looked_at = 400;  // noise levels that two objectives are compared at
+constexpr std::int64_t compared_levels = 400;  // noise levels that two objectives are compared at
 
 /// A stage of an experiment that is looked at and not run.
 struct Looked {
@@ -114,7 +114,7 @@ int compare_objectives(const Looked& a, const Looked& b) {
     }
 
     // The weights beside one another, where either has noise.
-    const auto wide = at::linspace(std::min(low_a, low_b), std::max(high_a, high_b), looked_at, at::kDouble);
+    const auto wide = at::linspace(std::min(low_a, low_b), std::max(high_a, high_b), compared_levels, at::kDouble);
     const auto weight_a = first.weight(wide), weight_b = second.weight(wide);
     const auto both = ((weight_a > 0).logical_and(weight_b > 0)).to(at::kDouble);
     if (both.sum().item<double>() == 0) {
@@ -122,7 +122,7 @@ int compare_objectives(const Looked& a, const Looked& b) {
         return failed;
     }
     const double least = std::max(low_a, low_b), most = std::min(high_a, high_b);
-    const auto common = at::linspace(least, most, looked_at, at::kDouble);
+    const auto common = at::linspace(least, most, compared_levels, at::kDouble);
     const auto of_both = [&](const Tensor& x, const Tensor& y) { return (x > 0).logical_and(y > 0); };
 
     // The losses themselves, example by example: what is the same objective has one factor between them.
@@ -152,7 +152,7 @@ int compare_objectives(const Looked& a, const Looked& b) {
     const auto range = fmt::format("log-SNR {:.4g} … {:.4g}", least, most);
     if (apart < alike && whole) {
         say(fmt::format("\nthe same objective: B is {:.6g} times A ({}, {} losses apart by {:.1e} at most)", factor,
-                        range, looked_at, apart));
+                        range, compared_levels, apart));
         return done;
     }
     if (apart < alike) {
@@ -205,8 +205,8 @@ WeighedNoise weighed_noise(const std::string& word, const Overrides& overrides) 
     const auto& levels = objective.levels();
     std::vector<double> log_snr, weight;
     for (std::int64_t t = 0; t < levels.steps(); ++t) log_snr.push_back(levels.log_snr(static_cast<double>(t)));
-    for (std::size_t first = 0; first < log_snr.size(); first += looked_at) {
-        const auto last = std::min<std::size_t>(first + looked_at, log_snr.size());
+    for (std::size_t first = 0; first < log_snr.size(); first += compared_levels) {
+        const auto last = std::min<std::size_t>(first + compared_levels, log_snr.size());
         const auto some = at::tensor(std::vector<double>(log_snr.begin() + first, log_snr.begin() + last), at::kDouble);
         const auto found = objective.weight(some);
         for (std::int64_t i = 0; i < found.size(0); ++i) weight.push_back(found[i].item<double>());

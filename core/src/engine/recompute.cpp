@@ -43,8 +43,8 @@ class AutocastAs {
 };
 
 /// What is kept: the function, how many of the tensors are its inputs, and the autocast it was called under.
-struct Kept final : torch::CustomClassHolder {
-    Kept(Block function, std::size_t n, AutocastAs::State state)
+struct KeptBlock final : torch::CustomClassHolder {
+    KeptBlock(Block function, std::size_t n, AutocastAs::State state)
         : block(std::move(function)), inputs(n), autocast(state) {}
     Block block;
     std::size_t inputs;
@@ -53,7 +53,7 @@ struct Kept final : torch::CustomClassHolder {
 
 struct Recomputed : torch::autograd::Function<Recomputed> {
     /// tensors: the inputs, then the parameters, which the block knows by itself.
-    static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Kept>& kept, at::TensorList tensors) {
+    static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<KeptBlock>& kept, at::TensorList tensors) {
         context->save_for_backward(tensors.vec());
         context->saved_data["kept"] = c10::IValue::make_capsule(kept);
         return kept->block({tensors.begin(), tensors.begin() + static_cast<std::ptrdiff_t>(kept->inputs)});
@@ -61,7 +61,7 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
 
     static variable_list backward(AutogradContext* context, const variable_list& gradient) {
         const auto tensors = context->get_saved_variables();
-        const auto kept = c10::static_intrusive_pointer_cast<Kept>(context->saved_data["kept"].toCapsule());
+        const auto kept = c10::static_intrusive_pointer_cast<KeptBlock>(context->saved_data["kept"].toCapsule());
         const bool twice = at::GradMode::is_enabled();  // the gradient is to be differentiated, too
         const at::AutoGradMode with_graph(true);
         // Each input stands for one use of it, and gets the gradient of that use alone.
@@ -100,7 +100,7 @@ Tensor recomputed(Block block, std::vector<Tensor> inputs, std::vector<Tensor> p
         at::GradMode::is_enabled() && std::ranges::any_of(tensors, [](const Tensor& x) { return x.requires_grad(); });
     if (!differentiated || in_forward_mode(tensors)) return block(inputs);
     const auto autocast = AutocastAs::now(inputs.front().device().type());
-    return Recomputed::apply(c10::make_intrusive<Kept>(std::move(block), inputs.size(), autocast),
+    return Recomputed::apply(c10::make_intrusive<KeptBlock>(std::move(block), inputs.size(), autocast),
                              at::TensorList(tensors));
 }
 

@@ -17,7 +17,7 @@ namespace dtk {
 namespace {
 
 /// So many numbers are looked at before anything is trained.
-constexpr std::int64_t looked_at = 100'000'000;
+constexpr std::int64_t most_looked_at = 100'000'000;
 
 std::optional<std::int64_t> whole_number(const std::string& text) {
     std::int64_t value = 0;
@@ -69,7 +69,7 @@ void check(const Rows& rows, const char* what) {
     if (!rows.label.empty() && static_cast<std::int64_t>(rows.label.size()) != rows.x.size(0))
         throw Error(fmt::format("{} labels for {} {}", rows.label.size(), rows.x.size(0), what),
                     "there must be one for each");
-    if (!rows.x.is_floating_point() || rows.x.numel() > looked_at) return;
+    if (!rows.x.is_floating_point() || rows.x.numel() > most_looked_at) return;
     const auto sound = at::isfinite(rows.x).flatten(1).all(1);
     if (const auto bad = (~sound).sum().item<std::int64_t>(); bad > 0)
         throw Error(fmt::format("{} of {} {} hold what is no finite number, row {} the first", bad, rows.x.size(0),

@@ -63,7 +63,7 @@ double draw_samples(const Stage& stage, const SampleSettings& settings, at::Devi
         settings.seed < 0 ? stage.random("sample") : Random(static_cast<std::uint64_t>(settings.seed), "sample");
     const auto rows_before = stage.rows_asked();
     Progress progress("sample", chunks * steps, progress_mode);
-    const Start start(stage, settings, times);
+    const SampleStart start(stage, settings, times);
     if (kept) *kept = KeptTrajectory(settings.trajectory, times);
     for (std::int64_t i = 0; i < chunks; ++i) {
         const auto random = drawn_with.from(i * chunk);

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view format = "dtk averages 1";
+constexpr std::string_view averages_format = "dtk averages 1";
 
 fs::path snapshots_of(const fs::path& stage) { return stage / "snapshots"; }
 fs::path snapshot_at(const fs::path& stage, std::int64_t step) {
@@ -46,14 +46,14 @@ std::vector<std::int64_t> steps_in(const fs::path& stage) {
 
 void save(const fs::path& path, Safetensors file) {
     fs::create_directories(path.parent_path());
-    file.metadata["format"] = format;
+    file.metadata["format"] = averages_format;
     file.metadata["checksum"] = checksum_of(file);
     save_safetensors(path, file);
 }
 
 Safetensors load(const fs::path& path) try {
     auto file = load_safetensors(path);
-    if (file.metadata["format"] != format || file.metadata["checksum"] != checksum_of(file))
+    if (file.metadata["format"] != averages_format || file.metadata["checksum"] != checksum_of(file))
         throw UserError(fmt::format("{} is damaged: it does not hold what was saved", path.string()),
                         "fetch it again, or remove it and make do with the others");
     return file;

@@ -83,7 +83,7 @@ std::vector<double> sampled_times(const Stage& stage, const SampleSettings& sett
     return times;
 }
 
-Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times)
+SampleStart::SampleStart(const Stage& stage, const SampleSettings& settings, std::vector<double> times)
     : process_(stage.process()),
       shape_(stage.space().shape),
       times_(std::move(times)),
@@ -99,14 +99,14 @@ Start::Start(const Stage& stage, const SampleSettings& settings, std::vector<dou
         given_ = latents_of(*codec, given_.to(at::kFloat), stage.random("codec").stream("start")).cpu();
 }
 
-Tensor Start::rows(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
-                   const Denoiser& denoise) const {
+Tensor SampleStart::rows(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                         const Denoiser& denoise) const {
     return interpolate_ > 0 ? between(first, rows, options, random, denoise)
                             : ends(first, rows, options, random, denoise);
 }
 
-Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
-                   const Denoiser& denoise) const {
+Tensor SampleStart::ends(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
+                         const Denoiser& denoise) const {
     if (quantiles_) return normal_quantiles(process_.levels().prior_sd(times_.front()), first, rows, n_, options);
     if (renoise_) {
         const auto number = at::arange(first, first + rows, at::kLong).remainder(given_.size(0));
@@ -122,8 +122,8 @@ Tensor Start::ends(std::int64_t first, std::int64_t rows, const at::TensorOption
     return process_.prior(sizes, options, random.from(first), times_.front());
 }
 
-Tensor Start::between(std::int64_t first, std::int64_t rows, const at::TensorOptions& options, const Random& random,
-                      const Denoiser& denoise) const {
+Tensor SampleStart::between(std::int64_t first, std::int64_t rows, const at::TensorOptions& options,
+                            const Random& random, const Denoiser& denoise) const {
     // Sample k is number k mod K of pair k div K, whose ends are rows 2k and 2k + 1 of what would be started from.
     const auto pair = first / interpolate_, pairs = (first + rows - 1) / interpolate_ - pair + 1;
     const auto both = ends(2 * pair, 2 * pairs, options, random, denoise);

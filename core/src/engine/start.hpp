@@ -17,10 +17,10 @@ void check_start(const SampleSettings& settings, const Stage& stage);
 std::vector<double> sampled_times(const Stage& stage, const SampleSettings& settings);
 
 /// What every sample starts from, as [sample] says.
-class Start {
+class SampleStart {
  public:
     /// times: as sampled_times. Errors: those of check_start.
-    Start(const Stage& stage, const SampleSettings& settings, std::vector<double> times);
+    SampleStart(const Stage& stage, const SampleSettings& settings, std::vector<double> times);
 
     /// Rows first … first + rows − 1 of x_T; where there are fewer, the last one again. `denoise` is asked where
     /// examples are inverted.

@@ -140,7 +140,7 @@ Series curve(const std::string& name, int colour, const std::vector<Points>& see
 /// What a training logged about its loss: by step, and in each part of the times from t = 0 on, the mean of the last
 /// quarter of the lines. What held-out examples gave with the weights that are sampled: by step, and the last by
 /// log-SNR.
-struct Log {
+struct LossLog {
     Points by_step;
     std::vector<double> by_time;
     Points held_out, held_out_by_log_snr;
@@ -157,8 +157,8 @@ Points by_log_snr(const json& line) {
     return points;
 }
 
-Log read_log(const fs::path& file) {
-    Log log;
+LossLog read_loss_log(const fs::path& file) {
+    LossLog log;
     std::vector<std::vector<double>> by_time;
     for (const auto& line : read_json_lines(file)) {
         if (line.contains("train/loss") && line["train/loss"].is_number())
@@ -188,15 +188,15 @@ Log read_log(const fs::path& file) {
 }
 
 /// Of every seed of an arm.
-std::vector<Log> training_logs(const Drawn& drawn, std::size_t arm) {
-    std::vector<Log> logs;
+std::vector<LossLog> training_logs(const Drawn& drawn, std::size_t arm) {
+    std::vector<LossLog> logs;
     for (const auto& cell : drawn.study.cells) {
         // Cells that differ in what is drawn share the training.
         if (cell.arm != arm || !cell.stream.empty() ||
             (cell.sample_seed && cell.sample_seed != drawn.study.sample_seeds.front()))
             continue;
         const auto& task = drawn.study.task(cell.task);
-        auto log = read_log(
+        auto log = read_loss_log(
             folder_of(task.needs.empty() ? task : drawn.study.task(task.needs), drawn.folder, drawn.accept_rebuilt) /
             "metrics.jsonl");
         if (!log.by_step.empty()) logs.push_back(std::move(log));
@@ -558,7 +558,7 @@ page::Figure cost_figure(const Drawn& drawn, const std::string& metric, const st
 
 namespace {
 /// What held-out examples gave, by step and by log-SNR; empty where nobody asked.
-std::string held_out_html(const Drawn& drawn, const std::vector<std::vector<Log>>& logs) {
+std::string held_out_html(const Drawn& drawn, const std::vector<std::vector<LossLog>>& logs) {
     Chart error{.title = "held-out error", .x_label = "step", .y_label = "error", .log_y = true, .height = 440},
         noise{.title = "held-out error by log-SNR",
               .x_label = "log-SNR, noise to the left",
@@ -600,7 +600,7 @@ std::string training_html(const Drawn& drawn) {
     std::vector<std::pair<std::string, double>> ends;
     std::vector<double> all;
     bool known = true;
-    std::vector<std::vector<Log>> logs;
+    std::vector<std::vector<LossLog>> logs;
     std::vector<std::optional<Levels>> levels;
     for (const auto& group : drawn.trainings) {
         logs.push_back(training_logs(drawn, group.arms.front()));
@@ -710,7 +710,7 @@ std::string schedules_html(const Drawn& drawn) {
                    {std::move(signal), fmt::format("Line chart of alpha bar against time for {}, from 1 to 0.", who),
                     "How much of the signal is left at each time."}) +
            section(
-               drawn, "Log-SNR",
+               drawn, "LossLog-SNR",
                {std::move(ratio), fmt::format("Line chart of the log signal-to-noise ratio against time for {}.", who),
                 "The same as a signal-to-noise ratio."}) +
            section(

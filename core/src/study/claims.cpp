@@ -13,15 +13,16 @@
 namespace dtk {
 
 using json = nlohmann::json;
-using State = Checked::State;
+using State = CheckedClaim::State;
 
 const char* name_of(State state) {
     static constexpr const char* names[] = {"holds", "fails", "not measured", "no run"};
     return names[static_cast<int>(state)];
 }
 
-Checked check_claim(const std::string& experiment, const Expectation& claim, const std::vector<Measured>& measured) {
-    Checked checked{.experiment = experiment, .claim = claim, .state = State::unmeasured, .why = {}};
+CheckedClaim check_claim(const std::string& experiment, const Expectation& claim,
+                         const std::vector<Measured>& measured) {
+    CheckedClaim checked{.experiment = experiment, .claim = claim, .state = State::unmeasured, .why = {}};
     const auto found =
         std::find_if(measured.begin(), measured.end(), [&](const Measured& m) { return m.metric == claim.metric; });
     if (found == measured.end() || std::isnan(found->value)) return checked;
@@ -33,7 +34,7 @@ Checked check_claim(const std::string& experiment, const Expectation& claim, con
     return checked;
 }
 
-std::vector<std::vector<std::string>> claims_table(const std::vector<Checked>& all) {
+std::vector<std::vector<std::string>> claims_table(const std::vector<CheckedClaim>& all) {
     std::vector<std::vector<std::string>> rows{
         {"experiment", "metric", "claimed", "within", "measured", "noise", "off by", "verdict", "source"}};
     const auto number = [](double value, const char* plus = "") {
@@ -47,11 +48,11 @@ std::vector<std::vector<std::string>> claims_table(const std::vector<Checked>& a
     return rows;
 }
 
-std::string claims_summary(const std::vector<Checked>& all) {
+std::string claims_summary(const std::vector<CheckedClaim>& all) {
     const auto count = [&](auto&& which) { return std::count_if(all.begin(), all.end(), which); };
-    const auto narrow = count([](const Checked& one) { return one.is_narrow(); });
+    const auto narrow = count([](const CheckedClaim& one) { return one.is_narrow(); });
     auto text = fmt::format("{} of {} claims hold.",
-                            count([](const Checked& one) { return one.state == State::holds; }), all.size());
+                            count([](const CheckedClaim& one) { return one.state == State::holds; }), all.size());
     if (narrow > 0)
         text += fmt::format(
             " {} of them {} less than two standard deviations of the measurement's own noise: chance alone breaks such "
@@ -60,7 +61,7 @@ std::string claims_summary(const std::vector<Checked>& all) {
     return text;
 }
 
-json claims_json(const std::vector<Checked>& all) {
+json claims_json(const std::vector<CheckedClaim>& all) {
     json list = json::array();
     for (const auto& one : all) {
         list.push_back({{"experiment", one.experiment},

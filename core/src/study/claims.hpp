@@ -6,7 +6,7 @@
 namespace dtk {
 
 /// A claim beside what was measured.
-struct Checked {
+struct CheckedClaim {
     enum class State {
         holds,
         fails,
@@ -26,16 +26,16 @@ struct Checked {
 };
 
 /// "holds", "fails", …
-DTK_API const char* name_of(Checked::State state);
+DTK_API const char* name_of(CheckedClaim::State state);
 
 /// A claim against what a run measured.
-DTK_API Checked check_claim(const std::string& experiment, const Expectation& claim,
-                            const std::vector<Measured>& measured);
+DTK_API CheckedClaim check_claim(const std::string& experiment, const Expectation& claim,
+                                 const std::vector<Measured>& measured);
 
 /// All of them as rows of a table, the first its heading; and in a sentence or two how many hold, and which could not
 /// but fail now and then.
-DTK_API std::vector<std::vector<std::string>> claims_table(const std::vector<Checked>& all);
-DTK_API std::string claims_summary(const std::vector<Checked>& all);
-DTK_API nlohmann::json claims_json(const std::vector<Checked>& all);
+DTK_API std::vector<std::vector<std::string>> claims_table(const std::vector<CheckedClaim>& all);
+DTK_API std::string claims_summary(const std::vector<CheckedClaim>& all);
+DTK_API nlohmann::json claims_json(const std::vector<CheckedClaim>& all);
 
 }  // namespace dtk

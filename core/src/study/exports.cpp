@@ -26,7 +26,7 @@ using json = nlohmann::json;
 namespace {
 
 /// metrics.jsonl as columns: by name and step, a value or a row of values.
-struct Log {
+struct LogColumns {
     std::map<std::string, std::map<std::int64_t, std::vector<double>>> columns;
     std::map<std::int64_t, double> wall_times;
     std::int64_t last_step() const { return wall_times.empty() ? 0 : wall_times.rbegin()->first; }
@@ -35,8 +35,8 @@ struct Log {
 
 double number(const json& value) { return number_of(value).value_or(NAN); }
 
-Log read_log(const fs::path& folder) {
-    Log log;
+LogColumns read_log_columns(const fs::path& folder) {
+    LogColumns log;
     for (const auto& line : read_json_lines(folder / "metrics.jsonl")) {
         if (!line.contains("step") || !line["step"].is_number_integer()) continue;
         const auto step = line["step"].get<std::int64_t>();
@@ -62,7 +62,7 @@ std::size_t width_of(const std::map<std::int64_t, std::vector<double>>& column) 
 
 /// The columns of several logs with one step axis, NaN where a log has no such line; `shape` is that of the logs,
 /// row-major.
-void add_logs(const std::vector<Log>& logs, const std::vector<std::int64_t>& shape, const std::string& prefix,
+void add_logs(const std::vector<LogColumns>& logs, const std::vector<std::int64_t>& shape, const std::string& prefix,
               std::vector<NumpyArray>& arrays) {
     std::set<std::int64_t> steps;
     std::map<std::string, std::size_t> widths;
@@ -120,7 +120,7 @@ constexpr std::pair<const char*, double Measured::*> parts[] = {{"value", &Measu
                                                                 {"expected_sd", &Measured::expected_sd},
                                                                 {"standard_error", &Measured::standard_error}};
 
-void add_measured(const std::vector<Measured>& measured, std::vector<NumpyArray>& arrays) {
+void add_measured_arrays(const std::vector<Measured>& measured, std::vector<NumpyArray>& arrays) {
     for (const auto& m : measured)
         for (const auto& [name, part] : parts)
             if (std::isfinite(m.*part) || part == &Measured::value) {
@@ -180,10 +180,10 @@ std::vector<NumpyArray> arrays_of_study(const Record& study) {
     if (!axes.draws.empty()) arrays.push_back(NumpyArray::of("sample_seeds", axes.draws));
     std::vector<std::string> metrics;
     std::map<std::string, std::vector<Measured>> scores;  // of each metric one for each cell
-    std::vector<Log> logs(axes.size());
+    std::vector<LogColumns> logs(axes.size());
     for (const auto& cell : study.cells) {
         if (!cell.stream.empty()) continue;
-        logs[axes.place(cell)] = read_log(cell.trained);
+        logs[axes.place(cell)] = read_log_columns(cell.trained);
         for (auto& m : read_record(cell.measured).measured) {
             auto& of_metric = scores[m.metric];
             of_metric.resize(axes.size());
@@ -231,7 +231,7 @@ void add_picture(const fs::path& file, std::int64_t step, double time, EventFile
 /// One event file: the log, and what was measured at its end.
 void write_events(const fs::path& trained, const fs::path& measured, const std::vector<Measured>& values,
                   const fs::path& folder) {
-    const auto log = read_log(trained);
+    const auto log = read_log_columns(trained);
     const double begin = log.wall_times.empty() ? 0 : log.wall_times.begin()->second;
     EventFile events(begin);
     for (const auto& [key, column] : log.columns) {
@@ -249,7 +249,7 @@ void write_events(const fs::path& trained, const fs::path& measured, const std::
 
 struct LabelledLog {
     std::vector<std::string> labels;
-    Log log;
+    LogColumns log;
 };
 
 void write_csv(const fs::path& file, std::vector<std::string> header, const std::vector<LabelledLog>& logs) {
@@ -294,11 +294,11 @@ void export_npz(const Record& record, const fs::path& file, const Exporter::Leve
             if (const auto names = class_names_of(samples); !names.empty())
                 arrays.push_back(NumpyArray::of(prefix + "class_names", names));
         }
-        add_logs({read_log(folder)}, {}, prefix, arrays);
+        add_logs({read_log_columns(folder)}, {}, prefix, arrays);
         if (!levels) continue;
         if (const auto own = levels(folder)) add_levels(*own, prefix, arrays);
     }
-    add_measured(record.measured, arrays);
+    add_measured_arrays(record.measured, arrays);
     write_npz(file, arrays);
 }
 
@@ -330,7 +330,7 @@ void export_csv(const Record& record, const fs::path& file, const Exporter::Leve
         std::set<std::pair<std::string, std::int64_t>> known;
         for (const auto& cell : record.cells)
             if (cell.stream.empty() && known.insert({cell.arm, cell.seed}).second)
-                logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log(cell.trained)});
+                logs.push_back({{cell.arm, std::to_string(cell.seed)}, read_log_columns(cell.trained)});
         write_csv(file, {"arm", "seed"}, logs);
         return;
     }
@@ -341,7 +341,7 @@ void export_csv(const Record& record, const fs::path& file, const Exporter::Leve
                         "its metrics and samples: dtk export … --to npz");
     const bool many = !stages.front().first.empty();
     for (const auto& [stage, folder] : stages)
-        logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log(folder)});
+        logs.push_back({many ? std::vector{stage} : std::vector<std::string>{}, read_log_columns(folder)});
     write_csv(file, many ? std::vector<std::string>{"stage"} : std::vector<std::string>{}, logs);
 }
 

@@ -10,13 +10,13 @@ using json = nlohmann::json;
 namespace {
 
 /// Tasks that do the same kind of work, and so take about as long.
-struct Group {
+struct RunGroup {
     double seconds = 0;
     std::size_t timed = 0, waiting = 0;
 };
 
 /// How long what is left will take, as far as tasks of its kind have been timed.
-std::string estimate(const std::vector<Group>& groups, std::int64_t jobs) {
+std::string time_estimate(const std::vector<RunGroup>& groups, std::int64_t jobs) {
     double seconds = 0;
     std::size_t waiting = 0, unknown = 0;
     for (const auto& group : groups) {
@@ -38,7 +38,7 @@ std::string estimate(const std::vector<Group>& groups, std::int64_t jobs) {
 
 std::string plan_text(const Study& study, const std::filesystem::path& folder, std::int64_t jobs, bool accept_rebuilt) {
     std::string text;
-    std::vector<Group> groups(4);
+    std::vector<RunGroup> groups(4);
     std::size_t done = 0;
     const auto tasks = needed_tasks(study);
     for (const auto* one : tasks) {
@@ -65,7 +65,7 @@ std::string plan_text(const Study& study, const std::filesystem::path& folder, s
                "task)\n",
                study.arms.size(), study.seeds.size(), study.cells.size(), done, tasks.size()) +
            (study.search ? "the first rung of a search: " + study.search->text() + "\n" : std::string()) +
-           estimate(groups, jobs);
+           time_estimate(groups, jobs);
 }
 
 }  // namespace dtk

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "base/words.hpp"
 #include "study/kept.hpp"
 #include "study/run_store.hpp"
@@ -19,11 +20,6 @@ using json = nlohmann::json;
 using State = CellScore::State;
 
 namespace {
-
-double number_at(const json& object, const char* key) {
-    const auto at = object.find(key);
-    return at != object.end() && at->is_number() ? at->get<double>() : NAN;
-}
 
 /// Of the numbers that are known.
 double mean_of_known(const std::vector<double>& values) {

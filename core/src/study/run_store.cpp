@@ -40,11 +40,6 @@ std::string text_of(const json& object, const char* key) {
     return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
-double number_at(const json& object, const char* key) {
-    const auto at = object.is_object() ? object.find(key) : object.end();
-    return at != object.end() ? number_of(*at).value_or(NAN) : NAN;
-}
-
 std::optional<std::int64_t> whole_of(const json& object, const char* key) {
     const auto at = object.is_object() ? object.find(key) : object.end();
     return at != object.end() && at->is_number_integer() ? std::optional(at->get<std::int64_t>()) : std::nullopt;

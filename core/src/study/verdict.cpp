@@ -13,7 +13,7 @@ using State = CellScore::State;
 
 namespace {
 
-std::string interval_text(const std::optional<Interval>& interval) {
+std::string interval_or_none(const std::optional<Interval>& interval) {
     return interval ? fmt::format("[{:.4g}, {:.4g}]", interval->first, interval->second) : std::string("none");
 }
 
@@ -142,7 +142,7 @@ std::string sentence(const Study& study, const MetricResults& metric, std::size_
             return fmt::format("the same in all {} seeds that both have, so that no interval can be given",
                                d.estimate.n);
         return fmt::format("{:g} % interval {}, simultaneous {}, over {} paired seeds (Holm p = {:.2g})",
-                           100 * study.level, interval_text(d.estimate.interval), interval_text(d.simultaneous),
+                           100 * study.level, interval_or_none(d.estimate.interval), interval_or_none(d.simultaneous),
                            d.estimate.n, d.p_holm.value_or(1));
     };
     const bool finite = std::isfinite(d.estimate.mean);
