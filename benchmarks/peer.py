@@ -202,9 +202,10 @@ class Setting:
         content = Path(checkpoint).read_bytes()
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
+        average = next(found[0] for name in header if (found := re.match(r"average\.[^/]*/model\.", name)))
         wanted = {}
         for name in self.network.state_dict():
-            entry = header["average.model." + re.sub(r"^(down|up)(\d+)_", r"\1\2.", name)]
+            entry = header[average + re.sub(r"^(down|up)(\d+)_", r"\1\2.", name)]
             begin, end = (8 + length + offset for offset in entry["data_offsets"])
             wanted[name] = torch.frombuffer(bytearray(content[begin:end]), dtype=torch.float32).view(entry["shape"])
         saved = sum(name.startswith("average.") for name in header)
