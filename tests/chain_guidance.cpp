@@ -158,9 +158,8 @@ TEST_CASE("potentials move the answer down their slope, less and less towards th
         }
     }
     // Nothing is drawn in that is compact already.
-    const auto calm =
-        make<dtk::Guidance>("potential", "contacts = 0.0\nradius = 100.0", context)->around(always(context, x0));
-    CHECK(distance(calm.x0(x, 50), x0) == 0);
+    const auto wide = make<dtk::Guidance>("potential", "contacts = 0.0\nradius = 100.0", context);
+    CHECK(distance(wide->around(always(context, x0)).x0(x, 50), x0) == 0);
 }
 
 TEST_CASE("chains that are drawn in are more compact") {

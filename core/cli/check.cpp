@@ -60,7 +60,7 @@ fs::path beside(const fs::path& file) { return file.parent_path() / (file.stem()
     };
     try {
         laws().try_on(
-            registry, one.plugin, one.named, one.folder,
+            registry, one.plugin, one.named, one.folder, one.law,
             [&](const std::string& law) {
                 say({{"begins", law}});
             },
@@ -293,9 +293,13 @@ int plugins_check(const CheckRequest& request) {
                             "name one by KIND/NAME, or write them all with dtk plugins describe --format html");
         all.front().picture = request.picture;
     }
+    for (auto& one : all) one.law = request.law;
     int broken = 0;
     json list = json::array();
     check_plugins(registry, all, request.jobs, [&](const Tried& one, const Checked& checked) {
+        if (checked.good() && !one.law.empty() && checked.verdicts.size() < 2)
+            throw UserError(fmt::format("no law of a {} has the words `{}`", one.plugin.kind, one.law),
+                            "dtk plugins check -v shows all of them");
         broken += checked.good() ? 0 : 1;
         if (request.json)
             list.push_back(as_json(one, checked));

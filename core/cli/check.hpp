@@ -15,6 +15,7 @@ struct Tried {
     toml::table named;
     std::filesystem::path folder;
     std::filesystem::path picture = {};  ///< where what it does is drawn, if it can be; empty: nowhere
+    std::string law = {};                ///< only laws whose words hold this
 };
 
 /// The plugin with what NAME.check.toml beside `file` says, and `set` laid over that. Errors: UserError.

@@ -74,6 +74,7 @@ struct CheckRequest {
     std::vector<std::filesystem::path> folders;
     std::int64_t jobs = 0;               ///< 0: one for each core
     std::filesystem::path picture = {};  ///< of one plugin; empty: none
+    std::string law = {};                ///< only laws whose words hold this
     bool json = false, verbose = false;
 };
 

@@ -451,6 +451,8 @@ int main(int argc, char** argv) {
                      "a field of the plugin, width=8, or of what it is tried with, dataset.preset=ring")
         ->type_name("KEY=VALUE");
     laws_command->add_option("--jobs", trial.jobs, "so many at a time; otherwise one for each core")->type_name("N");
+    laws_command->add_option("--law", trial.law, "only laws that have these words in them, \"asked twice\"")
+        ->type_name("WORDS");
     laws_command->add_option("--picture", trial.picture, "of one plugin: draw what it does")
         ->type_name("FILE.svg|FILE.png");
     laws_command->add_flag("-v,--verbose", trial.verbose, "every law with its figures");

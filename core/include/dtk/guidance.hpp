@@ -13,7 +13,7 @@ class DTK_API Guidance {
  public:
     static constexpr const char* kind = "guidance";
     virtual ~Guidance();
-    /// The denoiser that sampling asks in place of `denoise`.
+    /// The denoiser that sampling asks in place of `denoise`; the guidance lives longer.
     virtual Denoiser around(Denoiser denoise) const = 0;
     /// Does it move the mean of reverse steps? Then only samplers that draw those can use it.
     virtual bool moves_steps() const { return false; }

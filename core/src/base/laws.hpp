@@ -27,10 +27,11 @@ constexpr const char* text_of(LawVerdict::Outcome outcome) {
 class Laws {
  public:
     virtual ~Laws() = default;
-    /// Tries those of the plugin's kind in this process. named: what its author names, tables by kinds, with paths
-    /// relative to `folder`. begin(law) is called before each, told(verdict) after it.
+    /// Tries those of the plugin's kind whose words hold `only`, in this process. named: what its author names, tables
+    /// by kinds, with paths relative to `folder`. begin(law) is called before each, told(verdict) after it.
     virtual void try_on(const Registry& registry, const PluginFile& plugin, const toml::table& named,
-                        const std::filesystem::path& folder, const std::function<void(const std::string& law)>& begin,
+                        const std::filesystem::path& folder, const std::string& only,
+                        const std::function<void(const std::string& law)>& begin,
                         const std::function<void(const LawVerdict& verdict)>& told) = 0;
     /// Draws what it does, where its kind has a picture (laws/picture.hpp).
     virtual void draw(const Registry& registry, const PluginFile& plugin, const toml::table& named,

@@ -41,7 +41,7 @@ struct Sets {
         return above;
     }
     void join(std::int64_t i, std::int64_t j) {
-        const auto [least, most] = std::minmax(of(i), of(j));
+        const auto [least, most] = std::minmax({of(i), of(j)});
         up[static_cast<std::size_t>(most)] = least;
     }
 };

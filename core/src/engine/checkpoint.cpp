@@ -93,7 +93,7 @@ std::vector<std::pair<std::int64_t, fs::path>> by_step(const fs::path& folder) {
         const auto name = entry.path().stem().string();
         std::from_chars(name.data(), name.data() + name.size(), named);
         try {
-            const auto& text = read_safetensors_header(entry.path()).metadata["step"];
+            const auto text = read_safetensors_header(entry.path()).metadata["step"];
             const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
             if (error != std::errc() || end != text.data() + text.size()) step = -1;
         } catch (const Error&) {

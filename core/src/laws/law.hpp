@@ -60,9 +60,11 @@ struct Law {
 /// not known has none.
 DTK_API const std::vector<Law>& laws_of(const std::string& kind);
 
-/// Tries every law of the plugin's kind, and that nothing of the process is other than before: the global generator,
-/// threads, gradient mode, locale, folder. begin(law) is called before each, told(verdict) after it.
-DTK_API void try_laws(const Trial& trial, const std::function<void(const std::string& law)>& begin,
+/// Tries every law of the plugin's kind whose words hold `only`, and that nothing of the process is other than before:
+/// the global generator, threads, gradient mode, locale, folder. begin(law) is called before each, told(verdict) after
+/// it.
+DTK_API void try_laws(const Trial& trial, const std::string& only,
+                      const std::function<void(const std::string& law)>& begin,
                       const std::function<void(const LawVerdict& verdict)>& told);
 
 // One file each.
