@@ -18,7 +18,7 @@ static_assert(std::endian::native == std::endian::little, "the structures of <el
 
 namespace {
 
-constexpr std::uint64_t most_table_bytes = 1 << 26;  // of one table
+constexpr std::uint64_t most_table_bytes = 1 << 26;
 constexpr std::size_t longest_symbol = 4'096;
 
 class ElfFile {

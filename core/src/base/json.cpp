@@ -20,8 +20,8 @@ using json = nlohmann::json;
 namespace {
 
 constexpr std::uint64_t most_record_bytes = std::uint64_t{1} << 28;
-constexpr int deepest_record =
-    64;  // whatever dtk writes is flatter by far; what reads, copies and frees it calls itself
+// Whatever dtk writes is flatter by far; what reads, copies and frees it calls itself.
+constexpr int deepest_record = 64;
 
 bool is_too_deep(std::string_view text) {
     int depth = 0;
