@@ -121,39 +121,28 @@ struct Row {
     int mistakes = 0;  ///< how many are reported; 0: as many as there are places
 };
 
-/// Runs `command` on a table of rows, a few at a time; `prepare` may add to a row's folder.
+/// Runs `command` on a table of rows.
 void check_rows(const std::string& base, const std::vector<Row>& rows, const std::string& command = "check") {
-    constexpr std::size_t together = 4;
-    for (std::size_t first = 0; first < rows.size(); first += together) {
-        const auto end = std::min(rows.size(), first + together);
-        std::vector<Folder> folders(end - first);
-        std::vector<Running> running;
-        for (std::size_t i = first; i < end; ++i) {
-            const auto& folder = folders[i - first];
-            write(folder / "experiment.toml", edited(base, rows[i].edits));
-            write_data(folder / "data");
-            std::vector<std::string> arguments{command, "experiment.toml"};
-            arguments.insert(arguments.end(), rows[i].arguments.begin(), rows[i].arguments.end());
-            running.push_back(start_dtk(arguments, folder.path));
-        }
-        for (std::size_t i = first; i < end; ++i) {
-            const auto& row = rows[i];
-            const auto outcome = running[i - first].wait();
-            INFO(row.what << "\n" << outcome.out << outcome.err);
-            CHECK(outcome.code == 2);
-            CHECK(outcome.out.empty());
-            for (const auto& place : row.places) CHECK(says(outcome.err, "--> experiment.toml:" + place + "\n"));
-            for (const auto& phrase : row.phrases) CHECK(says(outcome.err, phrase));
-            std::size_t errors = 0;
-            for (auto at = outcome.err.find("error: "); at != std::string::npos;
-                 at = outcome.err.find("error: ", at + 1))
-                ++errors;
-            CHECK(errors == (row.mistakes > 0 ? static_cast<std::size_t>(row.mistakes)
-                                              : std::max<std::size_t>(1, row.places.size())));
-            CHECK_FALSE(says(outcome.err, "terminate called"));
-            CHECK_FALSE(says(outcome.err, "Exception raised from"));
-            CHECK(!fs::exists(folders[i - first] / "runs"));
-        }
+    for (const auto& row : rows) {
+        const Folder folder;
+        write(folder / "experiment.toml", edited(base, row.edits));
+        write_data(folder / "data");
+        std::vector<std::string> arguments{command, "experiment.toml"};
+        arguments.insert(arguments.end(), row.arguments.begin(), row.arguments.end());
+        const auto outcome = dtk_program(arguments, folder.path);
+        INFO(row.what << "\n" << outcome.out << outcome.err);
+        CHECK(outcome.code == 2);
+        CHECK(outcome.out.empty());
+        for (const auto& place : row.places) CHECK(says(outcome.err, "--> experiment.toml:" + place + "\n"));
+        for (const auto& phrase : row.phrases) CHECK(says(outcome.err, phrase));
+        std::size_t errors = 0;
+        for (auto at = outcome.err.find("error: "); at != std::string::npos; at = outcome.err.find("error: ", at + 1))
+            ++errors;
+        CHECK(errors == (row.mistakes > 0 ? static_cast<std::size_t>(row.mistakes)
+                                          : std::max<std::size_t>(1, row.places.size())));
+        CHECK_FALSE(says(outcome.err, "terminate called"));
+        CHECK_FALSE(says(outcome.err, "Exception raised from"));
+        CHECK(!fs::exists(folder / "runs"));
     }
 }
 

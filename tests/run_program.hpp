@@ -148,11 +148,13 @@ class Warm {
     Warm(const Warm&) = delete;
     Warm& operator=(const Warm&) = delete;
 
-    Outcome run(const std::vector<std::string>& arguments, const std::filesystem::path& folder) {
+    Outcome run(const std::vector<std::string>& arguments, const std::filesystem::path& folder,
+                const Running::Environment& more) {
         const std::lock_guard one_at_a_time(mutex_);
         const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::tmpfile(), std::fclose),
             err(std::tmpfile(), std::fclose);
-        auto words = folder.string() + '\0';
+        auto words = folder.string() + '\0' + std::to_string(more.size()) + '\0';
+        for (const auto& [name, value] : more) words += name + '=' + value + '\0';
         for (const auto& word : arguments) words += word + '\0';
         const std::array outputs{::fileno(out.get()), ::fileno(err.get())};
         iovec part{words.data(), words.size()};
@@ -183,14 +185,15 @@ class Warm {
 };
 #endif
 
-/// Runs it to its end.
+/// Runs it to its end. more: what the program itself reads; the loader's variables and OpenMP's come too late.
 inline Outcome dtk_program(std::vector<std::string> arguments, const std::filesystem::path& folder,
                            Running::Environment more = {}) {
 #ifdef DTK_WARM
     static Warm warm;
-    if (more.empty()) return warm.run(arguments, folder);
-#endif
+    return warm.run(arguments, folder, more);
+#else
     return start_dtk(std::move(arguments), folder, std::move(more)).wait();
+#endif
 }
 
 inline void write(const std::filesystem::path& file, const std::string& text) {

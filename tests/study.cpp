@@ -62,7 +62,7 @@ TEST_CASE("the report is one file that needs no network and takes texts as texts
     fs::remove(folder / "study" / "report.html");
     fs::remove(folder / "study.toml");
     const auto opened =
-        dtk_program({"report", "study"}, folder.path, {{"DTK_PLUGIN_PATH", "/nowhere"}, {"LD_DEBUG", "files"}});
+        start_dtk({"report", "study"}, folder.path, {{"DTK_PLUGIN_PATH", "/nowhere"}, {"LD_DEBUG", "files"}}).wait();
     REQUIRE(opened.code == 0);
     CHECK(read(folder / "study" / "report.html") == page);
     CHECK(says(opened.err, "libdtk_base"));

@@ -180,6 +180,7 @@ void check_plugins(const Registry& registry, const std::vector<Tried>& all, std:
     std::map<std::size_t, Child> children;
     std::size_t next = 0, said = 0;
     const double most = plugin_seconds();
+    laws();  // LibTorch is loaded here once, and not in every child
     while (said < all.size()) {
         for (; next < all.size() && children.size() < at_a_time; ++next)
             children.emplace(next, begin(registry, all[next]));

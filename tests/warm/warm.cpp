@@ -18,7 +18,8 @@ namespace {
 using Main = int (*)(int, char**, char**);
 Main program_main;
 
-/// The folder to run in and the words of a command, each ended by a NUL, and where standard output and error go.
+/// The folder to run in, how many variables are set, these and the words of a command, each ended by a NUL, and where
+/// standard output and error go.
 struct Command {
     std::array<char, 1 << 17> text;
     std::size_t length = 0;
@@ -53,6 +54,9 @@ int serve_or_run(int argc, char** argv, char** environment) {
             for (auto* at = command.text.data(); at < command.text.data() + command.length; at += std::strlen(at) + 1)
                 words.push_back(at);
             if (::chdir(words[0]) != 0) ::_exit(127);
+            const auto variables = words.begin() + 2, command_words = variables + std::atoi(words[1]);
+            for (auto at = variables; at < command_words; ++at) ::putenv(*at);
+            words.erase(words.begin(), command_words - 1);
             words[0] = argv[0];
             words.push_back(nullptr);
             ::dup2(::open("/dev/null", O_RDONLY), 0);
