@@ -240,10 +240,9 @@ void refuse_foreign(const fs::path& folder) {
 }
 
 /// Why a file in a search folder, or the folder that a link leads to, is not the user's; empty where it is.
-std::string foreign(const fs::path& folder, const fs::path& file) {
-    if (is_beyond_doubt(folder)) return {};
+std::string foreign(const fs::path& file) {
     std::error_code error;
-    const auto real = fs::canonical(file, error);
+    const auto real = fs::is_symlink(file, error) ? fs::canonical(file, error) : file;
     for (const auto& path : {real, real.parent_path()})
         if (const auto why = writable_by_others(path); !why.empty()) return fmt::format("{}: {}", path.string(), why);
     return {};
@@ -282,8 +281,12 @@ void Registry::read_folder(const fs::path& folder) {
         if (it->path().extension() == ".so") files.push_back(it->path());
     }
     std::sort(files.begin(), files.end());
+    const bool beyond_doubt = is_beyond_doubt(folder);
     for (const auto& file : files) try {
-            read_file(folder, file);
+            if (const auto why = beyond_doubt ? std::string() : foreign(file); !why.empty())
+                skipped_.push_back({file, "is not loaded: " + why});
+            else
+                read_file(folder, file);
         } catch (const Error& unusable) {
             const std::string reason = unusable.what();
             skipped_.push_back(
@@ -292,8 +295,6 @@ void Registry::read_folder(const fs::path& folder) {
 }
 
 void Registry::read_file(const fs::path& folder, const fs::path& file) {
-    if (const auto why = foreign(folder, file); !why.empty())
-        return skipped_.push_back({file, "is not loaded: " + why});
     const auto [sections, symbols] = exported_symbols(file, section);
     if (symbols.empty()) {
         for (const auto& other : sections)
@@ -415,14 +416,15 @@ std::vector<Probe> Registry::probe(const std::vector<PluginFile>& plugins) const
         for (const auto& plugin : plugins) known.push_back(usable_.at(memory(plugin)));
         return known;
     }
-    auto cache = read_cache();
     std::vector<std::string> keys;  // what was learnt holds for these bytes in this dtk
+    for (const auto& plugin : plugins)
+        keys.push_back(fmt::format("{} {} {}", sha256_of_file(plugin.file), plugin.symbol, torch_build_id()));
+    static auto cache = json::object();  // the file's and this process's own
+    if (!std::ranges::all_of(keys, [](const auto& key) { return cache.contains(key); })) cache.update(read_cache());
     std::vector<std::size_t> unknown;
     std::map<std::size_t, json> answers;
-    for (const auto& plugin : plugins) {
-        keys.push_back(fmt::format("{} {} {}", sha256_of_file(plugin.file), plugin.symbol, torch_build_id()));
-        if (!cache.contains(keys.back())) unknown.push_back(keys.size() - 1);
-    }
+    for (std::size_t i = 0; i < keys.size(); ++i)
+        if (!cache.contains(keys[i])) unknown.push_back(i);
     for (std::size_t done = 0; done < unknown.size();) {
         std::vector<const PluginFile*> rest;
         for (std::size_t i = done; i < unknown.size(); ++i) rest.push_back(&plugins[unknown[i]]);
