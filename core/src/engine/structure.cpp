@@ -90,10 +90,20 @@ TriangleMultiplication::TriangleMultiplication(const Random& random, std::int64_
       gate_(child<Linear>("gate", random, pair, pair)),
       out_(child<Linear>("out", random, hidden, pair, Start::zeros)) {}
 
+// Numbers come before pairs, [B, hidden, L, L], as the sums over corners want them: a map of Wh, not of hW, leaves them
+// so, and nothing is copied into another order.
 Tensor TriangleMultiplication::operator()(const Tensor& z, const Tensor& mask) const {
-    const auto h = (*in_)(z);
-    const auto sides = ((*gates_)(h).sigmoid() * (*sides_)(h)*mask.unsqueeze(-1)).permute({0, 3, 1, 2}).chunk(2, 1);
-    const auto &a = sides[0], &b = sides[1];
+    const auto B = z.size(0), L = z.size(1), hidden = out_->weight().size(1);
+    const auto h = (*in_)(z), pairs = h.flatten(1, 2).transpose(1, 2), there = mask.unsqueeze(1);
+    const auto side = [&](std::int64_t first) {
+        const auto both = [&](const Tensor& side, const Tensor& gate) {
+            return at::cat({side.narrow(0, first, hidden), gate.narrow(0, first, hidden)});
+        };
+        const auto weight = both(sides_->weight(), gates_->weight()).expand({B, -1, -1});
+        const auto bias = both(sides_->bias(), gates_->bias()).unsqueeze(1);
+        return at::glu(at::baddbmm(bias, weight, pairs), 1).view({B, hidden, L, L}) * there;
+    };
+    const auto a = side(0), b = side(hidden);
     const auto sum = outgoing_ ? a.matmul(b.transpose(-1, -2)) : a.transpose(-1, -2).matmul(b);
     return (*gate_)(h).sigmoid() * (*out_)((*summed_)(sum.permute({0, 2, 3, 1})));
 }
